@@ -1,0 +1,1 @@
+"""What Pinglet does. Knows no HTTP, no Lambda and no cloud."""
