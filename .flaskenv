@@ -1,0 +1,2 @@
+FLASK_APP=handlers.local
+PINGLET_WORKER_IN_SERVER=1

@@ -1,0 +1,134 @@
+"""The tables. What a column holds is said here once; how they come about is infra/migrations."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.types import TypeDecorator
+
+from core.schema import NAME_LENGTH
+
+SCHEMA_VERSION = "0001"
+"""The newest migration this release knows; an older database is refused, a newer one is not."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware UTC times, also from SQLite, which keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, which would mean whatever the server's zone is; store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class json_rows(GenericFunction[str]):  # pylint: disable=invalid-name,abstract-method,too-many-ancestors
+    """A table function: one row for each element of a JSON array, in the column `value`.
+
+    Every database has it under a name of its own; infra/database.py knows them. Many rows then
+    travel as one parameter, and one statement serves all databases.
+    """
+
+    inherit_cache = True
+
+
+class Base(DeclarativeBase):
+    """What holds for every table."""
+
+    type_annotation_map = {datetime: UtcDateTime(), float: Double()}
+
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Server(Base):
+    """What we watch.
+
+    The `last_*` columns repeat its newest ping, so that lists needn't search `data`. They carry no
+    index: with free room in each page (fillfactor) Postgres then updates them in place. The state
+    is not among them: it is derived when read, so a dead worker leaves no green light behind.
+    """
+
+    __tablename__ = "server"
+    __table_args__ = {
+        "sqlite_autoincrement": True,  # an id never comes back: a late ping can't reach a namesake
+        "postgresql_with": {"fillfactor": 50},
+    }
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
+    ip: Mapped[str] = mapped_column(String(39))
+    added: Mapped[datetime] = mapped_column("datetime")
+    probe: Mapped[str] = mapped_column(String(4))
+    port: Mapped[int | None]
+    last_slot: Mapped[datetime | None]
+    last_ms: Mapped[float | None]
+    last_sent: Mapped[int | None] = mapped_column(SmallInteger)
+    last_received: Mapped[int | None] = mapped_column(SmallInteger)
+    last_port: Mapped[int | None]  # the TCP port that answered last
+
+
+class Schedule(Base):
+    """What was due when: from `since` on a server was due every `interval_s`, or paused.
+
+    Rows are only added, so the coverage of the past stays what it was.
+    """
+
+    __tablename__ = "schedule"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    interval_s: Mapped[int]
+    enabled: Mapped[bool]
+
+
+class Ping(Base):
+    """What one server's echoes of one round add up to. A round recorded twice changes nothing."""
+
+    __tablename__ = "data"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    server_id: Mapped[int] = mapped_column(BigId, ForeignKey("server.id", ondelete="CASCADE"))
+    response_ms: Mapped[float | None] = mapped_column("response_time")  # None: no echo came back
+    slot: Mapped[datetime] = mapped_column("datetime")  # when the round was due, not when it ran
+    sent: Mapped[int] = mapped_column(SmallInteger)
+    received: Mapped[int] = mapped_column(SmallInteger)
+    best_ms: Mapped[float | None]
+    worst_ms: Mapped[float | None]
+    probe: Mapped[str] = mapped_column(String(4))  # how it was probed: icmp or tcp
+
+    __table_args__ = (
+        # INCLUDE holds what charts read: 30 days of one server without touching the table.
+        Index(
+            "data_server_slot",
+            server_id,
+            slot,
+            unique=True,
+            postgresql_include=["response_time", "sent", "received", "best_ms", "worst_ms"],
+        ),
+    )

@@ -1,0 +1,154 @@
+"""Pings: record a round, read a server's history."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    BindParameter,
+    Double,
+    Executable,
+    Integer,
+    SmallInteger,
+    String,
+    and_,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from core import models
+from core.models import Server, UtcDateTime
+from core.schema import HistoryRequest, Ping
+
+FIELDS = {
+    "server_id": BigInteger(),
+    "ip": String(),
+    "response_ms": Double(),
+    "sent": SmallInteger(),
+    "received": SmallInteger(),
+    "best_ms": Double(),
+    "worst_ms": Double(),
+    "probe": String(),
+    "port": Integer(),
+}
+# The plain tables: these are statements about rows, the ORM has no part in them.
+DATA = models.Base.metadata.tables["data"]
+SERVER = models.Base.metadata.tables["server"]
+SLOT: BindParameter[datetime] = bindparam("slot", type_=UtcDateTime())
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Pings of one server, oldest first: (slot, mean ms or None where no echo came back).
+
+    `before` and `after` say that there are more: the first slot of the page that follows, and the
+    slot up to which the page before reaches (exclusive).
+    """
+
+    name: str
+    pings: Sequence[tuple[datetime, float | None]]
+    before: datetime | None = None
+    after: datetime | None = None
+
+
+def record(session: Session, slot: datetime, pings: Sequence[Ping]) -> int:
+    """Write one row for each ping and repeat it on its server; return how many rows are new.
+
+    A ping whose server is gone, or has another address by now, is dropped; one that is there
+    already changes nothing, and a late round never turns `last_*` back.
+    """
+    if not pings:
+        return 0
+    # The same parameter feeds both statements: all pings as one JSON array of arrays.
+    parameters = {
+        "slot": slot,
+        "rows": json.dumps([[getattr(p, f) for f in FIELDS] for p in pings]),
+    }
+    new_rows = session.scalars(INSERT_PINGS, parameters).all()
+    session.execute(UPDATE_SERVERS, parameters)
+    return len(new_rows)
+
+
+def history(session: Session, server: Server, wanted: HistoryRequest) -> History:
+    """Return the pings that `wanted` asks for. One statement, whatever the size of the history."""
+    ping = models.Ping
+    query = select(ping.slot, ping.response_ms).where(ping.server_id == server.id)
+    if wanted.until is not None:
+        query = query.where(ping.slot < wanted.until)
+    if wanted.since is not None:
+        query = query.where(ping.slot >= wanted.since).order_by(ping.slot)
+    else:
+        query = query.order_by(ping.slot.desc())
+    # One more than asked for, to know whether there is more.
+    rows = [(slot, ms) for slot, ms in session.execute(query.limit(wanted.limit + 1))]
+    page, rest = rows[: wanted.limit], rows[wanted.limit :]
+    if wanted.since is not None:
+        return History(server.name, page, after=rest[0][0] if rest else None)
+    return History(server.name, page[::-1], before=page[-1][0] if rest else None)
+
+
+def _incoming() -> CTE:
+    value = func.json_rows(bindparam("rows", type_=String())).table_valued("value", name="element")
+    fields = [
+        cast(value.c.value.op("->>")(number), kind).label(name)
+        for number, (name, kind) in enumerate(FIELDS.items())
+    ]
+    return select(*fields).select_from(value).cte("incoming")
+
+
+def _insert() -> Executable:
+    incoming = _incoming()
+    # The servers' rows are locked in order of id before anything is written: two recorders can't
+    # deadlock, and a server that is being deleted takes its own ping along, not the round (an
+    # INSERT of its ping would fail on the foreign key). SQLite needs no such lock: it has one writer.
+    alive = (
+        select(Server.id, Server.ip)
+        .where(Server.id.in_(select(incoming.c.server_id)))
+        .order_by(Server.id)
+        .with_for_update(key_share=True)
+        .subquery("alive")
+    )
+    same_server = and_(alive.c.id == incoming.c.server_id, alive.c.ip == incoming.c.ip)
+    stored = ["response_ms", "sent", "received", "best_ms", "worst_ms", "probe"]
+    columns = [models.Ping.__mapper__.columns[name].name for name in stored]
+    rows = (
+        select(incoming.c.server_id, SLOT, *(incoming.c[name] for name in stored))
+        .join_from(incoming, alive, same_server)
+        .where(true())  # or SQLite would read ON CONFLICT as a condition of the join
+    )
+    return (
+        insert(DATA)
+        .from_select(["server_id", "datetime", *columns], rows)
+        .on_conflict_do_nothing()
+        .returning(DATA.c.id)
+    )
+
+
+def _update() -> Executable:
+    incoming = _incoming()
+    return (
+        update(SERVER)
+        .where(SERVER.c.id == incoming.c.server_id, SERVER.c.ip == incoming.c.ip)
+        .where(or_(SERVER.c.last_slot.is_(None), SERVER.c.last_slot < SLOT))
+        .values(
+            last_slot=SLOT,
+            last_ms=incoming.c.response_ms,
+            last_sent=incoming.c.sent,
+            last_received=incoming.c.received,
+            last_port=func.coalesce(incoming.c.port, SERVER.c.last_port),
+        )
+    )
+
+
+INSERT_PINGS = _insert()
+UPDATE_SERVERS = _update()

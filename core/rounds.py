@@ -1,0 +1,123 @@
+"""Rounds: slots, and echoes made into pings. Holds no connection, knows no table."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from core import probe
+from core.probe import Echo, Kind, Pace, Result
+from core.schema import Ping, Probe, Target, Unobserved, quantised_ms
+from core.settings import Settings
+
+ECHOES = 4
+DISCOVERY_PORTS = (443, 80, 22, 53)
+UNKNOWN_PORT = (
+    f"nothing answered on ports {', '.join(map(str, DISCOVERY_PORTS))}, and ICMP can't be used from "
+    "here: give the server a port"
+)
+
+Progress = Callable[[int], None]
+"""Called with how many echoes have ended since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a round found: a ping for each server we could observe, a reason for each other."""
+
+    pings: Sequence[Ping]
+    unobserved: Sequence[Unobserved]
+
+
+def slot_of(moment: datetime) -> datetime:
+    """Return the slot that `moment` lies in: its minute, UTC."""
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def pace(settings: Settings, echoes: int = ECHOES) -> Pace:
+    """Return how echoes are to be sent, as the settings say."""
+    return Pace(
+        echoes=echoes,
+        timeout_s=settings.echo_timeout_s,
+        gap_s=settings.echo_gap_s,
+        rate_pps=settings.rate_pps,
+        allowed=settings.address_rules.allows,
+    )
+
+
+async def measure(
+    targets: Sequence[Target], how: Pace, progress: Progress | None = None
+) -> Measured:
+    """Send every target its echoes and add them up. Raises nothing for what targets do.
+
+    ICMP and TCP run side by side; a target whose echoes all failed on our side, or that can't be
+    probed from here, is unobserved.
+    """
+    icmp_problem = probe.icmp_problem()
+    by_kind: dict[Kind, list[Target]] = {Kind.ICMP: [], Kind.TCP: []}
+    unobserved = []
+    for target in targets:
+        if target.probe is Probe.ICMP and icmp_problem:
+            unobserved.append(Unobserved(target.server_id, icmp_problem))
+        else:
+            by_kind[_kind(target, icmp_problem)].append(target)
+    found = await asyncio.gather(
+        *(_sweep(kind, members, how, progress) for kind, members in by_kind.items())
+    )
+    outcomes = [outcome for outcomes in found for outcome in outcomes]
+    unobserved += [outcome for outcome in outcomes if isinstance(outcome, Unobserved)]
+    return Measured([outcome for outcome in outcomes if isinstance(outcome, Ping)], unobserved)
+
+
+def _kind(target: Target, icmp_problem: str | None) -> Kind:
+    if target.probe is Probe.TCP or icmp_problem:
+        return Kind.TCP
+    return Kind.ICMP
+
+
+async def _sweep(
+    kind: Kind, targets: Sequence[Target], how: Pace, progress: Progress | None
+) -> list[Ping | Unobserved]:
+    if not targets:
+        return []
+    to_probe = [probe.Target(target.ip, _ports(kind, target)) for target in targets]
+    heard = (lambda _target, _number, _echo: progress(1)) if progress else None
+    results = await probe.probe_async(kind, to_probe, how, heard)
+    return [add_up(kind, target, result) for target, result in zip(targets, results, strict=True)]
+
+
+def _ports(kind: Kind, target: Target) -> tuple[int, ...]:
+    if kind is Kind.ICMP:
+        return ()
+    known = target.port or target.last_port
+    return (known,) if known else DISCOVERY_PORTS
+
+
+def add_up(kind: Kind, target: Target, result: Result) -> Ping | Unobserved:
+    """Make one target's echoes a ping, or say why they don't add up to one.
+
+    Echoes that failed on our side count as not sent. Lost ones never enter the mean, nor does an
+    answer whose time is unknown.
+    """
+    sent = [echo for echo in result.echoes if echo.verdict is not probe.Verdict.LOCAL_FAULT]
+    if not sent:
+        return Unobserved(target.server_id, _reason(result.echoes))
+    received = [echo for echo in sent if echo.verdict.came_back]
+    if not received and kind is Kind.TCP and not (target.port or target.last_port):
+        return Unobserved(target.server_id, UNKNOWN_PORT)
+    times = [echo.rtt_ms for echo in received if echo.rtt_ms is not None]
+    return Ping(
+        server_id=target.server_id,
+        ip=target.ip,
+        sent=len(sent),
+        received=len(received),
+        response_ms=quantised_ms(sum(times) / len(times)) if times else None,
+        best_ms=quantised_ms(min(times)) if times else None,
+        worst_ms=quantised_ms(max(times)) if times else None,
+        probe=Probe(kind),
+        port=result.port,
+    )
+
+
+def _reason(echoes: Sequence[Echo]) -> str:
+    return next((echo.reason for echo in echoes if echo.reason), "no echo could be sent")

@@ -1,0 +1,302 @@
+"""What crosses a border, as frozen data: requests parsed once, targets, pings.
+
+Behind the border nothing is checked again. Every refusal is a WrongRequest that says what is
+wrong with which part.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from ipaddress import IPv4Address
+from typing import Any, NoReturn, Self
+
+from core.errors import WrongRequest
+
+SLOT = timedelta(minutes=1)
+NAME_LENGTH = 255
+PAGE = 1_440
+PAGE_LIMIT = 10_000
+SERVER_SHAPE = 'expected {"server": {"name": "text", "IP": "dotted quad"}}'
+NAME_SHAPE = 'expected {"server": "name"}'
+
+
+class State(StrEnum):
+    """What a slot says of a server. UNOBSERVED: we didn't look, or couldn't."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNOBSERVED = "unobserved"
+
+    @classmethod
+    def of(cls, sent: int, received: int) -> Self:
+        """Return the state that so many echoes sent and received add up to; `sent` is 1 or more."""
+        if received == 0:
+            return cls.DOWN
+        return cls.UP if received == sent else cls.DEGRADED
+
+
+class Probe(StrEnum):
+    """How a server is to be probed."""
+
+    AUTO = "auto"
+    ICMP = "icmp"
+    TCP = "tcp"
+
+
+def read_json(body: bytes) -> object:
+    """Parse strict JSON: UTF-8 only, no duplicate keys, no NaN, no infinity, no lone surrogates.
+
+    The Content-Type plays no part. Source: RFC 8259, sections 4, 6, 8. Raises WrongRequest.
+    """
+    try:
+        parsed: object = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_without_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+        )
+        # What came as \ud800 can't be sent on, printed or stored.
+        json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise WrongRequest(f"the body is not the JSON we read: {error}") from None
+    return parsed
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    unique = dict(pairs)
+    if len(unique) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return unique
+
+
+def _no_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
+
+
+def server_name(value: object) -> str:
+    """Return `value` as a server's name: trimmed, 1 to 255 characters, nothing unprintable in it.
+
+    Control characters are looked for before trimming, which would hide them at the ends.
+    """
+    if not isinstance(value, str):
+        raise WrongRequest("a server's name is text")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise WrongRequest("a server's name holds no control characters and no lone surrogates")
+    name = value.strip()
+    if not 1 <= len(name) <= NAME_LENGTH:
+        raise WrongRequest(f"a server's name has 1 to {NAME_LENGTH} characters")
+    return name
+
+
+def server_ip(value: object) -> str:
+    """Return `value` as dotted-quad IPv4, as it was written. Never trimmed, never guessed at.
+
+    `ipaddress` refuses leading zeros, short forms and everything inet_aton would take (RFC 6943).
+    """
+    if not isinstance(value, str):
+        raise WrongRequest("IP is text: a dotted quad")
+    try:
+        return str(IPv4Address(value))
+    except ValueError as error:
+        raise WrongRequest(f"IP is a dotted-quad IPv4 address: {error}") from None
+
+
+def _probe(value: object) -> Probe:
+    if not isinstance(value, str) or value not in list(Probe):
+        raise WrongRequest(f"probe is one of {', '.join(Probe)}")
+    return Probe(value)
+
+
+def _port(value: object) -> int:
+    # bool is an int in Python, but true is no port.
+    if type(value) is not int or not 1 <= value <= 65_535:
+        raise WrongRequest("port is a whole number from 1 to 65535")
+    return value
+
+
+def _object(body: object, shape: str) -> Mapping[str, object]:
+    if not isinstance(body, dict):
+        raise WrongRequest(shape)
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRequest:
+    """A server as somebody wants it. `probe` and `port` are None where nothing was said of them."""
+
+    name: str
+    ip: str
+    probe: Probe | None = None
+    port: int | None = None
+
+    @classmethod
+    def parse(cls, body: object) -> Self:
+        """Read `{"server": {"name": ..., "IP": ...}}`, exactly, with `probe` and `port` optional."""
+        outer = _object(body, SERVER_SHAPE)
+        if set(outer) != {"server"}:
+            raise WrongRequest(SERVER_SHAPE)
+        return cls.parse_inner(outer["server"])
+
+    @classmethod
+    def parse_inner(cls, body: object) -> Self:
+        """Read `{"name": ..., "IP": ...}`: the same without its wrapping, as files hold it."""
+        inner = _object(body, SERVER_SHAPE)
+        if not {"name", "IP"} <= set(inner) <= {"name", "IP", "probe", "port"}:
+            raise WrongRequest(
+                f"{SERVER_SHAPE}; probe and port may stand beside them, nothing else"
+            )
+        return cls(
+            name=server_name(inner["name"]),
+            ip=server_ip(inner["IP"]),
+            probe=_probe(inner["probe"]) if "probe" in inner else None,
+            port=_port(inner["port"]) if "port" in inner else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NameRequest:
+    """A request that only names a server."""
+
+    name: str
+
+    @classmethod
+    def parse(cls, body: object) -> Self:
+        """Read `{"server": "name"}`, exactly."""
+        outer = _object(body, NAME_SHAPE)
+        if set(outer) != {"server"}:
+            raise WrongRequest(NAME_SHAPE)
+        return cls(server_name(outer["server"]))
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRequest:
+    """Which pings of which server: slots in [since, until), `limit` of them at most.
+
+    Without `since` the newest, with it the first ones from there; oldest first either way.
+    """
+
+    name: str
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = PAGE
+
+    @classmethod
+    def parse(cls, body: bytes, query: Mapping[str, Sequence[str]]) -> Self | None:
+        """Read a GET: the server from `body` or `query`, the rest from `query`.
+
+        None when neither names a server, which asks for the list. Raises WrongRequest.
+        """
+        words = _once_each(query, {"server", "since", "until", "limit"})
+        named = [server_name(words["server"])] if "server" in words else []
+        if body:
+            named.append(NameRequest.parse(read_json(body)).name)
+        if len(set(named)) > 1:
+            raise WrongRequest("body and query name different servers")
+        if not named:
+            if words:
+                raise WrongRequest(f"{', '.join(words)}: of which server? Add server=NAME")
+            return None
+        return cls(
+            name=named[0],
+            since=moment(words["since"], "since") if "since" in words else None,
+            until=moment(words["until"], "until") if "until" in words else None,
+            limit=_limit(words["limit"]) if "limit" in words else PAGE,
+        )
+
+
+def _once_each(query: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, str]:
+    unknown = set(query) - known
+    if unknown:
+        raise WrongRequest(f"the query holds {', '.join(sorted(known))}, nothing else")
+    if any(len(values) != 1 for values in query.values()):
+        raise WrongRequest("a parameter stands twice in the query")
+    return {key: values[0] for key, values in query.items()}
+
+
+def moment(text: str, field: str) -> datetime:
+    """Read ISO 8601 (RFC 3339 and its common variants) as an aware UTC time; no zone means UTC."""
+    try:
+        parsed = datetime.fromisoformat(text)
+        if parsed.tzinfo is None:
+            return parsed.replace(tzinfo=UTC)
+        return parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise WrongRequest(f"{field} is a time such as 2018-01-02T07:01:00Z") from None
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) or not 1 <= int(text) <= PAGE_LIMIT:
+        raise WrongRequest(f"limit is a whole number from 1 to {PAGE_LIMIT}")
+    return int(text)
+
+
+def iso(slot: datetime) -> str:
+    """Write an aware time as the contract does: `2018-01-02T07:01:00Z`, or with its fraction."""
+    return slot.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def quantised_ms(response_ms: float) -> float:
+    """Round to what is kept: 0.01 ms up to 100 ms, then four significant digits (0.1 % or less).
+
+    Done once, when a ping is recorded, so raw and packed history agree to the last digit.
+    """
+    digits = 2
+    bound = 100.0
+    while response_ms >= bound:
+        digits, bound = digits - 1, bound * 10
+    return round(response_ms, digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server as a round needs it: no name, no history."""
+
+    server_id: int
+    ip: str
+    probe: Probe = Probe.AUTO
+    port: int | None = None
+    last_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """What one server's echoes of one round add up to; the times in ms, quantised.
+
+    `response_ms` is the mean of the answered echoes, None where none came back.
+    `ip` is the address that was pinged: a ping is recorded only while the server still has it.
+    """
+
+    server_id: int
+    ip: str
+    sent: int
+    received: int
+    response_ms: float | None
+    best_ms: float | None
+    worst_ms: float | None
+    probe: Probe
+    port: int | None = None
+
+    @property
+    def state(self) -> State:
+        """What this ping says of its server."""
+        return State.of(self.sent, self.received)
+
+
+@dataclass(frozen=True, slots=True)
+class Unobserved:
+    """A target we couldn't observe, and why. Leaves no row: it says nothing about the server."""
+
+    server_id: int
+    reason: str

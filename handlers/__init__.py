@@ -1,0 +1,1 @@
+"""Who calls Pinglet: protocols and events, each a thin face of core."""

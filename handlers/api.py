@@ -1,0 +1,101 @@
+"""The application: its views, its one table of errors, and the entry for API Gateway."""
+
+import logging
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+import serverless_wsgi
+from flask import Flask, request
+from flask.json.provider import DefaultJSONProvider
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from core.errors import CoreError, Forbidden, NameTaken, NameUnknown, Unavailable, WrongRequest
+from core.settings import Settings
+from handlers import auth, contract
+from infra.database import Database
+
+log = logging.getLogger("pinglet.api")
+
+MAX_BODY = 1_000_000  # bytes; more is 413 before it is read
+
+HTTP_CODES: dict[type[CoreError], HTTPStatus] = {
+    WrongRequest: HTTPStatus.BAD_REQUEST,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    NameUnknown: HTTPStatus.NOT_FOUND,
+    NameTaken: HTTPStatus.CONFLICT,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+HTTP_WORDS = {
+    400: "WRONG_REQUEST",
+    413: "REQUEST_TOO_LARGE",
+    429: "TOO_MANY_REQUESTS",
+}
+"""Words for what Flask refuses by itself; every other code's is its standard phrase."""
+
+
+class OrderedJson(DefaultJSONProvider):
+    """JSON with its keys in the order the contract gives them."""
+
+    sort_keys = False
+    compact = True
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the application. Opens no connection. Raises SettingsError."""
+    settings = settings or Settings.from_env()
+    database = Database(settings)
+    app = Flask(__name__, static_folder=None)
+    app.json = OrderedJson(app)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False  # or // would be redirected, in HTML
+    app.extensions["pinglet"] = database
+    auth.guard(app, settings)
+    contract.register(app, database)
+    app.register_error_handler(CoreError, reply_with_error)
+    app.register_error_handler(HTTPException, reply_with_refusal)
+    app.register_error_handler(Exception, reply_with_fault)
+    return app
+
+
+def reply_with_error(error: CoreError) -> ResponseReturnValue:
+    """Answer with the error's word; the sentence for people goes to the log."""
+    kind = next(kind for kind in type(error).__mro__ if kind in HTTP_CODES)
+    code = HTTP_CODES[kind]
+    level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
+    log.log(level, "%s %s: %s %s: %s", request.method, request.path, int(code), error.status, error)
+    headers = {}
+    if isinstance(error, Unavailable):
+        headers["Retry-After"] = str(error.retry_after_s)
+    return {"status": error.status}, code, headers
+
+
+def reply_with_refusal(error: HTTPException) -> ResponseReturnValue:
+    """Answer what Flask itself refused (no such route, method, size) in the contract's shape."""
+    code = HTTPStatus(error.code or 500)
+    word = HTTP_WORDS.get(code, code.phrase.upper().replace(" ", "_").replace("-", "_"))
+    headers = {
+        name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")
+    }
+    return {"status": word}, code, headers
+
+
+def reply_with_fault(error: Exception) -> ResponseReturnValue:
+    """Answer 503 for a defect of ours; the traceback goes to the log, never to the caller."""
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return {"status": Unavailable.status}, HTTPStatus.SERVICE_UNAVAILABLE, {}
+
+
+warm_app = cache(create_app)  # the first event builds it, the warm container keeps it
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Answer one API Gateway event.
+
+    Not serverless-wsgi's own `wsgi_handler`, which runs code it finds in an event.
+    """
+    reply: dict[str, Any] = serverless_wsgi.handle_request(warm_app(), event, context)
+    return reply

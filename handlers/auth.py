@@ -1,0 +1,54 @@
+"""The one gate: who asks, and from where."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from flask import Flask, request
+
+from core.errors import Forbidden
+from core.settings import Settings
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+OUR_OWN = ("localhost",)
+
+
+def guard(app: Flask, settings: Settings) -> None:
+    """Let no web page of another origin change anything, and answer to no unknown Host.
+
+    A page next door can make a browser send requests here; a name that somebody points at this
+    machine's address (DNS rebinding) makes them look like ours. Non-browsers send neither Origin
+    nor Sec-Fetch-Site. Source: OWASP CSRF Prevention Cheat Sheet; W3C Fetch Metadata.
+    """
+
+    @app.before_request
+    def refuse_strangers() -> None:
+        if not _is_known(_hostname(request.host), settings):
+            raise Forbidden(
+                f"Host {request.host!r} is not one of ours: name it in PINGLET_HOSTS if it is"
+            )
+        if request.method in SAFE:
+            return
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            raise Forbidden("a page of another origin may change nothing")
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+            raise Forbidden(f"a page of {origin!r} may change nothing")
+
+
+def _hostname(host: str) -> str:
+    # urlsplit knows brackets and ports; a Host that it can't read is nobody's.
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_known(hostname: str, settings: Settings) -> bool:
+    if hostname in OUR_OWN or hostname in settings.hosts or "*" in settings.hosts:
+        return True
+    # A bare address can't be pointed elsewhere, so it can't be a rebinding.
+    try:
+        ip_address(hostname)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,81 @@
+"""The calls at `/`: the contract, in its own words. See docs/contract.md."""
+
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+from flask.views import MethodView
+
+from core import pings, servers
+from core.clock import utc_now
+from core.errors import WrongRequest
+from core.pings import History
+from core.schema import PAGE, HistoryRequest, NameRequest, ServerRequest, iso, read_json
+from infra.database import Database
+
+
+def register(app: Flask, database: Database) -> None:
+    """Serve the contract at `/`."""
+    app.add_url_rule("/", view_func=Contract.as_view("contract", database))
+
+
+class Contract(MethodView):
+    """Servers and their pings, by name."""
+
+    init_every_request = False
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def post(self) -> ResponseReturnValue:
+        """Add a server."""
+        wanted = ServerRequest.parse(_body())
+        with self.database.transaction() as session:
+            servers.create(session, wanted, self.database.settings, utc_now())
+        return {"status": "CREATED"}, HTTPStatus.CREATED
+
+    def put(self) -> ResponseReturnValue:
+        """Change a server's address."""
+        wanted = ServerRequest.parse(_body())
+        with self.database.transaction() as session:
+            servers.change(session, wanted, self.database.settings)
+        return {"status": "UPDATED"}
+
+    def delete(self) -> ResponseReturnValue:
+        """Remove a server and its history."""
+        wanted = NameRequest.parse(_body())
+        with self.database.transaction() as session:
+            servers.remove(session, wanted.name)
+        return {"status": "DELETED"}
+
+    def get(self) -> ResponseReturnValue:
+        """List all names, or the pings of one server."""
+        wanted = HistoryRequest.parse(request.get_data(), request.args.to_dict(flat=False))
+        with self.database.reading() as session:
+            if wanted is None:
+                return {"servers": list(servers.names(session))}
+            found = pings.history(session, servers.find(session, wanted.name), wanted)
+        body = {"server": found.name, "pings": [{iso(slot): ms} for slot, ms in found.pings]}
+        return body, HTTPStatus.OK, _links(found, wanted)
+
+
+def _body() -> object:
+    if request.args:
+        raise WrongRequest("this call reads its body, not the query")
+    return read_json(request.get_data())
+
+
+def _links(found: History, wanted: HistoryRequest) -> dict[str, str]:
+    """Link to the page before or after, as RFC 8288 writes it; its relative form survives proxies."""
+    query = {"server": found.name}
+    if wanted.limit != PAGE:
+        query["limit"] = str(wanted.limit)
+    if found.before:
+        return {"Link": f'</?{urlencode(query | {"until": iso(found.before)})}>; rel="prev"'}
+    if found.after:
+        query["since"] = iso(found.after)
+        if wanted.until:
+            query["until"] = iso(wanted.until)
+        return {"Link": f'</?{urlencode(query)}>; rel="next"'}
+    return {}

@@ -1,0 +1,361 @@
+"""The command line: `flask servers`, `flask worker`, `flask ping`, `flask db`, `flask demo`.
+
+Exit codes: 0 done, 1 a refusal or a server that didn't answer, 2 wrong arguments.
+"""
+
+import asyncio
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import click
+from flask import current_app
+from flask.cli import AppGroup, with_appcontext
+
+from core import probe, rounds, servers
+from core.clock import utc_now
+from core.errors import CoreError, WrongRequest
+from core.models import SCHEMA_VERSION, Server
+from core.probe import Echo, Kind, Result, Verdict
+from core.schema import Probe, ServerRequest, State, iso
+from core.settings import Settings
+from handlers import demo, worker
+from handlers.worker import Round
+from infra import migrations
+from infra.database import Database
+
+COLUMNS = ["name", "IP", "probe", "port"]
+
+
+def _database() -> Database:
+    database: Database = current_app.extensions["pinglet"]
+    return database
+
+
+def _settings() -> Settings:
+    return _database().settings
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn what core refuses into one line and exit code 1."""
+    try:
+        yield
+    except CoreError as error:
+        raise click.ClickException(str(error)) from error
+
+
+# Servers
+
+
+@click.group("servers", cls=AppGroup)
+def servers_group() -> None:
+    """Add, list and remove servers; import and export them."""
+
+
+@servers_group.command("add")
+@click.argument("name")
+@click.argument("ip", metavar="IP")
+@click.option("--probe", "how", type=click.Choice(list(Probe)), help="How to probe it.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="The TCP port to probe.")
+def add(name: str, ip: str, how: str | None, port: int | None) -> None:
+    """Add a server."""
+    given = {"name": name, "IP": ip, "probe": how, "port": port}
+    with _refusals():
+        wanted = ServerRequest.parse_inner({key: value for key, value in given.items() if value})
+        with _database().transaction() as session:
+            servers.create(session, wanted, _settings(), utc_now())
+    click.echo(f"{wanted.name} ({wanted.ip}) is watched from now on")
+
+
+@servers_group.command("list")
+def list_servers() -> None:
+    """List the servers with their state and newest ping."""
+    with _refusals(), _database().reading() as session:
+        rows = [_line(server, state) for server, state in servers.states(session, utc_now())]
+    _table(["name", "IP", "state", "ms", "slot"], rows)
+
+
+def _line(server: Server, state: State) -> list[str]:
+    slot = iso(server.last_slot) if server.last_slot else ""
+    ms = "" if server.last_ms is None else f"{server.last_ms:g}"
+    return [server.name, server.ip, state, ms, slot]
+
+
+@servers_group.command("remove")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def remove(name: str, yes: bool) -> None:
+    """Remove a server and all its history."""
+    if not yes:
+        click.confirm(f"Remove {name} and all its history?", abort=True)
+    with _refusals(), _database().transaction() as session:
+        servers.remove(session, name)
+    click.echo(f"{name} is removed")
+
+
+@servers_group.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8-sig"))
+@click.option("--format", "kind", type=click.Choice(["csv", "json"]), help="Default: by its name.")
+def import_servers(file: TextIO, kind: str | None) -> None:
+    """Add the servers in FILE (`-`: standard input): all of them, or none if one is wrong.
+
+    CSV has a first line `name,IP` (and `probe`, `port`); JSON is a list of objects with these keys.
+    """
+    with _refusals():
+        wanted = _read_servers(file, kind or _format(file.name))
+        with _database().transaction() as session, _bar(wanted, "Importing") as bar:
+            for request in bar:
+                servers.create(session, request, _settings(), utc_now())
+    click.echo(f"{len(wanted)} servers are watched from now on")
+
+
+@servers_group.command("export")
+@click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
+@click.option("--format", "kind", type=click.Choice(["csv", "json"]), help="Default: by its name.")
+def export_servers(file: TextIO, kind: str | None) -> None:
+    """Write the servers to FILE (default: standard output), as `import` reads them."""
+    with _refusals(), _database().reading() as session:
+        found = servers.everything(session)
+        with _bar(found, "Exporting") as bar:
+            rows = [_as_row(server) for server in bar]
+    if (kind or _format(file.name)) == "json":
+        json.dump(rows, file, ensure_ascii=False, indent=1)
+        file.write("\n")
+        return
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+def _as_row(server: Server) -> dict[str, Any]:
+    row = {"name": server.name, "IP": server.ip, "probe": server.probe}
+    return row | ({"port": server.port} if server.port else {})
+
+
+def _format(name: str) -> str:
+    return "json" if name.endswith(".json") else "csv"
+
+
+def _read_servers(file: TextIO, kind: str) -> list[ServerRequest]:
+    read = _json_rows if kind == "json" else _csv_rows
+    wanted, wrong = [], []
+    for place, row in read(file):
+        try:
+            wanted.append(ServerRequest.parse_inner(row))
+        except WrongRequest as error:
+            wrong.append(f"{place}: {error}")
+    if wrong:
+        raise WrongRequest("\n".join(["nothing was imported:", *wrong[:20]]))
+    return wanted
+
+
+def _json_rows(file: TextIO) -> Iterator[tuple[str, object]]:
+    try:
+        rows = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise WrongRequest(f"not JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise WrongRequest("expected a list of servers")
+    yield from ((f"server {number}", row) for number, row in enumerate(rows, 1))
+
+
+def _csv_rows(file: TextIO) -> Iterator[tuple[str, object]]:
+    try:
+        reader = csv.DictReader(io.StringIO(file.read()), strict=True)
+        for row in reader:
+            given: dict[str, Any] = {key: value for key, value in row.items() if value}
+            if given.get("port", "").isdecimal():
+                given["port"] = int(given["port"])
+            yield f"line {reader.line_num}", given
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise WrongRequest(f"not CSV in UTF-8: {error}") from error
+
+
+# The worker
+
+
+@click.command("worker")
+@click.option("--once", is_flag=True, help="Do one round, print it, end.")
+@with_appcontext
+def worker_command(once: bool) -> None:
+    """Ping all servers, a round a minute, until Ctrl-C.
+
+    With --once the exit code is 1 when a server could not be observed.
+    """
+    if not once:
+        click.echo("one round a minute; Ctrl-C ends it", err=True)
+        worker.run_until_interrupted(_database())
+        return
+    with _refusals():
+        slot = rounds.slot_of(utc_now())
+        targets = worker.due(_database(), slot)
+        with _progress(len(targets) * rounds.ECHOES, "Pinging") as progress:
+            done = asyncio.run(worker.run_round(_database(), slot, targets, progress))
+        with _database().reading() as session:
+            names = {server.id: server.name for server in servers.everything(session)}
+    _print_round(done, names)
+    sys.exit(1 if done.unobserved else 0)
+
+
+def _print_round(done: Round, names: dict[int, str]) -> None:
+    addresses = {target.server_id: target.ip for target in done.targets}
+    rows = [
+        [ping.server_id, ping.state, _ms(ping.response_ms), f"{ping.received}/{ping.sent}", ""]
+        for ping in done.pings
+    ]
+    rows += [[lost.server_id, State.UNOBSERVED, "", "", lost.reason] for lost in done.unobserved]
+    header = ["name", "IP", "state", "ms", "echoes", "why"]
+    _table(
+        header,
+        [[names.get(key, "(removed)"), addresses[key], *rest] for key, *rest in sorted(rows)],
+    )
+    click.echo(f"{done}; {done.recorded} new rows", err=True)
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+# ping
+
+
+@click.command("ping")
+@click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
+@click.option("--count", type=click.IntRange(1, 1000), default=rounds.ECHOES, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65_535), help="Ping this TCP port instead of ICMP.")
+@with_appcontext
+def ping(addresses: Sequence[str], count: int, port: int | None) -> None:
+    """Send each ADDRESS some echoes and print what comes back. Needs no database.
+
+    The exit code is 1 when an address sent no echo back, 2 when none could be sent.
+    """
+    how = rounds.pace(_settings(), echoes=count)
+    kind = Kind.TCP if port else Kind.ICMP
+    problem = None if port else probe.icmp_problem()
+    if problem:
+        raise click.UsageError(f"{problem} Or ping a TCP port: --port 443")
+    _refuse_addresses(addresses)
+    click.echo(f"{kind.upper()}, {count} echoes each, {how.timeout_s:g} s for each to come back")
+    targets = [probe.Target(address, (port,) if port else ()) for address in addresses]
+    results = probe.probe(kind, targets, how, _echo_printer(addresses))
+    for address, result in zip(addresses, results, strict=True):
+        _print_summary(address, result)
+    sys.exit(max(_exit_code(result) for result in results))
+
+
+def _refuse_addresses(addresses: Iterable[str]) -> None:
+    for address in addresses:
+        refusal = _settings().address_rules.refusal(address)
+        if refusal:
+            raise click.UsageError(refusal)
+
+
+def _echo_printer(addresses: Sequence[str]) -> Callable[[int, int, Echo], None]:
+    def print_echo(index: int, number: int, echo: Echo) -> None:
+        line = f"{addresses[index]}: seq={number + 1} {_told(echo)}"
+        click.echo(line)
+
+    return print_echo
+
+
+def _told(echo: Echo) -> str:
+    if echo.rtt_ms is None:
+        return f"{echo.verdict}" + (f": {echo.reason}" if echo.reason else "")
+    refused = " (refused)" if echo.verdict is Verdict.REFUSED else ""
+    return f"time={echo.rtt_ms:.3f} ms{refused}, {echo.clock} clock, +-{echo.bound_ms:.3f} ms"
+
+
+def _print_summary(address: str, result: Result) -> None:
+    sent = [echo for echo in result.echoes if echo.verdict is not Verdict.LOCAL_FAULT]
+    times = [echo.rtt_ms for echo in sent if echo.verdict.came_back and echo.rtt_ms is not None]
+    received = sum(echo.verdict.came_back for echo in sent)
+    click.echo(f"\n--- {address} ---")
+    lost = f", {100 * (len(sent) - received) / len(sent):.0f}% lost" if sent else ""
+    click.echo(f"{len(sent)} echoes sent, {received} received{lost}")
+    if times:
+        mean = sum(times) / len(times)
+        click.echo(f"rtt min/avg/max = {min(times):.3f}/{mean:.3f}/{max(times):.3f} ms")
+
+
+def _exit_code(result: Result) -> int:
+    if all(echo.verdict is Verdict.LOCAL_FAULT for echo in result.echoes):
+        return 2
+    return 0 if any(echo.verdict.came_back for echo in result.echoes) else 1
+
+
+# The database, and something to look at
+
+
+@click.group("db", cls=AppGroup)
+def db_group() -> None:
+    """Look after the database."""
+
+
+@db_group.command("upgrade")
+def upgrade() -> None:
+    """Bring the tables up to this release."""
+    with _refusals():
+        migrations.upgrade(_database().engine)
+    click.echo(f"the tables are at version {SCHEMA_VERSION}")
+
+
+@click.command("demo")
+@click.option("--days", type=click.IntRange(1, 30), default=3, show_default=True)
+@with_appcontext
+def demo_command(days: int) -> None:
+    """Add a few servers on 127.0.0.0/8 with some days of made-up history.
+
+    Their names begin with "demo". `flask servers remove` takes them away.
+    """
+    with _refusals():
+        with _database().transaction() as session:
+            rounds_made = demo.create_servers(session, _settings(), utc_now(), days)
+        with _bar(rounds_made, "Making up history") as bar:
+            for chunk in bar:
+                with _database().transaction() as session:
+                    demo.record(session, chunk)
+    click.echo(
+        f"{len(demo.SERVERS)} servers and {days} days of made-up history: flask servers list"
+    )
+
+
+COMMANDS = [servers_group, worker_command, ping, db_group, demo_command]
+
+
+# How it looks
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table for people, or lines with tabs between for scripts."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(map(str, row)))
+        return
+    from rich.console import Console  # pylint: disable=import-outside-toplevel
+    from rich.table import Table  # pylint: disable=import-outside-toplevel
+    from rich.text import Text  # pylint: disable=import-outside-toplevel
+
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)
+
+
+@contextmanager
+def _progress(length: int, label: str) -> Iterator[rounds.Progress | None]:
+    """A bar on a terminal, None elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _bar(items: Sequence[Any], label: str) -> Any:
+    # click hides the bar by itself where standard error is no terminal, but not its label.
+    return click.progressbar(items, label=label if sys.stderr.isatty() else None, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Whom Pinglet calls and what it stands on. Imports core, never handlers."""

@@ -1,0 +1,298 @@
+"""The database: engine, transactions, and all that Postgres and SQLite do differently."""
+
+import logging
+import random
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pg8000.dbapi
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, text
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from core.errors import SchemaMismatch, SettingsError, Unavailable
+from core.models import SCHEMA_VERSION, json_rows
+from core.settings import Settings
+from infra import migrations
+
+log = logging.getLogger("pinglet.database")
+
+TOO_MANY_CONNECTIONS = "53300"
+TRANSIENT = {
+    TOO_MANY_CONNECTIONS,
+    "40001",  # serialization failure
+    "40P01",  # deadlock
+    "55P03",  # lock not available
+    "57014",  # statement time-out
+    "57P01",  # shut down by an administrator
+    "57P02",  # crashed
+    "57P03",  # starting up
+}
+"""SQLSTATEs that say "not now": www.postgresql.org/docs/17/errcodes-appendix.html"""
+
+
+class Database:
+    """One database. Opens nothing until the first transaction."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises SettingsError for a URL that can't be used."""
+        self.settings = settings
+        self.url = _database_url(settings.database_url)
+        self.engine = _engine(self.url, settings)
+        self._schema_is_known = False
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """One transaction that may write: committed at the end, rolled back by any exception.
+
+        Raises Unavailable when the database can't serve it, SchemaMismatch when its tables are old.
+        """
+        with self._session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that only reads, and so never waits for a writer.
+
+        Raises as `transaction` does.
+        """
+        with self._session(self.engine.execution_options(reading=True)) as session:
+            yield session
+
+    @contextmanager
+    def _session(self, engine: Engine) -> Iterator[Session]:
+        try:
+            self._upgrade_local_file()
+            with Session(engine) as session, session.begin():
+                self._check_schema(session)
+                yield session
+        except SQLAlchemyError as error:
+            if is_transient(error):
+                raise Unavailable(f"the database can't serve this now: {_cause(error)}") from error
+            raise
+        except OSError as error:
+            # pg8000 lets time-outs and resets through as they are.
+            raise Unavailable(f"the database can't be reached: {error}") from error
+
+    def _upgrade_local_file(self) -> None:
+        # Nobody but us uses a local file, so nobody is surprised; and a new user needs no command.
+        if self._schema_is_known or self.engine.dialect.name != "sqlite":
+            return
+        with self.engine.connect() as connection:
+            found = schema_version(connection)
+        if found is None or found < SCHEMA_VERSION:
+            migrations.upgrade(self.engine)
+
+    def _check_schema(self, session: Session) -> None:
+        if self._schema_is_known:
+            return
+        found = schema_version(session.connection())
+        if found is None or found < SCHEMA_VERSION:
+            raise SchemaMismatch(
+                f"the database's tables are at version {found or 'none'}, this release needs "
+                f"{SCHEMA_VERSION}: run `flask db upgrade`"
+            )
+        if found > SCHEMA_VERSION:
+            log.warning(
+                "the database's tables are at version %s, newer than this release's %s: "
+                "fine while a deploy is under way, otherwise upgrade Pinglet",
+                found,
+                SCHEMA_VERSION,
+            )
+        self._schema_is_known = True
+
+
+def schema_version(connection: Connection) -> str | None:
+    """Return the version of the tables, None where there are none yet."""
+    if not connection.dialect.has_table(connection, "alembic_version"):
+        return None
+    version: str | None = connection.scalar(text("SELECT max(version_num) FROM alembic_version"))
+    return version
+
+
+def is_transient(error: SQLAlchemyError) -> bool:
+    """Whether trying again later may help: the connection was lost, or the database is busy."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated or isinstance(error.orig, OSError):
+        return True
+    if isinstance(error.orig, pg8000.dbapi.InterfaceError):
+        return True
+    return _sqlstate(error.orig) in TRANSIENT or "database is locked" in str(error.orig)
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    orig = getattr(error, "orig", None) or error
+    details = orig.args[0] if orig.args else ""
+    return str(details.get("M", details) if isinstance(details, dict) else details)
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    # pg8000 puts the server's error fields, by letter, into a dictionary: "C" is the SQLSTATE.
+    details = error.args[0] if error is not None and error.args else None
+    return str(details.get("C", "")) if isinstance(details, dict) else ""
+
+
+def _database_url(text_url: str) -> URL:
+    try:
+        url = make_url(text_url)
+    except ArgumentError:
+        raise SettingsError(
+            "DATABASE_URL is no URL: expected sqlite:///FILE or postgres://..."
+        ) from None
+    if url.drivername in ("postgres", "postgresql", "postgresql+pg8000"):
+        return url.set(drivername="postgresql+pg8000")
+    if url.drivername in ("sqlite", "sqlite+pysqlite"):
+        return url
+    raise SettingsError(f"DATABASE_URL is for {url.drivername}: Pinglet knows sqlite and postgres")
+
+
+def _engine(url: URL, settings: Settings) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url, settings)
+    return _postgres_engine(url, settings)
+
+
+# SQLite
+
+
+def _sqlite_engine(url: URL, settings: Settings) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise SettingsError("DATABASE_URL needs a file: sqlite:///FILE")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": settings.statement_timeout_s})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        # Python's driver begins transactions late and by itself, which breaks savepoints and
+        # locks; it is told not to, and `begin` below does it.
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: safe against a crash of ours
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A transaction that reads first and writes later would fail when another one wrote in
+        # between; IMMEDIATE waits for its turn instead.
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+@compiles(json_rows, "sqlite")
+def _json_rows_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+# Postgres
+
+
+def _postgres_engine(url: URL, settings: Settings) -> Engine:
+    arguments = _postgres_arguments(url, settings)
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if settings.database_pool == "keep":
+        pool = {"pool_size": 1, "max_overflow": 9, "pool_pre_ping": True}
+    engine = create_engine(
+        "postgresql+pg8000://", creator=lambda: _connect(arguments, settings), **pool
+    )
+
+    @event.listens_for(engine, "handle_error")
+    def distrust(context: ExceptionContext) -> None:
+        # An error that isn't the database's own (a text the driver can't encode, a reset) leaves
+        # the protocol out of step: whatever comes next on that connection would be a lie.
+        own = engine.dialect.loaded_dbapi.Error
+        if not isinstance(context.original_exception, own):
+            context.is_disconnect = True
+
+    return engine
+
+
+def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
+    query = dict(url.query)
+    unix_socket = query.pop("host", None)
+    sslmode = query.pop("sslmode", "verify-full")
+    ca = str(query.pop("sslrootcert", settings.database_ca))
+    if query:
+        raise SettingsError(f"DATABASE_URL has parameters Pinglet doesn't know: {', '.join(query)}")
+    host = url.host or "localhost"
+    plain = sslmode == "disable" or unix_socket or _is_local(host)
+    timeout_ms = int(settings.statement_timeout_s * 1000)
+    return {
+        "user": url.username or "postgres",
+        "password": url.password,
+        "database": url.database,
+        "host": host,
+        "port": url.port or 5432,
+        "unix_sock": f"{unix_socket}/.s.PGSQL.{url.port or 5432}" if unix_socket else None,
+        "ssl_context": False if plain else _verifying(ca),
+        "application_name": "pinglet",
+        "startup_params": {"statement_timeout": str(timeout_ms)},
+    }
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@cache
+def _verifying(ca: str) -> ssl.SSLContext:
+    # Shared: loading the system's certificates takes longer than connecting.
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except OSError as error:
+        raise SettingsError(f"PINGLET_DATABASE_CA={ca!r} can't be read: {error}") from None
+
+
+def _connect(arguments: dict[str, Any], settings: Settings) -> Any:
+    """Connect; while the server has no room or is starting, try again with full jitter.
+
+    Source of the jitter: AWS Architecture Blog, "Exponential Backoff and Jitter".
+    """
+    give_up = time.monotonic() + settings.connect_timeout_s
+    pause_s = 0.05
+    while True:
+        try:
+            return _connect_once(arguments, settings)
+        except pg8000.dbapi.Error as error:
+            if _sqlstate(error) not in (TOO_MANY_CONNECTIONS, "57P03"):
+                raise
+            wait_s = random.uniform(0, pause_s)  # noqa: S311 (spreads load, hides nothing)
+            if time.monotonic() + wait_s > give_up:
+                raise
+            time.sleep(wait_s)
+            pause_s = min(2.0, pause_s * 2)
+
+
+def _connect_once(arguments: dict[str, Any], settings: Settings) -> Any:
+    # The driver's time-out must outlast the server's, or it would cut off the server's own answer.
+    timeout_s = settings.statement_timeout_s + 5
+    if arguments["unix_sock"]:
+        return pg8000.dbapi.connect(**arguments, timeout=timeout_s)
+    address = (arguments["host"], arguments["port"])
+    sock = socket.create_connection(address, timeout=settings.connect_timeout_s)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(timeout_s)
+        return pg8000.dbapi.connect(**arguments, timeout=timeout_s, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+@compiles(json_rows, "postgresql")
+def _json_rows_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"json_array_elements(CAST({compiler.process(element.clauses, **options)} AS json))"

@@ -1,0 +1,75 @@
+"""The only way tables come about: Alembic migrations, applied in order.
+
+Each version says in `phase` whether it comes before or after the deploy of the release that needs
+it. A "pre" version keeps the previous release working (it only adds); a "post" one takes away what
+no running release uses any more.
+"""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, text
+
+from core.errors import CoreError
+from core.models import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+log = logging.getLogger("pinglet.database")
+
+LOCK = 7_046_154_738  # any number that nothing else in the same database locks
+
+
+class NewerSchema(CoreError):
+    """The database has been upgraded by a newer release of Pinglet."""
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the tables up to this release; does nothing where they are. Safe to run twice at once.
+
+    The whole upgrade is one transaction: it happens or it doesn't. Raises NewerSchema.
+    """
+    # Alembic takes longer to import than everything else a request needs.
+    from alembic import command  # pylint: disable=import-outside-toplevel
+    from alembic.util import CommandError  # pylint: disable=import-outside-toplevel
+
+    if engine.dialect.name == "sqlite":
+        _use_write_ahead_log(engine)
+    with engine.begin() as connection:
+        # One at a time. SQLite's BEGIN IMMEDIATE, which begins every transaction here, is such a
+        # lock on the file already.
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+        config = configuration()
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise NewerSchema(
+                f"this release knows the tables up to version {SCHEMA_VERSION}, the database was "
+                f"upgraded by a newer one: upgrade Pinglet ({error})"
+            ) from error
+    log.info("the database's tables are at version %s", SCHEMA_VERSION)
+
+
+def configuration() -> "Config":
+    """Return Alembic's configuration, made here so that no second file must be found."""
+    from alembic.config import Config  # pylint: disable=import-outside-toplevel
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _use_write_ahead_log(engine: Engine) -> None:
+    # Readers then never wait for a writer. The mode is kept in the file. It can't be set inside a
+    # transaction, so this goes past SQLAlchemy.
+    connection = engine.raw_connection()
+    try:
+        connection.cursor().execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()

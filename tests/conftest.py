@@ -1,0 +1,89 @@
+"""What every test stands on: two real databases, an application, a client."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from core.settings import Settings
+from handlers import api
+from infra import migrations
+from infra.database import Database
+from tests.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A Postgres with the tables of this release in its database `postgres`."""
+    cluster = Postgres()
+    try:
+        cluster.start()
+        database = Database(Settings(database_url=cluster.url()))
+        migrations.upgrade(database.engine)
+        database.engine.dispose()
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the tables of this release and nothing in them."""
+    file = tmp_path_factory.mktemp("template") / "pinglet.db"
+    database = Database(Settings(database_url=f"sqlite:///{file}"))
+    migrations.upgrade(database.engine)
+    database.engine.dispose()
+    return file
+
+
+@pytest.fixture
+def sqlite_settings(tmp_path: Path, sqlite_template: Path) -> Settings:
+    """Settings for an empty SQLite file of the test's own."""
+    file = tmp_path / "pinglet.db"
+    shutil.copy(sqlite_template, file)
+    return Settings(database_url=f"sqlite:///{file}")
+
+
+@pytest.fixture
+def postgres_settings(postgres: Postgres) -> Settings:
+    """Settings for an emptied Postgres."""
+    settings = Settings(database_url=postgres.url())
+    database = Database(settings)
+    with database.transaction() as session:
+        session.execute(text("TRUNCATE server RESTART IDENTITY CASCADE"))
+    database.engine.dispose()
+    return settings
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """Settings for an empty database: the test runs once on each kind."""
+    empty: Settings = request.getfixturevalue(f"{request.param}_settings")
+    return replace(empty, echo_timeout_s=0.3, echo_gap_s=0.0)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """The same, opened."""
+    opened = Database(settings)
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """The application on an empty database."""
+    made = api.create_app(settings)
+    yield made
+    made.extensions["pinglet"].engine.dispose()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A client of the application, in the same process."""
+    return app.test_client()
