@@ -23,7 +23,7 @@ SCHEMA_VERSION = "0001"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
 
 
-class UtcDateTime(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):  # pylint: disable=abstract-method
     """Aware UTC times, also from SQLite, which keeps no zone."""
 
     impl = DateTime(timezone=True)
@@ -45,7 +45,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class json_rows(GenericFunction[str]):  # pylint: disable=invalid-name,abstract-method,too-many-ancestors
+class json_rows(GenericFunction[str]):  # pylint: disable=invalid-name
     """A table function: one row for each element of a JSON array, in the column `value`.
 
     Every database has it under a name of its own; infra/database.py knows them. Many rows then

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     CTE,
@@ -25,12 +26,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from core import models
 from core.models import Server, UtcDateTime
 from core.schema import HistoryRequest, Ping
 
-FIELDS = {
+FIELDS: dict[str, TypeEngine[Any]] = {
     "server_id": BigInteger(),
     "ip": String(),
     "response_ms": Double(),
@@ -90,7 +92,7 @@ def history(session: Session, server: Server, wanted: HistoryRequest) -> History
     else:
         query = query.order_by(ping.slot.desc())
     # One more than asked for, to know whether there is more.
-    rows = [(slot, ms) for slot, ms in session.execute(query.limit(wanted.limit + 1))]
+    rows = session.execute(query.limit(wanted.limit + 1)).tuples().all()
     page, rest = rows[: wanted.limit], rows[wanted.limit :]
     if wanted.since is not None:
         return History(server.name, page, after=rest[0][0] if rest else None)
@@ -109,8 +111,8 @@ def _incoming() -> CTE:
 def _insert() -> Executable:
     incoming = _incoming()
     # The servers' rows are locked in order of id before anything is written: two recorders can't
-    # deadlock, and a server that is being deleted takes its own ping along, not the round (an
-    # INSERT of its ping would fail on the foreign key). SQLite needs no such lock: it has one writer.
+    # deadlock, and a server that is being deleted takes its own ping along, not the round (the
+    # INSERT would fail on the foreign key). SQLite has one writer and needs no such lock.
     alive = (
         select(Server.id, Server.ip)
         .where(Server.id.in_(select(incoming.c.server_id)))

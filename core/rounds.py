@@ -13,8 +13,8 @@ from core.settings import Settings
 ECHOES = 4
 DISCOVERY_PORTS = (443, 80, 22, 53)
 UNKNOWN_PORT = (
-    f"nothing answered on ports {', '.join(map(str, DISCOVERY_PORTS))}, and ICMP can't be used from "
-    "here: give the server a port"
+    f"nothing answered on ports {', '.join(map(str, DISCOVERY_PORTS))}, and ICMP can't be used "
+    "from here: give the server a port"
 )
 
 Progress = Callable[[int], None]

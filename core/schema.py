@@ -121,7 +121,7 @@ def _probe(value: object) -> Probe:
 
 def _port(value: object) -> int:
     # bool is an int in Python, but true is no port.
-    if type(value) is not int or not 1 <= value <= 65_535:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65_535:
         raise WrongRequest("port is a whole number from 1 to 65535")
     return value
 
@@ -143,7 +143,7 @@ class ServerRequest:
 
     @classmethod
     def parse(cls, body: object) -> Self:
-        """Read `{"server": {"name": ..., "IP": ...}}`, exactly, with `probe` and `port` optional."""
+        """Read `{"server": {"name": ..., "IP": ...}}`; `probe` and `port` are optional in it."""
         outer = _object(body, SERVER_SHAPE)
         if set(outer) != {"server"}:
             raise WrongRequest(SERVER_SHAPE)

@@ -60,7 +60,7 @@ def _setting(
     default: object, variable: str, meaning: str, parse: Callable[[str], object] = _text
 ) -> Any:
     metadata = {"variable": variable, "meaning": meaning, "parse": parse}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata)  # pylint: disable=invalid-field-call
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def _body() -> object:
 
 
 def _links(found: History, wanted: HistoryRequest) -> dict[str, str]:
-    """Link to the page before or after, as RFC 8288 writes it; its relative form survives proxies."""
+    """Link to the page before or after (RFC 8288), relative, so that it survives proxies."""
     query = {"server": found.name}
     if wanted.limit != PAGE:
         query["limit"] = str(wanted.limit)

@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _is_serving() -> bool:
-    """Whether this process is the one that answers requests: under the reloader its parent isn't."""
+    """Whether this process answers requests: the parent of a reloader doesn't."""
     context = click.get_current_context(silent=True)
     if context is None or context.info_name != "run":
         return False

@@ -108,8 +108,8 @@ def import_servers(file: TextIO, kind: str | None) -> None:
     """
     with _refusals():
         wanted = _read_servers(file, kind or _format(file.name))
-        with _database().transaction() as session, _bar(wanted, "Importing") as bar:
-            for request in bar:
+        with _database().transaction() as session, _bar(wanted, "Importing") as progress:
+            for request in progress:
                 servers.create(session, request, _settings(), utc_now())
     click.echo(f"{len(wanted)} servers are watched from now on")
 
@@ -121,8 +121,8 @@ def export_servers(file: TextIO, kind: str | None) -> None:
     """Write the servers to FILE (default: standard output), as `import` reads them."""
     with _refusals(), _database().reading() as session:
         found = servers.everything(session)
-        with _bar(found, "Exporting") as bar:
-            rows = [_as_row(server) for server in bar]
+        with _bar(found, "Exporting") as progress:
+            rows = [_as_row(server) for server in progress]
     if (kind or _format(file.name)) == "json":
         json.dump(rows, file, ensure_ascii=False, indent=1)
         file.write("\n")
@@ -203,17 +203,18 @@ def worker_command(once: bool) -> None:
 
 
 def _print_round(done: Round, names: dict[int, str]) -> None:
-    addresses = {target.server_id: target.ip for target in done.targets}
-    rows = [
-        [ping.server_id, ping.state, _ms(ping.response_ms), f"{ping.received}/{ping.sent}", ""]
+    outcomes = {
+        ping.server_id: (ping.state, _ms(ping.response_ms), f"{ping.received}/{ping.sent}", "")
         for ping in done.pings
+    }
+    outcomes |= {
+        lost.server_id: (State.UNOBSERVED, "", "", lost.reason) for lost in done.unobserved
+    }
+    rows = [
+        (names.get(target.server_id, "(removed)"), target.ip, *outcomes[target.server_id])
+        for target in done.targets
     ]
-    rows += [[lost.server_id, State.UNOBSERVED, "", "", lost.reason] for lost in done.unobserved]
-    header = ["name", "IP", "state", "ms", "echoes", "why"]
-    _table(
-        header,
-        [[names.get(key, "(removed)"), addresses[key], *rest] for key, *rest in sorted(rows)],
-    )
+    _table(["name", "IP", "state", "ms", "echoes", "why"], rows)
     click.echo(f"{done}; {done.recorded} new rows", err=True)
 
 
@@ -315,8 +316,8 @@ def demo_command(days: int) -> None:
     with _refusals():
         with _database().transaction() as session:
             rounds_made = demo.create_servers(session, _settings(), utc_now(), days)
-        with _bar(rounds_made, "Making up history") as bar:
-            for chunk in bar:
+        with _bar(rounds_made, "Making up history") as progress:
+            for chunk in progress:
                 with _database().transaction() as session:
                     demo.record(session, chunk)
     click.echo(
@@ -352,8 +353,8 @@ def _progress(length: int, label: str) -> Iterator[rounds.Progress | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield bar.update
+    with click.progressbar(length=length, label=label, file=sys.stderr) as progress:
+        yield progress.update
 
 
 def _bar(items: Sequence[Any], label: str) -> Any:

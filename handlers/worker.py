@@ -12,7 +12,7 @@ from datetime import datetime
 from core import pings, rounds, servers
 from core.clock import Now, utc_now
 from core.errors import CoreError, Unavailable
-from core.schema import SLOT, Ping, Target, Unobserved, iso
+from core.schema import SLOT, Ping, State, Target, Unobserved, iso
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -31,7 +31,7 @@ class Round:
 
     def __str__(self) -> str:
         states = Counter(ping.state for ping in self.pings)
-        figures = [f"{states[state]} {state}" for state in ("up", "degraded", "down")]
+        figures = [f"{states[state]} {state}" for state in (State.UP, State.DEGRADED, State.DOWN)]
         figures.append(f"{len(self.unobserved)} unobserved")
         return f"{iso(self.slot)}: {', '.join(figures)} in {self.duration_s:.1f} s"
 

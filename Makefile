@@ -1,0 +1,60 @@
+# One target for each intent. What passes here passes in CI: CI runs `make check`, nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+
+# A name on PATH may be a shim for a Python that isn't there, and Debian's own may lack ensurepip:
+# only one that can make a virtual environment counts.
+find_python = $(firstword $(shell for python in python$(1) python3 ~/.pyenv/versions/$(1).*/bin/python; \
+  do "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != ($(subst .,$(,),$(1))))' \
+  2>/dev/null && echo "$$python"; done))
+, := ,
+VERSIONS := 3.11 3.13
+FOUND := $(foreach version,3.13 3.12 3.11,$(call find_python,$(version)))
+PYTHON := $(firstword $(FOUND))
+WORKERS ?= 2
+
+.PHONY: help run lint test check campaign clean
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+
+run: .venv/installed ## serve http://127.0.0.1:5000 and ping every minute
+	.venv/bin/flask run
+
+check: lint test ## all that CI runs: lint and test
+
+lint: .venv-dev/installed ## style and types
+	.venv-dev/bin/python setup.py --quiet lint
+
+test: $(addprefix test-,$(VERSIONS)) ## every test, on SQLite and Postgres, on each Python
+
+test-%:
+	@if [ -z "$(call find_python,$*)" ]; then \
+	  echo "*** PYTHON $* IS MISSING: NOTHING IS TESTED ON IT ***" >&2; test -z "$$CI"; \
+	else \
+	  $(MAKE) .venv-$*/installed && echo "=== Python $* ===" && \
+	  .venv-$*/bin/python setup.py --quiet test --workers $(WORKERS); \
+	fi
+
+campaign: ## the tests with the full counts that the issues name; takes an hour
+	PINGLET_CAMPAIGN=1 $(MAKE) test
+
+clean: ## remove what the other targets made
+	rm -rf .venv .venv-* build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+
+.venv/installed: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Pinglet needs Python 3.11 or newer, with venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv-dev/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+.venv-%/installed: requirements.txt requirements-dev.txt
+	$(call find_python,$*) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
