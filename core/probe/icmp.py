@@ -12,14 +12,14 @@ from core.probe.addresses import Place
 from core.probe.channel import Channel, NoIcmp, Refusal, Reply
 from core.probe.clock import StepWatch, TimeMs, between, up_to, wait_for_stamps
 from core.probe.loop import Sweep
-from core.probe.packets import V4, V6
+from core.probe.packets import V4, V6, Protocol
 from core.probe.signature import ClockUsed, Heard, Pace, Target, Verdict
 from core.probe.system import HERE, Events, System
 
 FULL = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM}
 READ_A_TURN = 256
 LONGEST_NS = 0x7FFFFFFF  # what fits the array of sending times
-PROTOCOLS = {socket.AF_INET: V4, socket.AF_INET6: V6}
+PROTOCOLS: dict[int, Protocol] = {socket.AF_INET: V4, socket.AF_INET6: V6}
 
 
 def icmp_problem(family: int = socket.AF_INET) -> str | None:

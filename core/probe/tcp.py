@@ -41,6 +41,7 @@ IN_PROGRESS = {errno.EWOULDBLOCK if sys.platform == "win32" else errno.EINPROGRE
 LOOK_NS = 2_000_000  # a refusal is timed by looking: look this often, and state it as its bound
 SHARE = 0.85  # of the free file descriptors
 WINDOW = 16_384  # connections under way, however many descriptors are free
+RESENT_UNKNOWN = "the SYN was sent again, so the round trip isn't known"
 SPARED = "not sent: no port answered the first echo"
 
 Line = tuple[socket.SocketType, int, int, int, int]
@@ -228,49 +229,47 @@ class TcpSweep(Sweep):
         user = self._user_time(line)
         rtt_ns, resent = self._kernel_time(line[0])
         if not rtt_ns:
-            waited_ns = self.now_ns - line[3]
-            if resent or (not self._kernel and waited_ns > RESEND_NS):
-                return None, "the SYN was sent again, so the round trip isn't known"
-            return user, ""
+            return (None, RESENT_UNKNOWN) if self._resent(line, resent) else (user, "")
         if resent:
             bound_ms = (TIMESTAMP_NS + RESOLUTION_NS) / 1e6
             return (rtt_ns / 1e6, bound_ms, ClockUsed.KERNEL), "the SYN was sent again"
-        bound_ns, calling_ns = RESOLUTION_NS, line[4] - line[3]
-        if rtt_ns <= calling_ns:
-            # It came back while connect() still held the socket, and was stamped after that.
-            bound_ns += calling_ns
+        # The kernel stamps the SYN early in connect(), and it has left when connect() returns; an
+        # answer that comes before that is stamped only then.
+        bound_ns = RESOLUTION_NS + line[4] - line[3]
         return (rtt_ns / 1e6, bound_ns / 1e6, ClockUsed.KERNEL), ""
 
     def _kernel_time(self, sock: socket.SocketType) -> tuple[int, bool]:
         """TCP_INFO: the round trip in ns (0: unknown), and whether the SYN was resent."""
+        info = self._info(sock)
+        return _u32(info, RTT_AT) * 1000, _u32(info, RETRANS_AT) > 0
+
+    def _info(self, sock: socket.SocketType) -> bytes:
+        """TCP_INFO as far as this kernel knows it; empty where there is none."""
         if not self._kernel:
-            return 0, False
+            return b""
         try:
-            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
-            return _u32(info, RTT_AT) * 1000, _u32(info, RETRANS_AT) > 0
-        except (OSError, struct.error):
-            return 0, False
+            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+        except OSError:
+            return b""
 
     def _user_time(self, line: Line) -> TimeMs:
         """By our own clock: it came after we last looked, and before now."""
         earliest_ns = max(self.quiet_ns, line[3]) - line[4]
         return up_to(earliest_ns, self.now_ns - line[3], ClockUsed.USER)
 
-    def _refused(self, line: Line) -> None:
-        if self._by_router(line[0]):
-            self._failed_remotely(line, errno.ECONNREFUSED)
-            return
-        self._answered(line, Verdict.REFUSED, self._user_time(line), "")
+    def _resent(self, line: Line, known: bool) -> bool:
+        """Whether the SYN was sent again, or may have been where nobody can tell."""
+        return known or (not self._kernel and self.now_ns - line[3] > RESEND_NS)
 
-    def _by_router(self, sock: socket.SocketType) -> bool:
-        """Whether "refused" was an ICMP port unreachable: then no TCP segment has come in."""
-        if not self._kernel:
-            return False
-        try:
-            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
-            return _u32(info, SEGS_IN_AT) == 0
-        except (OSError, struct.error):
-            return False
+    def _refused(self, line: Line) -> None:
+        info = self._info(line[0])
+        if len(info) >= SEGS_IN_AT + 4 and not _u32(info, SEGS_IN_AT):
+            # No TCP segment has come in: that was an ICMP port unreachable.
+            self._failed_remotely(line, errno.ECONNREFUSED)
+        elif self._resent(line, _u32(info, RETRANS_AT) > 0):
+            self._answered(line, Verdict.REFUSED, None, RESENT_UNKNOWN)
+        else:
+            self._answered(line, Verdict.REFUSED, self._user_time(line), "")
 
     def _answered(self, line: Line, verdict: Verdict, time_ms: TimeMs | None, reason: str) -> None:
         _, slot, port, _, _ = line
