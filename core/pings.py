@@ -92,7 +92,7 @@ def history(session: Session, server: Server, wanted: HistoryRequest) -> History
     else:
         query = query.order_by(ping.slot.desc())
     # One more than asked for, to know whether there is more.
-    rows = session.execute(query.limit(wanted.limit + 1)).tuples().all()
+    rows = session.execute(query.limit(wanted.limit + 1)).all()
     page, rest = rows[: wanted.limit], rows[wanted.limit :]
     if wanted.since is not None:
         return History(server.name, page, after=rest[0][0] if rest else None)
