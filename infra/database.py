@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import pg8000.dbapi
+import pg8000
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -126,7 +126,7 @@ def is_transient(error: SQLAlchemyError) -> bool:
         return False
     if error.connection_invalidated or isinstance(error.orig, OSError):
         return True
-    if isinstance(error.orig, pg8000.dbapi.InterfaceError):
+    if isinstance(error.orig, pg8000.InterfaceError):
         return True
     return _sqlstate(error.orig) in TRANSIENT or "database is locked" in str(error.orig)
 
@@ -267,7 +267,7 @@ def _connect(arguments: dict[str, Any], settings: Settings) -> Any:
     while True:
         try:
             return _connect_once(arguments, settings)
-        except pg8000.dbapi.Error as error:
+        except pg8000.Error as error:
             if _sqlstate(error) not in (TOO_MANY_CONNECTIONS, "57P03"):
                 raise
             wait_s = random.uniform(0, pause_s)  # noqa: S311 (spreads load, hides nothing)
@@ -278,16 +278,18 @@ def _connect(arguments: dict[str, Any], settings: Settings) -> Any:
 
 
 def _connect_once(arguments: dict[str, Any], settings: Settings) -> Any:
-    # The driver's time-out must outlast the server's, or it would cut off the server's own answer.
+    # pg8000.Connection, not pg8000.dbapi's: SQLAlchemy is written for this one, which alone makes
+    # an IntegrityError of a taken name. Its time-out must outlast the server's, or it would cut
+    # off the server's own answer.
     timeout_s = settings.statement_timeout_s + 5
     if arguments["unix_sock"]:
-        return pg8000.dbapi.connect(**arguments, timeout=timeout_s)
+        return pg8000.Connection(**arguments, timeout=timeout_s)
     address = (arguments["host"], arguments["port"])
     sock = socket.create_connection(address, timeout=settings.connect_timeout_s)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(timeout_s)
-        return pg8000.dbapi.connect(**arguments, timeout=timeout_s, sock=sock)
+        return pg8000.Connection(**arguments, timeout=timeout_s, sock=sock)
     except BaseException:
         sock.close()
         raise
