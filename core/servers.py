@@ -6,7 +6,7 @@ Every function takes a session inside a transaction that its caller ends.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -48,7 +48,7 @@ def change(session: Session, wanted: ServerRequest, settings: Settings) -> Serve
     WrongRequest.
     """
     _refuse_address(wanted.ip, settings)
-    server = find(session, wanted.name)
+    server = find(session, wanted.name, lock=True)
     if server.ip != wanted.ip:
         server.ip = wanted.ip
         server.last_slot = server.last_ms = server.last_sent = server.last_received = None
@@ -64,9 +64,15 @@ def remove(session: Session, name: str) -> None:
         raise NameUnknown(name)
 
 
-def find(session: Session, name: str) -> Server:
-    """Return the server of that name. Raises NameUnknown."""
-    server = session.scalar(select(Server).where(Server.name == name))
+def find(session: Session, name: str, lock: bool = False) -> Server:
+    """Return the server of that name. Raises NameUnknown.
+
+    `lock` it before a change: else a round recorded between reading and writing stays in `last_*`.
+    """
+    query = select(Server).where(Server.name == name)
+    if lock:
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    server = session.scalar(query)
     if server is None:
         raise NameUnknown(name)
     return server
@@ -90,15 +96,17 @@ def states(session: Session, now: datetime) -> list[tuple[Server, State]]:
     """
     rows = session.execute(
         select(Server, Schedule.interval_s)
-        .join(Schedule, Schedule.server_id == Server.id)
-        .where(_in_force(now))
+        # An outer join: a clock that was ahead when a server was added doesn't hide it.
+        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, _in_force(now)))
         .order_by(Server.id)
     )
     return [(server, _state(server, interval_s, now)) for server, interval_s in rows]
 
 
-def _state(server: Server, interval_s: int, now: datetime) -> State:
-    if server.last_slot is None or server.last_slot < now - timedelta(seconds=2 * interval_s):
+def _state(server: Server, interval_s: int | None, now: datetime) -> State:
+    if server.last_slot is None or interval_s is None:
+        return State.UNOBSERVED
+    if server.last_slot < now - timedelta(seconds=2 * interval_s):
         return State.UNOBSERVED
     return State.of(server.last_sent or 0, server.last_received or 0)
 
