@@ -164,10 +164,12 @@ class Channel:
                 if size >= start + HEADER_SIZE:
                     self._read_error(start, size, source[0], refusals)
                 continue
-            kind, code, _, identifier, _, slot, token = ECHO.unpack_from(view, start)
+            kind, code, _, identifier, sequence, slot, token = ECHO.unpack_from(view, start)
             if kind != self.protocol.reply:
                 self._read_error(start, size, source[0], refusals)
-            elif size != start + ECHO_SIZE or code or identifier != self.identifier:
+            elif size != start + ECHO_SIZE or code or sequence != slot & 0xFFFF:
+                continue
+            elif identifier != self.identifier:
                 continue
             elif not self._check or checksum_holds(view[start:size]):
                 replies.append(Reply(slot, token, source[0], stamp_of(ancillary)))
