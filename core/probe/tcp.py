@@ -9,10 +9,11 @@ from array import array
 from collections.abc import Sequence
 from time import monotonic_ns
 
-from core.probe.addresses import Place
-from core.probe.clock import RESOLUTION_NS, TimeMs, up_to
+from core.probe.addresses import Sockaddr
+from core.probe.clock import RESOLUTION_NS, up_to
+from core.probe.ledger import ANSWERED, KERNEL, NO_ANSWER, REFUSED, UNREACHABLE, USER
 from core.probe.loop import NEVER_NS, Sweep
-from core.probe.signature import ClockUsed, Heard, Pace, Target, Verdict
+from core.probe.signature import Heard, Pace, Target
 from core.probe.system import TROUBLE, Events, System
 
 STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
@@ -21,14 +22,14 @@ EPHEMERAL_FROM = 1024  # a port below can't be our own source port
 
 # struct tcp_info, linux/include/uapi/linux/tcp.h
 TCP_INFO_SIZE = 144
-RTT_AT = 68  # tcpi_rtt, us: at the end of the handshake, the time from SYN to SYN-ACK
 RETRANS_AT = 100  # tcpi_total_retrans
+HANDSHAKE = struct.Struct("@68xI28xI")  # tcpi_rtt, us: from SYN to SYN-ACK; tcpi_total_retrans
 SEGS_IN_AT = 140  # tcpi_segs_in
-TIMESTAMP_NS = 1_000_000  # the unit of the TCP time stamps that tell a resent SYN's round trip
+RESENT_BOUND_MS = 1.001  # TCP time stamps, which tell a resent SYN's round trip, count in ms
 RESEND_NS = 950_000_000  # the first SYN is sent again after a second (RFC 6298), or a bit less
 
 FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-UNREACHABLE = {
+NO_WAY = {
     getattr(errno, name)
     for name in (
         "EHOSTUNREACH ENETUNREACH EHOSTDOWN ENONET ENOPROTOOPT EPROTO EOPNOTSUPP EMSGSIZE EACCES"
@@ -41,7 +42,6 @@ IN_PROGRESS = {errno.EWOULDBLOCK if sys.platform == "win32" else errno.EINPROGRE
 LOOK_NS = 2_000_000  # a refusal is timed by looking: look this often, and state it as its bound
 SHARE = 0.85  # of the free file descriptors
 WINDOW = 16_384  # connections under way, however many descriptors are free
-RESENT_UNKNOWN = "the SYN was sent again, so the round trip isn't known"
 SPARED = "not sent: no port answered the first echo"
 
 Line = tuple[socket.SocketType, int, int, int, int]
@@ -93,7 +93,7 @@ class TcpSweep(Sweep):
         self._fds.clear()
         super().close()
 
-    def usable(self, target: int, place: Place) -> str:
+    def usable(self, target: int, place: Sockaddr) -> str:
         ports = self.targets[target].ports
         if not ports:
             return "no port to connect to"
@@ -156,7 +156,8 @@ class TcpSweep(Sweep):
 
     def _connect(self, slot: int, target: int, port: int) -> int:
         """Send one SYN: 1; 0 if that failed; -1 if there's no room and waiting will help."""
-        family, address, scope = self.places[target]
+        place = self.places[target]
+        family = socket.AF_INET if len(place) == 2 else socket.AF_INET6
         try:
             sock = socket.SocketType(family, STREAM)
         except OSError as error:
@@ -167,10 +168,9 @@ class TcpSweep(Sweep):
             return 0
         if STREAM == socket.SOCK_STREAM:
             sock.setblocking(False)
-        place = (address, port) if family == socket.AF_INET else (address, port, 0, scope)
         before_ns = monotonic_ns()
         try:
-            error_number = sock.connect_ex(place)
+            error_number = sock.connect_ex((place[0], port, *place[2:]))
         except OSError as error:
             error_number = error.errno or errno.EINVAL
         after_ns = monotonic_ns()
@@ -219,29 +219,30 @@ class TcpSweep(Sweep):
             self._troubles[slot] = "our own source port was hit"
             self._end_if_last(slot)
             return
-        time_ms, reason = self._time(line)
+        rtt_us, resent = self._kernel_time(sock)
         # Reset instead of FIN: no TIME_WAIT is left that would use up the local ports.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        self._answered(line, Verdict.ANSWERED, time_ms, reason)
+        self._close_all(slot, port)
+        if rtt_us and resent:
+            self.ledger.explain(slot, "the SYN was sent again")
+            self.ledger.timed(slot, ANSWERED, rtt_us / 1e3, RESENT_BOUND_MS, KERNEL)
+        elif rtt_us:
+            # The kernel stamps the SYN early in connect(), and it has left when that returns; an
+            # answer that comes meanwhile is stamped only then.
+            bound_ms = (RESOLUTION_NS + line[4] - line[3]) / 1e6
+            self.ledger.timed(slot, ANSWERED, rtt_us / 1e3, bound_ms, KERNEL)
+        else:
+            self._by_user(line, ANSWERED, resent)
 
-    def _time(self, line: Line) -> tuple[TimeMs | None, str]:
-        """The round trip, preferably by the kernel, and what is to be said about it."""
-        user = self._user_time(line)
-        rtt_ns, resent = self._kernel_time(line[0])
-        if not rtt_ns:
-            return (None, RESENT_UNKNOWN) if self._resent(line, resent) else (user, "")
-        if resent:
-            bound_ms = (TIMESTAMP_NS + RESOLUTION_NS) / 1e6
-            return (rtt_ns / 1e6, bound_ms, ClockUsed.KERNEL), "the SYN was sent again"
-        # The kernel stamps the SYN early in connect(), and it has left when connect() returns; an
-        # answer that comes before that is stamped only then.
-        bound_ns = RESOLUTION_NS + line[4] - line[3]
-        return (rtt_ns / 1e6, bound_ns / 1e6, ClockUsed.KERNEL), ""
-
-    def _kernel_time(self, sock: socket.SocketType) -> tuple[int, bool]:
-        """TCP_INFO: the round trip in ns (0: unknown), and whether the SYN was resent."""
-        info = self._info(sock)
-        return _u32(info, RTT_AT) * 1000, _u32(info, RETRANS_AT) > 0
+    def _kernel_time(self, sock: socket.SocketType) -> tuple[int, int]:
+        """TCP_INFO: the round trip in us (0: unknown), and how often the SYN was resent."""
+        if not self._kernel:
+            return 0, 0
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, HANDSHAKE.size)
+            return HANDSHAKE.unpack(info)
+        except (OSError, struct.error):
+            return 0, 0
 
     def _info(self, sock: socket.SocketType) -> bytes:
         """TCP_INFO as far as this kernel knows it; empty where there is none."""
@@ -252,36 +253,30 @@ class TcpSweep(Sweep):
         except OSError:
             return b""
 
-    def _user_time(self, line: Line) -> TimeMs:
-        """By our own clock: it came after we last looked, and before now."""
-        earliest_ns = max(self.quiet_ns, line[3]) - line[4]
-        return up_to(earliest_ns, self.now_ns - line[3], ClockUsed.USER)
-
-    def _resent(self, line: Line, known: bool) -> bool:
-        """Whether the SYN was sent again, or may have been where nobody can tell."""
-        return known or (not self._kernel and self.now_ns - line[3] > RESEND_NS)
+    def _by_user(self, line: Line, code: int, resent: int) -> None:
+        """Time an echo by our own clock: its answer came after we last looked, and before now."""
+        _, slot, _, before_ns, after_ns = line
+        waited_ns = self.now_ns - before_ns
+        if resent or (not self._kernel and waited_ns > RESEND_NS):
+            self.ledger.end(slot, code, "the SYN was sent again, so the round trip isn't known")
+            return
+        rtt_ms, bound_ms = up_to(max(self.quiet_ns, before_ns) - after_ns, waited_ns)
+        self.ledger.timed(slot, code, rtt_ms, bound_ms, USER)
 
     def _refused(self, line: Line) -> None:
         info = self._info(line[0])
         if len(info) >= SEGS_IN_AT + 4 and not _u32(info, SEGS_IN_AT):
             # No TCP segment has come in: that was an ICMP port unreachable.
             self._failed_remotely(line, errno.ECONNREFUSED)
-        elif self._resent(line, _u32(info, RETRANS_AT) > 0):
-            self._answered(line, Verdict.REFUSED, None, RESENT_UNKNOWN)
         else:
-            self._answered(line, Verdict.REFUSED, self._user_time(line), "")
+            self._close_all(line[1], line[2])
+            self._by_user(line, REFUSED, _u32(info, RETRANS_AT))
 
-    def _answered(self, line: Line, verdict: Verdict, time_ms: TimeMs | None, reason: str) -> None:
-        _, slot, port, _, _ = line
-        target = slot % self.ledger.targets
+    def _close_all(self, slot: int, port: int) -> None:
+        """That port answered; the others that were tried aren't needed any more."""
+        target = slot % len(self.targets)
         self.ledger.ports[target] = port
         self._forget(slot)
-        if reason:
-            self.ledger.explain(slot, reason)
-        if time_ms is None:
-            self.ledger.end(slot, verdict)
-        else:
-            self.ledger.timed(slot, verdict, time_ms)
         if self._seeking and self._seeking.pop(target, None) is not None:
             self._ports[target] = port
             self._unpark(target)
@@ -291,7 +286,7 @@ class TcpSweep(Sweep):
     def _failed_remotely(self, line: Line, error: int) -> None:
         _, slot, _, _, _ = line
         self._drop_line(line)
-        if error in UNREACHABLE or error == errno.ECONNREFUSED:
+        if error in NO_WAY or error == errno.ECONNREFUSED:
             self._refusals[slot] = f"an ICMP error came back: {os.strerror(error)}"
         elif error != errno.ETIMEDOUT:
             self._troubles[slot] = os.strerror(error)
@@ -319,9 +314,9 @@ class TcpSweep(Sweep):
             self._unpark(target)
             return
         if unreachable:
-            self.ledger.end(slot, Verdict.UNREACHABLE, said)
+            self.ledger.end(slot, UNREACHABLE, said)
         else:
-            self.ledger.end(slot, Verdict.NO_ANSWER)
+            self.ledger.end(slot, NO_ANSWER)
         if seeking:
             self._parked.pop(target, None)
             self.spare(target, SPARED)
