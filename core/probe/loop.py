@@ -109,10 +109,11 @@ class Sweep(ABC):
 
         Short: at most `events_a_turn` events and BURST sends.
         """
+        if wait_s > NAP_S and self.unhurried and self.in_flight > BURST:
+            sleep(NAP_S)
+            wait_s -= NAP_S
         looked_ns = monotonic_ns()
         events = self.poller.wait(wait_s, self.events_a_turn)
-        if events and wait_s and self.unhurried and self.in_flight > BURST:
-            sleep(NAP_S)
         self.now_ns = monotonic_ns()  # stamped before anything is worked on
         if self.hear(events) and len(events) < self.events_a_turn:
             self.quiet_ns = looked_ns if events else looked_ns + int(wait_s * 1e9)
