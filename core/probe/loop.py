@@ -256,7 +256,7 @@ class Sweep(ABC):
         return max(due_ns, self._held_ns, self._meter.ready_ns())
 
 
-NOWHERE = ("0.0.0.0", 0)
+NOWHERE = ("0.0.0.0", 0)  # noqa: S104  # stands for an address that is none
 
 
 @contextmanager

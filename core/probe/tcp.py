@@ -35,12 +35,19 @@ RESENT_BOUND_MS = 1.001  # TCP time stamps, which tell a resent SYN's round trip
 RESEND_NS = 950_000_000  # the first SYN is sent again after a second (RFC 6298), or a bit less
 
 FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-NO_WAY = {
-    getattr(errno, name)
-    for name in (
-        "EHOSTUNREACH ENETUNREACH EHOSTDOWN ENONET ENOPROTOOPT EPROTO EOPNOTSUPP EMSGSIZE EACCES"
-    ).split()
-    if hasattr(errno, name)
+NO_WAY_NAMES = (
+    "EHOSTUNREACH",
+    "ENETUNREACH",
+    "EHOSTDOWN",
+    "ENONET",
+    "ENOPROTOOPT",
+    "EPROTO",
+    "EOPNOTSUPP",
+    "EMSGSIZE",
+    "EACCES",
+)
+NO_WAY = {  # what ICMP errors become, those that this system knows
+    getattr(errno, name) for name in NO_WAY_NAMES if hasattr(errno, name)
 }
 OPENED_AND_CLOSED = {0, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
 IN_PROGRESS = errno.EWOULDBLOCK if sys.platform == "win32" else errno.EINPROGRESS
