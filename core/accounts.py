@@ -245,12 +245,20 @@ class Attempts:
     address: str
 
     @property
+    def pair(self) -> str:
+        """The subject of the counter of this name from this address."""
+        return _subject("pair", self.name, _network(self.address))
+
+    @property
     def limits(self) -> dict[str, int]:
-        """Each counter's subject and how many tries it allows in a window."""
-        network = _network(self.address)
+        """Each counter's subject and how many tries it allows in a window.
+
+        The order is the same for all, so that of two attempts at once neither waits for the other
+        with what the other waits for.
+        """
         return {
-            _subject("pair", self.name, network): TRIES_FROM_ADDRESS_AT_ACCOUNT,
-            _subject("address", network): TRIES_FROM_ADDRESS,
+            _subject("address", _network(self.address)): TRIES_FROM_ADDRESS,
+            self.pair: TRIES_FROM_ADDRESS_AT_ACCOUNT,
             _subject("account", self.name): TRIES_AT_ACCOUNT,
         }
 
@@ -260,31 +268,37 @@ class Attempts:
         return _subject("known", self.name, _network(self.address))
 
 
-def count_attempt(session: Session, attempts: Attempts, now: datetime) -> TooManyAttempts | None:
-    """Count an attempt before its password is looked at; return the refusal if it is one too many.
-
-    It is returned, not raised: the count must be committed either way.
+def count_attempt(session: Session, attempts: Attempts, now: datetime) -> list[str]:
+    """Count an attempt; commit it before the password is looked at. Return what was counted.
 
     An address may try one account 5 times and all accounts 30 times in a quarter of an hour; an
-    account may be tried 100 times. The last limit doesn't hold for an address its user has logged
-    in from within 30 days, so strangers can't lock the owner out.
+    account may be tried 100 times. The last two don't hold for an address its user has logged in
+    from within 30 days, so neither strangers nor neighbours can lock the owner out by them.
+
+    Raises TooManyAttempts; the caller's transaction then counts nothing. So what is refused is
+    free: one address can't use up what an account is allowed from all of them, and doesn't
+    fill the table with names it makes up.
     """
-    known = session.get(Attempt, attempts.known)
-    is_known = known is not None and known.since > now - KNOWN_ADDRESS
-    over = []
-    for subject, limit in sorted(attempts.limits.items()):
-        tries = _count(session, subject, now)
-        if tries > limit and not (limit == TRIES_AT_ACCOUNT and is_known):
-            over.append(subject)
-    if not over:
-        return None
-    return TooManyAttempts(int(_wait(session, over, now).total_seconds()) + 1)
+    is_known = _is_known(session, attempts, now)
+    counted = []
+    for subject, limit in attempts.limits.items():
+        if _take(session, subject, limit, now):
+            counted.append(subject)
+        elif subject == attempts.pair or not is_known:
+            raise TooManyAttempts(int(_wait(session, subject, now).total_seconds()) + 1)
+    return counted
 
 
-def _count(session: Session, subject: str, now: datetime) -> int:
+def _is_known(session: Session, attempts: Attempts, now: datetime) -> bool:
+    known = select(Attempt.since).where(Attempt.subject == attempts.known)
+    since = session.scalar(known)
+    return since is not None and since > now - KNOWN_ADDRESS
+
+
+def _take(session: Session, subject: str, limit: int, now: datetime) -> bool:
     # One statement: two attempts at once can't both be the last that is allowed.
     stale = Attempt.since <= now - WINDOW
-    counted: int = session.execute(
+    counted = (
         insert(ATTEMPT)
         .values(subject=subject, since=now, tries=1)
         .on_conflict_do_update(
@@ -293,24 +307,28 @@ def _count(session: Session, subject: str, now: datetime) -> int:
                 "tries": case((stale, 1), else_=Attempt.tries + 1),
                 "since": case((stale, now), else_=Attempt.since),
             },
+            where=or_(stale, Attempt.tries < limit),
         )
         .returning(ATTEMPT.c.tries)
-    ).scalar_one()
-    return counted
-
-
-def _wait(session: Session, subjects: Iterable[str], now: datetime) -> timedelta:
-    since = session.scalars(select(Attempt.since).where(Attempt.subject.in_(subjects))).all()
-    return max(begun + WINDOW - now for begun in since)
-
-
-def forgive_attempts(session: Session, attempts: Attempts, now: datetime) -> None:
-    """Take a successful attempt off the counters and remember the address as the user's own."""
-    session.execute(
-        update(Attempt)
-        .where(Attempt.subject.in_(attempts.limits), Attempt.tries > 0)
-        .values(tries=Attempt.tries - 1)
     )
+    return session.execute(counted).first() is not None
+
+
+def _wait(session: Session, subject: str, now: datetime) -> timedelta:
+    begun = session.scalar(select(Attempt.since).where(Attempt.subject == subject))
+    return (begun or now) + WINDOW - now
+
+
+def forgive_attempts(
+    session: Session, attempts: Attempts, counted: Iterable[str], now: datetime
+) -> None:
+    """Take a successful attempt off the counters and remember the address as the user's own.
+
+    `counted` is what count_attempt returned: what was full before isn't emptied by the owner.
+    """
+    for subject in counted:
+        one_less = update(Attempt).where(Attempt.subject == subject, Attempt.tries > 0)
+        session.execute(one_less.values(tries=Attempt.tries - 1))
     session.execute(
         insert(ATTEMPT)
         .values(subject=attempts.known, since=now, tries=0)

@@ -147,13 +147,11 @@ def log_in(database: Database, name: str, password: str) -> Identity:
     # Only what the network says of the caller: X-Forwarded-For is the caller's own word.
     attempts = Attempts(name, request.remote_addr or "")
     with database.transaction() as session:
-        refusal = accounts.count_attempt(session, attempts, utc_now())
-    if refusal is not None:
-        raise refusal
+        counted = accounts.count_attempt(session, attempts, utc_now())
     with database.reading() as session:
         identity = accounts.check_password(session, name, password)
     with database.transaction() as session:
-        accounts.forgive_attempts(session, attempts, utc_now())
+        accounts.forgive_attempts(session, attempts, counted, utc_now())
     return identity
 
 
