@@ -140,6 +140,8 @@ class Channel:
         before, self._drops = self._drops, self.drops()
         return self._drops != before
 
+    # Names of attributes are looked up for every packet, locals aren't.
+    # pylint: disable-next=too-many-locals
     def read(self, most: int, replies: list[Reply], refusals: list[Refusal]) -> bool:
         """Read up to `most` packets; False if there may be more."""
         if self.error_queue:

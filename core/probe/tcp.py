@@ -20,7 +20,7 @@ from core.probe.system import TROUBLE, Events, System
 IPV4, IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
 SOL_SOCKET, SO_ERROR, SO_LINGER = socket.SOL_SOCKET, socket.SO_ERROR, socket.SO_LINGER
 IPPROTO_TCP, TCP_INFO = int(socket.IPPROTO_TCP), getattr(socket, "TCP_INFO", 0)
-new_socket = socket.SocketType
+Socket = socket.SocketType
 STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 EPHEMERAL_FROM = 1024  # a port below can't be our own source port
@@ -57,7 +57,7 @@ SHARE = 0.85  # of the free file descriptors
 WINDOW = 16_384  # connections under way, however many descriptors are free
 SPARED = "not sent: no port answered the first echo"
 
-Line = tuple[socket.SocketType, int, int, int, int]
+Line = tuple[Socket, int, int, int, int]
 """A connection under way: (socket, slot, port, monotonic ns before and after the SYN was sent)."""
 
 
@@ -170,7 +170,7 @@ class TcpSweep(Sweep):
         """Send one SYN: 1; 0 if that failed; -1 if there's no room and waiting will help."""
         address, _, *flow_and_scope = self.places[target]
         try:
-            sock = new_socket(IPV6 if flow_and_scope else IPV4, STREAM)
+            sock = Socket(IPV6 if flow_and_scope else IPV4, STREAM)
         except OSError as error:
             if error.errno in FULL and self._lines:
                 self.window = max(1, len(self._lines))
