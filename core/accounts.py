@@ -25,6 +25,7 @@ from core.schema import PASSWORD_LENGTH, USER_NAME_LENGTH, plain_text
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
 LAST_USED_STEP = timedelta(minutes=1)  # finer would write on every request
 AUTHENTICATION = "authentication"
+ID_BITS = 63
 
 # Argon2id with 19 MiB, two passes, one lane: OWASP Password Storage Cheat Sheet.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -190,6 +191,9 @@ def _refuse_without_admin(session: Session) -> None:
 
 def find_user(session: Session, user_id: int) -> User:
     """Return the user of that id, locked against changes until the transaction ends."""
+    # Neither database has a larger id, and neither takes one as a question.
+    if user_id.bit_length() > ID_BITS:
+        raise UserUnknown(str(user_id))
     user = session.get(User, user_id, with_for_update=True)
     if user is None:
         raise UserUnknown(str(user_id))
@@ -198,10 +202,19 @@ def find_user(session: Session, user_id: int) -> User:
 
 def find_user_named(session: Session, name: str) -> User:
     """Return the user of that name. Raises UserUnknown."""
-    user = session.scalar(select(User).where(User.name == name))
+    user = _named(session, name)
     if user is None:
         raise UserUnknown(name)
     return user
+
+
+def _named(session: Session, name: str) -> User | None:
+    # What can't be a user's name isn't looked for: Postgres fails at a NUL.
+    try:
+        user_name(name)
+    except WrongRequest:
+        return None
+    return session.scalar(select(User).where(User.name == name))
 
 
 def users(session: Session) -> Sequence[User]:
@@ -216,21 +229,29 @@ def access_is_open(session: Session) -> bool:
 
 def user_name(value: object) -> str:
     """Return `value` as a user's name: trimmed, 1 to 64 characters, no colon (RFC 7617)."""
-    name = plain_text(value, "a user's name", USER_NAME_LENGTH)
+    name = label(value, "a user's name")
     if ":" in name:
-        raise WrongRequest("a user's name holds no colon: HTTP Basic ends the name there")
+        raise WrongRequest("a user's name holds no colon: HTTP Basic ends the name there", "name")
     return name
+
+
+def label(value: object, what: str = "a token's name") -> str:
+    """Return `value` as what people call a user or a token: trimmed, 1 to 64 characters."""
+    try:
+        return plain_text(value, what, USER_NAME_LENGTH)
+    except WrongRequest as error:
+        raise WrongRequest(str(error), "name") from None
 
 
 def checked_password(password: str) -> str:
     """Return `password` if it may be one: 8 to 256 characters, any of them (NIST SP 800-63B)."""
     low, high = PASSWORD_LENGTH
     if not low <= len(password) <= high:
-        raise WrongRequest(f"a password has {low} to {high} characters")
+        raise WrongRequest(f"a password has {low} to {high} characters", "password")
     try:
         password.encode()
     except UnicodeEncodeError:
-        raise WrongRequest("a password holds no lone surrogates") from None
+        raise WrongRequest("a password holds no lone surrogates", "password") from None
     return password
 
 
@@ -337,7 +358,7 @@ def forgive_attempts(
 
 
 def _subject(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
 def _network(address: str) -> str:
@@ -356,7 +377,8 @@ def check_password(session: Session, name: str, password: str) -> Identity:
 
     Takes as long for unknown names. Count the attempt first. Raises TokenRejected.
     """
-    user = session.scalar(select(User).where(User.name == name, User.enabled))
+    user = _named(session, name)
+    user = user if user and user.enabled else None
     try:
         HASHER.verify(user.password_hash if user else DUMMY_HASH, password)
     except (VerificationError, UnicodeEncodeError):

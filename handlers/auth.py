@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
+from werkzeug.datastructures import Authorization
 
 from core import accounts
 from core.accounts import Attempts, Identity, Kind, Level
@@ -129,7 +130,7 @@ def identify(database: Database) -> Identity:
     """Return who sends this request. Raises TokenRejected, TooManyAttempts."""
     if _is_open(database):
         return LOCAL
-    credentials = request.authorization
+    credentials = _credentials()
     if credentials is not None and credentials.type == "basic":
         return log_in(database, credentials.username or "", credentials.password or "")
     if credentials is not None and credentials.type == "bearer":
@@ -137,6 +138,14 @@ def identify(database: Database) -> Identity:
     if COOKIE in request.cookies:
         return _cookie(database, request.cookies[COOKIE])
     raise TokenRejected("show a token: Authorization: Bearer ...")
+
+
+def _credentials() -> Authorization | None:
+    # Werkzeug takes what isn't Base64 for no credentials, but fails at what isn't ASCII.
+    try:
+        return request.authorization
+    except ValueError:
+        raise TokenRejected("the Authorization header can't be read") from None
 
 
 def log_in(database: Database, name: str, password: str) -> Identity:

@@ -101,7 +101,7 @@ class People:
         if wanted.scope.level > identity.level:
             raise Forbidden(f"{identity.name} may not give away the scope {wanted.scope}")
         life = timedelta(seconds=wanted.expires_in_s)
-        grant = Grant(Kind.KEY, wanted.scope, wanted.name, life)
+        grant = Grant(Kind.KEY, wanted.scope, accounts.label(wanted.name), life)
         with self.database.transaction() as session:
             issued = accounts.issue(session, _account(identity), grant, utc_now())
         return _json(_issued(issued), HTTPStatus.CREATED)

@@ -1,5 +1,6 @@
 """The JSON of /api/v1 as types: they validate what comes in and generate openapi.json."""
 
+import re
 from datetime import datetime
 from typing import Annotated, TypeVar
 
@@ -124,6 +125,8 @@ def convert(shape: type[Any], value: object) -> Any:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
-        # "Expected `int`, got `str` - at `$.port`"
+        # "Expected `int`, got `str` - at `$.port`"; "Object missing required field `port`"
         sentence, _, path = str(error).partition(" - at `$")
-        raise WrongRequest(sentence, path.strip(".`") or None) from None
+        named = re.search("(?:required|unknown) field `(.*)`$", sentence, re.DOTALL)
+        places = [path.strip(".`"), named[1] if named else ""]
+        raise WrongRequest(sentence, ".".join(filter(None, places)) or None) from None
