@@ -165,6 +165,7 @@ def change_user(
 
     Raises UserUnknown, WrongRequest.
     """
+    _lock_admins(session)
     user = find_user(session, user_id)
     if password is not None:
         user.password_hash = HASHER.hash(checked_password(password))
@@ -178,8 +179,15 @@ def change_user(
 
 def remove_user(session: Session, user_id: int) -> None:
     """Delete a user and all tokens. Raises UserUnknown, WrongRequest for the last admin."""
+    _lock_admins(session)
     session.delete(find_user(session, user_id))
     _refuse_without_admin(session)
+
+
+def _lock_admins(session: Session) -> None:
+    # Two admins who end each other at once would both find the other one still there.
+    admins = select(User.id).where(User.role == Role.ADMIN).order_by(User.id)
+    session.scalars(admins.with_for_update()).all()
 
 
 def _refuse_without_admin(session: Session) -> None:
@@ -194,7 +202,8 @@ def find_user(session: Session, user_id: int) -> User:
     # Neither database has a larger id, and neither takes one as a question.
     if user_id.bit_length() > ID_BITS:
         raise UserUnknown(str(user_id))
-    user = session.get(User, user_id, with_for_update=True)
+    # What this session read before is read again: it may have changed while we waited.
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
     if user is None:
         raise UserUnknown(str(user_id))
     return user
@@ -399,7 +408,13 @@ def identity_of(user: User) -> Identity:
 def issue(
     session: Session, user: Identity, grant: Grant, now: datetime, family: str | None = None
 ) -> Issued:
-    """Make a token for a user who has just been identified. It is shown once and kept nowhere."""
+    """Make a token for a user who has just been identified. It is shown once and kept nowhere.
+
+    Raises TokenRejected when the user has since been removed, disabled, or given a new password.
+    """
+    same = select(User.id).where(User.id == user.user_id, User.generation == user.generation)
+    if session.scalar(same.where(User.enabled).with_for_update(read=True, key_share=True)) is None:
+        raise TokenRejected("this user is gone, disabled, or has a new password")
     text = PREFIX + secrets.token_urlsafe(32)
     row = Token(
         user_id=user.user_id,
@@ -408,8 +423,8 @@ def issue(
         name=grant.name,
         scope=grant.scope,
         family=family or secrets.token_hex(16),
-        # As it was when the user was identified: if the password has changed since, the token is
-        # born dead.
+        # As it was when the user was identified: if the password changes at this moment, the
+        # token is born dead.
         generation=user.generation,
         created=now,
         expires=now + (grant.life or LIVES[grant.kind]),
@@ -438,6 +453,7 @@ def refresh(session: Session, text: str, now: datetime) -> tuple[Issued, Issued]
     row, user = _valid(session, text, now)
     if row.kind != Kind.REFRESH:
         raise TokenRejected("this is no refresh token")
+    _lock_owner(session, row.family)
     mine = update(Token).where(Token.id == row.id, Token.spent.is_(None)).values(spent=now)
     if session.scalar(mine.returning(Token.id)) is None:
         revoke_family(session, row.family)
@@ -501,8 +517,16 @@ def revoke(session: Session, user_id: int, token_id: int) -> bool:
 
 
 def revoke_family(session: Session, family: str) -> None:
-    """End all tokens of one log-in."""
+    """End all tokens of one log-in, also a pair that is being made from them at this moment."""
+    _lock_owner(session, family)
     session.execute(delete(Token).where(Token.family == family))
+
+
+def _lock_owner(session: Session, family: str) -> None:
+    # A refresh that has not been committed yet has put its pair where DELETE doesn't see it: who
+    # refreshes and who revokes wait for each other.
+    owner = select(Token.user_id).where(Token.family == family)
+    session.scalars(select(User.id).where(User.id.in_(owner)).with_for_update(key_share=True)).all()
 
 
 def sweep(session: Session, now: datetime) -> int:
