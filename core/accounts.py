@@ -136,10 +136,12 @@ class Issued:
 
 
 def create_user(session: Session, name: str, password: str, role: Role, now: datetime) -> User:
-    """Add a user. From the first one on, open access has ended for good.
+    """Add a user, the first one as an admin. From then on open access has ended for good.
 
     Raises UserTaken, WrongRequest.
     """
+    if role is not Role.ADMIN and not _has_admin(session):
+        raise WrongRequest("the first user is an admin: nobody else could add others", "role")
     user = User(
         name=user_name(name),
         password_hash=HASHER.hash(checked_password(password)),
@@ -196,9 +198,13 @@ def _lock_admins(session: Session) -> None:
 
 def _refuse_without_admin(session: Session) -> None:
     session.flush()
-    admins = select(User.id).where(User.role == Role.ADMIN, User.enabled).limit(1)
-    if session.scalar(admins) is None:
+    if not _has_admin(session):
         raise WrongRequest("somebody must stay who may administer: this is the last admin")
+
+
+def _has_admin(session: Session) -> bool:
+    admins = select(User.id).where(User.role == Role.ADMIN, User.enabled).limit(1)
+    return session.scalar(admins) is not None
 
 
 def find_user(session: Session, user_id: int) -> User:
