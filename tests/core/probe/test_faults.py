@@ -13,9 +13,21 @@ from typing import Any
 
 import pytest
 
-from core.probe import PORTABLE, Kind, Pace, Target, Verdict, probe, probe_async
+from core.probe import (
+    PORTABLE,
+    ClockUsed,
+    Echo,
+    Kind,
+    Pace,
+    Target,
+    Verdict,
+    probe,
+    probe_async,
+)
 from core.probe.channel import Channel
 from core.probe.clock import StepWatch
+from core.probe.icmp import IcmpSweep
+from core.probe.loop import drive
 from core.probe.meter import Meter
 from core.probe.packets import ECHO, V4, V6, Request, identifier_filter, only
 from core.probe.system import HERE, System
@@ -204,6 +216,31 @@ def test_a_clock_that_is_set_is_noticed_once(step_ns: int) -> None:
     clock.ahead_ns += step_ns
     assert watch.stepped()
     assert not watch.stepped()
+
+
+def test_a_clock_that_is_set_in_mid_sweep_costs_precision_not_truth() -> None:
+    clock = SteppedClock()
+
+    def set_again_and_again() -> int:
+        clock.ahead_ns += SECOND_NS
+        return clock()
+
+    heard: list[Echo] = []
+    sweep = IcmpSweep(
+        [Target("127.0.0.1")] * 50,
+        Pace(echoes=2, gap_s=0.001),
+        lambda _target, _number, echo: heard.append(echo),
+        HERE,
+        StepWatch(set_again_and_again),
+    )
+    drive(sweep)
+    assert [echo.verdict for echo in heard] == [Verdict.ANSWERED] * 100
+    assert {echo.clock for echo in heard} == {ClockUsed.USER}
+    for echo in heard:  # the truth on loopback is some microseconds
+        assert echo.rtt_ms is not None
+        assert echo.bound_ms is not None
+        assert echo.rtt_ms - echo.bound_ms < 0.2
+        assert echo.bound_ms < 500
 
 
 @pytest.mark.parametrize("rate_pps", [1, 50, 1000, 20_000])
