@@ -2,7 +2,6 @@
 
 import errno
 import os
-import random
 import socket
 import struct
 import sys
@@ -93,10 +92,10 @@ class Channel:
     def _take_identifier(self) -> int:
         """A random one: firewalls and NATs that remember an old one would swallow replies."""
         if self.raw or sys.platform != "linux":
-            return random.SystemRandom().randrange(1, 0x10000)
+            return _random_identifier()
         for _ in range(16):  # a datagram socket's identifier is its port, and may be taken
             with suppress(OSError):
-                self.sock.bind(("", random.SystemRandom().randrange(1, 0x10000)))
+                self.sock.bind(("", _random_identifier()))
                 break
         else:
             self.sock.bind(("", 0))
@@ -229,6 +228,10 @@ class Channel:
             slot = token = -1
         if kind == self.protocol.request and identifier == self.identifier:
             into.append(Refusal(sequence, slot, token, destination, reason))
+
+
+def _random_identifier() -> int:
+    return int.from_bytes(os.urandom(2), "big") or 1
 
 
 def _open(protocol: Protocol) -> tuple[socket.socket, bool]:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from time import time_ns
@@ -251,7 +252,7 @@ def test_no_second_sees_more_packets_than_the_rate(rate_pps: int) -> None:
         meter.spend(room)
         left += [now_ns] * room
         now_ns = max(meter.ready_ns(), now_ns + 1_000_000)  # who waits wakes up late
-    busiest = max(sum(start <= one < start + SECOND_NS for one in left) for start in left[::50])
+    busiest = max(bisect_left(left, one + SECOND_NS) - at for at, one in enumerate(left))
     assert 0.9 * rate_pps - 1 <= busiest <= rate_pps
 
 
