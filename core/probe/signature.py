@@ -80,8 +80,12 @@ class Pace:
     echoes: int = 4  # for each target; echo k goes to all targets before echo k+1
     timeout_s: float = 1.0  # how long to wait for one echo
     gap_s: float = 0.1  # two echoes of one target are never sent closer together
-    rate_pps: float = 0.0  # packets a second at most, all targets together; 0: as fast as buffers allow
-    budget_s: float | None = None  # the sweep ends by then; what wasn't sent or heard out is LOCAL_FAULT
+    rate_pps: float = (
+        0.0  # packets a second at most, all targets together; 0: as fast as buffers allow
+    )
+    budget_s: float | None = (
+        None  # the sweep ends by then; what wasn't sent or heard out is LOCAL_FAULT
+    )
     allowed: Callable[[str], bool] = anywhere  # asked again when a socket is about to be used
 
 
