@@ -40,6 +40,28 @@ class State(StrEnum):
         return cls.UP if received == sent else cls.DEGRADED
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """A server's newest ping and the schedule in force: what its state now is derived from."""
+
+    slot: datetime | None
+    sent: int | None
+    received: int | None
+    interval_s: int
+    enabled: bool
+
+    def state(self, now: datetime) -> State:
+        """Return the state at `now`.
+
+        A newest ping older than two intervals says nothing about now; of a paused server we say
+        nothing either: nobody looks.
+        """
+        old = now - timedelta(seconds=2 * self.interval_s)
+        if not self.enabled or self.slot is None or self.slot < old:
+            return State.UNOBSERVED
+        return State.of(self.sent or 0, self.received or 0)
+
+
 class Probe(StrEnum):
     """How a server is to be probed."""
 
