@@ -290,14 +290,14 @@ def pack(session: Session, day: date, ids: Sequence[int]) -> int:
 
 
 def _lock(session: Session, ids: Sequence[int]) -> Sequence[int]:
-    # A server's row is locked first, as recording and deleting do, then its schedule, which only
-    # packers lock: so packers wait for each other, a deletion for the packer, a round for nobody.
+    # A server's row is locked first, against its deletion only, then its schedule, which nobody
+    # but packers locks: packers wait for each other, a deletion for the packer, a round for nobody.
     # SQLite has one writer and needs no such lock.
     return session.scalars(
         select(Server.id)
         .where(Server.id.in_(ids))
         .order_by(Server.id)
-        .with_for_update(key_share=True)
+        .with_for_update(read=True, key_share=True)
     ).all()
 
 

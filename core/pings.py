@@ -223,7 +223,7 @@ def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> 
     rows = session.execute(query if ids is None else query.where(SERVER.c.id.in_(ids))).all()
     schedules = days.schedules(session, ids)
     strips = _strips(session, ids, since)
-    return [_status(row, schedules.get(row.id, []), strips.get(row.id, {}), now) for row in rows]
+    return [_status(row, schedules[row.id], strips.get(row.id, {}), now) for row in rows]
 
 
 STATUS = [column for column in SERVER.c if column.name != "last_port"]
@@ -242,10 +242,9 @@ def _status(
 ) -> ServerStatus:
     current = current_slot(now)
     since = current + 1 - DAY_SLOTS
-    # Nobody knows of a server that has no schedule yet; it can't come to be, but a list mustn't
-    # fail on it.
-    planned = max((one for one in schedule if one.since <= now), default=None)
-    interval_s, enabled = (planned.interval_s, planned.enabled) if planned else (60, False)
+    # A clock that was ahead when a server was added doesn't hide it: the first row counts then.
+    planned = max((one for one in schedule if one.since <= now), default=schedule[0])
+    interval_s, enabled = planned.interval_s, planned.enabled
     due = due_from(spans(schedule), since, current)
     strip = [
         _half_hour(due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *seen.get(place, (0, 0, 0)))

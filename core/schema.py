@@ -18,6 +18,8 @@ from core.errors import WrongRequest
 
 SLOT = timedelta(minutes=1)
 NAME_LENGTH = 255
+USER_NAME_LENGTH = 64
+PASSWORD_LENGTH = (8, 256)
 PAGE = 1_440
 PAGE_LIMIT = 10_000
 SERVER_SHAPE = 'expected {"server": {"name": "text", "IP": "dotted quad"}}'
@@ -47,17 +49,18 @@ class Last:
     slot: datetime | None
     sent: int | None
     received: int | None
-    interval_s: int
-    enabled: bool
+    interval_s: int | None
+    enabled: bool | None
 
     def state(self, now: datetime) -> State:
         """Return the state at `now`.
 
-        A newest ping older than two intervals says nothing about now; of a paused server we say
-        nothing either: nobody looks.
+        A newest ping older than two intervals says nothing about now; of a paused server, or one
+        whose schedule is yet to begin, we say nothing either: nobody looks.
         """
-        old = now - timedelta(seconds=2 * self.interval_s)
-        if not self.enabled or self.slot is None or self.slot < old:
+        if self.slot is None or not self.enabled or self.interval_s is None:
+            return State.UNOBSERVED
+        if self.slot < now - timedelta(seconds=2 * self.interval_s):
             return State.UNOBSERVED
         return State.of(self.sent or 0, self.received or 0)
 
@@ -107,19 +110,25 @@ def _finite(text: str) -> float:
     return number
 
 
-def server_name(value: object) -> str:
-    """Return `value` as a server's name: trimmed, 1 to 255 characters, nothing unprintable in it.
+def plain_text(value: object, what: str, length: int) -> str:
+    """Return `value` trimmed, if it is text of 1 to `length` characters, all of them printable.
 
     Control characters are looked for before trimming, which would hide them at the ends.
+    Raises WrongRequest; `what` is the subject of its sentence.
     """
     if not isinstance(value, str):
-        raise WrongRequest("a server's name is text")
+        raise WrongRequest(f"{what} is text")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise WrongRequest("a server's name holds no control characters and no lone surrogates")
-    name = value.strip()
-    if not 1 <= len(name) <= NAME_LENGTH:
-        raise WrongRequest(f"a server's name has 1 to {NAME_LENGTH} characters")
-    return name
+        raise WrongRequest(f"{what} holds no control characters and no lone surrogates")
+    text = value.strip()
+    if not 1 <= len(text) <= length:
+        raise WrongRequest(f"{what} has 1 to {length} characters")
+    return text
+
+
+def server_name(value: object) -> str:
+    """Return `value` as a server's name: trimmed, 1 to 255 characters. Raises WrongRequest."""
+    return plain_text(value, "a server's name", NAME_LENGTH)
 
 
 def server_ip(value: object) -> str:
@@ -145,6 +154,13 @@ def _port(value: object) -> int:
     # bool is an int in Python, but true is no port.
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65_535:
         raise WrongRequest("port is a whole number from 1 to 65535")
+    return value
+
+
+def interval_s(value: object) -> int:
+    """Return `value` as an interval: seconds that make whole minutes and divide a day."""
+    if not isinstance(value, int) or value < 60 or value % 60 or 86_400 % value:
+        raise WrongRequest("interval_s is seconds that make whole minutes and divide a day")
     return value
 
 
@@ -429,9 +445,10 @@ class Summary(Figures):
 class ServerStatus:
     """A line of the list: a server, its state now, and its last 24 hours.
 
-    A paused server (`enabled` False) is unobserved: nobody looks. The `last_*` are its newest
-    ping's, all None before the first. `counts` are the 24 hours up to the current slot, `strip`
-    the same in 48 half hours, oldest first.
+    A paused server (`enabled` False) is unobserved: nobody looks. `interval_s` and `enabled` are
+    those of the schedule in force. The `last_*` are its newest ping's, all None before the first.
+    `counts` are the 24 hours up to the current slot, `strip` the same in 48 half hours, oldest
+    first.
     """
 
     server_id: int

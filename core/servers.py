@@ -6,7 +6,7 @@ Every function takes a session inside a transaction that its caller ends.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -50,7 +50,7 @@ def change(session: Session, wanted: ServerRequest, settings: Settings) -> Serve
     WrongRequest.
     """
     _refuse_address(wanted.ip, settings)
-    server = find(session, wanted.name)
+    server = find(session, wanted.name, lock=True)
     if server.ip != wanted.ip:
         server.ip = wanted.ip
         server.last_slot = server.last_ms = server.last_sent = server.last_received = None
@@ -70,8 +70,8 @@ def reschedule(
 ) -> Schedule:
     """From `now` on, have the server pinged every `interval_s`, or pause it; None: as before.
 
-    `interval_s` is whole minutes that divide a day (core.settings.interval_s reads it). What was
-    due before `now` stays as it was. Returns the schedule in force.
+    `interval_s` is whole minutes that divide a day (core.schema.interval_s reads it). What was due
+    before `now` stays as it was. Returns the schedule in force.
     """
     before = session.scalars(
         select(Schedule)
@@ -95,9 +95,15 @@ def remove(session: Session, name: str) -> None:
         raise NameUnknown(name)
 
 
-def find(session: Session, name: str) -> Server:
-    """Return the server of that name. Raises NameUnknown."""
-    server = session.scalar(select(Server).where(Server.name == name))
+def find(session: Session, name: str, lock: bool = False) -> Server:
+    """Return the server of that name. Raises NameUnknown.
+
+    `lock` it before a change: else a round recorded between reading and writing stays in `last_*`.
+    """
+    query = select(Server).where(Server.name == name)
+    if lock:
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    server = session.scalar(query)
     if server is None:
         raise NameUnknown(name)
     return server
@@ -117,12 +123,12 @@ def states(session: Session, now: datetime) -> list[tuple[Server, State]]:
     """Return every server with its state, in order of creation.
 
     The state is derived here and nowhere stored: a newest ping older than two intervals says
-    nothing about now, so the server is unobserved.
+    nothing about now, so the server is unobserved; so is a paused one.
     """
     rows = session.execute(
         select(Server, Schedule.interval_s, Schedule.enabled)
-        .join(Schedule, Schedule.server_id == Server.id)
-        .where(_in_force(now + MOMENT))
+        # An outer join: a clock that was ahead when a server was added doesn't hide it.
+        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, _in_force(now + MOMENT)))
         .order_by(Server.id)
     )
     return [
@@ -131,7 +137,7 @@ def states(session: Session, now: datetime) -> list[tuple[Server, State]]:
     ]
 
 
-def _last(server: Server, interval_s: int, enabled: bool) -> Last:
+def _last(server: Server, interval_s: int | None, enabled: bool | None) -> Last:
     return Last(server.last_slot, server.last_sent, server.last_received, interval_s, enabled)
 
 

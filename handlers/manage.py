@@ -10,23 +10,32 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from enum import StrEnum
 from typing import Any, TextIO
 
 import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
-from core import probe, rounds, servers
+from core import accounts, probe, rounds, servers
+from core.accounts import Grant, Kind, Role, Scope
 from core.clock import utc_now
 from core.errors import CoreError, WrongRequest
 from core.models import SCHEMA_VERSION, Server
-from core.probe import Echo, Kind, Result, Verdict
+from core.probe import Echo, Result, Verdict
 from core.schema import Probe, ServerRequest, State, iso
 from core.settings import Settings
 from handlers import demo, worker
 from handlers.worker import Round
 from infra import migrations
 from infra.database import Database
+
+
+def _choice(words: type[StrEnum]) -> click.Choice[str]:
+    # click would offer the names of an enum; people type the values.
+    return click.Choice([word.value for word in words])
+
 
 COLUMNS = ["name", "IP", "probe", "port"]
 
@@ -60,7 +69,7 @@ def servers_group() -> None:
 @servers_group.command("add")
 @click.argument("name")
 @click.argument("ip", metavar="IP")
-@click.option("--probe", "how", type=click.Choice(list(Probe)), help="How to probe it.")
+@click.option("--probe", "how", type=_choice(Probe), help="How to probe it.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="The TCP port to probe.")
 def add(name: str, ip: str, how: str | None, port: int | None) -> None:
     """Add a server."""
@@ -236,7 +245,7 @@ def ping(addresses: Sequence[str], count: int, port: int | None) -> None:
     The exit code is 1 when an address sent no echo back, 2 when none could be sent.
     """
     how = rounds.pace(_settings(), echoes=count)
-    kind = Kind.TCP if port else Kind.ICMP
+    kind = probe.Kind.TCP if port else probe.Kind.ICMP
     problem = None if port else probe.icmp_problem()
     if problem:
         raise click.UsageError(f"{problem} Or ping a TCP port: --port 443")
@@ -289,6 +298,96 @@ def _exit_code(result: Result) -> int:
     return 0 if any(echo.verdict.came_back for echo in result.echoes) else 1
 
 
+# Users
+
+
+@click.group("users", cls=AppGroup)
+def users_group() -> None:
+    """Add and change users. The first one ends open access for good."""
+
+
+def _password(given: bool) -> str:
+    if given:
+        return sys.stdin.readline().rstrip("\n")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+from_stdin = click.option("--password-stdin", is_flag=True, help="Read it from standard input.")
+
+
+@users_group.command("add")
+@click.argument("name")
+@click.option("--role", type=_choice(Role), default=Role.ADMIN, show_default=True)
+@from_stdin
+def add_user(name: str, role: str, password_stdin: bool) -> None:
+    """Add a user."""
+    with _refusals(), _database().transaction() as session:
+        accounts.create_user(session, name, _password(password_stdin), Role(role), utc_now())
+    click.echo(f"{name} may log in; from now on every request needs a token")
+
+
+@users_group.command("list")
+def list_users() -> None:
+    """List the users."""
+    with _refusals(), _database().reading() as session:
+        found = accounts.users(session)
+        rows = [[user.name, user.role, "" if user.enabled else "disabled"] for user in found]
+    _table(["name", "role", ""], rows)
+
+
+@users_group.command("password")
+@click.argument("name")
+@from_stdin
+def change_password(name: str, password_stdin: bool) -> None:
+    """Give a user a new password; it ends all their tokens."""
+    _change_user(name, password=_password(password_stdin))
+
+
+@users_group.command("disable")
+@click.argument("name")
+def disable_user(name: str) -> None:
+    """Lock a user out at once, on every machine."""
+    _change_user(name, enabled=False)
+
+
+@users_group.command("enable")
+@click.argument("name")
+def enable_user(name: str) -> None:
+    """Let a user in again."""
+    _change_user(name, enabled=True)
+
+
+def _change_user(name: str, **changes: Any) -> None:
+    with _refusals(), _database().transaction() as session:
+        user = accounts.find_user_named(session, name)
+        accounts.change_user(session, user.id, **changes)
+    click.echo(f"{name} is changed")
+
+
+@users_group.command("remove")
+@click.argument("name")
+def remove_user(name: str) -> None:
+    """Delete a user and all their tokens."""
+    with _refusals(), _database().transaction() as session:
+        accounts.remove_user(session, accounts.find_user_named(session, name).id)
+    click.echo(f"{name} is removed")
+
+
+@users_group.command("token")
+@click.argument("name")
+@click.argument("label")
+@click.option("--scope", type=_choice(Scope), default=Scope.READ, show_default=True)
+@click.option("--days", type=click.IntRange(1, 5 * 365), default=365, show_default=True)
+def issue_token(name: str, label: str, scope: str, days: int) -> None:
+    """Print a long-lived token of user NAME for a script, called LABEL. It is shown this once."""
+    with _refusals(), _database().transaction() as session:
+        user = accounts.find_user_named(session, name)
+        grant = Grant(Kind.KEY, Scope(scope), accounts.user_name(label), timedelta(days=days))
+        issued = accounts.issue(session, accounts.identity_of(user), grant, utc_now())
+    click.echo(issued.token)
+
+
 # The database, and something to look at
 
 
@@ -325,7 +424,7 @@ def demo_command(days: int) -> None:
     )
 
 
-COMMANDS = [servers_group, worker_command, ping, db_group, demo_command]
+COMMANDS = [servers_group, users_group, worker_command, ping, db_group, demo_command]
 
 
 # How it looks

@@ -1,6 +1,7 @@
 """A real Postgres for the tests: started, killed and removed by them."""
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 DEBIAN = Path("/usr/lib/postgresql")
+NOBODY = "nobody"
 
 
 def bin_dir() -> Path:
@@ -37,13 +39,11 @@ class Postgres:
     """One cluster on loopback, in a folder of its own."""
 
     def __init__(self) -> None:
-        # Postgres refuses to run as root, and its user must be able to read its folder.
-        self.identity: dict[str, Any] = {}
-        if os.geteuid() == 0:
-            self.identity = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        self.identity = _identity()
         self.folder = Path(tempfile.mkdtemp(prefix="pinglet-postgres-"))
         if self.identity:
-            shutil.chown(self.folder, "nobody", "nogroup")
+            os.chown(self.folder, self.identity["user"], self.identity["group"])
+        self.programs = self._programs()
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N")
@@ -53,15 +53,35 @@ class Postgres:
         """The data directory."""
         return str(self.folder / "data")
 
-    def url(self, database: str = "postgres") -> str:
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """Return the URL of one of its databases."""
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def _programs(self) -> Path:
+        # Where the user who runs Postgres may not enter (a checkout in root's home), a copy serves.
+        found = bin_dir()
+        try:
+            version = [str(found / "postgres"), "--version"]
+            subprocess.run(version, check=True, stdout=subprocess.DEVNULL, **self.identity)
+        except PermissionError:
+            shutil.copytree(found.parent, self.folder / "programs", symlinks=True)
+            return self.folder / "programs" / found.name
+        return found
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(bin_dir() / program), *arguments]
+        command = [str(self.programs / program), *arguments]
         subprocess.run(
             command, check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **self.identity
         )
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file that only the cluster's user may read, as Postgres wants its keys."""
+        file = self.folder / name
+        file.write_bytes(content)
+        file.chmod(0o600)
+        if self.identity:
+            os.chown(file, self.identity["user"], self.identity["group"])
+        return file
 
     def start(self, *options: str) -> Self:
         """Start it and return when it takes connections."""
@@ -72,25 +92,24 @@ class Postgres:
             "fsync": "off",  # a killed server process is no power cut: nothing is lost by this
         }
         flags = [part for item in settings.items() for part in ("-c", "=".join(item))]
-        command = [str(bin_dir() / "postgres"), "-D", self.data, *flags, *options]
+        command = [str(self.programs / "postgres"), "-D", self.data, *flags, *options]
+        self._spawn(command)
+        self._await_ready(command)
+        return self
+
+    def _spawn(self, command: list[str]) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, cwd=self.folder, **self.identity
             )
-        self._await_ready(command)
-        return self
 
     def _await_ready(self, command: list[str]) -> None:
         give_up = time.monotonic() + 30
-        probe = [str(bin_dir() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        probe = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(probe, check=False).returncode:
             assert self.process is not None
             if self.process.poll() is not None:
-                # After a kill -9 the old shared memory may be held for a moment.
-                with (self.folder / "log").open("ab") as log:
-                    self.process = subprocess.Popen(
-                        command, stdout=log, stderr=log, cwd=self.folder, **self.identity
-                    )
+                self._spawn(command)  # after a kill -9 the old shared memory is held for a moment
             if time.monotonic() > give_up:
                 raise TimeoutError((self.folder / "log").read_text()[-2000:])
             time.sleep(0.05)
@@ -98,16 +117,11 @@ class Postgres:
     def kill(self) -> None:
         """End it as `kill -9` does, its children included: no time to say goodbye."""
         assert self.process is not None
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
-            check=False,
-            capture_output=True,
-            text=True,
-        ).stdout.split()
+        children = _children(self.process.pid)
         self.process.kill()
         for child in children:
             try:
-                os.kill(int(child), signal.SIGKILL)
+                os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
                 continue
         self.process.wait()
@@ -121,3 +135,24 @@ class Postgres:
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _identity() -> dict[str, Any]:
+    # Postgres refuses to run as root, and its user must be able to read its folder.
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam(NOBODY)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        stats = [stat.read_text() for stat in Path("/proc").glob("[0-9]*/stat")]
+    except OSError:  # a process ended while we looked: look again
+        return _children(pid)
+    if not stats:  # no /proc: not Linux
+        command = ["ps", "-o", "pid=", "--ppid", str(pid)]
+        return [int(child) for child in subprocess.check_output(command).split()]
+    # proc(5): "pid (name) state ppid ...", and the name may hold anything.
+    parents = {int(stat.split()[0]): int(stat.rpartition(")")[2].split()[1]) for stat in stats}
+    return [child for child, parent in parents.items() if parent == pid]

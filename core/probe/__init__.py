@@ -4,6 +4,66 @@
 loop. `icmp_problem` says why this process can't use ICMP, or None.
 """
 
-from core.probe.signature import ClockUsed, Echo, Heard, Kind, Pace, Result, Target, Verdict
+from collections.abc import Sequence
 
-__all__ = ["ClockUsed", "Echo", "Heard", "Kind", "Pace", "Result", "Target", "Verdict"]
+from core.probe.icmp import IcmpSweep, icmp_problem
+from core.probe.loop import Sweep, drive, drive_async
+from core.probe.signature import ClockUsed, Echo, Heard, Kind, Pace, Result, Target, Verdict
+from core.probe.system import HERE, PORTABLE, System
+from core.probe.tcp import TcpSweep
+
+__all__ = [
+    "ClockUsed",
+    "Echo",
+    "Heard",
+    "Kind",
+    "PORTABLE",
+    "Pace",
+    "Result",
+    "Target",
+    "Verdict",
+    "icmp_problem",
+    "probe",
+    "probe_async",
+]
+
+
+def probe(
+    kind: Kind,
+    targets: Sequence[Target],
+    pace: Pace = Pace(),
+    heard: Heard | None = None,
+    *,
+    system: System = HERE,
+) -> list[Result]:
+    """Send `pace.echoes` echoes to each target and wait for what comes back.
+
+    One result for each target, in their order. What goes wrong with a target, be it no more than
+    its address, is a verdict, never an exception; only what `heard` or `pace.allowed` raise comes
+    through (the sweep ends, its sockets are closed). `system=PORTABLE` does without anything that
+    only Linux has.
+    """
+    sweep = _sweep(kind, targets, pace, heard, system)
+    drive(sweep)
+    return sweep.ledger.results()
+
+
+async def probe_async(
+    kind: Kind,
+    targets: Sequence[Target],
+    pace: Pace = Pace(),
+    heard: Heard | None = None,
+    *,
+    system: System = HERE,
+) -> list[Result]:
+    """The same under asyncio, beside other tasks; cancelling it closes every socket."""
+    sweep = _sweep(kind, targets, pace, heard, system)
+    await drive_async(sweep)
+    return sweep.ledger.results()
+
+
+def _sweep(
+    kind: Kind, targets: Sequence[Target], pace: Pace, heard: Heard | None, system: System
+) -> Sweep:
+    sweep: type[IcmpSweep | TcpSweep] = IcmpSweep if Kind(kind) is Kind.ICMP else TcpSweep
+    return sweep(targets, pace, heard, system)

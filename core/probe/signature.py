@@ -62,7 +62,10 @@ class Target:
 
 
 class Result(NamedTuple):
-    """One target's echoes in the order they were sent; `port` is the one that served them (TCP)."""
+    """One target's echoes in the order they were sent.
+
+    `port` is the TCP port that answered, None if none did (or for ICMP).
+    """
 
     echoes: Sequence[Echo]
     port: int | None = None
@@ -75,18 +78,26 @@ def anywhere(_address: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How a sweep goes about it."""
+    """How a sweep goes about it. Raises ValueError for what no sweep could keep."""
 
     echoes: int = 4  # for each target; echo k goes to all targets before echo k+1
     timeout_s: float = 1.0  # how long to wait for one echo
     gap_s: float = 0.1  # two echoes of one target are never sent closer together
-    rate_pps: float = (
-        0.0  # packets a second at most, all targets together; 0: as fast as buffers allow
-    )
-    budget_s: float | None = (
-        None  # the sweep ends by then; what wasn't sent or heard out is LOCAL_FAULT
-    )
+    rate_pps: float = 0.0  # packets a second at most, all targets together; 0: no limit
+    budget_s: float | None = None  # the sweep ends by then; the rest becomes LOCAL_FAULT
     allowed: Callable[[str], bool] = anywhere  # asked again when a socket is about to be used
+
+    def __post_init__(self) -> None:
+        if self.echoes < 1:
+            raise ValueError(f"echoes must be at least 1, not {self.echoes}")
+        if not 0 < self.timeout_s < 3600:
+            raise ValueError(f"timeout_s must be above 0 and below an hour, not {self.timeout_s}")
+        if not 0 <= self.gap_s < 3600:
+            raise ValueError(f"gap_s must be 0 to an hour, not {self.gap_s}")
+        if not 0 <= self.rate_pps < float("inf"):
+            raise ValueError(f"rate_pps must be 0 (no limit) or more, not {self.rate_pps}")
+        if self.budget_s is not None and not 0 <= self.budget_s < 86400:
+            raise ValueError(f"budget_s must be 0 to a day, not {self.budget_s}")
 
 
 Heard = Callable[[int, int, Echo], None]

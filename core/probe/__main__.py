@@ -1,0 +1,151 @@
+"""The engine from the command line: `python -m core.probe --kind icmp --targets FILE`.
+
+One address a line in FILE (or on standard input with `-`); empty lines and what follows a `#` are
+skipped. Exit status: 0 every echo came back, 1 some didn't, 2 it couldn't be tried.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from core.probe import ClockUsed, Kind, Pace, Result, Target, Verdict, icmp_problem, probe
+from core.probe.addresses import understand
+
+STRENGTH = list(Verdict)  # a target's verdict is the strongest of its echoes'
+ROW = "{:<39} {:>6} {:>11} {:>9} {:>9} {:>9} {:>9}  {:<6} {}"
+HEADINGS = ("target", "port", "came back", "best ms", "mean ms", "worst ms", "+- ms", "clock", "")
+
+
+class Impossible(Exception):
+    """What was asked for can't be done; the message says why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Probe what the command line says, print it, return the exit status."""
+    asked = _parser().parse_args(arguments)
+    try:
+        addresses = _addresses(asked.targets)
+        pace = Pace(asked.count, asked.timeout, asked.gap, asked.rate)
+        kind = Kind(asked.kind)
+        if kind is Kind.ICMP:
+            _require_icmp(addresses)
+    except (Impossible, ValueError, OSError) as error:
+        print(f"core.probe: {error}", file=sys.stderr)
+        return 2
+    results = probe(kind, [Target(address, tuple(asked.port)) for address in addresses], pace)
+    show = _print_json if asked.json else _print_table
+    show(addresses, results, sys.stdout)
+    return 0 if all(_came_back(result) == asked.count for result in results) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m core.probe", description=__doc__)
+    parser.add_argument("--kind", choices=[str(kind) for kind in Kind], default=str(Kind.ICMP))
+    parser.add_argument("--targets", required=True, metavar="FILE", help="- for standard input")
+    parser.add_argument("--count", type=int, default=4, metavar="N", help="echoes for each target")
+    parser.add_argument(
+        "--port", type=_port, nargs="+", default=[443, 80, 22, 53], help="TCP: the first to answer"
+    )
+    parser.add_argument("--timeout", type=float, default=1.0, metavar="S", help="for one echo")
+    parser.add_argument("--gap", type=float, default=0.1, metavar="S", help="between two echoes")
+    parser.add_argument("--rate", type=float, default=0.0, metavar="PPS", help="0: no limit")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def _addresses(path: str) -> list[str]:
+    """The addresses in that file. Raises Impossible, naming the line, or OSError."""
+    if path == "-":
+        return _read(sys.stdin)
+    with open(path, encoding="utf-8") as file:
+        return _read(file)
+
+
+def _read(lines: Iterable[str]) -> list[str]:
+    addresses = []
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            understand(text)
+        except ValueError as error:
+            raise Impossible(f"line {number}: {error}") from None
+        addresses.append(text)
+    if not addresses:
+        raise Impossible("no targets given")
+    return addresses
+
+
+def _require_icmp(addresses: Sequence[str]) -> None:
+    for family in {understand(address).family for address in addresses}:
+        problem = icmp_problem(family)
+        if problem:
+            raise Impossible(problem)
+
+
+def _came_back(result: Result) -> int:
+    return sum(echo.verdict.came_back for echo in result.echoes)
+
+
+def _verdict(result: Result) -> Verdict:
+    return min((echo.verdict for echo in result.echoes), key=STRENGTH.index)
+
+
+def _clock(result: Result) -> ClockUsed | None:
+    """The worse of the clocks used."""
+    clocks = {echo.clock for echo in result.echoes} - {None}
+    return ClockUsed.USER if ClockUsed.USER in clocks else next(iter(clocks), None)
+
+
+def _print_json(addresses: Sequence[str], results: Sequence[Result], out: TextIO) -> None:
+    for address, result in zip(addresses, results, strict=True):
+        line = {
+            "target": address,
+            "port": result.port,
+            "rtts_ms": [_rounded(echo.rtt_ms) for echo in result.echoes],
+            "bounds_ms": [_rounded(echo.bound_ms) for echo in result.echoes],
+            "clock": _clock(result),
+            "verdict": _verdict(result),
+            "verdicts": [echo.verdict for echo in result.echoes],
+            "reasons": sorted({echo.reason for echo in result.echoes} - {""}),
+        }
+        print(json.dumps(line), file=out)
+
+
+def _rounded(time_ms: float | None) -> float | None:
+    return None if time_ms is None else round(time_ms, 6)
+
+
+def _print_table(addresses: Sequence[str], results: Sequence[Result], out: TextIO) -> None:
+    print(ROW.format(*HEADINGS).rstrip(), file=out)
+    for address, result in zip(addresses, results, strict=True):
+        print(ROW.format(*_cells(address, result)).rstrip(), file=out)
+
+
+def _cells(address: str, result: Result) -> tuple[str, ...]:
+    echoes = result.echoes
+    times = [echo.rtt_ms for echo in echoes if echo.rtt_ms is not None]
+    bounds = [echo.bound_ms for echo in echoes if echo.bound_ms is not None]
+    numbers = [min(times), sum(times) / len(times), max(times), max(bounds)] if times else []
+    shown = [f"{number:.3f}" for number in numbers] or ["-"] * 4
+    reasons = {echo.reason or _dull(echo.verdict) for echo in echoes} - {""}
+    counted = f"{_came_back(result)}/{len(echoes)}"
+    port, clock = str(result.port or "-"), _clock(result) or "-"
+    return address, port, counted, *shown, clock, "; ".join(sorted(reasons))
+
+
+def _dull(verdict: Verdict) -> str:
+    return "" if verdict is Verdict.ANSWERED else str(verdict)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,256 @@
+"""ICMP echoes: one socket per address family for all targets, timed by the kernel's stamps."""
+
+import errno
+import os
+import random
+import socket
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic_ns, time_ns
+
+from core.probe.addresses import Sockaddr
+from core.probe.channel import Channel, NoIcmp, Refusal, Reply
+from core.probe.clock import RESOLUTION_NS, StepWatch, up_to, wait_for_stamps
+from core.probe.ledger import ANSWERED, KERNEL, NO_ANSWER, UNREACHABLE, USER
+from core.probe.loop import NOWHERE, Sweep
+from core.probe.packets import V4, V6, Protocol
+from core.probe.signature import Heard, Pace, Target
+from core.probe.system import HERE, Events, System
+
+FULL = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM}
+READ_A_TURN = 256
+Write = Callable[[int, int], bytearray]
+SendTo = Callable[[bytearray, Sockaddr], int]
+LONGEST_NS = 0x7FFFFFFF  # what fits the array of sending times
+PROTOCOLS: dict[int, Protocol] = {socket.AF_INET: V4, socket.AF_INET6: V6}
+
+
+def icmp_problem(family: int = socket.AF_INET) -> str | None:
+    """Why this process can't use ICMP with that address family, and what to set; None: it can."""
+    try:
+        Channel(PROTOCOLS[family], HERE.kernel_clocks).close()
+    except OSError as error:
+        return str(error)
+    return None
+
+
+class IcmpSweep(Sweep):
+    """Echo requests to all targets.
+
+    An answer counts if identifier, slot, source address and a token drawn for this very packet
+    agree, and the echo is still open. Sending is stamped just before and just after sendto; the
+    packet left in between, so the round trip is known up to half that time.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        pace: Pace,
+        heard: Heard | None,
+        system: System,
+        steps: StepWatch | None = None,
+    ) -> None:
+        super().__init__(targets, pace, heard, system)
+        slots = len(self.ledger.codes)
+        # All three by the length of the family's socket addresses.
+        self._channels: dict[int, Channel] = {}
+        self._senders: dict[int, tuple[Write, SendTo]] = {}
+        self._problems: dict[int, str] = {}
+        self._by_fd: dict[int, Channel] = {}
+        self._tokens = array("Q", random.SystemRandom().randbytes(8 * slots))
+        self._before_ns = array("q", bytes(8 * slots))  # on self._clock
+        self._calling_ns = array("I", bytes(4 * slots))
+        self._steps = steps or StepWatch()
+        self._by_user: set[int] = set()  # slots that were under way when the clock was set
+        self._dropped_ns = 0  # when drops were last noticed: what was sent before may be among them
+        self._longest_burst_ns = 0
+        self._stamped = system.kernel_clocks and wait_for_stamps()
+        self._clock = time_ns if self._stamped else monotonic_ns
+        self.unhurried = self._stamped
+
+    def close(self) -> None:
+        for channel in self._channels.values():
+            channel.close()
+        super().close()
+
+    def usable(self, target: int, place: Sockaddr) -> str:
+        key = len(place)
+        if key in self._channels:
+            return ""
+        if key not in self._problems:
+            self._open(key, V4 if key == len(NOWHERE) else V6)
+        return self._problems.get(key, "")
+
+    def _open(self, key: int, protocol: Protocol) -> None:
+        try:
+            channel = Channel(protocol, self.system.kernel_clocks)
+        except OSError as error:
+            self._problems[key] = str(error)
+            return
+        fd = channel.sock.fileno()
+        self._channels[key] = self._by_fd[fd] = channel
+        self._senders[key] = channel.request.write, channel.sock.sendto
+        self.poller.watch_reading(fd)
+        # One window for all: in no socket can more replies be waiting than are in flight.
+        self.window = min(one.window for one in self._channels.values())
+
+    # Sending
+
+    def launch(self, slots: list[int]) -> int:
+        clock, tokens, targets, began_ns = self._clock, self._tokens, len(self.targets), self.now_ns
+        sent = []
+        for position, slot in enumerate(slots):
+            place = self.places[slot % targets]
+            write, sendto = self._senders[len(place)]
+            packet = write(slot, tokens[slot])
+            before = clock()
+            try:
+                sendto(packet, place)
+            except OSError as error:
+                if self._not_sent(error, slots, position):
+                    break
+                continue
+            after = clock()
+            self._before_ns[slot] = before
+            self._calling_ns[slot] = after - before if after - before < LONGEST_NS else LONGEST_NS
+            sent.append(slot)
+        self._note_sent(sent, began_ns)
+        return len(sent)
+
+    def _note_sent(self, slots: list[int], began_ns: int) -> None:
+        now_ns, targets, sent_ns, due_ns = (
+            monotonic_ns(),
+            len(self.targets),
+            self.sent_ns,
+            self.due_ns,
+        )
+        times_out_ns = now_ns + self.timeout_ns
+        for slot in slots:
+            sent_ns[slot % targets] = now_ns
+            due_ns[slot] = times_out_ns
+        self.flight.extend(slots)
+        self.in_flight += len(slots)
+        self._longest_burst_ns = max(self._longest_burst_ns, now_ns - began_ns)
+
+    def _not_sent(self, error: OSError, slots: list[int], position: int) -> bool:
+        """Put the echo aside for another try; True if the rest of the burst must wait, too."""
+        reason = os.strerror(error.errno or 0)
+        if error.errno in FULL:
+            self.congested(slots[position:], reason)
+            return True
+        slot = slots[position]
+        channel = self._channels[len(self.places[slot % self.ledger.targets])]
+        refusals: list[Refusal] = []
+        if channel.error_queue and channel.read_errors(refusals):
+            # On a datagram socket, sendto may report what an earlier packet met.
+            for refusal in refusals:
+                self._refused(refusal)
+            self.postpone(slot)
+        else:
+            self._draw_token(slot)
+            self.fault(slot, reason)
+        return False
+
+    def _draw_token(self, slot: int) -> None:
+        """The first packet may still be answered: don't take that for the second's answer."""
+        self._tokens[slot] = random.SystemRandom().getrandbits(64)
+
+    # Hearing
+
+    def hear(self, events: Events) -> bool:
+        replies: list[Reply] = []
+        refusals: list[Refusal] = []
+        everything = True
+        for fd, _ in events:
+            everything &= self._by_fd[fd].read(READ_A_TURN, replies, refusals)
+        # Looked at after reading: so a step is noticed before any time it has spoiled is believed.
+        if self._stamped and self._steps.stepped():
+            self._distrust_flight()
+        self._answered(replies)
+        for refusal in refusals:
+            self._refused(refusal)
+        return everything
+
+    def _answered(self, replies: list[Reply]) -> None:
+        """Count those that are what we wait for. The packet left within half the time of calling
+        sendto before or after its middle; a reply that came within the call narrows that down."""
+        codes, tokens, places, targets = (
+            self.ledger.codes,
+            self._tokens,
+            self.places,
+            len(self.targets),
+        )
+        for slot, token, source, stamp_ns in replies:
+            if slot >= len(codes) or codes[slot] or token != tokens[slot]:
+                continue
+            if source != places[slot % targets][0]:
+                continue
+            self.in_flight -= 1
+            most_ns = stamp_ns - self._before_ns[slot]
+            if most_ns <= 0 or slot in self._by_user or not self._stamped:
+                self._answered_by_user(slot)
+                continue
+            doubt_ns = min(most_ns, self._calling_ns[slot]) / 2
+            bound_ms = (doubt_ns + RESOLUTION_NS) / 1e6
+            self.ledger.timed(slot, ANSWERED, (most_ns - doubt_ns) / 1e6, bound_ms, KERNEL)
+
+    def _answered_by_user(self, slot: int) -> None:
+        """Time an echo by the monotonic clock: no stamps, or the wall clock was set meanwhile."""
+        before, after = self._before_ns[slot], self._before_ns[slot] + self._calling_ns[slot]
+        if self._stamped and slot not in self._by_user:
+            before, after = self._monotonic(slot)
+        rtt_ms, bound_ms = up_to(self.quiet_ns - after, self.now_ns - before)
+        self.ledger.timed(slot, ANSWERED, rtt_ms, bound_ms, USER)
+
+    def _distrust_flight(self) -> None:
+        """The wall clock was set: what is under way is timed by the monotonic clock."""
+        for slot in self.flight:
+            if not self.ledger.codes[slot] and slot not in self._by_user:
+                before, after = self._monotonic(slot)
+                self._before_ns[slot], self._calling_ns[slot] = before, after - before
+                self._by_user.add(slot)
+
+    def _monotonic(self, slot: int) -> tuple[int, int]:
+        """When the packet was sent, as far as the burst it was sent in tells."""
+        after = self.due_ns[slot] - self.timeout_ns
+        return after - self._longest_burst_ns, after
+
+    def _refused(self, refusal: Refusal) -> None:
+        for slot in self._candidates(refusal):
+            if self.places[slot % self.ledger.targets][0] == refusal.destination:
+                self.in_flight -= 1
+                self.ledger.end(slot, UNREACHABLE, refusal.reason)
+                return
+
+    def _candidates(self, refusal: Refusal) -> Iterator[int]:
+        """Open slots the quoted packet may have been for: many routers quote eight bytes only."""
+        codes, places = self.ledger.codes, len(self.places)
+        if refusal.slot < 0:
+            slots = range(refusal.sequence, len(codes), 0x10000)
+        else:
+            slots = range(refusal.slot, min(refusal.slot + 1, len(codes)))
+        for slot in slots:
+            known = refusal.slot < 0 or refusal.token == self._tokens[slot]
+            if known and not codes[slot] and slot % self.ledger.targets < places:
+                yield slot
+
+    # Failing
+
+    def give_up(self, slot: int) -> None:
+        self.in_flight -= 1
+        if self._drops_since(self.due_ns[slot] - self.timeout_ns):
+            self._draw_token(slot)
+            self.fault(slot, "the receive buffer was full")
+        else:
+            self.ledger.end(slot, NO_ANSWER)
+
+    def _drops_since(self, sent_ns: int) -> bool:
+        """Whether a reply to what was sent then may have been dropped here, unread."""
+        for channel in self._channels.values():
+            if channel.dropped():
+                self._dropped_ns = self.now_ns
+                self.window = max(1, self.window // 2)
+        return sent_ns < self._dropped_ns
+
+
+__all__ = ["IcmpSweep", "NoIcmp", "icmp_problem"]

@@ -1,0 +1,356 @@
+"""TCP echoes: how long a handshake takes, from SYN to SYN-ACK or RST, for thousands at once."""
+
+import errno
+import os
+import socket
+import struct
+import sys
+from array import array
+from collections.abc import Sequence
+from time import monotonic_ns
+
+from core.probe.addresses import Sockaddr
+from core.probe.clock import RESOLUTION_NS, up_to
+from core.probe.ledger import ANSWERED, KERNEL, NO_ANSWER, REFUSED, UNREACHABLE, USER
+from core.probe.loop import NEVER_NS, Sweep
+from core.probe.signature import Heard, Pace, Target
+from core.probe.system import TROUBLE, Events, System
+
+STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
+EPHEMERAL_FROM = 1024  # a port below can't be our own source port
+
+# struct tcp_info, linux/include/uapi/linux/tcp.h
+TCP_INFO_SIZE = 144
+RETRANS_AT = 100  # tcpi_total_retrans
+HANDSHAKE = struct.Struct("@68xI28xI")  # tcpi_rtt, us: from SYN to SYN-ACK; tcpi_total_retrans
+SEGS_IN_AT = 140  # tcpi_segs_in
+RESENT_BOUND_MS = 1.001  # TCP time stamps, which tell a resent SYN's round trip, count in ms
+RESEND_NS = 950_000_000  # the first SYN is sent again after a second (RFC 6298), or a bit less
+
+FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+NO_WAY = {
+    getattr(errno, name)
+    for name in (
+        "EHOSTUNREACH ENETUNREACH EHOSTDOWN ENONET ENOPROTOOPT EPROTO EOPNOTSUPP EMSGSIZE EACCES"
+    ).split()
+    if hasattr(errno, name)
+}
+OPENED_AND_CLOSED = {0, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
+IN_PROGRESS = {errno.EWOULDBLOCK if sys.platform == "win32" else errno.EINPROGRESS}
+
+LOOK_NS = 2_000_000  # a refusal is timed by looking: look this often, and state it as its bound
+SHARE = 0.85  # of the free file descriptors
+WINDOW = 16_384  # connections under way, however many descriptors are free
+SPARED = "not sent: no port answered the first echo"
+
+Line = tuple[socket.SocketType, int, int, int, int]
+"""A connection under way: (socket, slot, port, monotonic ns before and after the SYN was sent)."""
+
+
+def free_descriptors() -> int:
+    """How many more files this process may open."""
+    try:
+        import resource  # pylint: disable=import-outside-toplevel  # Unix only
+    except ImportError:
+        return 400  # Windows' select takes 512
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return WINDOW * 2
+    try:
+        used = len(os.listdir("/dev/fd"))
+    except OSError:
+        used = 64
+    return max(1, limit - used)
+
+
+class TcpSweep(Sweep):
+    """Handshakes with all targets.
+
+    A target with several ports gets one volley: its first echo goes to all of them at once, the
+    first port that answers (accepts or refuses) serves the later echoes. If none answers, the
+    later echoes are spared (LOCAL_FAULT): we don't know where they could have been answered, and
+    a loss on a port that was only guessed says nothing about the target.
+    """
+
+    def __init__(
+        self, targets: Sequence[Target], pace: Pace, heard: Heard | None, system: System
+    ) -> None:
+        super().__init__(targets, pace, heard, system)
+        self.window = min(WINDOW, max(1, int(SHARE * free_descriptors())))
+        self._kernel = system.kernel_clocks
+        self._lines: dict[int, Line] = {}  # by file descriptor
+        self._fds: dict[int, list[int]] = {}  # of each slot that is under way
+        self._ports = array("H", bytes(2 * len(targets)))  # what serves a target; 0: not known yet
+        self._seeking: dict[int, int] = {}  # target -> slot of its volley
+        self._parked: dict[int, list[int]] = {}  # target -> slots that wait for the volley's end
+        self._troubles: dict[int, str] = {}  # slot -> a local fault on one of its ports
+        self._refusals: dict[int, str] = {}  # slot -> what the last unreachable port said
+
+    def close(self) -> None:
+        for fd in list(self._lines):
+            self._hang_up(fd)
+        self._fds.clear()
+        super().close()
+
+    def usable(self, target: int, place: Sockaddr) -> str:
+        ports = self.targets[target].ports
+        if not ports:
+            return "no port to connect to"
+        if not all(0 < port < 65536 for port in ports):
+            return f"not a port: {next(p for p in ports if not 0 < p < 65536)}"
+        if len(ports) == 1:
+            self._ports[target] = ports[0]
+        return ""
+
+    def next_look_ns(self) -> int:
+        return self.now_ns + LOOK_NS if self._lines else NEVER_NS
+
+    # Sending
+
+    def launch(self, slots: list[int]) -> int:
+        sent, targets, ports, flight = 0, self.ledger.targets, self._ports, self.flight
+        launched = []
+        for position, slot in enumerate(slots):
+            target = slot % targets
+            port = ports[target]
+            if port:
+                opened = self._connect(slot, target, port)
+            elif target in self._seeking:
+                self._parked.setdefault(target, []).append(slot)
+                continue
+            else:
+                opened = self._volley(slot, target)
+            if opened < 0:
+                self.congested(slots[position:], "no file descriptors or memory left")
+                break
+            sent += opened
+            launched.append(slot)
+            if slot in self._troubles:
+                self._end_if_last(slot)
+        now_ns = monotonic_ns()
+        for slot in launched:
+            self.sent_ns[slot % targets] = now_ns
+            if slot in self._fds:
+                self.due_ns[slot] = now_ns + self.timeout_ns
+                flight.append(slot)
+        self.in_flight = len(self._lines)
+        return sent
+
+    def _volley(self, slot: int, target: int) -> int:
+        """Connect to all ports at once; how many SYNs were sent, or -1 if there was no room."""
+        sent = 0
+        self._seeking[target] = slot
+        for port in self.targets[target].ports:
+            if self._seeking.get(target) != slot:
+                break  # one answered on the spot
+            opened = self._connect(slot, target, port)
+            if opened < 0 and not sent:
+                del self._seeking[target]
+                return -1
+            if opened < 0:
+                self._troubles[slot] = "no file descriptors or memory left"
+                break
+            sent += opened
+        return sent
+
+    def _connect(self, slot: int, target: int, port: int) -> int:
+        """Send one SYN: 1; 0 if that failed; -1 if there's no room and waiting will help."""
+        place = self.places[target]
+        family = socket.AF_INET if len(place) == 2 else socket.AF_INET6
+        try:
+            sock = socket.SocketType(family, STREAM)
+        except OSError as error:
+            if error.errno in FULL and self._lines:
+                self.window = max(1, len(self._lines))
+                return -1
+            self._troubles[slot] = os.strerror(error.errno or 0)
+            return 0
+        if STREAM == socket.SOCK_STREAM:
+            sock.setblocking(False)
+        before_ns = monotonic_ns()
+        try:
+            error_number = sock.connect_ex((place[0], port, *place[2:]))
+        except OSError as error:
+            error_number = error.errno or errno.EINVAL
+        after_ns = monotonic_ns()
+        fd = sock.fileno()
+        line = self._lines[fd] = (sock, slot, port, before_ns, after_ns)
+        self._fds.setdefault(slot, []).append(fd)
+        self.poller.watch_connecting(fd)
+        if error_number in IN_PROGRESS:
+            return 1
+        if error_number in (0, errno.ECONNREFUSED):  # a target on this machine may answer at once
+            self.now_ns = after_ns
+            self._came_back(line, error_number)
+            return 1
+        self._drop_line(line)
+        self._troubles[slot] = os.strerror(error_number)
+        return 0
+
+    # Hearing
+
+    def hear(self, events: Events) -> bool:
+        lines = self._lines
+        for fd, mask in events:
+            line = lines.get(fd)
+            if line is None:
+                continue  # another port of the same volley was first
+            error = 0
+            if mask & TROUBLE:
+                error = line[0].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error in OPENED_AND_CLOSED or error == errno.ECONNREFUSED:
+                self._came_back(line, error)
+            else:
+                self._failed_remotely(line, error)
+        self.in_flight = len(lines)
+        return True
+
+    def _came_back(self, line: Line, error: int) -> None:
+        if error == errno.ECONNREFUSED:
+            self._refused(line)
+        else:
+            self._accepted(line)
+
+    def _accepted(self, line: Line) -> None:
+        sock, slot, port, _, _ = line
+        if port >= EPHEMERAL_FROM and _is_ourselves(sock):
+            self._drop_line(line)
+            self._troubles[slot] = "our own source port was hit"
+            self._end_if_last(slot)
+            return
+        rtt_us, resent = self._kernel_time(sock)
+        # Reset instead of FIN: no TIME_WAIT is left that would use up the local ports.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self._close_all(slot, port)
+        if rtt_us and resent:
+            self.ledger.explain(slot, "the SYN was sent again")
+            self.ledger.timed(slot, ANSWERED, rtt_us / 1e3, RESENT_BOUND_MS, KERNEL)
+        elif rtt_us:
+            # The kernel stamps the SYN early in connect(), and it has left when that returns; an
+            # answer that comes meanwhile is stamped only then.
+            bound_ms = (RESOLUTION_NS + line[4] - line[3]) / 1e6
+            self.ledger.timed(slot, ANSWERED, rtt_us / 1e3, bound_ms, KERNEL)
+        else:
+            self._by_user(line, ANSWERED, resent)
+
+    def _kernel_time(self, sock: socket.SocketType) -> tuple[int, int]:
+        """TCP_INFO: the round trip in us (0: unknown), and how often the SYN was resent."""
+        if not self._kernel:
+            return 0, 0
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, HANDSHAKE.size)
+            return HANDSHAKE.unpack(info)
+        except (OSError, struct.error):
+            return 0, 0
+
+    def _info(self, sock: socket.SocketType) -> bytes:
+        """TCP_INFO as far as this kernel knows it; empty where there is none."""
+        if not self._kernel:
+            return b""
+        try:
+            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+        except OSError:
+            return b""
+
+    def _by_user(self, line: Line, code: int, resent: int) -> None:
+        """Time an echo by our own clock: its answer came after we last looked, and before now."""
+        _, slot, _, before_ns, after_ns = line
+        waited_ns = self.now_ns - before_ns
+        if resent or (not self._kernel and waited_ns > RESEND_NS):
+            self.ledger.end(slot, code, "the SYN was sent again, so the round trip isn't known")
+            return
+        rtt_ms, bound_ms = up_to(max(self.quiet_ns, before_ns) - after_ns, waited_ns)
+        self.ledger.timed(slot, code, rtt_ms, bound_ms, USER)
+
+    def _refused(self, line: Line) -> None:
+        info = self._info(line[0])
+        if len(info) >= SEGS_IN_AT + 4 and not _u32(info, SEGS_IN_AT):
+            # No TCP segment has come in: that was an ICMP port unreachable.
+            self._failed_remotely(line, errno.ECONNREFUSED)
+        else:
+            self._close_all(line[1], line[2])
+            self._by_user(line, REFUSED, _u32(info, RETRANS_AT))
+
+    def _close_all(self, slot: int, port: int) -> None:
+        """That port answered; the others that were tried aren't needed any more."""
+        target = slot % len(self.targets)
+        self.ledger.ports[target] = port
+        self._forget(slot)
+        if self._seeking and self._seeking.pop(target, None) is not None:
+            self._ports[target] = port
+            self._unpark(target)
+
+    # Failing
+
+    def _failed_remotely(self, line: Line, error: int) -> None:
+        _, slot, _, _, _ = line
+        self._drop_line(line)
+        if error in NO_WAY or error == errno.ECONNREFUSED:
+            self._refusals[slot] = f"an ICMP error came back: {os.strerror(error)}"
+        elif error != errno.ETIMEDOUT:
+            self._troubles[slot] = os.strerror(error)
+        self._end_if_last(slot)
+
+    def _end_if_last(self, slot: int) -> None:
+        """One port of an echo has failed; if no other is under way, the echo has."""
+        if not self._fds.get(slot) and not self.ledger.codes[slot]:
+            self._nobody_answered(slot, slot in self._refusals)
+
+    def give_up(self, slot: int) -> None:
+        if slot in self._fds:
+            self._nobody_answered(slot, False)
+            self.in_flight = len(self._lines)
+
+    def _nobody_answered(self, slot: int, unreachable: bool) -> None:
+        target = slot % self.ledger.targets
+        trouble, said = self._troubles.get(slot), self._refusals.get(slot, "")
+        self._forget(slot)
+        seeking = self._seeking.get(target) == slot
+        if seeking:
+            del self._seeking[target]
+        if trouble is not None:
+            self.fault(slot, trouble)
+            self._unpark(target)
+            return
+        if unreachable:
+            self.ledger.end(slot, UNREACHABLE, said)
+        else:
+            self.ledger.end(slot, NO_ANSWER)
+        if seeking:
+            self._parked.pop(target, None)
+            self.spare(target, SPARED)
+
+    def _unpark(self, target: int) -> None:
+        for slot in self._parked.pop(target, ()):
+            self.postpone(slot)
+
+    def _forget(self, slot: int) -> None:
+        """Close what is still open for that echo."""
+        for fd in self._fds.pop(slot, ()):
+            self._hang_up(fd)
+        if self._troubles or self._refusals:
+            self._troubles.pop(slot, None)
+            self._refusals.pop(slot, None)
+
+    def _drop_line(self, line: Line) -> None:
+        fd = line[0].fileno()
+        self._fds[line[1]].remove(fd)
+        self._hang_up(fd)
+
+    def _hang_up(self, fd: int) -> None:
+        sock = self._lines.pop(fd)[0]
+        self.poller.forget(fd)
+        sock.close()
+
+
+def _u32(info: bytes, at: int) -> int:
+    return int.from_bytes(info[at : at + 4], sys.byteorder) if len(info) >= at + 4 else 0
+
+
+def _is_ourselves(sock: socket.SocketType) -> bool:
+    """A connection to a free local port may meet itself (simultaneous open, RFC 9293)."""
+    try:
+        return bool(sock.getsockname() == sock.getpeername())
+    except OSError:
+        return False

@@ -1,0 +1,80 @@
+"""Rows for the tests: servers added, pings made up, tables read back."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, text
+
+from core import pings, servers
+from core.models import Ping as StoredPing
+from core.models import Server
+from core.schema import Ping, Probe, ServerRequest
+from infra.database import Database
+
+SLOT = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+IP = "192.0.2.1"
+
+
+def add(database: Database, name: str = "web", ip: str = IP, **more: Any) -> int:
+    """Add a server some time before SLOT; return its id."""
+    return add_many(database, [name], ip, **more)[0]
+
+
+def add_many(database: Database, names: Sequence[str], ip: str = IP, **more: Any) -> list[int]:
+    """Add several servers with one address."""
+    with database.transaction() as session:
+        wanted = [ServerRequest(name, ip, **more) for name in names]
+        early = SLOT - timedelta(days=1)
+        return [servers.create(session, w, database.settings, early).id for w in wanted]
+
+
+def ping(server_id: int, ms: float | None = 1.5, ip: str = IP, port: int | None = None) -> Ping:
+    """Make up what one server's four echoes added up to."""
+    received = 0 if ms is None else 4
+    return Ping(server_id, ip, 4, received, ms, ms, ms, Probe.TCP, port)
+
+
+def record(database: Database, slot: datetime, measured: Sequence[Ping]) -> int:
+    """Record a round in a transaction of its own; return how many rows are new."""
+    with database.transaction() as session:
+        return pings.record(session, slot, measured)
+
+
+def stored(database: Database) -> list[tuple[int, datetime, float | None]]:
+    """Return every ping kept: (server's id, slot, mean ms), sorted."""
+    columns = StoredPing.server_id, StoredPing.slot, StoredPing.response_ms
+    with database.reading() as session:
+        rows = session.execute(select(*columns).order_by(*columns[:2]))
+        return [(server_id, slot, ms) for server_id, slot, ms in rows]
+
+
+def rows_in(database: Database, slot: datetime) -> int:
+    """Return how many pings a slot has."""
+    with database.reading() as session:
+        query = select(func.count()).where(StoredPing.slot == slot)
+        return session.scalar(query) or 0
+
+
+def server(database: Database, name: str = "web") -> Server:
+    """Return a server as it stands, detached."""
+    with database.reading() as session:
+        found = servers.find(session, name)
+        session.expunge(found)
+        return found
+
+
+def wait_for_a_blocked_one(database: Database) -> None:
+    """Return when some transaction waits for another's lock.
+
+    SQLite can't tell; there whoever comes second waits anyway, before its first statement.
+    """
+    if database.engine.dialect.name == "sqlite":
+        return
+    blocked = text("SELECT count(*) FROM pg_locks, pg_sleep(0.01) WHERE NOT granted")
+    with database.reading() as session:
+        for _attempt in range(1000):
+            if session.scalar(blocked):
+                return
+    raise TimeoutError("nobody ever waited")
