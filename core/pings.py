@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 from core import models
 from core.models import Server, UtcDateTime
-from core.schema import HistoryRequest, Ping
+from core.schema import Bucket, HistoryRequest, Ping, ServerStatus, Summary
 
 FIELDS: dict[str, TypeEngine[Any]] = {
     "server_id": BigInteger(),
@@ -97,6 +97,38 @@ def history(session: Session, server: Server, wanted: HistoryRequest) -> History
     if wanted.since is not None:
         return History(server.name, page, after=rest[0][0] if rest else None)
     return History(server.name, page[::-1], before=page[-1][0] if rest else None)
+
+
+def series(  # pylint: disable=too-many-positional-arguments
+    session: Session, server: Server, since: datetime, until: datetime, points: int, now: datetime
+) -> list[Bucket]:
+    """Reduce the slots of [since, until) to at most `points` buckets, oldest first.
+
+    A bucket holds 1, 2, 5, 10, 15, 20, 30 minutes, 1, 2, 3, 4, 6, 8, 12 hours or whole days, on
+    UTC's own boundaries; the first and the last are cut off at `since` and `until`. Every slot of
+    the window is in exactly one bucket. Raises ValueError for an empty or too long window.
+    """
+    raise NotImplementedError
+
+
+def summary(
+    session: Session, server: Server, since: datetime, until: datetime, now: datetime
+) -> Summary:
+    """Return the slots of [since, until) in figures, whichever table holds them.
+
+    Due are the slots that the schedule in force as they began wanted, and those that were pinged
+    all the same (such as the one in which a server was added). A slot without a ping is
+    unobserved when the next slot has begun; until then, and in the future, it is not due.
+    """
+    raise NotImplementedError
+
+
+def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> list[ServerStatus]:
+    """Return every server, or those of `ids`, with state and last 24 hours, in order of creation.
+
+    The same few statements however many servers there are.
+    """
+    raise NotImplementedError
 
 
 def _incoming() -> CTE:

@@ -58,6 +58,22 @@ def change(session: Session, wanted: ServerRequest, settings: Settings) -> Serve
     return server
 
 
+def reschedule(
+    session: Session,
+    server: Server,
+    *,
+    interval_s: int | None = None,
+    enabled: bool | None = None,
+    now: datetime,
+) -> Schedule:
+    """From `now` on, have the server pinged every `interval_s`, or pause it; None: as before.
+
+    `interval_s` is whole minutes that divide a day (core.settings.interval_s reads it). What was
+    due before `now` stays as it was. Returns the schedule in force.
+    """
+    raise NotImplementedError
+
+
 def remove(session: Session, name: str) -> None:
     """Delete the server of that name and all its rows. Raises NameUnknown."""
     if session.scalar(delete(Server).where(Server.name == name).returning(Server.id)) is None:
