@@ -45,6 +45,29 @@ class State(StrEnum):
         return cls.UP if received == sent else cls.DEGRADED
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """A server's newest ping and the schedule in force: what its state now is derived from."""
+
+    slot: datetime | None
+    sent: int | None
+    received: int | None
+    interval_s: int | None
+    enabled: bool | None
+
+    def state(self, now: datetime) -> State:
+        """Return the state at `now`.
+
+        A newest ping older than two intervals says nothing about now; of a paused server, or one
+        whose schedule is yet to begin, we say nothing either: nobody looks.
+        """
+        if self.slot is None or not self.enabled or self.interval_s is None:
+            return State.UNOBSERVED
+        if self.slot < now - timedelta(seconds=2 * self.interval_s):
+            return State.UNOBSERVED
+        return State.of(self.sent or 0, self.received or 0)
+
+
 class Probe(StrEnum):
     """How a server is to be probed."""
 
@@ -134,6 +157,13 @@ def _port(value: object) -> int:
     # bool is an int in Python, but true is no port.
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65_535:
         raise WrongRequest("port is a whole number from 1 to 65535")
+    return value
+
+
+def interval_s(value: object) -> int:
+    """Return `value` as an interval: seconds that make whole minutes and divide a day."""
+    if not isinstance(value, int) or value < 60 or value % 60 or 86_400 % value:
+        raise WrongRequest("interval_s is seconds that make whole minutes and divide a day")
     return value
 
 
@@ -481,9 +511,10 @@ class Summary(Figures):
 class ServerStatus:
     """A line of the list: a server, its state now, and its last 24 hours.
 
-    A paused server (`enabled` False) is unobserved: nobody looks. The `last_*` are its newest
-    ping's, all None before the first. `counts` are the 24 hours up to the current slot, `strip`
-    the same in 48 half hours, oldest first.
+    A paused server (`enabled` False) is unobserved: nobody looks. `interval_s` and `enabled` are
+    those of the schedule in force. The `last_*` are its newest ping's, all None before the first.
+    `counts` are the 24 hours up to the current slot, `strip` the same in 48 half hours, oldest
+    first.
     """
 
     server_id: int

@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session, aliased
 
 from core.errors import NameTaken, NameUnknown, WrongRequest
 from core.models import Schedule, Server
-from core.schema import SLOT, Probe, ServerRequest, State, Target
+from core.schema import SLOT, Last, Probe, ServerRequest, State, Target
 from core.settings import Settings
+
+MOMENT = timedelta(microseconds=1)
 
 
 def create(session: Session, wanted: ServerRequest, settings: Settings, now: datetime) -> Server:
@@ -68,10 +70,23 @@ def reschedule(
 ) -> Schedule:
     """From `now` on, have the server pinged every `interval_s`, or pause it; None: as before.
 
-    `interval_s` is whole minutes that divide a day (core.settings.interval_s reads it). What was
-    due before `now` stays as it was. Returns the schedule in force.
+    `interval_s` is whole minutes that divide a day (core.schema.interval_s reads it). What was due
+    before `now` stays as it was. Returns the schedule in force.
     """
-    raise NotImplementedError
+    before = session.scalars(
+        select(Schedule)
+        .where(Schedule.server_id == server.id)
+        .order_by(Schedule.since.desc())
+        .limit(1)
+    ).one()
+    # Two changes in one instant, or a clock that stepped back: the newer word counts, and no row
+    # may lie before one that is there, or what was due before `now` would change.
+    planned = before if before.since >= now else Schedule(server_id=server.id, since=now)
+    planned.interval_s = before.interval_s if interval_s is None else interval_s
+    planned.enabled = before.enabled if enabled is None else enabled
+    session.add(planned)
+    session.flush()
+    return planned
 
 
 def remove(session: Session, name: str) -> None:
@@ -108,23 +123,22 @@ def states(session: Session, now: datetime) -> list[tuple[Server, State]]:
     """Return every server with its state, in order of creation.
 
     The state is derived here and nowhere stored: a newest ping older than two intervals says
-    nothing about now, so the server is unobserved.
+    nothing about now, so the server is unobserved; so is a paused one.
     """
     rows = session.execute(
-        select(Server, Schedule.interval_s)
+        select(Server, Schedule.interval_s, Schedule.enabled)
         # An outer join: a clock that was ahead when a server was added doesn't hide it.
-        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, _in_force(now)))
+        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, _in_force(now + MOMENT)))
         .order_by(Server.id)
     )
-    return [(server, _state(server, interval_s, now)) for server, interval_s in rows]
+    return [
+        (server, _last(server, interval_s, enabled).state(now))
+        for server, interval_s, enabled in rows
+    ]
 
 
-def _state(server: Server, interval_s: int | None, now: datetime) -> State:
-    if server.last_slot is None or interval_s is None:
-        return State.UNOBSERVED
-    if server.last_slot < now - timedelta(seconds=2 * interval_s):
-        return State.UNOBSERVED
-    return State.of(server.last_sent or 0, server.last_received or 0)
+def _last(server: Server, interval_s: int | None, enabled: bool | None) -> Last:
+    return Last(server.last_slot, server.last_sent, server.last_received, interval_s, enabled)
 
 
 def targets(session: Session, slot: datetime) -> list[Target]:

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import SchemaMismatch, SettingsError, Unavailable
-from core.models import SCHEMA_VERSION, json_rows
+from core.models import SCHEMA_VERSION, epoch_minute, json_rows
 from core.settings import Settings
 from infra import migrations
 
@@ -207,6 +207,11 @@ def _json_rows_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) ->
     return f"json_each({compiler.process(element.clauses, **options)})"
 
 
+@compiles(epoch_minute, "sqlite")
+def _epoch_minute_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST(strftime('%s', {compiler.process(element.clauses, **options)}) AS INTEGER) / 60"
+
+
 # Postgres
 
 
@@ -356,3 +361,10 @@ def _connect_once(arguments: dict[str, Any], timeout_s: float) -> PostgresConnec
 @compiles(json_rows, "postgresql")
 def _json_rows_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
     return f"json_array_elements(CAST({compiler.process(element.clauses, **options)} AS json))"
+
+
+@compiles(epoch_minute, "postgresql")
+def _epoch_minute_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    # date_part gives a double, EXTRACT a numeric, which takes three times as long.
+    moment = compiler.process(element.clauses, **options)
+    return f"CAST(floor(date_part('epoch', {moment}) / 60) AS integer)"
