@@ -111,4 +111,5 @@ def fresh(response: Response) -> Response:
     """
     response.headers["Cache-Control"] = FRESH
     response.add_etag(weak=True)
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
@@ -17,6 +17,7 @@ from core.schema import (
     Probe,
     Sort,
     State,
+    interval_s,
     read_json,
     server_ip,
     server_name,
@@ -33,6 +34,12 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What goes out."""
+
+
+class Done(Reply, frozen=True):
+    """A word for what was done."""
+
+    status: str
 
 
 class LogIn(Request, frozen=True):
@@ -144,7 +151,13 @@ Ip = Annotated[
     ),
 ]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-Interval = Literal[INTERVALS_S]
+Interval = Annotated[
+    int,
+    msgspec.Meta(
+        description="Seconds that make whole minutes and divide a day",
+        extra_json_schema={"enum": list(INTERVALS_S)},
+    ),
+]
 Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
 Moment = Annotated[
     str,
@@ -163,7 +176,7 @@ class ServerWanted(Request, frozen=True):
     ip: Ip
     probe: Probe = Probe.AUTO
     port: Port | None = None
-    interval_s: Interval | None = None
+    interval_s: Interval | msgspec.UnsetType = msgspec.UNSET
     enabled: bool = True
 
 
@@ -173,7 +186,7 @@ class ServerChange(Request, frozen=True):
     name: Name | msgspec.UnsetType = msgspec.UNSET
     ip: Ip | msgspec.UnsetType = msgspec.UNSET
     probe: Probe | msgspec.UnsetType = msgspec.UNSET
-    port: Port | None | msgspec.UnsetType = msgspec.UNSET
+    port: Port | msgspec.UnsetType | None = msgspec.UNSET
     interval_s: Interval | msgspec.UnsetType = msgspec.UNSET
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
 
@@ -196,7 +209,7 @@ class Bulk(Request, frozen=True):
 
 
 class BulkItem(Reply, frozen=True, omit_defaults=True):
-    """What became of one of them, in their order: CREATED, UPDATED, UNCHANGED or an error's word."""
+    """What became of each, in their order: CREATED, UPDATED, UNCHANGED or an error's word."""
 
     status: str
     id: int | None = None
@@ -374,9 +387,13 @@ class EchoShown(Reply, frozen=True):
 
 
 class PingNow(Reply, frozen=True):
-    """The echoes of a ping that was asked for; nothing is stored."""
+    """The echoes of a ping that was asked for; nothing is stored.
+
+    Where we couldn't observe the server, `state` is unobserved and `reason` says why.
+    """
 
     state: State
+    probe: Probe | None
     response_ms: float | None
     port: int | None
     echoes: list[EchoShown]
@@ -398,13 +415,20 @@ def changes(wanted: ServerWanted | ServerChange) -> Changes:
         for field in Changes.__annotations__
         if (value := getattr(wanted, field)) is not msgspec.UNSET
     }
-    for field, check in (("name", server_name), ("ip", server_ip)):
+    for field, check in CHECKS.items():
         if field in said:
             said[field] = _checked(field, check, said[field])
-    return Changes(**said)  # type: ignore[typeddict-item]
+    return cast(Changes, said)
 
 
-def _checked(field: str, check: Callable[[object], str], value: object) -> str:
+CHECKS: dict[str, Callable[[object], object]] = {
+    "name": server_name,
+    "ip": server_ip,
+    "interval_s": interval_s,
+}
+
+
+def _checked(field: str, check: Callable[[object], object], value: object) -> object:
     try:
         return check(value)
     except WrongRequest as error:
