@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVarTuple
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     String,
@@ -164,14 +165,30 @@ def _listed(number: ColumnElement[int]) -> ColumnElement[str]:
     return func.aggregate_strings(cast(number, String), ",")
 
 
-RAW_COLUMNS = [
-    _listed(MINUTE % SLOTS_A_DAY),
-    _listed(_hundredths(DATA.c.response_time)),
-    _listed(_hundredths(DATA.c.best_ms)),
-    _listed(_hundredths(DATA.c.worst_ms)),
-    _listed(DATA.c.sent),
-    _listed(DATA.c.received),
-]
+def _raw_columns(data: FromClause) -> list[ColumnElement[str]]:
+    return [
+        _listed(epoch_minute(data.c.datetime) % SLOTS_A_DAY),
+        _listed(_hundredths(data.c.response_time)),
+        _listed(_hundredths(data.c.best_ms)),
+        _listed(_hundredths(data.c.worst_ms)),
+        _listed(data.c.sent),
+        _listed(data.c.received),
+    ]
+
+
+RAW_COLUMNS = _raw_columns(DATA)
+
+
+def by_day(session: Session, data: FromClause) -> dict[tuple[int, int], Rows]:
+    """Return some rows of `data` by server and number of the day. One statement."""
+    number = epoch_minute(data.c.datetime) // SLOTS_A_DAY
+    found = session.execute(
+        select(data.c.server_id, number, *_raw_columns(data)).group_by(data.c.server_id, number)
+    )
+    return {
+        (server_id, day): Rows(*(json.loads(f"[{column}]") for column in columns))
+        for server_id, day, *columns in found
+    }
 
 
 def _stored(

@@ -97,6 +97,23 @@ def register(app: Flask, database: Database) -> None:
                 reply=shapes.PingNow,
                 errors=[UNKNOWN],
             ),
+            Route(
+                "GET",
+                "/api/v1/export",
+                Later("handlers.transfer.give", database),
+                query=shapes.ExportQuery,
+                reply=shapes.Exported,
+                media=[routes.JSON, "text/csv"],
+            ),
+            Route(
+                "POST",
+                "/api/v1/import",
+                Later("handlers.transfer.take", database),
+                query=shapes.ImportQuery,
+                body=shapes.Exported,
+                reply=shapes.Imported,
+                takes=[routes.JSON, "text/csv"],
+            ),
         ],
     )
 

@@ -17,19 +17,20 @@ def register(app: Flask) -> None:
 
 def _compress(response: Response) -> Response:
     # The ETags are weak, so one serves both forms (RFC 9110, 8.8.1); caches must tell them apart.
-    if not _can_be_packed(response):
+    if not _is_worth_it(response):
         return response
     response.vary.add("Accept-Encoding")
     if request.accept_encodings["gzip"] > 0:
-        packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_WINDOW)
-        response.set_data(packer.compress(response.get_data()) + packer.flush())
+        zipper = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+        response.set_data(zipper.compress(response.get_data()) + zipper.flush())
         response.headers["Content-Encoding"] = "gzip"
     return response
 
 
-def _can_be_packed(response: Response) -> bool:
+def _is_worth_it(response: Response) -> bool:
     if response.is_streamed or response.direct_passthrough or response.content_encoding:
         return False
-    if not (response.mimetype in TEXTS or response.mimetype.startswith("text/")):
+    kind = response.mimetype or ""
+    if kind not in TEXTS and not kind.startswith("text/"):
         return False
     return len(response.get_data()) > WORTH_IT
