@@ -35,7 +35,7 @@ class Route:
     view: View
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
-    reply: type[msgspec.Struct] | None = None
+    reply: Any = None
     code: HTTPStatus = HTTPStatus.OK
     media: Sequence[str] = (JSON,)
     takes: Sequence[str] = (JSON,)
