@@ -1,4 +1,5 @@
-"""The command line: `flask servers`, `flask worker`, `flask ping`, `flask db`, `flask demo`.
+"""The command line: `flask servers`, `flask worker`, `flask ping`, `flask tidy`, `flask db`,
+`flask demo`.
 
 Exit codes: 0 done, 1 a refusal or a server that didn't answer, 2 wrong arguments.
 """
@@ -27,7 +28,7 @@ from core.models import SCHEMA_VERSION, Server
 from core.probe import Echo, Result, Verdict
 from core.schema import Probe, ServerRequest, State, iso, read_json, server_name
 from core.settings import Settings
-from handlers import demo, worker
+from handlers import demo, night, worker
 from handlers.worker import Round
 from infra.database import Database
 
@@ -433,7 +434,21 @@ def demo_command(days: int) -> None:
     )
 
 
-COMMANDS = [servers_group, users_group, worker_command, ping, db_group, demo_command]
+@click.command("tidy")
+@with_appcontext
+def tidy_command() -> None:
+    """Pack the days that are over, remove what is older than the settings keep.
+
+    The worker does so by itself every night.
+    """
+    with _refusals():
+        steps = night.plan(_database(), utc_now())
+        with _bar(steps, "Tidying") as progress:
+            done = sum((step() for step in progress), night.Tidied())
+    click.echo(str(done))
+
+
+COMMANDS = [servers_group, users_group, worker_command, ping, tidy_command, db_group, demo_command]
 
 
 # How it looks
