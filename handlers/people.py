@@ -52,6 +52,7 @@ def register(app: Flask, database: Database) -> None:
                 body=shapes.TokenWanted,
                 reply=shapes.TokenIssued | shapes.TokenPair,
                 code=created,
+                needs_body=False,
             ),
             Route(
                 "POST",

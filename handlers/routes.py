@@ -22,7 +22,7 @@ FRESH = "private, no-cache"
 """A browser may keep it, but asks each time whether it still holds (with its ETag)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """One method of one rule: what calls it, what it takes and what it answers.
 
@@ -40,6 +40,7 @@ class Route:
     media: Sequence[str] = (JSON,)
     takes: Sequence[str] = (JSON,)
     errors: Sequence[HTTPStatus] = ()
+    needs_body: bool = True
 
 
 class Later:
