@@ -1,8 +1,8 @@
 """Metrics for Prometheus, in text. Loaded at first use.
 
 Names and help are ours; every label's value but the servers' names is from a fixed set, so there
-are nine lines for each server at most. Source: prometheus.io/docs/instrumenting, exposition formats;
-the OpenMetrics 1.0 specification.
+are nine lines for each server at most. Source: prometheus.io/docs/instrumenting (exposition
+formats); the OpenMetrics 1.0 specification.
 """
 
 from collections import Counter
@@ -31,13 +31,21 @@ def show(database: Database) -> ResponseReturnValue:
     with database.reading() as session:
         found = gauges.gauges(session, now)
     lines = [*_of_pinglet(found, now), *_of_servers(found)]
-    if request.accept_mimetypes.best_match([OPEN_METRICS, "text/plain"], "") == OPEN_METRICS:
+    if _wants_open_metrics():
         kind = f"{OPEN_METRICS}; version=1.0.0; charset=utf-8"
         response = Response("\n".join([*lines, "# EOF", ""]), content_type=kind)
     else:
         response = Response("\n".join([*lines, ""]), content_type=TEXT)
     response.vary.add("Accept")
     return response
+
+
+def _wants_open_metrics() -> bool:
+    # Scrapers add versions to the types, with which Werkzeug's own matching finds nothing.
+    known = (kind.partition(";")[0] for kind in request.accept_mimetypes.values())
+    return (
+        next((kind for kind in known if kind in (OPEN_METRICS, "text/plain")), "") == OPEN_METRICS
+    )
 
 
 def _of_pinglet(found: Sequence[Gauge], now: datetime) -> Iterator[str]:

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
-from types import UnionType
-from typing import Any, get_args
+from typing import Any
 
 import msgspec
 from flask import Response, current_app, render_template
@@ -25,6 +24,7 @@ KINDS: dict[str | None, dict[str, Any]] = {
     "int": {"type": "integer", "minimum": 0},
     None: {"type": "string", "minLength": 1, "pattern": "^[^/]+$"},
 }
+Shapes = Sequence[type[msgspec.Struct]]
 TOLD = {
     HTTPStatus.BAD_REQUEST: "What was sent can't be understood or isn't allowed",
     HTTPStatus.UNAUTHORIZED: "No token or password, or one that isn't valid",
@@ -111,7 +111,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.body is not None:
         described_as["requestBody"] = {
             "required": route.needs_body,
-            "content": {kind: _media(kind, route.body) for kind in route.takes},
+            "content": {kind: _media(kind, [route.body]) for kind in route.takes},
         }
     return described_as
 
@@ -147,10 +147,7 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
 
 def _responses(route: Route, open_to_all: bool) -> dict[str, Any]:
     good: dict[str, Any] = {"description": _first_line(route)}
-    if route.reply is not None:
-        good["content"] = {kind: _media(kind, route.reply) for kind in route.media}
-    else:
-        good["content"] = {kind: {"schema": _plain(kind)} for kind in route.media}
+    good["content"] = {kind: _media(kind, _replies(route)) for kind in route.media}
     responses = {str(int(route.code)): good}
     if route.code is HTTPStatus.CREATED and route.rule == "/api/v1/servers":
         good["headers"] = {"Location": {"schema": {"type": "string"}}}
@@ -169,25 +166,27 @@ def _refusals(route: Route, open_to_all: bool) -> Iterable[HTTPStatus]:
         yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
 
 
-def _media(kind: str, shape: Any) -> dict[str, Any]:
+def _replies(route: Route) -> Shapes:
+    return route.reply if isinstance(route.reply, Sequence) else [route.reply]
+
+
+def _media(kind: str, replies: Shapes) -> dict[str, Any]:
     if kind != routes.JSON:
-        return {"schema": _plain(kind)}
-    return {"schema": msgspec.json.schema_components([shape], ref_template=REF)[0][0]}
-
-
-def _plain(kind: str) -> dict[str, Any]:
-    return {"type": "object"} if kind == routes.JSON else {"type": "string"}
+        return {"schema": {"type": "string"}}
+    known = [{"$ref": REF.format(name=shape.__name__)} for shape in replies]
+    return {"schema": known[0] if len(known) == 1 else {"anyOf": known or [{"type": "object"}]}}
 
 
 def _schemas(table: Sequence[Route]) -> dict[str, Any]:
-    used: set[Any] = {shapes.Problem, shapes.BulkServer}
+    used: set[type[msgspec.Struct]] = {shapes.Problem, shapes.BulkServer}
     for route in table:
-        for shape in (route.body, route.reply):
-            used |= set(get_args(shape)) if isinstance(shape, UnionType) else {shape}
-    used.discard(None)
-    return msgspec.json.schema_components(
-        sorted(used, key=lambda shape: str(shape.__name__)), ref_template=REF
-    )[1]
+        used |= {*_replies(route), *([route.body] if route.body else [])}
+    queries = {route.query for route in table if route.query}
+    in_order = sorted(used | queries, key=lambda shape: str(shape.__name__))
+    _, schemas = msgspec.json.schema_components(in_order, ref_template=REF)
+    # A query's keys are parameters; of its shape only the words they refer to are left.
+    parameters = {shape.__name__ for shape in queries}
+    return {name: schema for name, schema in schemas.items() if name not in parameters}
 
 
 def _operations(spec: dict[str, Any]) -> Iterable[tuple[str, str, dict[str, Any]]]:

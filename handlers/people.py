@@ -50,7 +50,7 @@ def register(app: Flask, database: Database) -> None:
                 "/api/v1/tokens",
                 people.issue,
                 body=shapes.TokenWanted,
-                reply=shapes.TokenIssued | shapes.TokenPair,
+                reply=[shapes.TokenIssued, shapes.TokenPair],
                 code=created,
                 needs_body=False,
             ),

@@ -26,7 +26,8 @@ FRESH = "private, no-cache"
 class Route:
     """One method of one rule: what calls it, what it takes and what it answers.
 
-    The first line of the view's docstring says what it is for. `media` are the types a reply can
+    The first line of the view's docstring says what it is for. `reply` are the shapes it can have,
+    `media` are the types a reply can
     have, `takes` those of the body; `errors` the codes that this route alone can answer with.
     """
 
@@ -35,7 +36,7 @@ class Route:
     view: View
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
-    reply: Any = None
+    reply: type[msgspec.Struct] | Sequence[type[msgspec.Struct]] = ()
     code: HTTPStatus = HTTPStatus.OK
     media: Sequence[str] = (JSON,)
     takes: Sequence[str] = (JSON,)

@@ -217,7 +217,7 @@ class Bulk(Request, frozen=True):
     Each is `{"name": ..., "ip": ...}`, with `probe`, `port`, `interval_s` and `enabled` if wanted.
     """
 
-    servers: Annotated[list[dict[str, object]], msgspec.Meta(max_length=10_000)]
+    servers: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=10_000)]
     upsert: bool = False
 
 
