@@ -34,7 +34,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from core import days, models
-from core.days import Day
+from core.days import Day, Kept
 from core.errors import WrongRequest
 from core.models import Server, UtcDateTime, epoch_minute
 from core.schema import Bucket, Counts, HistoryRequest, Last, Ping, Probe, ServerStatus, Summary
@@ -120,6 +120,35 @@ def history(session: Session, server: Server, wanted: HistoryRequest) -> History
     if wanted.since is not None:
         return History(server.name, found[:-1], after=found[-1][0])
     return History(server.name, found[1:], before=found[1][0])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Pings with all that is kept of them, oldest first.
+
+    `before` and `after` are as in History; each is also set where the way there was not looked at.
+    """
+
+    pings: Sequence[Kept]
+    before: datetime | None
+    after: datetime | None
+
+
+def page(
+    session: Session, server: Server, since: datetime | None, until: datetime | None, limit: int
+) -> Page:
+    """Return the first `limit` pings of [since, until), or without `since` the last ones.
+
+    Two statements, whatever the size of the history.
+    """
+    first = None if since is None else slot_number(since)
+    end = None if until is None else slot_number(until)
+    found = days.full_page(session, server.id, first, end, limit + 1)
+    more = len(found) > limit
+    if since is not None:
+        return Page(found[:limit], before=since, after=slot_time(found[-1].slot) if more else None)
+    shown = found[-limit:]
+    return Page(shown, before=slot_time(shown[0].slot) if more else None, after=until)
 
 
 def series(  # pylint: disable=too-many-positional-arguments

@@ -25,7 +25,7 @@ from core.errors import (
     WrongRequest,
 )
 from core.settings import Settings
-from handlers import auth, contract, people
+from handlers import auth, compression, contract, people, rest
 from infra.database import Database
 
 log = logging.getLogger("pinglet.api")
@@ -85,6 +85,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     auth.guard(app, database)
     contract.register(app, database)
     people.register(app, database)
+    rest.register(app, database)
+    compression.register(app)
     app.register_error_handler(CoreError, reply_with_error)
     app.register_error_handler(HTTPException, reply_with_refusal)
     app.register_error_handler(Exception, reply_with_fault)

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import SchemaMismatch, SettingsError, Unavailable
-from core.models import SCHEMA_VERSION, epoch_minute, json_rows
+from core.models import SCHEMA_VERSION, epoch_minute, json_rows, time_at
 from core.settings import Settings
 from infra import migrations
 
@@ -233,6 +233,14 @@ def _epoch_minute_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any)
     return f"CAST(strftime('%s', {compiler.process(element.clauses, **options)}) AS INTEGER) / 60"
 
 
+@compiles(time_at, "sqlite")
+def _time_at_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    # Times are text there, in the one form that SQLAlchemy writes.
+    after = compiler.process(element.clauses, **options)
+    whole = f"strftime('%Y-%m-%d %H:%M:%S.', {after} / 1000000, 'unixepoch')"
+    return f"({whole} || printf('%06d', {after} % 1000000))"
+
+
 # Postgres
 
 
@@ -389,3 +397,9 @@ def _epoch_minute_in_postgres(element: Any, compiler: SQLCompiler, **options: An
     # date_part gives a double, EXTRACT a numeric, which takes three times as long.
     moment = compiler.process(element.clauses, **options)
     return f"CAST(floor(date_part('epoch', {moment}) / 60) AS integer)"
+
+
+@compiles(time_at, "postgresql")
+def _time_at_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    after = compiler.process(element.clauses, **options)
+    return f"(TIMESTAMPTZ 'epoch' + {after} * INTERVAL '1 microsecond')"
