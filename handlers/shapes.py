@@ -140,7 +140,7 @@ class ServerChange(Request, frozen=True):
     name: Name | msgspec.UnsetType = msgspec.UNSET
     ip: Ip | msgspec.UnsetType = msgspec.UNSET
     probe: Probe | msgspec.UnsetType = msgspec.UNSET
-    port: Port | None | msgspec.UnsetType = msgspec.UNSET
+    port: Port | msgspec.UnsetType | None = msgspec.UNSET
     interval_s: Interval | msgspec.UnsetType = msgspec.UNSET
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
 
@@ -153,7 +153,7 @@ class Bulk(Request, frozen=True):
 
 
 class BulkItem(Reply, frozen=True):
-    """What became of one of them, in their order: CREATED, UPDATED, UNCHANGED or an error's word."""
+    """What became of one of them: CREATED, UPDATED, UNCHANGED or an error's word."""
 
     status: str
     id: int | None = None
@@ -189,7 +189,8 @@ class LastPing(Reply, frozen=True):
 class ServerShown(Reply, frozen=True):
     """A server with its state now and its last 24 hours.
 
-    `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due.
+    `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
+    `means_ms` the mean round trip in each, null where no echo was timed.
     """
 
     id: int
@@ -206,6 +207,7 @@ class ServerShown(Reply, frozen=True):
     coverage: float | None
     counts: CountsShown
     strip: list[State | None]
+    means_ms: list[float | None]
 
 
 class ServerPage(Reply, frozen=True):
