@@ -69,6 +69,19 @@ async def measure(
     return Measured([outcome for outcome in outcomes if isinstance(outcome, Ping)], unobserved)
 
 
+def ping_once(target: Target, how: Pace) -> tuple[Sequence[Echo], Ping | Unobserved]:
+    """Send one target its echoes at once, and wait for them; return them and what they add up to.
+
+    It blocks for as long as the echoes take. Raises nothing for what the target does.
+    """
+    icmp_problem = probe.icmp_problem()
+    if target.probe is Probe.ICMP and icmp_problem:
+        return [], Unobserved(target.server_id, icmp_problem)
+    kind = _kind(target, icmp_problem)
+    result = probe.probe(kind, [probe.Target(target.ip, _ports(kind, target))], how)[0]
+    return result.echoes, add_up(kind, target, result)
+
+
 def _kind(target: Target, icmp_problem: str | None) -> Kind:
     if target.probe is Probe.TCP or icmp_problem:
         return Kind.TCP

@@ -1,12 +1,12 @@
 """The database: engine, transactions, and all that Postgres and SQLite do differently."""
 
+import contextlib
 import logging
 import random
 import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,12 +16,13 @@ import pg8000
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import SchemaMismatch, SettingsError, Unavailable
-from core.models import SCHEMA_VERSION, json_rows
+from core.models import SCHEMA_VERSION, epoch_minute, json_rows, time_at
 from core.settings import Settings
 from infra import migrations
 
@@ -30,6 +31,8 @@ log = logging.getLogger("pinglet.database")
 TOO_MANY_CONNECTIONS = "53300"
 TRANSIENT = {
     TOO_MANY_CONNECTIONS,
+    "28P01",  # wrong password: somebody is changing it, or must
+    "3D000",  # no such database
     "40001",  # serialization failure
     "40P01",  # deadlock
     "55P03",  # lock not available
@@ -51,7 +54,7 @@ class Database:
         self.engine = _engine(self.url, settings)
         self._schema_is_known = False
 
-    @contextmanager
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
         """One transaction that may write: committed at the end, rolled back by any exception.
 
@@ -60,7 +63,7 @@ class Database:
         with self._session(self.engine) as session:
             yield session
 
-    @contextmanager
+    @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that only reads, and so never waits for a writer.
 
@@ -69,7 +72,7 @@ class Database:
         with self._session(self.engine.execution_options(reading=True)) as session:
             yield session
 
-    @contextmanager
+    @contextlib.contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
         try:
             self._upgrade_local_file()
@@ -122,6 +125,8 @@ def schema_version(connection: Connection) -> str | None:
 
 def is_transient(error: SQLAlchemyError) -> bool:
     """Whether trying again later may help: the connection was lost, or the database is busy."""
+    if isinstance(error, PoolTimeout):
+        return True
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated or isinstance(error.orig, OSError):
@@ -146,7 +151,7 @@ def _sqlstate(error: BaseException | None) -> str:
 def _database_url(text_url: str) -> URL:
     try:
         url = make_url(text_url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise SettingsError(
             "DATABASE_URL is no URL: expected sqlite:///FILE or postgres://..."
         ) from None
@@ -169,8 +174,15 @@ def _engine(url: URL, settings: Settings) -> Engine:
 def _sqlite_engine(url: URL, settings: Settings) -> Engine:
     if not url.database or url.database == ":memory:":
         raise SettingsError("DATABASE_URL needs a file: sqlite:///FILE")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": settings.statement_timeout_s})
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"DATABASE_URL={url}: there can be no such file: {error}") from error
+    engine = create_engine(
+        url,
+        connect_args={"timeout": settings.statement_timeout_s},
+        pool_timeout=settings.connect_timeout_s,
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
@@ -195,6 +207,19 @@ def _json_rows_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) ->
     return f"json_each({compiler.process(element.clauses, **options)})"
 
 
+@compiles(epoch_minute, "sqlite")
+def _epoch_minute_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"CAST(strftime('%s', {compiler.process(element.clauses, **options)}) AS INTEGER) / 60"
+
+
+@compiles(time_at, "sqlite")
+def _time_at_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    # Times are text there, in the one form that SQLAlchemy writes.
+    after = compiler.process(element.clauses, **options)
+    whole = f"strftime('%Y-%m-%d %H:%M:%S.', {after} / 1000000, 'unixepoch')"
+    return f"({whole} || printf('%06d', {after} % 1000000))"
+
+
 # Postgres
 
 
@@ -203,6 +228,7 @@ def _postgres_engine(url: URL, settings: Settings) -> Engine:
     pool: dict[str, Any] = {"poolclass": NullPool}
     if settings.database_pool == "keep":
         pool = {"pool_size": 1, "max_overflow": 9, "pool_pre_ping": True}
+        pool["pool_timeout"] = settings.connect_timeout_s
     engine = create_engine(
         "postgresql+pg8000://", creator=lambda: _connect(arguments, settings), **pool
     )
@@ -220,25 +246,41 @@ def _postgres_engine(url: URL, settings: Settings) -> Engine:
 
 def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
     query = dict(url.query)
-    unix_socket = query.pop("host", None)
-    sslmode = query.pop("sslmode", "verify-full")
-    ca = str(query.pop("sslrootcert", settings.database_ca))
+    folder = query.pop("host", "")
+    sslmode = query.pop("sslmode", "")
+    ca = query.pop("sslrootcert", settings.database_ca)
     if query:
         raise SettingsError(f"DATABASE_URL has parameters Pinglet doesn't know: {', '.join(query)}")
+    if not isinstance(folder, str) or not isinstance(sslmode, str) or not isinstance(ca, str):
+        raise SettingsError("DATABASE_URL has a parameter twice")
+    if folder and not folder.startswith("/"):
+        raise SettingsError(f"DATABASE_URL: host={folder} is no folder that holds a socket")
     host = url.host or "localhost"
-    plain = sslmode == "disable" or unix_socket or _is_local(host)
+    port = url.port or 5432
+    encrypted = not folder and _wants_tls(sslmode, host)
     timeout_ms = int(settings.statement_timeout_s * 1000)
     return {
         "user": url.username or "postgres",
         "password": url.password,
         "database": url.database,
         "host": host,
-        "port": url.port or 5432,
-        "unix_sock": f"{unix_socket}/.s.PGSQL.{url.port or 5432}" if unix_socket else None,
-        "ssl_context": False if plain else _verifying(ca),
+        "port": port,
+        "unix_sock": f"{folder}/.s.PGSQL.{port}" if folder else None,
+        "ssl_context": _verifying(ca) if encrypted else False,
         "application_name": "pinglet",
         "startup_params": {"statement_timeout": str(timeout_ms)},
     }
+
+
+def _wants_tls(sslmode: str, host: str) -> bool:
+    """Whether to encrypt; where we do we verify, so "require" is as strict as "verify-full"."""
+    if sslmode in ("require", "verify-ca", "verify-full"):
+        return True
+    if sslmode in ("", "allow", "prefer"):
+        return not _is_local(host)
+    if sslmode == "disable":
+        return False
+    raise SettingsError(f"DATABASE_URL: Postgres knows no sslmode={sslmode}")
 
 
 def _is_local(host: str) -> bool:
@@ -257,7 +299,38 @@ def _verifying(ca: str) -> ssl.SSLContext:
         raise SettingsError(f"PINGLET_DATABASE_CA={ca!r} can't be read: {error}") from None
 
 
-def _connect(arguments: dict[str, Any], settings: Settings) -> Any:
+class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
+    """pg8000's connection with the gaps closed that SQLAlchemy falls through.
+
+    It is pg8000.Connection, not that of pg8000.dbapi: SQLAlchemy is written for this one, which
+    alone makes an IntegrityError of a taken name.
+    """
+
+    def set_timeout(self, timeout_s: float) -> None:
+        """Wait for the server this long from now on."""
+        self._usock.settimeout(timeout_s)
+
+    def handle_messages(self, context: Any) -> None:
+        """Read the server's answer; a time-out or reset is an error of the database's own kind.
+
+        pg8000 lets some of them through as they are, and the pool's ping, which would replace a
+        connection that was cut while it lay idle, then fails instead.
+        """
+        try:
+            super().handle_messages(context)
+        except OSError as error:
+            raise pg8000.InterfaceError(f"network error: {error}") from error
+
+    def close(self) -> None:
+        """Say goodbye if anybody still listens, and leave no file open."""
+        file = self._sock
+        with contextlib.suppress(pg8000.Error):
+            super().close()
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            file.close()
+
+
+def _connect(arguments: dict[str, Any], settings: Settings) -> PostgresConnection:
     """Connect; while the server has no room or is starting, try again with full jitter.
 
     Source of the jitter: AWS Architecture Blog, "Exponential Backoff and Jitter".
@@ -266,7 +339,10 @@ def _connect(arguments: dict[str, Any], settings: Settings) -> Any:
     pause_s = 0.05
     while True:
         try:
-            return _connect_once(arguments, settings)
+            connection = _connect_once(arguments, max(0.1, give_up - time.monotonic()))
+            # Ours must outlast the server's own, or it would cut off the server's answer.
+            connection.set_timeout(settings.statement_timeout_s + 5)
+            return connection
         except pg8000.Error as error:
             if _sqlstate(error) not in (TOO_MANY_CONNECTIONS, "57P03"):
                 raise
@@ -277,19 +353,14 @@ def _connect(arguments: dict[str, Any], settings: Settings) -> Any:
             pause_s = min(2.0, pause_s * 2)
 
 
-def _connect_once(arguments: dict[str, Any], settings: Settings) -> Any:
-    # pg8000.Connection, not pg8000.dbapi's: SQLAlchemy is written for this one, which alone makes
-    # an IntegrityError of a taken name. Its time-out must outlast the server's, or it would cut
-    # off the server's own answer.
-    timeout_s = settings.statement_timeout_s + 5
+def _connect_once(arguments: dict[str, Any], timeout_s: float) -> PostgresConnection:
     if arguments["unix_sock"]:
-        return pg8000.Connection(**arguments, timeout=timeout_s)
+        return PostgresConnection(**arguments, timeout=timeout_s)
     address = (arguments["host"], arguments["port"])
-    sock = socket.create_connection(address, timeout=settings.connect_timeout_s)
+    sock = socket.create_connection(address, timeout=timeout_s)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(timeout_s)
-        return pg8000.Connection(**arguments, timeout=timeout_s, sock=sock)
+        return PostgresConnection(**arguments, sock=sock)
     except BaseException:
         sock.close()
         raise
@@ -298,3 +369,16 @@ def _connect_once(arguments: dict[str, Any], settings: Settings) -> Any:
 @compiles(json_rows, "postgresql")
 def _json_rows_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
     return f"json_array_elements(CAST({compiler.process(element.clauses, **options)} AS json))"
+
+
+@compiles(epoch_minute, "postgresql")
+def _epoch_minute_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    # date_part gives a double, EXTRACT a numeric, which takes three times as long.
+    moment = compiler.process(element.clauses, **options)
+    return f"CAST(floor(date_part('epoch', {moment}) / 60) AS integer)"
+
+
+@compiles(time_at, "postgresql")
+def _time_at_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    after = compiler.process(element.clauses, **options)
+    return f"(TIMESTAMPTZ 'epoch' + {after} * INTERVAL '1 microsecond')"
