@@ -441,14 +441,16 @@ class Counts:
 
     @property
     def worst(self) -> State | None:
-        """The worst state among them, down before degraded before up; None: nothing was due."""
+        """What they add up to: any down, else any degraded, else the more frequent of unobserved and
+        up; None where nothing was due.
+        """
         if self.down:
             return State.DOWN
         if self.degraded:
             return State.DEGRADED
-        if self.up:
-            return State.UP
-        return State.UNOBSERVED if self.unobserved else None
+        if self.unobserved > self.up:
+            return State.UNOBSERVED  # one minute seen doesn't speak for twenty unseen ones
+        return State.UP if self.up else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ export function toast(text, undo) {
 
 // Words
 
-export const ms = (value) => value == null ? "–" : `${value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : Math.round(value)} ms`;
+export const ms = (value) => value == null ? "–" : value === 0 ? "< 0.01 ms" : `${value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : Math.round(value)} ms`;
 
 // Never rounded up to 100: three nines that aren't there would be a lie.
 export function percent(share) {

@@ -42,9 +42,11 @@ function heading() {
   $("#name").textContent = server.name;
   $("#mark").className = `mark ${server.state}`;
   const probe = server.probe === "auto" ? "" : `, ${server.probe}`;
-  $("#address").textContent = `${server.ip}${server.port ? `:${server.port}` : ""}${probe}, ${server.enabled ? server.state : "paused"}, every ${server.interval_s / 60} min`;
+  $("#address").textContent = `${server.ip}${server.port ? `:${server.port}` : ""}${probe}, ${server.enabled ? server.state : "paused"}, ${every(server.interval_s / 60)}`;
   $("#pause").textContent = server.enabled ? "Pause" : "Go on";
 }
+
+const every = (minutes) => minutes === 1 ? "every minute" : minutes % 60 ? `every ${minutes} minutes` : minutes === 60 ? "every hour" : `every ${minutes / 60} hours`;
 
 function figures(summary) {
   const shown = {
@@ -56,12 +58,23 @@ function figures(summary) {
     "Echoes lost": [percent(summary.lost_share), `${summary.sent - summary.received} of ${summary.sent}`],
   };
   $("#figures").replaceChildren(...Object.entries(shown).map(([name, [figure, more]]) =>
-    h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, figure, h("br"), h("small", {}, more)))));
+    h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, figure, h("small", {}, more)))));
 }
 
 // The chart
 
 let chart = null;
+
+const TICKS_MIN = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080, 20160, 43200];
+
+// Round local times, eight at most.
+function ticksOf(since, until) {
+  const step = (TICKS_MIN.find((minutes) => (until - since) / 60000 / minutes <= 8) ?? 86400) * 60000;
+  const shift = new Date(since).getTimezoneOffset() * 60000;
+  const found = [];
+  for (let at = Math.ceil((since - shift) / step) * step + shift; at <= until; at += step) found.push({ value: at });
+  return found;
+}
 
 function tick(time, span) {
   const date = new Date(time);
@@ -72,8 +85,8 @@ function tick(time, span) {
 function worst(counts) {
   if (counts.down) return "down";
   if (counts.degraded) return "degraded";
-  if (counts.up) return "up";
-  return counts.unobserved ? "unobserved" : null;
+  if (counts.unobserved > counts.up) return "unobserved";
+  return counts.up ? "up" : null;
 }
 
 function points(of) {
@@ -86,7 +99,7 @@ function datasets() {
     { label: "worst", data: points((b) => b.worst_ms), borderWidth: 0, pointRadius: 0, fill: "+1", backgroundColor: colour("band") },
     { label: "best", data: points((b) => b.best_ms), borderWidth: 0, pointRadius: 0 },
     { label: "mean", data: points((b) => b.mean_ms), borderColor: colour("accent"), borderWidth: 1.8, pointRadius: buckets.length < 80 ? 2 : 0, pointBackgroundColor: colour("accent"), tension: 0 },
-    { label: "echoes lost", data: points((b) => lossy(b) ? b.mean_ms : null), showLine: false, pointStyle: "triangle", pointRadius: 4, pointBackgroundColor: colour("degraded"), borderColor: colour("degraded") },
+    { label: "echoes lost", data: points((b) => lossy(b) ? b.mean_ms : null), showLine: false, pointStyle: "triangle", pointRadius: 3, pointBackgroundColor: colour("degraded"), borderColor: colour("degraded") },
   ];
 }
 
@@ -95,7 +108,7 @@ function draw(since, until) {
   $("#out").hidden = !zoom;
   const span = until - since;
   const scales = {
-    x: { type: "linear", min: since, max: until, grid: { color: colour("edge") }, ticks: { color: colour("muted"), maxTicksLimit: 8, maxRotation: 0, callback: (time) => tick(time, span) } },
+    x: { type: "linear", min: since, max: until, afterBuildTicks: (axis) => { axis.ticks = ticksOf(since, until); }, grid: { color: colour("edge") }, ticks: { color: colour("muted"), maxTicksLimit: 8, maxRotation: 0, callback: (time) => tick(time, span) } },
     y: { beginAtZero: true, grid: { color: colour("edge") }, ticks: { color: colour("muted"), callback: (value) => `${value} ms` } },
   };
   if (chart) chart.destroy();
@@ -127,11 +140,13 @@ function afterBody(items) {
 // As wide as the chart's own area, so that a cell stands below its bucket.
 function drawStrip(since, until) {
   const canvas = $("#states");
+  canvas.style.marginLeft = `${chart.chartArea.left}px`;
+  canvas.style.width = `${chart.chartArea.width}px`;
   const cells = Math.max(1, Math.min(buckets.length, Math.floor(canvas.clientWidth / 2)));
   const rank = [null, "up", "unobserved", "degraded", "down"];
   const shown = new Array(cells).fill(null);
   for (const bucket of buckets) {
-    const state = bucket.counts.unobserved && !bucket.counts.down && !bucket.counts.degraded && bucket.counts.unobserved > bucket.counts.up ? "unobserved" : worst(bucket.counts);
+    const state = worst(bucket.counts);
     const cell = Math.min(cells - 1, Math.max(0, Math.floor((Date.parse(bucket.since) - since) / (until - since) * cells)));
     if (rank.indexOf(state) > rank.indexOf(shown[cell])) shown[cell] = state;
   }
