@@ -355,7 +355,8 @@ def pack(session: Session, day: date, ids: Sequence[int]) -> int:
             row = _row(server_id, day, slots, due(spans(planned[server_id]), first))
             (changed if server_id in known else new).append(row)
     if new:
-        session.execute(insert(DAY), new)
+        # RETURNING makes it few statements; without it pg8000 sends one for each row.
+        session.execute(insert(DAY).returning(DAY.c.server_id), new)
     if changed:
         keys = [{"of_server": row["server_id"], "of_date": row["date"]} for row in changed]
         session.execute(UPDATE_DAY, [row | key for row, key in zip(changed, keys, strict=True)])
@@ -401,7 +402,7 @@ UPDATE_DAY = update(DAY).where(
 # Retention
 
 
-def unpacked_dates(session: Session, before: date) -> list[date]:
+def raw_dates(session: Session, before: date) -> list[date]:
     """Return the dates before `before` of which `data` holds rows, oldest first."""
     dates = []
     end = slot_time(first_slot(before))

@@ -7,7 +7,7 @@ statements however many servers there are.
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     CTE,
@@ -80,6 +80,29 @@ def page(session: Session, wanted: FleetRequest, now: datetime) -> FleetPage:
         last_round=last_round,
         after=_cursor(shown[-1]) if more else None,
     )
+
+
+class Standing(NamedTuple):
+    """A server and how it stands."""
+
+    server_id: int
+    name: str
+    state: State
+    last_slot: datetime | None
+
+
+def standing(session: Session, now: datetime) -> list[Standing]:
+    """Return every server with its state, in order of creation. One statement."""
+    one = _standing(now)
+    rows = session.execute(
+        select(one.c.id, one.c.name, one.c.rank, one.c.last_slot).order_by(one.c.id)
+    )
+    return [Standing(row.id, row.name, WORST_FIRST[row.rank], row.last_slot) for row in rows]
+
+
+def last_round(session: Session) -> datetime | None:
+    """Return the newest slot that any server has a ping of."""
+    return session.scalar(select(func.max(Server.last_slot)))
 
 
 def _standing(now: datetime) -> FromClause:

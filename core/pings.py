@@ -99,8 +99,11 @@ def record(session: Session, slot: datetime, pings: Sequence[Ping]) -> int:
     """Write one row for each ping and repeat it on its server; return how many rows are new.
 
     A ping whose server is gone, or has another address by now, is dropped; one that is there
-    already changes nothing, and a late round never turns `last_*` back.
+    already changes nothing, and a late round never turns `last_*` back. Raises ValueError for
+    a slot that isn't a whole minute.
     """
+    if slot.second or slot.microsecond:
+        raise ValueError(f"{slot} is no slot: slots are whole minutes")
     if not pings:
         return 0
     # The same parameter feeds both statements: all pings as one JSON array of arrays.

@@ -179,6 +179,11 @@ def names(session: Session) -> Sequence[str]:
     return session.scalars(select(Server.name).order_by(Server.id)).all()
 
 
+def ids(session: Session) -> Sequence[int]:
+    """Return every server's id, in order of creation."""
+    return session.scalars(select(Server.id).order_by(Server.id)).all()
+
+
 def everything(session: Session) -> Sequence[Server]:
     """Return every server, in order of creation."""
     return session.scalars(select(Server).order_by(Server.id)).all()

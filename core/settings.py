@@ -143,6 +143,19 @@ class Settings:
         "comma-separated, `*` for any",
         _words,
     )
+    keep_raw_hours: float = _setting(
+        48.0,
+        "PINGLET_KEEP_RAW_HOURS",
+        "How long each ping keeps a row of its own, at least: rows go with their whole UTC day, "
+        "when it is packed and this old",
+        _between(26, 24 * 31),
+    )
+    keep_days: float = _setting(
+        400.0,
+        "PINGLET_KEEP_DAYS",
+        "How many days back the packed history reaches",
+        _between(3, 3_660),
+    )
     worker_in_server: bool = _setting(
         False, "PINGLET_WORKER_IN_SERVER", "Whether `flask run` pings as well", _truth
     )

@@ -25,7 +25,7 @@ from core.errors import (
     WrongRequest,
 )
 from core.settings import Settings
-from handlers import auth, contract, dashboard, people, rest
+from handlers import auth, compression, contract, dashboard, people, rest
 from infra.database import Database
 
 log = logging.getLogger("pinglet.api")
@@ -87,6 +87,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     people.register(app, database)
     dashboard.register(app)
     rest.register(app, database)
+    compression.register(app)
     app.register_error_handler(CoreError, reply_with_error)
     app.register_error_handler(HTTPException, reply_with_refusal)
     app.register_error_handler(Exception, reply_with_fault)

@@ -7,7 +7,12 @@ from flask import Flask, Response, request
 WORTH_IT = 2_000  # bytes: below, headers and CPU cost more than the body saves
 GZIP_WINDOW = 16 + zlib.MAX_WBITS  # zlib's word for "with gzip's header" (zlib.h, deflateInit2)
 LEVEL = 5
-TEXTS = ("application/json", "application/problem+json", "application/graphql-response+json")
+TEXTS = (
+    "application/json",
+    "application/problem+json",
+    "application/graphql-response+json",
+    "application/openmetrics-text",
+)
 
 
 def register(app: Flask) -> None:

@@ -27,6 +27,7 @@ from core.schema import (
 )
 from core.slots import current_slot, slot_time
 from handlers import routes, shapes
+from handlers.health import Health
 from handlers.routes import Later, Route
 from infra.database import Database
 
@@ -40,7 +41,7 @@ UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 
 def register(app: Flask, database: Database) -> None:
     """Serve the servers' part of /api/v1."""
-    rest = Rest(database)
+    rest, health = Rest(database), Health(database)
     query, shown = shapes.FleetQuery, shapes.ServerShown
     routes.register(
         app,
@@ -114,6 +115,23 @@ def register(app: Flask, database: Database) -> None:
                 reply=shapes.Imported,
                 takes=[routes.JSON, "text/csv"],
             ),
+            Route(
+                "GET",
+                "/api/v1/metrics",
+                Later("handlers.metrics.show", database),
+                media=["text/plain", "application/openmetrics-text"],
+            ),
+            Route(
+                "GET",
+                "/api/v1/health",
+                health.show,
+                query=shapes.HealthQuery,
+                reply=shapes.Health,
+                errors=[HTTPStatus.SERVICE_UNAVAILABLE],
+            ),
+            Route("GET", "/api/v1/openapi.json", Later("handlers.openapi.document")),
+            Route("GET", "/api/v1/docs", Later("handlers.openapi.page"), media=["text/html"]),
+            Route("GET", "/api/v1/docs.css", Later("handlers.openapi.style"), media=["text/css"]),
         ],
     )
 

@@ -22,11 +22,12 @@ FRESH = "private, no-cache"
 """A browser may keep it, but asks each time whether it still holds (with its ETag)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """One method of one rule: what calls it, what it takes and what it answers.
 
-    The first line of the view's docstring says what it is for. `media` are the types a reply can
+    The first line of the view's docstring says what it is for. `reply` are the shapes it can have,
+    `media` are the types a reply can
     have, `takes` those of the body; `errors` the codes that this route alone can answer with.
     """
 
@@ -35,11 +36,12 @@ class Route:
     view: View
     query: type[msgspec.Struct] | None = None
     body: type[msgspec.Struct] | None = None
-    reply: type[msgspec.Struct] | None = None
+    reply: type[msgspec.Struct] | Sequence[type[msgspec.Struct]] = ()
     code: HTTPStatus = HTTPStatus.OK
     media: Sequence[str] = (JSON,)
     takes: Sequence[str] = (JSON,)
     errors: Sequence[HTTPStatus] = ()
+    needs_body: bool = True
 
 
 class Later:

@@ -1,5 +1,6 @@
 """The JSON of /api/v1 as types: they validate what comes in and generate openapi.json."""
 
+import re
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, TypeVar, cast
@@ -116,6 +117,12 @@ class TokenListed(Reply, frozen=True):
     last_used: datetime | None
 
 
+class TokenList(Reply, frozen=True):
+    """One's own tokens that work, oldest first."""
+
+    tokens: list[TokenListed]
+
+
 class UserListed(Reply, frozen=True):
     """A user."""
 
@@ -124,6 +131,12 @@ class UserListed(Reply, frozen=True):
     role: Role
     enabled: bool
     created: datetime
+
+
+class UserList(Reply, frozen=True):
+    """Every user, by name."""
+
+    users: list[UserListed]
 
 
 class Me(Reply, frozen=True):
@@ -204,7 +217,7 @@ class Bulk(Request, frozen=True):
     Each is `{"name": ..., "ip": ...}`, with `probe`, `port`, `interval_s` and `enabled` if wanted.
     """
 
-    servers: Annotated[list[dict[str, object]], msgspec.Meta(max_length=10_000)]
+    servers: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=10_000)]
     upsert: bool = False
 
 
@@ -481,8 +494,28 @@ class Imported(Reply, frozen=True):
     pings: int
 
 
+class Problem(Reply, frozen=True):
+    """What went wrong (RFC 9457): `code` for programs, `detail` for people, `field` where."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    field: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class HealthQuery(Request, frozen=True):
+    """With `max_age_s`, a newest round older than that is a failure, too."""
+
+    max_age_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | msgspec.UnsetType = msgspec.UNSET
+
+
 class Health(Reply, frozen=True):
-    """Whether this instance works: its database, and how old the newest round is."""
+    """Whether this instance works: its database, and how old the newest round is.
+
+    `status`: OK, ROUNDS_LATE (only where an age was asked for) or DATABASE_UNREACHABLE.
+    """
 
     status: str
     database: bool
@@ -536,6 +569,8 @@ def convert(shape: type[Shape], value: object) -> Shape:
 
 def refusal(error: msgspec.ValidationError) -> WrongRequest:
     """Return the same in our words: the sentence, and the field it is about."""
-    # "Expected `int`, got `str` - at `$.port`"
+    # "Expected `int`, got `str` - at `$.port`"; "Object missing required field `port`"
     sentence, _, path = str(error).partition(" - at `$")
-    return WrongRequest(sentence, path.strip(".`") or None)
+    named = re.search("(?:required|unknown) field `(.*)`$", sentence, re.DOTALL)
+    places = [path.strip(".`"), named[1] if named else ""]
+    return WrongRequest(sentence, ".".join(filter(None, places)) or None)

@@ -5,17 +5,24 @@ import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from functools import cache
+from typing import Any
 
 from core import pings, rounds, servers
 from core.clock import Now, utc_now
 from core.errors import CoreError, Unavailable
 from core.schema import SLOT, Ping, State, Target, Unobserved, iso
+from core.settings import Settings
+from handlers import night
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
+
+NIGHT = timedelta(minutes=10)
+"""How long after midnight, UTC, the day is packed: what comes later is added when its rows go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +101,78 @@ async def _store_patiently(
 
 
 async def run(database: Database, now: Now = utc_now) -> None:
-    """Run a round for every slot, until cancelled.
+    """Run a round for every slot, and once a day the night's work, until cancelled.
 
     It begins with the slot we are in. A round that overruns is followed by that of the slot it
     ended in: rounds never overlap and never shift, and a slot that passed meanwhile stays missed.
     """
+    nights = Nights(database, now)
     done = None
-    while True:
-        slot = rounds.slot_of(now())
-        if slot != done:
-            await _one_slot(database, slot, now)
-            done = slot
-        else:
-            await asyncio.sleep((slot + SLOT - now()).total_seconds())
+    try:
+        while True:
+            slot = rounds.slot_of(now())
+            if slot != done:
+                with nights.held_off():
+                    await _one_slot(database, slot, now)
+                done = slot
+                nights.begin_if_due()
+            else:
+                await asyncio.sleep((slot + SLOT - now()).total_seconds())
+    finally:
+        nights.cancel()
+
+
+class Nights:
+    """The night's work beside the rounds: step by step, and only while no round is under way.
+
+    A step that has begun ends in its thread; the round doesn't wait for it.
+    """
+
+    def __init__(self, database: Database, now: Now) -> None:
+        self._database = database
+        self._now = now
+        self._between_rounds = asyncio.Event()
+        self._tidied: date | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def held_off(self) -> Iterator[None]:
+        """No step begins within."""
+        self._between_rounds.clear()
+        try:
+            yield
+        finally:
+            self._between_rounds.set()
+
+    def begin_if_due(self) -> None:
+        """Begin, if today's work isn't done or under way. The night begins at 00:10 UTC.
+
+        After a start at noon it begins at once: it may have been missed.
+        """
+        under_way = self._task is not None and not self._task.done()
+        if not under_way and (self._now() - NIGHT).date() != self._tidied:
+            self._task = asyncio.create_task(self._tidy())
+
+    def cancel(self) -> None:
+        """Begin no further step."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _tidy(self) -> None:
+        started = self._now()
+        try:
+            done = night.Tidied()
+            for step in await asyncio.to_thread(night.plan, self._database, started):
+                await self._between_rounds.wait()
+                done += await asyncio.to_thread(step)
+            log.info("night %s: %s", started.date(), done)
+        except Unavailable as error:
+            log.warning("the night's work goes on after the next round: %s", error)
+            return
+        except Exception:  # pylint: disable=broad-exception-caught
+            # Whatever goes wrong at night must not end the rounds, nor come again each minute.
+            log.exception("the night's work failed")
+        self._tidied = (started - NIGHT).date()
 
 
 async def _one_slot(database: Database, slot: datetime, now: Now) -> None:
@@ -125,3 +191,16 @@ def run_until_interrupted(database: Database) -> None:
     """Run rounds in this thread until Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(database))
+
+
+warm_database = cache(lambda: Database(Settings.from_env()))
+
+
+def tidy(_event: object, _context: object) -> dict[str, Any]:
+    """Do the night's work as a function of its own; return what was done.
+
+    It may run at any time, twice, or be cut off: the next night finishes it. Raises Unavailable.
+    """
+    done = night.tidy(warm_database(), utc_now())
+    log.info("night: %s", done)
+    return asdict(done)

@@ -20,7 +20,7 @@ from core.probe.system import TROUBLE, Events, System
 IPV4, IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
 SOL_SOCKET, SO_ERROR, SO_LINGER = socket.SOL_SOCKET, socket.SO_ERROR, socket.SO_LINGER
 IPPROTO_TCP, TCP_INFO = int(socket.IPPROTO_TCP), getattr(socket, "TCP_INFO", 0)
-new_socket = socket.SocketType
+Socket = socket.SocketType
 STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 EPHEMERAL_FROM = 1024  # a port below can't be our own source port
@@ -35,12 +35,19 @@ RESENT_BOUND_MS = 1.001  # TCP time stamps, which tell a resent SYN's round trip
 RESEND_NS = 950_000_000  # the first SYN is sent again after a second (RFC 6298), or a bit less
 
 FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-NO_WAY = {
-    getattr(errno, name)
-    for name in (
-        "EHOSTUNREACH ENETUNREACH EHOSTDOWN ENONET ENOPROTOOPT EPROTO EOPNOTSUPP EMSGSIZE EACCES"
-    ).split()
-    if hasattr(errno, name)
+NO_WAY_NAMES = (
+    "EHOSTUNREACH",
+    "ENETUNREACH",
+    "EHOSTDOWN",
+    "ENONET",
+    "ENOPROTOOPT",
+    "EPROTO",
+    "EOPNOTSUPP",
+    "EMSGSIZE",
+    "EACCES",
+)
+NO_WAY = {  # what ICMP errors become, those that this system knows
+    getattr(errno, name) for name in NO_WAY_NAMES if hasattr(errno, name)
 }
 OPENED_AND_CLOSED = {0, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
 IN_PROGRESS = errno.EWOULDBLOCK if sys.platform == "win32" else errno.EINPROGRESS
@@ -50,7 +57,7 @@ SHARE = 0.85  # of the free file descriptors
 WINDOW = 16_384  # connections under way, however many descriptors are free
 SPARED = "not sent: no port answered the first echo"
 
-Line = tuple[socket.SocketType, int, int, int, int]
+Line = tuple[Socket, int, int, int, int]
 """A connection under way: (socket, slot, port, monotonic ns before and after the SYN was sent)."""
 
 
@@ -161,9 +168,10 @@ class TcpSweep(Sweep):
 
     def _connect(self, slot: int, target: int, port: int) -> int:
         """Send one SYN: 1; 0 if that failed; -1 if there's no room and waiting will help."""
-        address, _, *flow_and_scope = self.places[target]
+        place = self.places[target]
+        v4 = len(place) == 2
         try:
-            sock = new_socket(IPV6 if flow_and_scope else IPV4, STREAM)
+            sock = Socket(IPV4 if v4 else IPV6, STREAM)
         except OSError as error:
             if error.errno in FULL and self._lines:
                 self.window = max(1, len(self._lines))
@@ -172,9 +180,10 @@ class TcpSweep(Sweep):
             return 0
         if STREAM == socket.SOCK_STREAM:
             sock.setblocking(False)
+        connect = sock.connect_ex
         before_ns = monotonic_ns()
         try:
-            error_number = sock.connect_ex((address, port, *flow_and_scope))
+            error_number = connect((place[0], port) if v4 else (place[0], port, *place[2:]))
             after_ns = monotonic_ns()
             fd = sock.fileno()
             self._watch(fd)
@@ -183,7 +192,7 @@ class TcpSweep(Sweep):
             self._troubles[slot] = os.strerror(error.errno or 0)
             return 0
         line = self._lines[fd] = (sock, slot, port, before_ns, after_ns)
-        self._fds[slot] = (*self._fds.get(slot, ()), fd)
+        self._fds[slot] = (*self._fds[slot], fd) if slot in self._fds else (fd,)
         if error_number == IN_PROGRESS:
             return 1
         if error_number in (0, errno.ECONNREFUSED):  # a target on this machine may answer at once
@@ -333,9 +342,10 @@ class TcpSweep(Sweep):
 
     def _forget(self, slot: int) -> None:
         """Close what is still open for that echo."""
+        lines, forget = self._lines, self.poller.forget
         for fd in self._fds.pop(slot, ()):
-            self.poller.forget(fd)
-            self._lines.pop(fd)[0].close()
+            forget(fd)
+            lines.pop(fd)[0].close()
         if self._troubles or self._refusals:
             self._troubles.pop(slot, None)
             self._refusals.pop(slot, None)

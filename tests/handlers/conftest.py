@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from core.models import Base, Ping
 from core.settings import Settings
 from handlers import local
 from infra.database import Database
-from tests.handlers.calls import SLOTS
+from tests.handlers.calls import SLOTS, mean_ms
 
 ROOT = Path(__file__).parents[2]
 Rows = dict[str, list[tuple[object, ...]]]
@@ -68,7 +69,7 @@ def pinged(database: Database) -> Callable[..., None]:
                 {
                     "server_id": server_id,
                     "slot": SLOTS[number],
-                    "response_ms": None if number % 3 == 2 else number / 4,
+                    "response_ms": mean_ms(number),
                     "sent": 4,
                     "received": 0 if number % 3 == 2 else 4,
                     "best_ms": None,
@@ -136,6 +137,6 @@ def not_a_database(tmp_path: Path) -> Path:
     """A file that is no database."""
     file = tmp_path / "letter.txt"
     file.write_text("Dear Sir or Madam, this is no database. " * 100)
-    with pytest.raises(sqlite3.DatabaseError):
-        sqlite3.connect(file).execute("SELECT 1 FROM sqlite_master")
+    with closing(sqlite3.connect(file)) as connection, pytest.raises(sqlite3.DatabaseError):
+        connection.execute("SELECT 1 FROM sqlite_master")
     return file
