@@ -25,7 +25,7 @@ from core.errors import (
     WrongRequest,
 )
 from core.settings import Settings
-from handlers import auth, compression, contract, people, rest
+from handlers import auth, compression, contract, dashboard, people, rest
 from infra.database import Database
 
 log = logging.getLogger("pinglet.api")
@@ -85,6 +85,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     auth.guard(app, database)
     contract.register(app, database)
     people.register(app, database)
+    dashboard.register(app)
     rest.register(app, database)
     compression.register(app)
     app.register_error_handler(CoreError, reply_with_error)
@@ -99,6 +100,8 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     code = HTTP_CODES[kind]
     level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
     log.log(level, "%s %r: %d %s: %s", request.method, request.path, code, error.status, error)
+    if isinstance(error, TokenRejected) and dashboard.wants_page():
+        return dashboard.to_login()
     headers = {}
     if isinstance(error, Unavailable | TooManyAttempts):
         headers["Retry-After"] = str(error.retry_after_s)

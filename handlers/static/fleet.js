@@ -1,0 +1,174 @@
+// The fleet: one request a refresh, however many servers there are.
+import { $, ago, call, colour, drawStates, fitted, h, mayWrite, ms, percent, stateMark, whoami } from "./common.js";
+
+const STATES = ["up", "degraded", "down", "unobserved"];
+const PAGE = 1000;
+const REFRESH_MS = 20_000;
+const LATE_S = 180;
+
+const filter = $("#filter");
+const body = $("#servers tbody");
+const rows = new Map(); // id -> {row, server}
+let after = [];         // the cursors of the pages before this one
+let next = null;
+
+function query() {
+  const words = new URLSearchParams({ limit: PAGE });
+  for (const [name, value] of new FormData(filter)) if (value) words.set(name, value);
+  if (after.length) words.set("after", after.at(-1));
+  return `servers?${words}`;
+}
+
+async function refresh() {
+  const wanted = query();
+  const page = await call("GET", wanted);
+  if (wanted !== query()) return; // the filter has changed meanwhile
+  show(page);
+}
+
+function show(page) {
+  next = page.next;
+  const filtered = [...new FormData(filter)].some(([, value]) => value);
+  const total = STATES.reduce((sum, state) => sum + (page.totals[state] ?? 0), 0);
+  $("#empty").hidden = total > 0 || filtered;
+  $("#nothing").hidden = page.servers.length > 0 || !filtered;
+  $("#servers").hidden = page.servers.length === 0;
+  $("#pager").hidden = !next && !after.length;
+  $("#back").disabled = !after.length;
+  $("#more").disabled = !next;
+  tiles(page.totals);
+  lateness(page.last_round, total);
+  fill(page.servers);
+}
+
+function tiles(totals) {
+  const chosen = filter.elements.state.value;
+  const made = STATES.map((state) => h("button", {
+    type: "button", class: "tile", "aria-pressed": String(chosen === state),
+    onclick: () => { filter.elements.state.value = chosen === state ? "" : state; restart(); },
+  }, h("span", { class: "what" }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), state),
+  h("span", { class: "figure" }, String(totals[state] ?? 0))));
+  // The one that has the focus keeps it.
+  const focused = [...$("#summary").children].indexOf(document.activeElement);
+  $("#summary").replaceChildren(...made);
+  if (focused >= 0) made[focused].focus();
+}
+
+function lateness(lastRound, total) {
+  const seconds = lastRound ? (Date.now() - Date.parse(lastRound)) / 1000 : null;
+  const late = total > 0 && (seconds === null || seconds > LATE_S);
+  $("#age").textContent = lastRound ? `last round ${ago(Math.max(0, seconds))}` : "";
+  const warning = $("#warning");
+  warning.hidden = !late;
+  warning.classList.toggle("late", late);
+  warning.textContent = late
+    ? `Nobody is looking: ${lastRound ? `the last round was ${ago(seconds)}` : "there was no round yet"}. Is the worker running? What it didn't see is unobserved, neither up nor down.`
+    : "";
+}
+
+function fill(servers) {
+  const wanted = new Set(servers.map((server) => server.id));
+  for (const [id, { row }] of rows) if (!wanted.has(id)) { row.remove(); rows.delete(id); }
+  let place = body.firstElementChild;
+  for (const server of servers) {
+    const row = update(server);
+    if (row === place) place = place.nextElementSibling;
+    else body.insertBefore(row, place);
+  }
+}
+
+// A row is made anew only when something in it has changed: no flicker, and the focus stays.
+function update(server) {
+  const known = rows.get(server.id);
+  const text = JSON.stringify(server);
+  if (known?.text === text) return known.row;
+  const row = known?.row ?? h("tr");
+  const hadFocus = row.contains(document.activeElement);
+  const strip = h("canvas", { role: "img", "aria-label": described(server) });
+  row.replaceChildren(
+    h("td", {}, h("a", { href: `/dashboard/servers/${server.id}` }, h("bdi", {}, server.name)), h("span", { class: "ip" }, server.ip)),
+    h("td", {}, stateMark(server.state, !server.enabled)),
+    h("td", { class: "number", "data-label": "round trip" }, ms(server.last_ping?.response_ms)),
+    h("td", { class: "wide" }, strip),
+    h("td", { class: "number", "data-label": "uptime" }, percent(server.uptime)),
+    h("td", { class: "number", "data-label": "coverage" }, percent(server.coverage)),
+  );
+  rows.set(server.id, { row, text, server, strip });
+  if (hadFocus) $("a", row).focus();
+  seen.observe(strip);
+  strips.set(strip, server);
+  return row;
+}
+
+const described = (server) =>
+  `24 hours: ${STATES.map((state) => `${server.counts[state]} minutes ${state}`).join(", ")}`;
+
+// Only what is on the screen is drawn: a thousand servers cost what twenty cost.
+const strips = new WeakMap();
+const seen = new IntersectionObserver((entries) => {
+  for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+}, { rootMargin: "200px" });
+
+function draw(strip) {
+  const server = strips.get(strip);
+  if (!server || !strip.isConnected) return;
+  const context = fitted(strip);
+  sparkline(context, strip.clientWidth, 18, server.means_ms ?? []);
+  drawBelow(strip, server.strip);
+}
+
+function drawBelow(strip, states) {
+  // drawStates clears the canvas it draws on, so the strip is drawn on one of its own.
+  const own = document.createElement("canvas");
+  Object.defineProperties(own, { clientWidth: { value: strip.clientWidth }, clientHeight: { value: 12 } });
+  drawStates(own, states);
+  if (own.width) strip.getContext("2d").drawImage(own, 0, 22, strip.clientWidth, 12);
+}
+
+function sparkline(context, width, height, means) {
+  const known = means.filter((mean) => mean != null);
+  if (known.length < 2) return;
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const y = (mean) => height - 1.5 - (high > low ? (mean - low) / (high - low) : 0.5) * (height - 3);
+  context.strokeStyle = colour("accent");
+  context.lineWidth = 1.5;
+  context.lineJoin = "round";
+  context.beginPath();
+  let pen = false;
+  means.forEach((mean, index) => {
+    if (mean == null) { pen = false; return; }
+    const x = (index + 0.5) * width / means.length;
+    if (pen) context.lineTo(x, y(mean)); else context.moveTo(x, y(mean));
+    pen = true;
+  });
+  context.stroke();
+}
+
+const redraw = () => { for (const { strip } of rows.values()) draw(strip); };
+
+function restart() {
+  after = [];
+  return guarded();
+}
+
+async function guarded() {
+  try { await refresh(); } catch (problem) {
+    $("#warning").hidden = false;
+    $("#warning").textContent = `The list can't be read: ${problem.message}`;
+  }
+}
+
+let typing;
+filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(restart, 200); });
+filter.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
+$("#more").addEventListener("click", () => { after.push(next); guarded(); scrollTo(0, 0); });
+$("#back").addEventListener("click", () => { after.pop(); guarded(); scrollTo(0, 0); });
+addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
+document.addEventListener("theme", redraw);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
+setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
+
+$("#example").textContent = `curl -X POST ${location.origin} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
+const me = await whoami();
+for (const link of document.querySelectorAll("a[href='/dashboard/add']")) link.hidden = !mayWrite(me);
+await guarded();
