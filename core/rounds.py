@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from core import probe
+from core.messages import Batch
 from core.probe import Echo, Kind, Pace, Result
-from core.schema import Ping, Probe, Target, Unobserved, quantised_ms
+from core.schema import SLOT, Ping, Probe, Target, Unobserved, quantised_ms
 from core.settings import Settings
 
 ECHOES = 4
@@ -16,6 +17,10 @@ UNKNOWN_PORT = (
     f"nothing answered on ports {', '.join(map(str, DISCOVERY_PORTS))}, and ICMP can't be used "
     "from here: give the server a port"
 )
+
+LATE = timedelta(seconds=30)
+"""A round may reach so far into the next slot: the clock that starts it may strike at any second of
+its minute (docs.aws.amazon.com/eventbridge, "Creating a rule that runs on a schedule")."""
 
 Progress = Callable[[int], None]
 """Called with how many echoes have ended since the last call."""
@@ -32,6 +37,19 @@ class Measured:
 def slot_of(moment: datetime) -> datetime:
     """Return the slot that `moment` lies in: its minute, UTC."""
     return moment.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def deadline(slot: datetime) -> datetime:
+    """Return when `slot`'s round is over: what is measured later says nothing about that slot."""
+    return slot + SLOT + LATE
+
+
+def batches(slot: datetime, targets: Sequence[Target], size: int) -> list[Batch]:
+    """Cut a round into batches of `size` targets, in their order; the last may be smaller."""
+    return [
+        Batch(slot, deadline(slot), targets[start : start + size])
+        for start in range(0, len(targets), size)
+    ]
 
 
 def pace(settings: Settings, echoes: int = ECHOES) -> Pace:
