@@ -31,7 +31,7 @@ def guard(app: Flask, settings: Settings) -> None:
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
             raise Forbidden("a page of another origin may change nothing")
         origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
+        if origin is not None and _netloc(origin) != request.host.lower():
             raise Forbidden(f"a page of {origin!r} may change nothing")
 
 
@@ -39,6 +39,14 @@ def _hostname(host: str) -> str:
     # urlsplit knows brackets and ports; a Host that it can't read is nobody's.
     try:
         return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _netloc(origin: str) -> str:
+    # "null" has none, and what urlsplit can't read is not ours either.
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
 

@@ -1,7 +1,7 @@
 """The calls at `/`: the contract, in its own words. See docs/contract.md."""
 
 from http import HTTPStatus
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
@@ -17,7 +17,8 @@ from infra.database import Database
 
 def register(app: Flask, database: Database) -> None:
     """Serve the contract at `/`."""
-    app.add_url_rule("/", view_func=Contract.as_view("contract", database))
+    # Not strict, or an empty path would be redirected, in HTML.
+    app.add_url_rule("/", view_func=Contract.as_view("contract", database), strict_slashes=False)
 
 
 class Contract(MethodView):
@@ -51,7 +52,7 @@ class Contract(MethodView):
 
     def get(self) -> ResponseReturnValue:
         """List all names, or the pings of one server."""
-        wanted = HistoryRequest.parse(request.get_data(), request.args.to_dict(flat=False))
+        wanted = HistoryRequest.parse(request.get_data(), _query())
         with self.database.reading() as session:
             if wanted is None:
                 return {"servers": list(servers.names(session))}
@@ -61,9 +62,18 @@ class Contract(MethodView):
 
 
 def _body() -> object:
-    if request.args:
+    if request.query_string:
         raise WrongRequest("this call reads its body, not the query")
     return read_json(request.get_data())
+
+
+def _query() -> dict[str, list[str]]:
+    # request.args keeps octets that aren't UTF-8 as they were escaped: %FF would be the server
+    # that is named "%FF".
+    try:
+        return parse_qs(request.query_string.decode(), keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise WrongRequest("the query is not UTF-8, percent-encoded") from None
 
 
 def _links(found: History, wanted: HistoryRequest) -> dict[str, str]:
