@@ -98,7 +98,7 @@ struct answer_due {
     u64 order;            /* equal times leave in the order they came */
     u32 trip, epoch;
     u16 length;
-    u8 right;             /* the true answer, not a forgery or an error */
+    u8 right;             /* the true answer or error, not a forgery */
     u8 *packet;
 };
 
@@ -370,7 +370,7 @@ static void error_back(const struct request *r, i64 due_ns, int type, int code, 
     memcpy(body + 8, r->packet, quote);
     if (wrong_quote)
         put32(body + 8 + head + 4, get32(r->body + 4) ^ 0x5a5a5a5a);
-    later(due_ns, r->trip, 0, out, seal(out, r->family, 1, from, r->from, 8 + quote, 2));
+    later(due_ns, r->trip, !wrong_quote, out, seal(out, r->family, 1, from, r->from, 8 + quote, 2));
 }
 
 /* Schedules an echo reply; `change` is what is wrong with it, 0 for the right one. */

@@ -113,7 +113,7 @@ class Trip(NamedTuple):
     """One request as the world saw it; times in ns of CLOCK_MONOTONIC, 0 where there is none.
 
     `sent_ns` is the kernel's stamp of the request at the device. The right answer entered the
-    kernel between `write_ns` and `written_ns`. A resent SYN is a trip of its own with the same
+    kernel between `write_ns` and `written_ns` (an ICMP error counts as one). A resent SYN is a trip of its own with the same
     `ordinal` (handshakes with this server before it) and a higher `tries`.
     """
 
@@ -135,7 +135,7 @@ class Trip(NamedTuple):
 
     @property
     def came_back(self) -> bool:
-        """Whether a right answer entered the kernel."""
+        """Whether the right answer, or the error the plan says, entered the kernel."""
         return self.written_ns > 0
 
     @property
