@@ -153,7 +153,7 @@ def _target(value: Sequence[Any]) -> Target:
 def _ping(value: Sequence[Any]) -> Ping:
     match value:
         case [server_id, ip, sent, received, mean, best, worst, probe, port]:
-            echoes = _whole(sent, 1, ECHO_LIMIT)
+            echoes = _whole(sent, 1, ECHO_LIMIT + 1)
             return Ping(
                 _whole(server_id, 1, ID_LIMIT),
                 _address(ip),

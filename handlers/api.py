@@ -5,7 +5,6 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-import serverless_wsgi
 from flask import Flask, Request, request
 from flask.json.provider import DefaultJSONProvider
 from flask.typing import ResponseReturnValue
@@ -13,7 +12,8 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from core.errors import CoreError, Forbidden, NameTaken, NameUnknown, Unavailable, WrongRequest
 from core.settings import Settings
-from handlers import auth, contract
+from handlers import auth, contract, gateway
+from infra import logs
 from infra.database import Database
 
 log = logging.getLogger("pinglet.api")
@@ -108,10 +108,7 @@ def reply_with_fault(error: Exception) -> ResponseReturnValue:
 warm_app = cache(create_app)  # the first event builds it, the warm container keeps it
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer one API Gateway event.
-
-    Not serverless-wsgi's own `wsgi_handler`, which runs code it finds in an event.
-    """
-    reply: dict[str, Any] = serverless_wsgi.handle_request(warm_app(), event, context)
-    return reply
+def handler(event: object, context: object) -> dict[str, Any]:
+    """Answer one event of API Gateway, a load balancer or a function URL."""
+    logs.configure()
+    return gateway.answer(warm_app, event, context)

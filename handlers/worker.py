@@ -170,7 +170,10 @@ def _slot_of_event(event: object) -> datetime:
     due_at = event.get("time") if isinstance(event, dict) else None
     if not isinstance(due_at, str):
         raise WrongRequest("expected an event of EventBridge, with its time")
-    return rounds.slot_of(moment(due_at, "time"))
+    slot = rounds.slot_of(moment(due_at, "time"))
+    if slot > utc_now() + AHEAD:
+        raise WrongRequest(f"the slot {iso(slot)} lies in the future")
+    return slot
 
 
 def record(event: object, _context: object) -> dict[str, Any]:
