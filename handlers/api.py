@@ -110,5 +110,5 @@ warm_app = cache(create_app)  # the first event builds it, the warm container ke
 
 def handler(event: object, context: object) -> dict[str, Any]:
     """Answer one event of API Gateway, a load balancer or a function URL."""
-    logs.configure()
+    logs.configure(context)
     return gateway.answer(warm_app, event, context)

@@ -2,8 +2,9 @@
 
 serverless-wsgi does the translation. It trusts its events, though, and loses cookies; so an event
 is read strictly first, and what it doesn't know is never handed on.
-Source: docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
-(payloads 1.0 and 2.0), docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
+Sources, at docs.aws.amazon.com: apigateway/latest/developerguide,
+http-api-develop-integrations-lambda (payloads 1.0 and 2.0);
+elasticloadbalancing/latest/application/lambda-functions.
 """
 
 import base64
@@ -134,7 +135,7 @@ def _mapping(value: object, what: str) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str:
-    """Text that may stand in a request's head: it can be encoded, and holds no control character."""
+    """Text that may stand in a request's head: encodable, without control characters."""
     if not isinstance(value, str) or CONTROL.search(value) or not _can_be_encoded(value):
         raise WrongRequest("expected text without control characters and lone surrogates")
     return value

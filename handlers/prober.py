@@ -43,7 +43,7 @@ def probe(event: object, context: Context) -> dict[str, Any]:
     It ends within its time: what couldn't be measured by then is sent as unobserved. Returns the
     messages that are to come again. Raises WrongRequest for an event that isn't SQS's.
     """
-    logs.configure()
+    logs.configure(context)
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
     return Prober(warm_settings(), utc_now() + remaining - SENDING).answer(event)
 
@@ -121,10 +121,7 @@ def _report(batches: Sequence[Batch], found: Results, duration_s: float) -> None
         len(found.pings),
         dict(reasons),
         extra=logs.figures(
-            "probe",
             batches=len(batches),
-            targets=len(found.pings) + len(found.unobserved),
-            refused=len(refused),
             billed_ms=round(1000 * duration_s),
         ),
     )

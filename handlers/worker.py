@@ -142,13 +142,13 @@ AHEAD = timedelta(minutes=5)
 """A slot further in the future is nonsense: it would hide every later ping of its servers."""
 
 
-def schedule(event: object, _context: object) -> dict[str, Any]:
+def schedule(event: object, context: object) -> dict[str, Any]:
     """Cut the round of the event's minute into batches and send them to the probers.
 
     `event` is EventBridge's, with the `time` it was due. Returns what was sent. Raises
     WrongRequest for another event, Unavailable when database or queue can't serve it.
     """
-    logs.configure()
+    logs.configure(context)
     return send_round(warm_database(), _slot_of_event(event), utc_now())
 
 
@@ -162,7 +162,7 @@ def send_round(database: Database, slot: datetime, now: datetime) -> dict[str, A
     batches = rounds.batches(slot, targets, settings.batch_size)
     aws.send(settings.batch_queue_url, [batch.text() for batch in batches])
     sent = {"due": len(targets), "batches": len(batches)}
-    log.info("round %s", iso(slot), extra=logs.figures("schedule", rounds=1, **sent))
+    log.info("round %s", iso(slot), extra=logs.figures(rounds=1, **sent))
     return {"slot": iso(slot), **sent}
 
 
@@ -176,12 +176,12 @@ def _slot_of_event(event: object) -> datetime:
     return slot
 
 
-def record(event: object, _context: object) -> dict[str, Any]:
+def record(event: object, context: object) -> dict[str, Any]:
     """Record the results in one SQS event; return the messages that are to come again.
 
     Order, duplicates and lateness don't matter. Raises WrongRequest for an event that isn't SQS's.
     """
-    logs.configure()
+    logs.configure(context)
     return Recorder(warm_database()).answer(event)
 
 
@@ -250,10 +250,8 @@ def _report(slot: datetime, results: Sequence[Results], recorded: int, now: date
         iso(slot),
         dict(Counter(entry.reason for entry in lost)),
         extra=logs.figures(
-            "record",
             observed=recorded,
-            unobserved=len(lost),
-            refused=len(refused),
+            unobserved=len(lost) + len(refused),
             lag_s=(now - slot).total_seconds(),
         ),
     )

@@ -1,5 +1,6 @@
 """What the handlers are driven with: SQS by moto, and Lambda's part played by hand."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ class Queue:
     def __init__(self, name: str, max_receive_count: int = 5) -> None:
         self.sqs = boto3.client("sqs", region_name=REGION)
         self.dead_url = self.sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-        policy = f'{{"deadLetterTargetArn": "{self._arn(self.dead_url)}", "maxReceiveCount": {max_receive_count}}}'
+        dead_arn = self._arn(self.dead_url)
+        policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": max_receive_count})
         self.url: str = self.sqs.create_queue(
             QueueName=name, Attributes={"RedrivePolicy": policy, "VisibilityTimeout": "0"}
         )["QueueUrl"]
@@ -112,6 +114,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 class Context:
     """What Lambda says of an invocation."""
 
+    function_name = "pinglet-test"
     aws_request_id = "11111111-2222-3333-4444-555555555555"
 
     def __init__(self, remaining_ms: int = 30_000) -> None:

@@ -1,4 +1,4 @@
-"""Any event gets an answer: requests the application's, everything else 400 in the contract's words."""
+"""Any event gets an answer: requests the application's, everything else the contract's 400."""
 
 import base64
 import json
