@@ -4,7 +4,12 @@ CoreError
 ├── WrongRequest       what was sent can't be understood or isn't allowed
 ├── NameUnknown        no server has that name
 ├── NameTaken          another server has that name
-├── Forbidden          the request comes from somewhere that may not change anything
+├── UserUnknown        no such user
+├── UserTaken          another user has that name
+├── TokenUnknown       the user has no token of that id
+├── TokenRejected      no token or password, or one that isn't valid
+├── Forbidden          known, but may not do this, or not from there
+├── TooManyAttempts    passwords were tried too often: wait
 ├── Unavailable        the database can't be reached, or is too busy: try again
 │   └── SchemaMismatch its tables are older than this release
 └── SettingsError      a setting is wrong; raised at the start, never by a request
@@ -20,7 +25,11 @@ class CoreError(Exception):
 
 
 class WrongRequest(CoreError):
-    """The request is malformed or asks for what isn't allowed."""
+    """The request is malformed or asks for what isn't allowed; `field` says where, if anywhere."""
+
+    def __init__(self, sentence: str, field: str | None = None) -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class NameUnknown(CoreError):
@@ -41,8 +50,51 @@ class NameTaken(CoreError):
         super().__init__(f"a server named {name!r} exists already")
 
 
+class UserUnknown(CoreError):
+    """No such user."""
+
+    status = "USER_DID_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no user {name!r}")
+
+
+class UserTaken(CoreError):
+    """A user of that name exists already."""
+
+    status = "USER_ALREADY_EXIST"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a user named {name!r} exists already")
+
+
+class TokenUnknown(CoreError):
+    """The user has no token of that id."""
+
+    status = "TOKEN_DID_NOT_FOUND"
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"you have no token of the id {token_id!r}")
+
+
+class TokenRejected(CoreError):
+    """The caller didn't show who it is, or what it showed isn't valid."""
+
+    status = "UNAUTHORIZED"
+
+
+class TooManyAttempts(CoreError):
+    """Passwords were tried too often. `retry_after_s`: when to try again."""
+
+    status = "TOO_MANY_REQUESTS"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"too many attempts: try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
 class Forbidden(CoreError):
-    """The caller may not do this from where it is."""
+    """The caller may not do this, or not from where it is."""
 
     status = "FORBIDDEN"
 

@@ -17,9 +17,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator
 
-from core.schema import NAME_LENGTH
+from core.schema import NAME_LENGTH, USER_NAME_LENGTH
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
 
 
@@ -132,3 +132,65 @@ class Ping(Base):
             postgresql_include=["response_time", "sent", "received", "best_ms", "worst_ms"],
         ),
     )
+
+
+class User(Base):
+    """Who may use this instance.
+
+    Every token carries the `generation` it was made in; raising the user's ends them all at the
+    next request, on every machine, also one that is being made at this moment.
+    """
+
+    __tablename__ = "user"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH), unique=True)
+    password_hash: Mapped[str] = mapped_column(String(255))
+    role: Mapped[str] = mapped_column(String(6))
+    enabled: Mapped[bool]
+    generation: Mapped[int]
+    created: Mapped[datetime]
+
+
+class Token(Base):
+    """What a user shows instead of a password. The token itself is kept nowhere, only its SHA-256.
+
+    Tokens that were made from one log-in share its `family` and end together.
+    """
+
+    __tablename__ = "token"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("user.id", ondelete="CASCADE"), index=True
+    )
+    kind: Mapped[str] = mapped_column(String(7))  # access, refresh, session or key
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH))
+    scope: Mapped[str] = mapped_column(String(5))
+    family: Mapped[str] = mapped_column(String(32), index=True)
+    generation: Mapped[int]
+    created: Mapped[datetime]
+    expires: Mapped[datetime] = mapped_column(index=True)
+    last_used: Mapped[datetime | None]
+    spent: Mapped[datetime | None]  # a refresh token's only use
+
+
+class Attempt(Base):
+    """How often a password was tried in the window that began at `since`; see core/accounts.py."""
+
+    __tablename__ = "attempt"
+
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)  # a SHA-256 of who tried
+    since: Mapped[datetime] = mapped_column(index=True)
+    tries: Mapped[int]
+
+
+class Latch(Base):
+    """Something that has happened and can't be undone, such as `authentication`."""
+
+    __tablename__ = "latch"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    since: Mapped[datetime]

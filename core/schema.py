@@ -18,6 +18,8 @@ from core.errors import WrongRequest
 
 SLOT = timedelta(minutes=1)
 NAME_LENGTH = 255
+USER_NAME_LENGTH = 64
+PASSWORD_LENGTH = (8, 256)
 PAGE = 1_440
 PAGE_LIMIT = 10_000
 SERVER_SHAPE = 'expected {"server": {"name": "text", "IP": "dotted quad"}}'
@@ -85,19 +87,25 @@ def _finite(text: str) -> float:
     return number
 
 
-def server_name(value: object) -> str:
-    """Return `value` as a server's name: trimmed, 1 to 255 characters, nothing unprintable in it.
+def plain_text(value: object, what: str, length: int) -> str:
+    """Return `value` trimmed, if it is text of 1 to `length` characters, all of them printable.
 
     Control characters are looked for before trimming, which would hide them at the ends.
+    Raises WrongRequest; `what` is the subject of its sentence.
     """
     if not isinstance(value, str):
-        raise WrongRequest("a server's name is text")
+        raise WrongRequest(f"{what} is text")
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise WrongRequest("a server's name holds no control characters and no lone surrogates")
-    name = value.strip()
-    if not 1 <= len(name) <= NAME_LENGTH:
-        raise WrongRequest(f"a server's name has 1 to {NAME_LENGTH} characters")
-    return name
+        raise WrongRequest(f"{what} holds no control characters and no lone surrogates")
+    text = value.strip()
+    if not 1 <= len(text) <= length:
+        raise WrongRequest(f"{what} has 1 to {length} characters")
+    return text
+
+
+def server_name(value: object) -> str:
+    """Return `value` as a server's name: trimmed, 1 to 255 characters. Raises WrongRequest."""
+    return plain_text(value, "a server's name", NAME_LENGTH)
 
 
 def server_ip(value: object) -> str:

@@ -139,6 +139,13 @@ class Settings:
         "off unless set on AWS Lambda",
         _truth,
     )
+    authentication: bool = _setting(
+        True,
+        "PINGLET_AUTHENTICATION",
+        "Whether a token is asked for. Switched off, whoever sits at the machine itself may do "
+        "everything, until the first user is made; can't be switched off on AWS Lambda",
+        _truth,
+    )
     hosts: tuple[str, ...] = _setting(
         (),
         "PINGLET_HOSTS",
@@ -190,13 +197,19 @@ class Settings:
             variable = setting.metadata["variable"]
             if environ.get(variable):
                 given[setting.name] = _parsed(setting.metadata["parse"], variable, environ)
+        if _is_deployed(environ) and not given.get("authentication", True):
+            raise SettingsError("PINGLET_AUTHENTICATION can't be switched off on AWS Lambda")
         return cls(**given)
 
 
-def _deployed_defaults(environ: Mapping[str, str]) -> dict[str, Any]:
-    # AWS_LAMBDA_FUNCTION_NAME is set by the runtime and by nobody else:
+def _is_deployed(environ: Mapping[str, str]) -> bool:
+    # Set by the runtime and by nobody else:
     # docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-    if environ.get("AWS_LAMBDA_FUNCTION_NAME"):
+    return bool(environ.get("AWS_LAMBDA_FUNCTION_NAME"))
+
+
+def _deployed_defaults(environ: Mapping[str, str]) -> dict[str, Any]:
+    if _is_deployed(environ):
         return {"allow_loopback": False, "allow_private": False}
     return {}
 

@@ -10,9 +10,21 @@ from flask.json.provider import DefaultJSONProvider
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from core.errors import CoreError, Forbidden, NameTaken, NameUnknown, Unavailable, WrongRequest
+from core.errors import (
+    CoreError,
+    Forbidden,
+    NameTaken,
+    NameUnknown,
+    TokenRejected,
+    TokenUnknown,
+    TooManyAttempts,
+    Unavailable,
+    UserTaken,
+    UserUnknown,
+    WrongRequest,
+)
 from core.settings import Settings
-from handlers import auth, contract, gateway
+from handlers import auth, contract, gateway, people
 from infra import logs
 from infra.database import Database
 
@@ -22,17 +34,18 @@ MAX_BODY = 1_000_000  # bytes; more is 413 before it is read
 
 HTTP_CODES: dict[type[CoreError], HTTPStatus] = {
     WrongRequest: HTTPStatus.BAD_REQUEST,
+    TokenRejected: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
     NameUnknown: HTTPStatus.NOT_FOUND,
+    UserUnknown: HTTPStatus.NOT_FOUND,
+    TokenUnknown: HTTPStatus.NOT_FOUND,
     NameTaken: HTTPStatus.CONFLICT,
+    UserTaken: HTTPStatus.CONFLICT,
+    TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
-HTTP_WORDS = {
-    400: "WRONG_REQUEST",
-    413: "REQUEST_TOO_LARGE",
-    429: "TOO_MANY_REQUESTS",
-}
+HTTP_WORDS = {400: "WRONG_REQUEST", 413: "REQUEST_TOO_LARGE"}
 """Words for what Flask refuses by itself; every other code's is its standard phrase."""
 
 
@@ -69,8 +82,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # or // would be redirected, in HTML
     app.extensions["pinglet"] = database
-    auth.guard(app, settings)
+    auth.guard(app, database)
     contract.register(app, database)
+    people.register(app, database)
     app.register_error_handler(CoreError, reply_with_error)
     app.register_error_handler(HTTPException, reply_with_refusal)
     app.register_error_handler(Exception, reply_with_fault)
@@ -78,31 +92,42 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def reply_with_error(error: CoreError) -> ResponseReturnValue:
-    """Answer with the error's word; the sentence for people goes to the log."""
+    """Answer with the error's word; the sentence for people goes to the log and /api/v1."""
     kind = next(kind for kind in type(error).__mro__ if kind in HTTP_CODES)
     code = HTTP_CODES[kind]
     level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
-    log.log(level, "%s %s: %s %s: %s", request.method, request.path, int(code), error.status, error)
+    log.log(level, "%s %r: %d %s: %s", request.method, request.path, code, error.status, error)
     headers = {}
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | TooManyAttempts):
         headers["Retry-After"] = str(error.retry_after_s)
-    return {"status": error.status}, code, headers
+    # What is wrong with our database is nobody's business outside.
+    told = "try again later" if isinstance(error, Unavailable) else str(error)
+    return _reply(code, error.status, told, headers, getattr(error, "field", None))
 
 
 def reply_with_refusal(error: HTTPException) -> ResponseReturnValue:
-    """Answer what Flask itself refused (no such route, method, size) in the contract's shape."""
+    """Answer what Flask itself refused: no such route, method, size."""
     code = HTTPStatus(error.code or 500)
     word = HTTP_WORDS.get(code, code.phrase.upper().replace(" ", "_").replace("-", "_"))
-    headers = {
-        name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")
-    }
-    return {"status": word}, code, headers
+    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    return _reply(code, word, error.description or code.phrase, kept)
 
 
 def reply_with_fault(error: Exception) -> ResponseReturnValue:
     """Answer 503 for a defect of ours; the traceback goes to the log, never to the caller."""
-    log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return {"status": Unavailable.status}, HTTPStatus.SERVICE_UNAVAILABLE, {}
+    log.error("%s %r failed", request.method, request.path, exc_info=error)
+    return _reply(HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.status, "this is our fault", {})
+
+
+def _reply(
+    code: HTTPStatus, word: str, told: str, headers: dict[str, str], field: str | None = None
+) -> ResponseReturnValue:
+    """The contract's shape, or under /api/ a problem as RFC 9457 has it."""
+    if not request.path.startswith("/api/"):
+        return {"status": word}, code, headers
+    problem = {"type": "about:blank", "title": code.phrase, "status": int(code), "code": word}
+    problem |= {"detail": told} | ({"field": field} if field else {})
+    return problem, code, headers | {"Content-Type": "application/problem+json"}
 
 
 warm_app = cache(create_app)  # the first event builds it, the warm container keeps it

@@ -1,38 +1,95 @@
-"""The one gate: who asks, and from where."""
+"""The one gate: who asks, from where, and what they may do. Deny by default."""
 
+from collections.abc import Mapping
+from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask, Response, g, request
+from werkzeug.datastructures import Authorization
 
-from core.errors import Forbidden
+from core import accounts
+from core.accounts import Attempts, Identity, Kind, Level
+from core.clock import utc_now
+from core.errors import Forbidden, TokenRejected
 from core.settings import Settings
+from infra.database import Database
+
+PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
+
+PERMISSIONS: Mapping[str, Mapping[str, Level]] = {
+    "/": {"GET": READ, "POST": WRITE, "PUT": WRITE, "DELETE": WRITE},
+    "/api/v1/me": {"GET": READ},
+    "/api/v1/me/password": {"PUT": READ},
+    "/api/v1/session": {"POST": PUBLIC, "DELETE": READ},
+    "/api/v1/tokens": {"GET": READ, "POST": READ},
+    "/api/v1/tokens/<token>": {"DELETE": READ},
+    "/api/v1/tokens/refresh": {"POST": PUBLIC},
+    "/api/v1/users": {"GET": ADMIN, "POST": ADMIN},
+    "/api/v1/users/<int:user_id>": {"PATCH": ADMIN, "DELETE": ADMIN},
+}
+"""Who may do what, for every route and method there is; what isn't here is refused."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-OUR_OWN = ("localhost",)
+COOKIE = "pinglet_session"
+SCRIPT_HEADER = "X-Requested-With"
+"""Sent with every change by our own pages: a form of another site can't send it."""
+
+LOCAL = Identity("whoever sits at this machine", Level.ADMIN)
 
 
-def guard(app: Flask, settings: Settings) -> None:
+def guard(app: Flask, database: Database) -> None:
+    """Ask every request where it comes from, who sends it, and whether they may."""
+
+    @app.before_request
+    def check() -> None:
+        _refuse_strangers(database.settings)
+        if request.url_rule is None:
+            return  # there is nothing to protect: 404 or 405 follows
+        needed = _needed(request.url_rule.rule, request.method)
+        if needed is PUBLIC:
+            return
+        g.identity = identify(database)
+        if g.identity.level < needed:
+            raise Forbidden(f"{g.identity.name} may not do this here")
+
+    app.after_request(_headers)
+
+
+def whoami() -> Identity:
+    """Return who sends this request; only for routes that aren't public."""
+    identity: Identity = g.identity
+    return identity
+
+
+def _needed(rule: str, method: str) -> Level:
+    try:
+        return PERMISSIONS[rule]["GET" if method == "HEAD" else method]
+    except KeyError:
+        raise Forbidden(f"nobody has said who may {method} {rule}") from None
+
+
+# From where
+
+
+def _refuse_strangers(settings: Settings) -> None:
     """Let no web page of another origin change anything, and answer to no unknown Host.
 
     A page next door can make a browser send requests here; a name that somebody points at this
     machine's address (DNS rebinding) makes them look like ours. Non-browsers send neither Origin
     nor Sec-Fetch-Site. Source: OWASP CSRF Prevention Cheat Sheet; W3C Fetch Metadata.
     """
-
-    @app.before_request
-    def refuse_strangers() -> None:
-        if not _is_known(_hostname(request.host), settings):
-            raise Forbidden(
-                f"Host {request.host!r} is not one of ours: name it in PINGLET_HOSTS if it is"
-            )
-        if request.method in SAFE:
-            return
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            raise Forbidden("a page of another origin may change nothing")
-        origin = request.headers.get("Origin")
-        if origin is not None and _netloc(origin) != request.host.lower():
-            raise Forbidden(f"a page of {origin!r} may change nothing")
+    if not _is_known(_hostname(request.host), settings):
+        raise Forbidden(
+            f"Host {request.host!r} is not one of ours: name it in PINGLET_HOSTS if it is"
+        )
+    if request.method in SAFE:
+        return
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        raise Forbidden("a page of another origin may change nothing")
+    origin = request.headers.get("Origin")
+    if origin is not None and _netloc(origin) != request.host.lower():
+        raise Forbidden(f"a page of {origin!r} may change nothing")
 
 
 def _hostname(host: str) -> str:
@@ -52,11 +109,124 @@ def _netloc(origin: str) -> str:
 
 
 def _is_known(hostname: str, settings: Settings) -> bool:
-    if hostname in OUR_OWN or hostname in settings.hosts or "*" in settings.hosts:
+    if hostname == "localhost" or hostname in settings.hosts or "*" in settings.hosts:
         return True
     # A bare address can't be pointed elsewhere, so it can't be a rebinding.
+    return _is_address(hostname)
+
+
+def _is_address(hostname: str) -> bool:
     try:
         ip_address(hostname)
     except ValueError:
         return False
     return True
+
+
+# Who
+
+
+def identify(database: Database) -> Identity:
+    """Return who sends this request. Raises TokenRejected, TooManyAttempts."""
+    if _is_open(database):
+        return LOCAL
+    credentials = _credentials()
+    if credentials is not None and credentials.type == "basic":
+        return log_in(database, credentials.username or "", credentials.password or "")
+    if credentials is not None and credentials.type == "bearer":
+        return _bearer(database, credentials.token or "")
+    if COOKIE in request.cookies:
+        return _cookie(database, request.cookies[COOKIE])
+    raise TokenRejected("show a token: Authorization: Bearer ...")
+
+
+def _credentials() -> Authorization | None:
+    # Werkzeug takes what isn't Base64 for no credentials, but fails at what isn't ASCII.
+    try:
+        return request.authorization
+    except ValueError:
+        raise TokenRejected("the Authorization header can't be read") from None
+
+
+def log_in(database: Database, name: str, password: str) -> Identity:
+    """Return who `name` is if the password is right; the attempt counts before it is looked at.
+
+    Raises TokenRejected, TooManyAttempts.
+    """
+    # Only what the network says of the caller: X-Forwarded-For is the caller's own word.
+    attempts = Attempts(name, request.remote_addr or "")
+    with database.transaction() as session:
+        counted = accounts.count_attempt(session, attempts, utc_now())
+    with database.reading() as session:
+        identity = accounts.check_password(session, name, password)
+    with database.transaction() as session:
+        accounts.forgive_attempts(session, attempts, counted, utc_now())
+    return identity
+
+
+def _bearer(database: Database, token: str) -> Identity:
+    identity = _verified(database, token)
+    if identity.kind is Kind.SESSION:
+        raise TokenRejected("a session lives in its cookie")
+    return identity
+
+
+def _cookie(database: Database, token: str) -> Identity:
+    identity = _verified(database, token)
+    if identity.kind is not Kind.SESSION:
+        raise TokenRejected("the cookie holds no session")
+    if request.method not in SAFE and not request.headers.get(SCRIPT_HEADER):
+        raise Forbidden(f"a change by cookie needs the header {SCRIPT_HEADER}")
+    return identity
+
+
+def _verified(database: Database, token: str) -> Identity:
+    now = utc_now()
+    with database.reading() as session:
+        identity = accounts.verify(session, token, now)
+    if identity.token_id is not None and not identity.used_lately:
+        with database.transaction() as session:
+            accounts.note_use(session, identity.token_id, now)
+    return identity
+
+
+def _is_open(database: Database) -> bool:
+    """Whether whoever sits at this machine may do everything without a token.
+
+    Only where the settings say so, only from this machine to this machine, not through a proxy,
+    and never again once a user was made.
+    """
+    if database.settings.authentication or not _is_local_request():
+        return False
+    with database.reading() as session:
+        return accounts.access_is_open(session)
+
+
+def _is_local_request() -> bool:
+    if any(name.startswith(("X-Forwarded", "Forwarded")) for name, _ in request.headers):
+        return False
+    return all(
+        name == "localhost" or (_is_address(name) and ip_address(name).is_loopback)
+        for name in (request.remote_addr or "", _hostname(request.host))
+    )
+
+
+# What every reply says to browsers
+
+
+def _headers(response: Response) -> Response:
+    """Source: OWASP HTTP Headers Cheat Sheet. Pages loosen what they must by setting it first."""
+    defaults = {
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    if request.is_secure:
+        defaults["Strict-Transport-Security"] = "max-age=31536000"
+    for name, value in defaults.items():
+        response.headers.setdefault(name, value)
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response

@@ -7,26 +7,39 @@ import asyncio
 import csv
 import io
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from enum import StrEnum
+from functools import cache
 from typing import Any, TextIO
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
-from core import probe, rounds, servers
+from core import accounts, probe, rounds, servers
+from core.accounts import Grant, Kind, Role, Scope
 from core.clock import utc_now
 from core.errors import CoreError, WrongRequest
 from core.models import SCHEMA_VERSION, Server
-from core.probe import Echo, Kind, Result, Verdict
+from core.probe import Echo, Result, Verdict
 from core.schema import Probe, ServerRequest, State, iso
 from core.settings import Settings
 from handlers import demo, worker
 from handlers.worker import Round
-from infra import migrations
+from infra import logs, migrations
 from infra.database import Database
+
+
+def _choice(words: type[StrEnum]) -> click.Choice[str]:
+    # click would offer the names of an enum; people type the values.
+    return click.Choice([word.value for word in words])
+
+
+log = logging.getLogger("pinglet.manage")
 
 COLUMNS = ["name", "IP", "probe", "port"]
 
@@ -60,7 +73,7 @@ def servers_group() -> None:
 @servers_group.command("add")
 @click.argument("name")
 @click.argument("ip", metavar="IP")
-@click.option("--probe", "how", type=click.Choice(list(Probe)), help="How to probe it.")
+@click.option("--probe", "how", type=_choice(Probe), help="How to probe it.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="The TCP port to probe.")
 def add(name: str, ip: str, how: str | None, port: int | None) -> None:
     """Add a server."""
@@ -236,7 +249,7 @@ def ping(addresses: Sequence[str], count: int, port: int | None) -> None:
     The exit code is 1 when an address sent no echo back, 2 when none could be sent.
     """
     how = rounds.pace(_settings(), echoes=count)
-    kind = Kind.TCP if port else Kind.ICMP
+    kind = probe.Kind.TCP if port else probe.Kind.ICMP
     problem = None if port else probe.icmp_problem()
     if problem:
         raise click.UsageError(f"{problem} Or ping a TCP port: --port 443")
@@ -289,6 +302,96 @@ def _exit_code(result: Result) -> int:
     return 0 if any(echo.verdict.came_back for echo in result.echoes) else 1
 
 
+# Users
+
+
+@click.group("users", cls=AppGroup)
+def users_group() -> None:
+    """Add and change users. The first one ends open access for good."""
+
+
+def _password(given: bool) -> str:
+    if given:
+        return sys.stdin.readline().rstrip("\n")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+from_stdin = click.option("--password-stdin", is_flag=True, help="Read it from standard input.")
+
+
+@users_group.command("add")
+@click.argument("name")
+@click.option("--role", type=_choice(Role), default=Role.ADMIN.value, show_default=True)
+@from_stdin
+def add_user(name: str, role: str, password_stdin: bool) -> None:
+    """Add a user."""
+    with _refusals(), _database().transaction() as session:
+        accounts.create_user(session, name, _password(password_stdin), Role(role), utc_now())
+    click.echo(f"{name} may log in; from now on every request needs a token")
+
+
+@users_group.command("list")
+def list_users() -> None:
+    """List the users."""
+    with _refusals(), _database().reading() as session:
+        found = accounts.users(session)
+        rows = [[user.name, user.role, "" if user.enabled else "disabled"] for user in found]
+    _table(["name", "role", ""], rows)
+
+
+@users_group.command("password")
+@click.argument("name")
+@from_stdin
+def change_password(name: str, password_stdin: bool) -> None:
+    """Give a user a new password; it ends all their tokens."""
+    _change_user(name, password=_password(password_stdin))
+
+
+@users_group.command("disable")
+@click.argument("name")
+def disable_user(name: str) -> None:
+    """Lock a user out at once, on every machine."""
+    _change_user(name, enabled=False)
+
+
+@users_group.command("enable")
+@click.argument("name")
+def enable_user(name: str) -> None:
+    """Let a user in again."""
+    _change_user(name, enabled=True)
+
+
+def _change_user(name: str, **changes: Any) -> None:
+    with _refusals(), _database().transaction() as session:
+        user = accounts.find_user_named(session, name)
+        accounts.change_user(session, user.id, **changes)
+    click.echo(f"{name} is changed")
+
+
+@users_group.command("remove")
+@click.argument("name")
+def remove_user(name: str) -> None:
+    """Delete a user and all their tokens."""
+    with _refusals(), _database().transaction() as session:
+        accounts.remove_user(session, accounts.find_user_named(session, name).id)
+    click.echo(f"{name} is removed")
+
+
+@users_group.command("token")
+@click.argument("name")
+@click.argument("label")
+@click.option("--scope", type=_choice(Scope), default=Scope.READ.value, show_default=True)
+@click.option("--days", type=click.IntRange(1, 5 * 365), default=365, show_default=True)
+def issue_token(name: str, label: str, scope: str, days: int) -> None:
+    """Print a long-lived token of user NAME for a script, called LABEL. It is shown this once."""
+    with _refusals(), _database().transaction() as session:
+        user = accounts.find_user_named(session, name)
+        grant = Grant(Kind.KEY, Scope(scope), accounts.user_name(label), timedelta(days=days))
+        issued = accounts.issue(session, accounts.identity_of(user), grant, utc_now())
+    click.echo(issued.token)
+
+
 # The database, and something to look at
 
 
@@ -325,7 +428,54 @@ def demo_command(days: int) -> None:
     )
 
 
-COMMANDS = [servers_group, worker_command, ping, db_group, demo_command]
+COMMANDS = [servers_group, users_group, worker_command, ping, db_group, demo_command]
+
+
+# The same commands as a function: for those who may invoke it, by nothing else
+
+ONE_OFF = {"servers", "users", "db"}
+"""What runs as a function. A worker or a ping would want the internet, which `probe` has."""
+
+warm_database = cache(lambda: Database(Settings.from_env()))
+
+
+def handler(event: object, context: object) -> dict[str, Any]:
+    """Run one command: `{"command": ["db", "upgrade"], "input": "for its standard input"}`.
+
+    `command` may be one text with blanks between, `input` may be left out. Returns `exit_code` and
+    `output`, both streams together. Raises WrongRequest for another event: one that an API or a
+    queue sends is such, too.
+    """
+    logs.configure(context)
+    command, given = _read_command(event)
+    return run_command(warm_database(), command, given)
+
+
+def run_command(database: Database, command: Sequence[str], given: str = "") -> dict[str, Any]:
+    """Run one of the commands in this process, with `given` as its standard input."""
+    app = Flask(__name__, static_folder=None)
+    app.extensions["pinglet"] = database
+    for one in COMMANDS:
+        if one.name in ONE_OFF:
+            app.cli.add_command(one)
+    done = app.test_cli_runner().invoke(args=list(command), input=given)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        log.error("%s failed", command[:2], exc_info=done.exception)
+        return {"exit_code": 1, "output": f"{done.output}{done.exception!r}\n"}
+    return {"exit_code": done.exit_code, "output": done.output}
+
+
+def _read_command(event: object) -> tuple[list[str], str]:
+    if not isinstance(event, dict) or not {"command"} <= set(event) <= {"command", "input"}:
+        raise WrongRequest('expected {"command": ["db", "upgrade"]}, and perhaps "input"')
+    command, given = event["command"], event.get("input", "")
+    if isinstance(command, str):
+        command = command.split()
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        raise WrongRequest("a command is text, or a list of texts")
+    if not command or command[0] not in ONE_OFF or not isinstance(given, str):
+        raise WrongRequest(f"expected one of {', '.join(sorted(ONE_OFF))}, and text as input")
+    return command, given
 
 
 # How it looks

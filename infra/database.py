@@ -1,12 +1,13 @@
 """The database: engine, transactions, and all that Postgres and SQLite do differently."""
 
+import contextlib
+import json
 import logging
 import random
 import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +17,7 @@ import pg8000
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -23,13 +25,15 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from core.errors import SchemaMismatch, SettingsError, Unavailable
 from core.models import SCHEMA_VERSION, json_rows
 from core.settings import Settings
-from infra import migrations
+from infra import aws, migrations
 
 log = logging.getLogger("pinglet.database")
 
 TOO_MANY_CONNECTIONS = "53300"
 TRANSIENT = {
     TOO_MANY_CONNECTIONS,
+    "28P01",  # wrong password: somebody is changing it, or must
+    "3D000",  # no such database
     "40001",  # serialization failure
     "40P01",  # deadlock
     "55P03",  # lock not available
@@ -41,17 +45,23 @@ TRANSIENT = {
 """SQLSTATEs that say "not now": www.postgresql.org/docs/17/errcodes-appendix.html"""
 
 
+LOGIN_REFUSED = {"28P01", "28000"}  # wrong password; no such user, or not from there
+UNKNOWN_YET = "postgresql+pg8000://"  # where a secret says which database it is
+
+
 class Database:
     """One database. Opens nothing until the first transaction."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError for a URL that can't be used."""
         self.settings = settings
-        self.url = _database_url(settings.database_url)
+        self.url = make_url(UNKNOWN_YET)
+        if not settings.database_secret:
+            self.url = _database_url(settings.database_url)
         self.engine = _engine(self.url, settings)
         self._schema_is_known = False
 
-    @contextmanager
+    @contextlib.contextmanager
     def transaction(self) -> Iterator[Session]:
         """One transaction that may write: committed at the end, rolled back by any exception.
 
@@ -60,7 +70,7 @@ class Database:
         with self._session(self.engine) as session:
             yield session
 
-    @contextmanager
+    @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
         """A transaction that only reads, and so never waits for a writer.
 
@@ -69,7 +79,7 @@ class Database:
         with self._session(self.engine.execution_options(reading=True)) as session:
             yield session
 
-    @contextmanager
+    @contextlib.contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
         try:
             self._upgrade_local_file()
@@ -122,6 +132,8 @@ def schema_version(connection: Connection) -> str | None:
 
 def is_transient(error: SQLAlchemyError) -> bool:
     """Whether trying again later may help: the connection was lost, or the database is busy."""
+    if isinstance(error, PoolTimeout):
+        return True
     if not isinstance(error, DBAPIError):
         return False
     if error.connection_invalidated or isinstance(error.orig, OSError):
@@ -146,7 +158,7 @@ def _sqlstate(error: BaseException | None) -> str:
 def _database_url(text_url: str) -> URL:
     try:
         url = make_url(text_url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise SettingsError(
             "DATABASE_URL is no URL: expected sqlite:///FILE or postgres://..."
         ) from None
@@ -169,8 +181,15 @@ def _engine(url: URL, settings: Settings) -> Engine:
 def _sqlite_engine(url: URL, settings: Settings) -> Engine:
     if not url.database or url.database == ":memory:":
         raise SettingsError("DATABASE_URL needs a file: sqlite:///FILE")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": settings.statement_timeout_s})
+    try:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"DATABASE_URL={url}: there can be no such file: {error}") from error
+    engine = create_engine(
+        url,
+        connect_args={"timeout": settings.statement_timeout_s},
+        pool_timeout=settings.connect_timeout_s,
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
@@ -199,13 +218,12 @@ def _json_rows_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) ->
 
 
 def _postgres_engine(url: URL, settings: Settings) -> Engine:
-    arguments = _postgres_arguments(url, settings)
+    login = Login(url, settings)
     pool: dict[str, Any] = {"poolclass": NullPool}
     if settings.database_pool == "keep":
         pool = {"pool_size": 1, "max_overflow": 9, "pool_pre_ping": True}
-    engine = create_engine(
-        "postgresql+pg8000://", creator=lambda: _connect(arguments, settings), **pool
-    )
+        pool["pool_timeout"] = settings.connect_timeout_s
+    engine = create_engine("postgresql+pg8000://", creator=login.connect, **pool)
 
     @event.listens_for(engine, "handle_error")
     def distrust(context: ExceptionContext) -> None:
@@ -218,27 +236,104 @@ def _postgres_engine(url: URL, settings: Settings) -> Engine:
     return engine
 
 
+class Login:
+    """Connects as the settings say, or as the secret they name; that is read at the first need."""
+
+    def __init__(self, url: URL, settings: Settings) -> None:
+        """Raises SettingsError."""
+        self._settings = settings
+        self._arguments: dict[str, Any] = {}
+        if not settings.database_secret:
+            self._arguments = _postgres_arguments(url, settings)
+
+    def connect(self) -> "PostgresConnection":
+        """Return a new connection.
+
+        When the database refuses the password, the secret is read again, once: a password that is
+        changed while containers are warm costs nobody a request. Raises pg8000.Error, OSError,
+        Unavailable.
+        """
+        known = bool(self._arguments)
+        try:
+            return _connect(self._read(), self._settings)
+        except pg8000.Error as error:
+            refused = _sqlstate(error) in LOGIN_REFUSED
+            if not (refused and known and self._settings.database_secret):
+                raise
+        log.warning("the database refuses the password: the secret is read again")
+        self._arguments = {}
+        return _connect(self._read(), self._settings)
+
+    def _read(self) -> dict[str, Any]:
+        if not self._arguments:
+            url = _url_in_secret(aws.read_secret(self._settings.database_secret), self._settings)
+            self._arguments = _postgres_arguments(url, self._settings)
+        return self._arguments
+
+
+def _url_in_secret(text_secret: str, settings: Settings) -> URL:
+    """Read a secret: a URL, or JSON with `url`, or JSON with RDS's `username`, `password`, `host`.
+
+    What RDS's leaves out (it does when RDS rotates it) stands in DATABASE_URL. Source:
+    docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
+    """
+    try:
+        secret = json.loads(text_secret)
+    except ValueError:
+        return _database_url(text_secret.strip())
+    if not isinstance(secret, dict):
+        raise SettingsError("the database's secret is neither a URL nor an object")
+    if "url" in secret:
+        return _database_url(str(secret["url"]))
+    known = make_url(UNKNOWN_YET)
+    if settings.database_url.startswith("postgres"):
+        known = _database_url(settings.database_url)
+    return known.set(
+        username=secret.get("username", known.username),
+        password=secret.get("password", known.password),
+        host=secret.get("host", known.host),
+        port=secret.get("port", known.port),
+        database=secret.get("dbname", known.database),
+    )
+
+
 def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
     query = dict(url.query)
-    unix_socket = query.pop("host", None)
-    sslmode = query.pop("sslmode", "verify-full")
-    ca = str(query.pop("sslrootcert", settings.database_ca))
+    folder = query.pop("host", "")
+    sslmode = query.pop("sslmode", "")
+    ca = query.pop("sslrootcert", settings.database_ca)
     if query:
         raise SettingsError(f"DATABASE_URL has parameters Pinglet doesn't know: {', '.join(query)}")
+    if not isinstance(folder, str) or not isinstance(sslmode, str) or not isinstance(ca, str):
+        raise SettingsError("DATABASE_URL has a parameter twice")
+    if folder and not folder.startswith("/"):
+        raise SettingsError(f"DATABASE_URL: host={folder} is no folder that holds a socket")
     host = url.host or "localhost"
-    plain = sslmode == "disable" or unix_socket or _is_local(host)
+    port = url.port or 5432
+    encrypted = not folder and _wants_tls(sslmode, host)
     timeout_ms = int(settings.statement_timeout_s * 1000)
     return {
         "user": url.username or "postgres",
         "password": url.password,
         "database": url.database,
         "host": host,
-        "port": url.port or 5432,
-        "unix_sock": f"{unix_socket}/.s.PGSQL.{url.port or 5432}" if unix_socket else None,
-        "ssl_context": False if plain else _verifying(ca),
+        "port": port,
+        "unix_sock": f"{folder}/.s.PGSQL.{port}" if folder else None,
+        "ssl_context": _verifying(ca) if encrypted else False,
         "application_name": "pinglet",
         "startup_params": {"statement_timeout": str(timeout_ms)},
     }
+
+
+def _wants_tls(sslmode: str, host: str) -> bool:
+    """Whether to encrypt; where we do we verify, so "require" is as strict as "verify-full"."""
+    if sslmode in ("require", "verify-ca", "verify-full"):
+        return True
+    if sslmode in ("", "allow", "prefer"):
+        return not _is_local(host)
+    if sslmode == "disable":
+        return False
+    raise SettingsError(f"DATABASE_URL: Postgres knows no sslmode={sslmode}")
 
 
 def _is_local(host: str) -> bool:
@@ -257,7 +352,38 @@ def _verifying(ca: str) -> ssl.SSLContext:
         raise SettingsError(f"PINGLET_DATABASE_CA={ca!r} can't be read: {error}") from None
 
 
-def _connect(arguments: dict[str, Any], settings: Settings) -> Any:
+class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
+    """pg8000's connection with the gaps closed that SQLAlchemy falls through.
+
+    It is pg8000.Connection, not that of pg8000.dbapi: SQLAlchemy is written for this one, which
+    alone makes an IntegrityError of a taken name.
+    """
+
+    def set_timeout(self, timeout_s: float) -> None:
+        """Wait for the server this long from now on."""
+        self._usock.settimeout(timeout_s)
+
+    def handle_messages(self, context: Any) -> None:
+        """Read the server's answer; a time-out or reset is an error of the database's own kind.
+
+        pg8000 lets some of them through as they are, and the pool's ping, which would replace a
+        connection that was cut while it lay idle, then fails instead.
+        """
+        try:
+            super().handle_messages(context)
+        except OSError as error:
+            raise pg8000.InterfaceError(f"network error: {error}") from error
+
+    def close(self) -> None:
+        """Say goodbye if anybody still listens, and leave no file open."""
+        file = self._sock
+        with contextlib.suppress(pg8000.Error):
+            super().close()
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            file.close()
+
+
+def _connect(arguments: dict[str, Any], settings: Settings) -> PostgresConnection:
     """Connect; while the server has no room or is starting, try again with full jitter.
 
     Source of the jitter: AWS Architecture Blog, "Exponential Backoff and Jitter".
@@ -266,7 +392,10 @@ def _connect(arguments: dict[str, Any], settings: Settings) -> Any:
     pause_s = 0.05
     while True:
         try:
-            return _connect_once(arguments, settings)
+            connection = _connect_once(arguments, max(0.1, give_up - time.monotonic()))
+            # Ours must outlast the server's own, or it would cut off the server's answer.
+            connection.set_timeout(settings.statement_timeout_s + 5)
+            return connection
         except pg8000.Error as error:
             if _sqlstate(error) not in (TOO_MANY_CONNECTIONS, "57P03"):
                 raise
@@ -277,19 +406,14 @@ def _connect(arguments: dict[str, Any], settings: Settings) -> Any:
             pause_s = min(2.0, pause_s * 2)
 
 
-def _connect_once(arguments: dict[str, Any], settings: Settings) -> Any:
-    # pg8000.Connection, not pg8000.dbapi's: SQLAlchemy is written for this one, which alone makes
-    # an IntegrityError of a taken name. Its time-out must outlast the server's, or it would cut
-    # off the server's own answer.
-    timeout_s = settings.statement_timeout_s + 5
+def _connect_once(arguments: dict[str, Any], timeout_s: float) -> PostgresConnection:
     if arguments["unix_sock"]:
-        return pg8000.Connection(**arguments, timeout=timeout_s)
+        return PostgresConnection(**arguments, timeout=timeout_s)
     address = (arguments["host"], arguments["port"])
-    sock = socket.create_connection(address, timeout=settings.connect_timeout_s)
+    sock = socket.create_connection(address, timeout=timeout_s)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(timeout_s)
-        return pg8000.Connection(**arguments, timeout=timeout_s, sock=sock)
+        return PostgresConnection(**arguments, sock=sock)
     except BaseException:
         sock.close()
         raise

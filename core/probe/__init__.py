@@ -12,12 +12,14 @@ from core.probe.signature import ClockUsed, Echo, Heard, Kind, Pace, Result, Tar
 from core.probe.system import HERE, PORTABLE, System
 from core.probe.tcp import TcpSweep
 
+USUAL = Pace()
+
 __all__ = [
+    "PORTABLE",
     "ClockUsed",
     "Echo",
     "Heard",
     "Kind",
-    "PORTABLE",
     "Pace",
     "Result",
     "Target",
@@ -31,7 +33,7 @@ __all__ = [
 def probe(
     kind: Kind,
     targets: Sequence[Target],
-    pace: Pace = Pace(),
+    pace: Pace = USUAL,
     heard: Heard | None = None,
     *,
     system: System = HERE,
@@ -51,7 +53,7 @@ def probe(
 async def probe_async(
     kind: Kind,
     targets: Sequence[Target],
-    pace: Pace = Pace(),
+    pace: Pace = USUAL,
     heard: Heard | None = None,
     *,
     system: System = HERE,

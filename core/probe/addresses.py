@@ -1,7 +1,13 @@
 """Addresses as literals. Nothing here or elsewhere in the engine ever asks a name server."""
 
 import socket
+from socket import inet_ntop, inet_pton
 from typing import NamedTuple
+
+IPV4 = int(socket.AF_INET)
+
+
+Sockaddr = tuple[str, int] | tuple[str, int, int, int]
 
 
 class Place(NamedTuple):
@@ -11,7 +17,7 @@ class Place(NamedTuple):
     address: str
     scope: int = 0
 
-    def sockaddr(self, port: int = 0) -> tuple[str, int] | tuple[str, int, int, int]:
+    def sockaddr(self, port: int = 0) -> Sockaddr:
         """As connect and sendto want it."""
         if self.family == socket.AF_INET:
             return self.address, port
@@ -27,16 +33,26 @@ def understand(literal: str) -> Place:
     plain, percent, scope = literal.partition("%")
     family = socket.AF_INET6 if ":" in plain else socket.AF_INET
     try:
-        packed = socket.inet_pton(family, plain)
+        packed = inet_pton(family, plain)
     except (OSError, ValueError):
         raise ValueError(f"not an IP address: {literal!r}") from None
-    address = socket.inet_ntop(family, packed)
+    address = inet_ntop(family, packed)
     if family == socket.AF_INET:
         # Some systems read 010.0.0.1 as 10.0.0.1, others as 8.0.0.1: neither is what we were told.
         if address != literal:
             raise ValueError(f"not an IP address: {literal!r}")
         return Place(family, literal)
     return Place(family, address, _interface(scope, literal) if percent else 0)
+
+
+def sockaddr_of(literal: str) -> Sockaddr | None:
+    """The shortcut for well-formed IPv4: what `understand(literal).sockaddr()` gives, or None."""
+    try:
+        if inet_ntop(IPV4, inet_pton(IPV4, literal)) == literal:
+            return literal, 0
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def _interface(scope: str, literal: str) -> int:

@@ -10,7 +10,7 @@ from array import array
 from contextlib import suppress
 from typing import NamedTuple
 
-from core.probe.clock import ANCILLARY, SO_TIMESTAMPNS, stamp_of
+from core.probe.clock import ANCILLARY, SO_TIMESTAMPNS, TIMESPEC
 from core.probe.packets import (
     ECHO,
     ECHO_SIZE,
@@ -22,7 +22,6 @@ from core.probe.packets import (
     V4,
     Protocol,
     Request,
-    checksum_holds,
     identifier_filter,
     only,
 )
@@ -42,13 +41,8 @@ SHARE = 0.75  # of the buffer, so that strangers and larger packets find room, t
 PACKET_SIZE = 2048  # longer than any ICMP error may be
 
 
-class Reply(NamedTuple):
-    """An echo reply that is well-formed; whether it's one we wait for is yet to be seen."""
-
-    slot: int
-    token: int
-    source: str
-    stamp_ns: int
+Reply = tuple[int, int, str, int]
+"""(slot, token, source, stamp in ns) of a well-formed reply; is it one we wait for?"""
 
 
 class Refusal(NamedTuple):
@@ -80,7 +74,6 @@ class Channel:
             self._set_up_linux()
         self.window = self._window()
         self.request = Request(protocol, self.identifier)
-        self.sendto = self.sock.sendto
         # Only IPv4 hands over the IP header, and on Linux only to raw sockets.
         self._header = protocol is V4 and (self.raw or sys.platform != "linux")
         # Linux checks what it delivers to a datagram socket, and ICMPv6 always.
@@ -147,11 +140,20 @@ class Channel:
         before, self._drops = self._drops, self.drops()
         return self._drops != before
 
+    # Names of attributes are looked up for every packet, locals aren't.
+    # pylint: disable-next=too-many-locals
     def read(self, most: int, replies: list[Reply], refusals: list[Refusal]) -> bool:
         """Read up to `most` packets; False if there may be more."""
         if self.error_queue:
             self.read_errors(refusals)
         receive, buffers, view = self.sock.recvmsg_into, [self._buffer], self._view
+        unpack, reply, own, check = (
+            ECHO.unpack_from,
+            self.protocol.reply,
+            self.identifier,
+            self._check,
+        )
+        base, timespec = (reply << 8) + own, TIMESPEC.unpack
         for _ in range(most):
             try:
                 size, ancillary, _, source = receive(buffers, ANCILLARY)
@@ -164,15 +166,19 @@ class Channel:
                 if size >= start + HEADER_SIZE:
                     self._read_error(start, size, source[0], refusals)
                 continue
-            kind, code, _, identifier, sequence, slot, token = ECHO.unpack_from(view, start)
-            if kind != self.protocol.reply:
+            kind, code, checksum, identifier, sequence, slot, token = unpack(view, start)
+            if kind != reply:
                 self._read_error(start, size, source[0], refusals)
-            elif size != start + ECHO_SIZE or code or sequence != slot & 0xFFFF:
+            elif (
+                size != start + ECHO_SIZE or code or identifier != own or sequence != slot & 0xFFFF
+            ):
                 continue
-            elif identifier != self.identifier:
-                continue
-            elif not self._check or checksum_holds(view[start:size]):
-                replies.append(Reply(slot, token, source[0], stamp_of(ancillary)))
+            elif check and (checksum + base + sequence + slot + token) % 0xFFFF:
+                continue  # the sum of all words isn't zero (see Request.write): damaged
+            else:
+                seconds, nanoseconds = timespec(ancillary[0][2]) if ancillary else (0, 0)
+                stamp_ns = seconds * 1_000_000_000 + nanoseconds
+                replies.append((slot, token, source[0], stamp_ns))
         return False
 
     def _read_error(self, start: int, size: int, source: str, refusals: list[Refusal]) -> None:

@@ -3,9 +3,7 @@
 import socket
 import struct
 from collections.abc import Callable
-from time import monotonic_ns, time_ns
-
-from core.probe.signature import ClockUsed
+from time import monotonic_ns, sleep, time_ns
 
 SO_TIMESTAMPNS = 35  # linux/include/uapi/asm-generic/socket.h; Python's socket module lacks it
 TIMESPEC = struct.Struct("@ll")  # seconds, nanoseconds, as the control message carries them
@@ -14,20 +12,14 @@ RESOLUTION_NS = 1_000  # what no clock here is finer than, for stated bounds
 PATIENCE = 5  # readings of a pair of clocks, until one wasn't interrupted
 CALM_NS = 5_000  # a pair of readings taken within this was hardly interrupted
 
-TimeMs = tuple[float, float, ClockUsed]
 
+def up_to(earliest_ns: int, latest_ns: int) -> tuple[float, float]:
+    """Round trip and bound in ms, known to lie between two times.
 
-def between(earliest_ns: int, latest_ns: int, clock: ClockUsed) -> TimeMs:
-    """The round trip known to lie between two times: the middle, and half the width as bound."""
+    The later end is the likely one: a waiting process is woken at once.
+    """
     earliest_ns = max(earliest_ns, 0)
-    bound_ns = (latest_ns - earliest_ns) / 2
-    return (earliest_ns + bound_ns) / 1e6, (bound_ns + RESOLUTION_NS) / 1e6, clock
-
-
-def up_to(earliest_ns: int, latest_ns: int, clock: ClockUsed) -> TimeMs:
-    """The same, when the later end is the likely one (a waiting process is woken at once)."""
-    earliest_ns = max(earliest_ns, 0)
-    return latest_ns / 1e6, (latest_ns - earliest_ns + RESOLUTION_NS) / 1e6, clock
+    return latest_ns / 1e6, (latest_ns - earliest_ns + RESOLUTION_NS) / 1e6
 
 
 class StepWatch:
@@ -66,15 +58,6 @@ class StepWatch:
         return best
 
 
-def stamp_of(ancillary: list[tuple[int, int, bytes]]) -> int:
-    """The kernel's receive stamp, CLOCK_REALTIME in ns; 0 if there is none."""
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanoseconds = TIMESPEC.unpack(data)
-            return int(seconds) * 1_000_000_000 + int(nanoseconds)
-    return 0
-
-
 def wait_for_stamps() -> bool:
     """Return whether the kernel stamps packets when they arrive.
 
@@ -87,14 +70,17 @@ def wait_for_stamps() -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.bind(("127.0.0.1", 0))
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-            sock.settimeout(0.01)
-            return any(_stamped_on_arrival(sock) for _ in range(100))
-    except OSError:
+            sock.settimeout(0.05)
+            return any(_stamped_on_arrival(sock) for _ in range(50))
+    except (OSError, IndexError):
         return False
 
 
 def _stamped_on_arrival(sock: socket.socket) -> bool:
     sock.sendto(b"", sock.getsockname())
     before_reading_ns = time_ns()
-    stamp_ns = stamp_of(sock.recvmsg(1, ANCILLARY)[1])
-    return 0 < stamp_ns < before_reading_ns
+    seconds, nanoseconds = TIMESPEC.unpack(sock.recvmsg(1, ANCILLARY)[1][0][2])
+    if int(seconds * 1_000_000_000 + nanoseconds) < before_reading_ns:
+        return True
+    sleep(0.001)  # the job is waiting for a processor
+    return False

@@ -5,19 +5,23 @@ import os
 import random
 import socket
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic_ns, time_ns
 
-from core.probe.addresses import Place
+from core.probe.addresses import Sockaddr
 from core.probe.channel import Channel, NoIcmp, Refusal, Reply
-from core.probe.clock import StepWatch, TimeMs, between, up_to, wait_for_stamps
-from core.probe.loop import Sweep
+from core.probe.clock import RESOLUTION_NS, StepWatch, up_to, wait_for_stamps
+from core.probe.ledger import ANSWERED, KERNEL, NO_ANSWER, UNREACHABLE, USER
+from core.probe.loop import NOWHERE, Sweep
 from core.probe.packets import V4, V6, Protocol
-from core.probe.signature import ClockUsed, Heard, Pace, Target, Verdict
+from core.probe.signature import Heard, Pace, Target
 from core.probe.system import HERE, Events, System
 
 FULL = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM}
 READ_A_TURN = 256
+CALL_NS = 20_000  # a call of sendto that nobody interrupts takes no longer
+Write = Callable[[int, int], bytearray]
+SendTo = Callable[[bytearray, Sockaddr], int]
 LONGEST_NS = 0x7FFFFFFF  # what fits the array of sending times
 PROTOCOLS: dict[int, Protocol] = {socket.AF_INET: V4, socket.AF_INET6: V6}
 
@@ -35,8 +39,8 @@ class IcmpSweep(Sweep):
     """Echo requests to all targets.
 
     An answer counts if identifier, slot, source address and a token drawn for this very packet
-    agree, and the echo is still open. Sending is stamped just before and just after sendto; the
-    packet left in between, so the round trip is known up to half that time.
+    agree, and the echo is still open. Sending is stamped just before and just after sendto: the
+    packet left in between, which gives the bound.
     """
 
     def __init__(
@@ -49,7 +53,9 @@ class IcmpSweep(Sweep):
     ) -> None:
         super().__init__(targets, pace, heard, system)
         slots = len(self.ledger.codes)
-        self._channels: dict[int, Channel] = {}  # by family
+        # All three by the length of the family's socket addresses.
+        self._channels: dict[int, Channel] = {}
+        self._senders: dict[int, tuple[Write, SendTo]] = {}
         self._problems: dict[int, str] = {}
         self._by_fd: dict[int, Channel] = {}
         self._tokens = array("Q", random.SystemRandom().randbytes(8 * slots))
@@ -61,55 +67,54 @@ class IcmpSweep(Sweep):
         self._longest_burst_ns = 0
         self._stamped = system.kernel_clocks and wait_for_stamps()
         self._clock = time_ns if self._stamped else monotonic_ns
+        self.unhurried = self._stamped
 
     def close(self) -> None:
         for channel in self._channels.values():
             channel.close()
         super().close()
 
-    def usable(self, target: int, place: Place) -> str:
-        family = place.family
-        if family not in self._channels and family not in self._problems:
-            self._open(family)
-        return self._problems.get(family, "")
+    def usable(self, target: int, place: Sockaddr) -> str:
+        key = len(place)
+        if key in self._channels:
+            return ""
+        if key not in self._problems:
+            self._open(key, V4 if key == len(NOWHERE) else V6)
+        return self._problems.get(key, "")
 
-    def _open(self, family: int) -> None:
+    def _open(self, key: int, protocol: Protocol) -> None:
         try:
-            channel = Channel(PROTOCOLS[family], self.system.kernel_clocks)
+            channel = Channel(protocol, self.system.kernel_clocks)
         except OSError as error:
-            self._problems[family] = str(error)
+            self._problems[key] = str(error)
             return
         fd = channel.sock.fileno()
-        self._channels[family] = self._by_fd[fd] = channel
+        self._channels[key] = self._by_fd[fd] = channel
+        self._senders[key] = channel.request.write, channel.sock.sendto
         self.poller.watch_reading(fd)
         # One window for all: in no socket can more replies be waiting than are in flight.
         self.window = min(one.window for one in self._channels.values())
 
     # Sending
 
-    def launch(self, slots: list[int]) -> int:
-        targets, places, clock, began_ns = (
-            self.ledger.targets,
-            self.places,
-            self._clock,
-            self.now_ns,
-        )
-        tokens, before_ns, calling_ns = self._tokens, self._before_ns, self._calling_ns
+    # Names of attributes are looked up for every packet, locals aren't.
+    def launch(self, slots: list[int]) -> int:  # pylint: disable=too-many-locals
+        clock, tokens, targets, began_ns = self._clock, self._tokens, len(self.targets), self.now_ns
         sent = []
         for position, slot in enumerate(slots):
-            place = places[slot % targets]
-            channel = self._channels[place.family]
-            packet = channel.request.write(slot, tokens[slot])
-            sockaddr = place.sockaddr()
+            place = self.places[slot % targets]
+            write, sendto = self._senders[len(place)]
+            packet = write(slot, tokens[slot])
             before = clock()
             try:
-                channel.sendto(packet, sockaddr)
+                sendto(packet, place)
             except OSError as error:
                 if self._not_sent(error, slots, position):
                     break
                 continue
-            calling_ns[slot] = min(clock() - before, LONGEST_NS)
-            before_ns[slot] = before
+            after = clock()
+            self._before_ns[slot] = before
+            self._calling_ns[slot] = after - before if after - before < LONGEST_NS else LONGEST_NS
             sent.append(slot)
         self._note_sent(sent, began_ns)
         return len(sent)
@@ -117,13 +122,14 @@ class IcmpSweep(Sweep):
     def _note_sent(self, slots: list[int], began_ns: int) -> None:
         now_ns, targets, sent_ns, due_ns = (
             monotonic_ns(),
-            self.ledger.targets,
+            len(self.targets),
             self.sent_ns,
             self.due_ns,
         )
+        times_out_ns = now_ns + self.timeout_ns
         for slot in slots:
             sent_ns[slot % targets] = now_ns
-            due_ns[slot] = now_ns + self.timeout_ns
+            due_ns[slot] = times_out_ns
         self.flight.extend(slots)
         self.in_flight += len(slots)
         self._longest_burst_ns = max(self._longest_burst_ns, now_ns - began_ns)
@@ -135,7 +141,7 @@ class IcmpSweep(Sweep):
             self.congested(slots[position:], reason)
             return True
         slot = slots[position]
-        channel = self._channels[self.places[slot % self.ledger.targets].family]
+        channel = self._channels[len(self.places[slot % self.ledger.targets])]
         refusals: list[Refusal] = []
         if channel.error_queue and channel.read_errors(refusals):
             # On a datagram socket, sendto may report what an earlier packet met.
@@ -162,31 +168,46 @@ class IcmpSweep(Sweep):
         # Looked at after reading: so a step is noticed before any time it has spoiled is believed.
         if self._stamped and self._steps.stepped():
             self._distrust_flight()
-        for reply in replies:
-            self._answered(reply)
+        self._answered(replies)
         for refusal in refusals:
             self._refused(refusal)
         return everything
 
-    def _answered(self, reply: Reply) -> None:
-        slot, token, source, stamp_ns = reply
-        ledger = self.ledger
-        if slot >= len(ledger.codes) or ledger.codes[slot] or token != self._tokens[slot]:
-            return
-        if source != self.places[slot % ledger.targets].address:
-            return
-        self.in_flight -= 1
-        ledger.timed(slot, Verdict.ANSWERED, self._time(slot, stamp_ns))
+    def _answered(self, replies: list[Reply]) -> None:
+        """Count those that are what we wait for.
 
-    def _time(self, slot: int, stamp_ns: int) -> TimeMs:
-        """The packet left between `before` and `after`."""
-        before = self._before_ns[slot]
-        after = before + self._calling_ns[slot]
-        if self._stamped and before < stamp_ns and slot not in self._by_user:
-            return between(stamp_ns - after, stamp_ns - before, ClockUsed.KERNEL)
+        The packet left while sendto was called: in the middle, say. A call that took much longer
+        was interrupted, mostly on its way back (Linux throttles there), so not in *its* middle.
+        A reply that came before the call was over narrows the time down.
+        """
+        codes, tokens, places, targets = (
+            self.ledger.codes,
+            self._tokens,
+            self.places,
+            len(self.targets),
+        )
+        for slot, token, source, stamp_ns in replies:
+            if slot >= len(codes) or codes[slot] or token != tokens[slot]:
+                continue
+            if source != places[slot % targets][0]:
+                continue
+            self.in_flight -= 1
+            most_ns = stamp_ns - self._before_ns[slot]
+            if most_ns <= 0 or slot in self._by_user or not self._stamped:
+                self._answered_by_user(slot)
+                continue
+            calling_ns = min(most_ns, self._calling_ns[slot])
+            inside_ns = calling_ns / 2 if calling_ns < CALL_NS else CALL_NS / 2
+            bound_ms = (calling_ns - inside_ns + RESOLUTION_NS) / 1e6
+            self.ledger.timed(slot, ANSWERED, (most_ns - inside_ns) / 1e6, bound_ms, KERNEL)
+
+    def _answered_by_user(self, slot: int) -> None:
+        """Time an echo by the monotonic clock: no stamps, or the wall clock was set meanwhile."""
+        before, after = self._before_ns[slot], self._before_ns[slot] + self._calling_ns[slot]
         if self._stamped and slot not in self._by_user:
             before, after = self._monotonic(slot)
-        return up_to(self.quiet_ns - after, self.now_ns - before, ClockUsed.USER)
+        rtt_ms, bound_ms = up_to(self.quiet_ns - after, self.now_ns - before)
+        self.ledger.timed(slot, ANSWERED, rtt_ms, bound_ms, USER)
 
     def _distrust_flight(self) -> None:
         """The wall clock was set: what is under way is timed by the monotonic clock."""
@@ -203,9 +224,9 @@ class IcmpSweep(Sweep):
 
     def _refused(self, refusal: Refusal) -> None:
         for slot in self._candidates(refusal):
-            if self.places[slot % self.ledger.targets].address == refusal.destination:
+            if self.places[slot % self.ledger.targets][0] == refusal.destination:
                 self.in_flight -= 1
-                self.ledger.end(slot, Verdict.UNREACHABLE, refusal.reason)
+                self.ledger.end(slot, UNREACHABLE, refusal.reason)
                 return
 
     def _candidates(self, refusal: Refusal) -> Iterator[int]:
@@ -228,7 +249,7 @@ class IcmpSweep(Sweep):
             self._draw_token(slot)
             self.fault(slot, "the receive buffer was full")
         else:
-            self.ledger.end(slot, Verdict.NO_ANSWER)
+            self.ledger.end(slot, NO_ANSWER)
 
     def _drops_since(self, sent_ns: int) -> bool:
         """Whether a reply to what was sent then may have been dropped here, unread."""

@@ -9,10 +9,10 @@ from typing import overload
 
 from core.probe.signature import ClockUsed, Echo, Heard, Result, Verdict
 
-VERDICTS = (None, *Verdict)  # index 0: not ended yet
-CODES = {verdict: code for code, verdict in enumerate(VERDICTS)}
-CLOCKS = (None, *ClockUsed)
-UNKNOWN = -1.0  # a round trip or bound nobody timed
+VERDICTS = tuple(Verdict)
+ANSWERED, REFUSED, UNREACHABLE, NO_ANSWER, LOCAL_FAULT = range(1, 1 + len(VERDICTS))  # 0: not yet
+CLOCKS = (None, *ClockUsed)  # index 0: nobody timed it
+KERNEL, USER = range(1, len(CLOCKS))
 
 
 class Ledger:
@@ -36,24 +36,27 @@ class Ledger:
         self._text_ids = {"": 0}
         self._heard = heard
 
-    def timed(self, slot: int, verdict: Verdict, time_ms: tuple[float, float, ClockUsed]) -> None:
-        """An echo came back: its verdict, and (round trip in ms, bound in ms, clock)."""
-        self._rtts_ms[slot], self._bounds_ms[slot], clock = time_ms
-        self._clocks[slot] = 1 if clock is ClockUsed.KERNEL else 2
-        self.end(slot, verdict)
+    def timed(self, slot: int, code: int, rtt_ms: float, bound_ms: float, clock: int) -> None:
+        """An echo came back: its verdict, round trip, bound and clock (indexes of the above)."""
+        self._rtts_ms[slot] = rtt_ms
+        self._bounds_ms[slot] = bound_ms
+        self._clocks[slot] = clock
+        self.codes[slot] = code
+        self.open -= 1
+        if self._heard is not None:
+            self._heard(slot % self.targets, slot // self.targets, self.echo(slot))
 
-    def end(self, slot: int, verdict: Verdict, reason: str = "") -> None:
-        """An echo is over."""
-        self.codes[slot] = CODES[verdict]
+    def end(self, slot: int, code: int, reason: str = "") -> None:
+        """An echo is over, and nobody can say how long it took."""
+        self.codes[slot] = code
         self.open -= 1
         if reason:
             self.explain(slot, reason)
         if self._heard is not None:
-            echo, target = divmod(slot, self.targets)
-            self._heard(target, echo, self.echo(slot))
+            self._heard(slot % self.targets, slot // self.targets, self.echo(slot))
 
     def explain(self, slot: int, reason: str) -> None:
-        """Note why; each text is kept once."""
+        """Note why (before the echo is ended); each text is kept once."""
         if reason not in self._text_ids:
             self._text_ids[reason] = len(self._texts)
             self._texts.append(reason)
@@ -61,8 +64,7 @@ class Ledger:
 
     def echo(self, slot: int) -> Echo:
         """The echo of that slot, which must have ended."""
-        verdict = VERDICTS[self.codes[slot]]
-        assert verdict is not None, "the echo hasn't ended"
+        verdict = VERDICTS[self.codes[slot] - 1]
         reason = self._texts[self._reasons[slot]]
         clock = CLOCKS[self._clocks[slot]]
         if clock is None:

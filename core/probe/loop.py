@@ -10,17 +10,17 @@ import gc
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 from types import TracebackType
 from typing import Self
 
-from core.probe.addresses import Place, understand
-from core.probe.ledger import Ledger
+from core.probe.addresses import Sockaddr, sockaddr_of, understand
+from core.probe.ledger import LOCAL_FAULT, Ledger
 from core.probe.meter import Meter
-from core.probe.signature import Heard, Pace, Target, Verdict, anywhere
+from core.probe.signature import Heard, Pace, Target, anywhere
 from core.probe.system import Events, System
 
 BURST = 32  # packets sent before looking for replies again
@@ -28,6 +28,7 @@ GLANCE = 256  # slots looked at for one burst, so that a turn stays short when f
 RETRIES = 2  # times a local fault is probed again
 RETRY_NS = 50_000_000  # before the first of them; twice as long before the second
 CONGESTION_NS = 2_000_000  # between two tries when the kernel's send buffers are full
+NAP_S = 0.001  # to let replies gather where the kernel's stamps make it harmless
 NEVER_NS = 1 << 62
 OUT_OF_TIME = "out of time"
 NOT_ALLOWED = "not allowed from here"
@@ -43,6 +44,7 @@ class Sweep(ABC):
 
     in_flight = 0  # packets out and not heard of
     window = 1  # how many may be
+    unhurried = False  # whether what came may lie for a moment: reading one by one costs more
 
     def __init__(
         self, targets: Sequence[Target], pace: Pace, heard: Heard | None, system: System
@@ -53,7 +55,7 @@ class Sweep(ABC):
         self.system = system
         self.poller = system.poller()
         self.events_a_turn = 512
-        self.places: list[Place] = []  # of the targets whose first echo was due already
+        self.places: list[Sockaddr] = []  # of the targets whose first echo was due already
         self.flight: deque[int] = deque()  # slots in order of sending: so also of timing out
         self.due_ns = array("q", bytes(8 * len(self.ledger.codes)))
         self.sent_ns = array("q", [-NEVER_NS]) * len(targets)  # the newest echo of each target
@@ -97,7 +99,7 @@ class Sweep(ABC):
     def give_up(self, slot: int) -> None:
         """The time-out of an open echo has passed."""
 
-    def usable(self, target: int, place: Place) -> str:
+    def usable(self, target: int, place: Sockaddr) -> str:
         """Why no echo can be sent to that target, or an empty string."""
         del target, place
         return ""
@@ -107,6 +109,9 @@ class Sweep(ABC):
 
         Short: at most `events_a_turn` events and BURST sends.
         """
+        if wait_s > NAP_S and self.unhurried and self.in_flight > BURST:
+            sleep(NAP_S)
+            wait_s -= NAP_S
         looked_ns = monotonic_ns()
         events = self.poller.wait(wait_s, self.events_a_turn)
         self.now_ns = monotonic_ns()  # stamped before anything is worked on
@@ -122,7 +127,7 @@ class Sweep(ABC):
         """Our failure, not the target's: try again a little later, and at last say so."""
         tried = self._tries.get(slot, 0)
         if tried == RETRIES:
-            self.ledger.end(slot, Verdict.LOCAL_FAULT, reason)
+            self.ledger.end(slot, LOCAL_FAULT, reason)
             return
         self._tries[slot] = tried + 1
         self.postpone(slot, self.now_ns + (RETRY_NS << tried))
@@ -145,7 +150,7 @@ class Sweep(ABC):
         codes = self.ledger.codes
         for slot, code in enumerate(codes):
             if not code:
-                self.ledger.end(slot, Verdict.LOCAL_FAULT, OUT_OF_TIME)
+                self.ledger.end(slot, LOCAL_FAULT, OUT_OF_TIME)
 
     def _expire(self) -> None:
         flight, codes, due_ns = self.flight, self.ledger.codes, self.due_ns
@@ -171,49 +176,52 @@ class Sweep(ABC):
                 self._congested_ns = 0
 
     def _pick(self, room: int) -> list[int]:
-        """Up to `room` slots whose time has come."""
+        """Up to `room` slots whose time has come: first those out of order, then the next ones."""
         slots: list[int] = []
-        for _ in range(GLANCE):
-            if len(slots) >= room:
-                break
-            slot = self._due_slot()
-            if slot < 0:
-                break
-            if self._may_be_sent(slot):
+        while self._later and len(slots) < room and self._later[0][0] <= self.now_ns:
+            slot = heappop(self._later)[1]
+            if self._rested_ns(slot) > self.now_ns:
+                self.postpone(slot, self._rested_ns(slot))
+            elif self._may_be_sent(slot):
+                self.sent_ns[slot % self.ledger.targets] = self.now_ns
                 slots.append(slot)
+        self._pick_next(slots, room)
         return slots
 
-    def _due_slot(self) -> int:
-        if self._later and self._later[0][0] <= self.now_ns:
-            return heappop(self._later)[1]
-        slot = self._next
-        if slot == len(self.ledger.codes) or self._rested_ns(slot) > self.now_ns:
-            return -1
-        self._next = slot + 1
-        return slot
+    def _pick_next(self, slots: list[int], room: int) -> None:
+        targets, places, sent_ns = self.ledger.targets, self.places, self.sent_ns
+        codes, allowed, rested_ns = self.ledger.codes, self._allowed, self.now_ns - self._gap_ns
+        first, last = self._next, min(self._next + GLANCE, len(self.ledger.codes))
+        for slot in range(first, last):
+            target = slot % targets
+            if len(slots) >= room or sent_ns[target] > rested_ns:
+                return
+            self._next = slot + 1
+            if target == len(places):
+                self._understand(target)
+            if not codes[slot] and (allowed is None or self._may_be_sent(slot)):
+                sent_ns[target] = self.now_ns  # so that no burst holds two echoes of one target
+                slots.append(slot)
 
     def _rested_ns(self, slot: int) -> int:
         """When that slot's target has had its gap."""
         return self.sent_ns[slot % self.ledger.targets] + self._gap_ns
 
     def _may_be_sent(self, slot: int) -> bool:
-        target = slot % self.ledger.targets
-        if target == len(self.places):
-            self._understand(target)
         if self.ledger.codes[slot]:
             return False
-        if self._rested_ns(slot) > self.now_ns:
-            self.postpone(slot, self._rested_ns(slot))
-            return False
-        if self._allowed is not None and not self._allowed(self.targets[target].address):
-            self.ledger.end(slot, Verdict.LOCAL_FAULT, NOT_ALLOWED)
-            return False
-        return True
+        if self._allowed is None:
+            return True
+        if self._allowed(self.targets[slot % self.ledger.targets].address):
+            return True
+        self.ledger.end(slot, LOCAL_FAULT, NOT_ALLOWED)
+        return False
 
     def _understand(self, target: int) -> None:
         """Read the address when its first echo is due, not all at the start: turns stay short."""
+        literal = self.targets[target].address
         try:
-            place = understand(self.targets[target].address)
+            place = sockaddr_of(literal) or understand(literal).sockaddr()
             reason = self.usable(target, place)
         except ValueError as error:
             place, reason = NOWHERE, str(error)
@@ -225,7 +233,7 @@ class Sweep(ABC):
         """Send that target nothing more."""
         for slot in range(target, len(self.ledger.codes), self.ledger.targets):
             if not self.ledger.codes[slot]:
-                self.ledger.end(slot, Verdict.LOCAL_FAULT, reason)
+                self.ledger.end(slot, LOCAL_FAULT, reason)
 
     def _wait_s(self) -> float | None:
         if not self.ledger.open:
@@ -248,7 +256,7 @@ class Sweep(ABC):
         return max(due_ns, self._held_ns, self._meter.ready_ns())
 
 
-NOWHERE = understand("0.0.0.0")
+NOWHERE = ("0.0.0.0", 0)  # noqa: S104  # stands for an address that is none
 
 
 @contextmanager
@@ -280,10 +288,25 @@ class _Turner:
         self._timer: asyncio.Handle | None = None
         self.over: asyncio.Future[None] = self._loop.create_future()
 
-    def turn(self) -> None:
-        """Do what can be done now, and be called again when there's more."""
+    def news(self) -> None:
+        """Something came: let more of it gather, if that does no harm."""
+        if self._sweep.unhurried and self._sweep.in_flight > BURST:
+            self._loop.remove_reader(self._sweep.poller.fileno())
+            self._set_timer(NAP_S, self._after_nap)
+        else:
+            self.turn()
+
+    def _after_nap(self) -> None:
+        self._loop.add_reader(self._sweep.poller.fileno(), self.news)
+        self.turn()
+
+    def _set_timer(self, wait_s: float, act: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._timer = self._loop.call_later(wait_s, act)
+
+    def turn(self) -> None:
+        """Do what can be done now, and be called again when there's more."""
         if self.over.done():
             return
         try:
@@ -294,7 +317,7 @@ class _Turner:
         if wait_s is None:
             self.over.set_result(None)
         else:
-            self._timer = self._loop.call_later(min(wait_s, 60.0), self.turn)
+            self._set_timer(min(wait_s, 60.0), self.turn)
 
     def stop(self) -> None:
         """Turn no more."""
@@ -311,7 +334,7 @@ async def drive_async(sweep: Sweep) -> None:
     turner, loop = _Turner(sweep), asyncio.get_running_loop()
     with sweep:
         fd = sweep.poller.fileno()
-        loop.add_reader(fd, turner.turn)
+        loop.add_reader(fd, turner.news)
         try:
             turner.turn()
             await turner.over

@@ -10,6 +10,7 @@ from array import array
 from dataclasses import dataclass
 
 ECHO = struct.Struct("!BBHHHIQ")  # type, code, checksum, identifier, sequence, slot, token
+CHANGING = struct.Struct("!HHHIQ")  # the same without type and code
 ECHO_SIZE = ECHO.size
 HEADER_SIZE = 8  # all that an ICMP error must quote of the packet behind the IP header
 
@@ -84,7 +85,7 @@ class Request:
 
     def __init__(self, protocol: Protocol, identifier: int) -> None:
         self.packet = bytearray(ECHO_SIZE)
-        self._type = protocol.request
+        self.packet[0] = protocol.request
         self._identifier = identifier
         self._base = (protocol.request << 8) + identifier
 
@@ -97,13 +98,8 @@ class Request:
         sequence = slot & 0xFFFF
         checksum = 0xFFFF - (self._base + sequence + slot + token) % 0xFFFF
         packet = self.packet
-        ECHO.pack_into(packet, 0, self._type, 0, checksum, self._identifier, sequence, slot, token)
+        CHANGING.pack_into(packet, 2, checksum, self._identifier, sequence, slot, token)
         return packet
-
-
-def checksum_holds(message: bytes | bytearray | memoryview) -> bool:
-    """Whether the checksum of an ICMP (not ICMPv6) message is right; its length must be even."""
-    return int.from_bytes(message, "big") % 0xFFFF == 0
 
 
 def only(types: tuple[int, ...], bits: int) -> bytes:

@@ -1,0 +1,25 @@
+"""What the README shows is what happens."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests import readme
+
+LINK = re.compile(r"\]\((?!http)([^)#]+)")
+
+
+def test_the_calls_in_the_readme_answer_as_it_says(tmp_path: Path) -> None:
+    shown = readme.comparable(readme.in_readme())
+    assert shown == readme.comparable(readme.transcript(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [readme.README, *sorted((readme.ROOT / "docs").glob("*.md"))],
+    ids=lambda page: page.name,
+)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert missing == []
