@@ -29,8 +29,12 @@ ID_BITS = 63
 
 # Argon2id with 19 MiB, two passes, one lane: OWASP Password Storage Cheat Sheet.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-# What an unknown name's password is compared with, so that it takes as long as a known one's.
-DUMMY_HASH = HASHER.hash(secrets.token_hex(16))
+# What an unknown name's password is compared with, so that it takes as long as a known one's: the
+# hash of a random text that nobody kept. Made by HASHER, once: at each start it would cost 30 ms.
+DUMMY_HASH = (
+    "$argon2id$v=19$m=19456,t=2,p=1$rEuJy7yJ5BtilQfekFyahg$"
+    "MiIw98YDvUqAkdel/aoGpCOkifGFjFqHOeZ0/hrH5oA"
+)
 
 ATTEMPT = Base.metadata.tables["attempt"]
 LATCH = Base.metadata.tables["latch"]
@@ -132,10 +136,12 @@ class Issued:
 
 
 def create_user(session: Session, name: str, password: str, role: Role, now: datetime) -> User:
-    """Add a user. From the first one on, open access has ended for good.
+    """Add a user, the first one as an admin. From then on open access has ended for good.
 
     Raises UserTaken, WrongRequest.
     """
+    if role is not Role.ADMIN and not _has_admin(session):
+        raise WrongRequest("the first user is an admin: nobody else could add others", "role")
     user = User(
         name=user_name(name),
         password_hash=HASHER.hash(checked_password(password)),
@@ -165,6 +171,7 @@ def change_user(
 
     Raises UserUnknown, WrongRequest.
     """
+    _lock_admins(session)
     user = find_user(session, user_id)
     if password is not None:
         user.password_hash = HASHER.hash(checked_password(password))
@@ -178,15 +185,26 @@ def change_user(
 
 def remove_user(session: Session, user_id: int) -> None:
     """Delete a user and all tokens. Raises UserUnknown, WrongRequest for the last admin."""
+    _lock_admins(session)
     session.delete(find_user(session, user_id))
     _refuse_without_admin(session)
 
 
+def _lock_admins(session: Session) -> None:
+    # Two admins who end each other at once would both find the other one still there.
+    admins = select(User.id).where(User.role == Role.ADMIN).order_by(User.id)
+    session.scalars(admins.with_for_update()).all()
+
+
 def _refuse_without_admin(session: Session) -> None:
     session.flush()
-    admins = select(User.id).where(User.role == Role.ADMIN, User.enabled).limit(1)
-    if session.scalar(admins) is None:
+    if not _has_admin(session):
         raise WrongRequest("somebody must stay who may administer: this is the last admin")
+
+
+def _has_admin(session: Session) -> bool:
+    admins = select(User.id).where(User.role == Role.ADMIN, User.enabled).limit(1)
+    return session.scalar(admins) is not None
 
 
 def find_user(session: Session, user_id: int) -> User:
@@ -194,7 +212,8 @@ def find_user(session: Session, user_id: int) -> User:
     # Neither database has a larger id, and neither takes one as a question.
     if user_id.bit_length() > ID_BITS:
         raise UserUnknown(str(user_id))
-    user = session.get(User, user_id, with_for_update=True)
+    # What this session read before is read again: it may have changed while we waited.
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
     if user is None:
         raise UserUnknown(str(user_id))
     return user
@@ -399,7 +418,13 @@ def identity_of(user: User) -> Identity:
 def issue(
     session: Session, user: Identity, grant: Grant, now: datetime, family: str | None = None
 ) -> Issued:
-    """Make a token for a user who has just been identified. It is shown once and kept nowhere."""
+    """Make a token for a user who has just been identified. It is shown once and kept nowhere.
+
+    Raises TokenRejected when the user has since been removed, disabled, or given a new password.
+    """
+    same = select(User.id).where(User.id == user.user_id, User.generation == user.generation)
+    if session.scalar(same.where(User.enabled).with_for_update(read=True, key_share=True)) is None:
+        raise TokenRejected("this user is gone, disabled, or has a new password")
     text = PREFIX + secrets.token_urlsafe(32)
     row = Token(
         user_id=user.user_id,
@@ -408,8 +433,8 @@ def issue(
         name=grant.name,
         scope=grant.scope,
         family=family or secrets.token_hex(16),
-        # As it was when the user was identified: if the password has changed since, the token is
-        # born dead.
+        # As it was when the user was identified: if the password changes at this moment, the
+        # token is born dead.
         generation=user.generation,
         created=now,
         expires=now + (grant.life or LIVES[grant.kind]),
@@ -438,6 +463,7 @@ def refresh(session: Session, text: str, now: datetime) -> tuple[Issued, Issued]
     row, user = _valid(session, text, now)
     if row.kind != Kind.REFRESH:
         raise TokenRejected("this is no refresh token")
+    _lock_owner(session, row.family)
     mine = update(Token).where(Token.id == row.id, Token.spent.is_(None)).values(spent=now)
     if session.scalar(mine.returning(Token.id)) is None:
         revoke_family(session, row.family)
@@ -501,8 +527,16 @@ def revoke(session: Session, user_id: int, token_id: int) -> bool:
 
 
 def revoke_family(session: Session, family: str) -> None:
-    """End all tokens of one log-in."""
+    """End all tokens of one log-in, also a pair that is being made from them at this moment."""
+    _lock_owner(session, family)
     session.execute(delete(Token).where(Token.family == family))
+
+
+def _lock_owner(session: Session, family: str) -> None:
+    # A refresh that has not been committed yet has put its pair where DELETE doesn't see it: who
+    # refreshes and who revokes wait for each other.
+    owner = select(Token.user_id).where(Token.family == family)
+    session.scalars(select(User.id).where(User.id.in_(owner)).with_for_update(key_share=True)).all()
 
 
 def sweep(session: Session, now: datetime) -> int:

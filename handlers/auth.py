@@ -1,9 +1,12 @@
 """The one gate: who asks, from where, and what they may do. Deny by default."""
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from flask import Flask, Response, g, request
 from werkzeug.datastructures import Authorization
@@ -11,9 +14,11 @@ from werkzeug.datastructures import Authorization
 from core import accounts
 from core.accounts import Attempts, Identity, Kind, Level
 from core.clock import utc_now
-from core.errors import Forbidden, TokenRejected
+from core.errors import Forbidden, TokenRejected, Unavailable
 from core.settings import Settings
 from infra.database import Database
+
+log = logging.getLogger("pinglet.auth")
 
 PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
 
@@ -35,7 +40,13 @@ COOKIE = "pinglet_session"
 SCRIPT_HEADER = "X-Requested-With"
 """Sent with every change by our own pages: a form of another site can't send it."""
 
+FROM_PROXIES = ("Forwarded", "Via", "X-Forwarded", "X-Real-Ip", "X-Client-Ip", "Cf-", "True-Client")
+"""How headers begin by which proxies say that somebody else asks."""
+
 LOCAL = Identity("whoever sits at this machine", Level.ADMIN)
+
+BEGUN: WeakSet[Database] = WeakSet()
+"""The databases that are known to have had a user."""
 
 
 def guard(app: Flask, database: Database) -> None:
@@ -137,6 +148,7 @@ def identify(database: Database) -> Identity:
         return _bearer(database, credentials.token or "")
     if COOKIE in request.cookies:
         return _cookie(database, request.cookies[COOKIE])
+    _say_how_to_begin(database)
     raise TokenRejected("show a token: Authorization: Bearer ...")
 
 
@@ -202,8 +214,20 @@ def _is_open(database: Database) -> bool:
         return accounts.access_is_open(session)
 
 
+def _say_how_to_begin(database: Database) -> None:
+    # Whoever has just deployed this finds every door closed. Once there is a user, it isn't asked
+    # again: requests of strangers cost no query.
+    if database in BEGUN:
+        return
+    with suppress(Unavailable), database.reading() as session:
+        if accounts.access_is_open(session):
+            log.warning("nobody can log in yet: make a user with `flask users add NAME`")
+        else:
+            BEGUN.add(database)
+
+
 def _is_local_request() -> bool:
-    if any(name.startswith(("X-Forwarded", "Forwarded")) for name, _ in request.headers):
+    if any(name.startswith(FROM_PROXIES) for name, _ in request.headers):
         return False
     return all(
         name == "localhost" or (_is_address(name) and ip_address(name).is_loopback)

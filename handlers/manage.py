@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import click
 from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
+from sqlalchemy.orm import Session
 
 from core import accounts, probe, rounds, servers
 from core.accounts import Grant, Kind, Role, Scope
@@ -26,11 +27,11 @@ from core.clock import utc_now
 from core.errors import CoreError, WrongRequest
 from core.models import SCHEMA_VERSION, Server
 from core.probe import Echo, Result, Verdict
-from core.schema import Probe, ServerRequest, State, iso
+from core.schema import Probe, ServerRequest, State, iso, read_json, server_name
 from core.settings import Settings
 from handlers import demo, worker
 from handlers.worker import Round
-from infra import logs, migrations
+from infra import logs
 from infra.database import Database
 
 
@@ -104,11 +105,13 @@ def _line(server: Server, state: State) -> list[str]:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def remove(name: str, yes: bool) -> None:
     """Remove a server and all its history."""
-    if not yes:
-        click.confirm(f"Remove {name} and all its history?", abort=True)
-    with _refusals(), _database().transaction() as session:
-        servers.remove(session, name)
-    click.echo(f"{name} is removed")
+    with _refusals():
+        wanted = server_name(name)
+        if not yes:
+            click.confirm(f"Remove {wanted} and all its history?", abort=True)
+        with _database().transaction() as session:
+            servers.remove(session, wanted)
+    click.echo(f"{wanted} is removed")
 
 
 @servers_group.command("import")
@@ -122,9 +125,16 @@ def import_servers(file: TextIO, kind: str | None) -> None:
     with _refusals():
         wanted = _read_servers(file, kind or _format(file.name))
         with _database().transaction() as session, _bar(wanted, "Importing") as progress:
-            for request in progress:
-                servers.create(session, request, _settings(), utc_now())
+            for place, request in progress:
+                _create(session, place, request)
     click.echo(f"{len(wanted)} servers are watched from now on")
+
+
+def _create(session: Session, place: str, request: ServerRequest) -> None:
+    try:
+        servers.create(session, request, _settings(), utc_now())
+    except CoreError as error:
+        raise WrongRequest(f"nothing was imported:\n{place}: {error}") from error
 
 
 @servers_group.command("export")
@@ -154,12 +164,12 @@ def _format(name: str) -> str:
     return "json" if name.endswith(".json") else "csv"
 
 
-def _read_servers(file: TextIO, kind: str) -> list[ServerRequest]:
+def _read_servers(file: TextIO, kind: str) -> list[tuple[str, ServerRequest]]:
     read = _json_rows if kind == "json" else _csv_rows
     wanted, wrong = [], []
     for place, row in read(file):
         try:
-            wanted.append(ServerRequest.parse_inner(row))
+            wanted.append((place, ServerRequest.parse_inner(row)))
         except WrongRequest as error:
             wrong.append(f"{place}: {error}")
     if wrong:
@@ -169,9 +179,9 @@ def _read_servers(file: TextIO, kind: str) -> list[ServerRequest]:
 
 def _json_rows(file: TextIO) -> Iterator[tuple[str, object]]:
     try:
-        rows = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise WrongRequest(f"not JSON: {error}") from error
+        rows = read_json(file.read().encode())
+    except UnicodeDecodeError as error:
+        raise WrongRequest(f"not JSON in UTF-8: {error}") from error
     if not isinstance(rows, list):
         raise WrongRequest("expected a list of servers")
     yield from ((f"server {number}", row) for number, row in enumerate(rows, 1))
@@ -404,7 +414,7 @@ def db_group() -> None:
 def upgrade() -> None:
     """Bring the tables up to this release."""
     with _refusals():
-        migrations.upgrade(_database().engine)
+        _database().upgrade()
     click.echo(f"the tables are at version {SCHEMA_VERSION}")
 
 

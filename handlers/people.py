@@ -129,6 +129,8 @@ class People:
             return self.log_out()
         if not (token.isascii() and token.isdecimal() and len(token) < 19):
             raise TokenUnknown(token)
+        if identity.kind is Kind.KEY and int(token) != identity.token_id:
+            raise Forbidden("a key ends no token but itself: use your password")
         with self.database.transaction() as session:
             if not accounts.revoke(session, identity.user_id, int(token)):
                 raise TokenUnknown(token)

@@ -43,6 +43,11 @@ TRANSIENT = {
     "57P03",  # starting up
 }
 """SQLSTATEs that say "not now": www.postgresql.org/docs/17/errcodes-appendix.html"""
+SQLITE_TRANSIENT = tuple(
+    f"SQLITE_{kind}"
+    for kind in ("BUSY", "LOCKED", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "NOTADB", "READONLY")
+)
+"""SQLite: the file is taken, or somebody must see to it. Source: sqlite.org/rescode.html"""
 
 
 LOGIN_REFUSED = {"28P01", "28000"}  # wrong password; no such user, or not from there
@@ -79,20 +84,20 @@ class Database:
         with self._session(self.engine.execution_options(reading=True)) as session:
             yield session
 
+    def upgrade(self) -> None:
+        """Bring the tables up to this release. Raises Unavailable, NewerSchema."""
+        with _in_our_words():
+            # Migrations also use the driver itself, whose errors SQLAlchemy doesn't translate.
+            self.engine.connect().close()
+            migrations.upgrade(self.engine)
+
     @contextlib.contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
-        try:
+        with _in_our_words():
             self._upgrade_local_file()
             with Session(engine) as session, session.begin():
                 self._check_schema(session)
                 yield session
-        except SQLAlchemyError as error:
-            if is_transient(error):
-                raise Unavailable(f"the database can't serve this now: {_cause(error)}") from error
-            raise
-        except OSError as error:
-            # pg8000 lets time-outs and resets through as they are.
-            raise Unavailable(f"the database can't be reached: {error}") from error
 
     def _upgrade_local_file(self) -> None:
         # Nobody but us uses a local file, so nobody is surprised; and a new user needs no command.
@@ -122,6 +127,20 @@ class Database:
         self._schema_is_known = True
 
 
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Raise Unavailable for what the database or the way to it can't do now."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if is_transient(error):
+            raise Unavailable(f"the database can't serve this now: {_cause(error)}") from error
+        raise
+    except OSError as error:
+        # pg8000 lets time-outs and resets through as they are.
+        raise Unavailable(f"the database can't be reached: {error}") from error
+
+
 def schema_version(connection: Connection) -> str | None:
     """Return the version of the tables, None where there are none yet."""
     if not connection.dialect.has_table(connection, "alembic_version"):
@@ -140,7 +159,9 @@ def is_transient(error: SQLAlchemyError) -> bool:
         return True
     if isinstance(error.orig, pg8000.InterfaceError):
         return True
-    return _sqlstate(error.orig) in TRANSIENT or "database is locked" in str(error.orig)
+    if _sqlstate(error.orig) in TRANSIENT:
+        return True
+    return str(getattr(error.orig, "sqlite_errorname", "")).startswith(SQLITE_TRANSIENT)
 
 
 def _cause(error: SQLAlchemyError) -> str:
@@ -421,4 +442,4 @@ def _connect_once(arguments: dict[str, Any], timeout_s: float) -> PostgresConnec
 
 @compiles(json_rows, "postgresql")
 def _json_rows_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_array_elements(CAST({compiler.process(element.clauses, **options)} AS json))"
+    return f"jsonb_array_elements(CAST({compiler.process(element.clauses, **options)} AS jsonb))"

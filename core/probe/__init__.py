@@ -7,7 +7,7 @@ loop. `icmp_problem` says why this process can't use ICMP, or None.
 from collections.abc import Sequence
 
 from core.probe.icmp import IcmpSweep, icmp_problem
-from core.probe.loop import Sweep, drive, drive_async
+from core.probe.loop import Sweep, drive
 from core.probe.signature import ClockUsed, Echo, Heard, Kind, Pace, Result, Target, Verdict
 from core.probe.system import HERE, PORTABLE, System
 from core.probe.tcp import TcpSweep
@@ -59,6 +59,9 @@ async def probe_async(
     system: System = HERE,
 ) -> list[Result]:
     """The same under asyncio, beside other tasks; cancelling it closes every socket."""
+    # Loaded by who uses it: asyncio would double the cold start of a function that doesn't.
+    from core.probe.aloop import drive_async  # pylint: disable=import-outside-toplevel
+
     sweep = _sweep(kind, targets, pace, heard, system)
     await drive_async(sweep)
     return sweep.ledger.results()

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import random
 import socket
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +57,7 @@ class IcmpSweep(Sweep):
         self._senders: dict[int, tuple[Write, SendTo]] = {}
         self._problems: dict[int, str] = {}
         self._by_fd: dict[int, Channel] = {}
-        self._tokens = array("Q", random.SystemRandom().randbytes(8 * slots))
+        self._tokens = array("Q", os.urandom(8 * slots))
         self._before_ns = array("q", bytes(8 * slots))  # on self._clock
         self._calling_ns = array("I", bytes(4 * slots))
         self._steps = steps or StepWatch()
@@ -155,7 +154,7 @@ class IcmpSweep(Sweep):
 
     def _draw_token(self, slot: int) -> None:
         """The first packet may still be answered: don't take that for the second's answer."""
-        self._tokens[slot] = random.SystemRandom().getrandbits(64)
+        self._tokens[slot] = int.from_bytes(os.urandom(8), "big")
 
     # Hearing
 

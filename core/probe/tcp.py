@@ -168,9 +168,10 @@ class TcpSweep(Sweep):
 
     def _connect(self, slot: int, target: int, port: int) -> int:
         """Send one SYN: 1; 0 if that failed; -1 if there's no room and waiting will help."""
-        address, _, *flow_and_scope = self.places[target]
+        place = self.places[target]
+        v4 = len(place) == 2
         try:
-            sock = Socket(IPV6 if flow_and_scope else IPV4, STREAM)
+            sock = Socket(IPV4 if v4 else IPV6, STREAM)
         except OSError as error:
             if error.errno in FULL and self._lines:
                 self.window = max(1, len(self._lines))
@@ -179,9 +180,10 @@ class TcpSweep(Sweep):
             return 0
         if STREAM == socket.SOCK_STREAM:
             sock.setblocking(False)
+        connect = sock.connect_ex
         before_ns = monotonic_ns()
         try:
-            error_number = sock.connect_ex((address, port, *flow_and_scope))
+            error_number = connect((place[0], port) if v4 else (place[0], port, *place[2:]))
             after_ns = monotonic_ns()
             fd = sock.fileno()
             self._watch(fd)
@@ -190,7 +192,7 @@ class TcpSweep(Sweep):
             self._troubles[slot] = os.strerror(error.errno or 0)
             return 0
         line = self._lines[fd] = (sock, slot, port, before_ns, after_ns)
-        self._fds[slot] = (*self._fds.get(slot, ()), fd)
+        self._fds[slot] = (*self._fds[slot], fd) if slot in self._fds else (fd,)
         if error_number == IN_PROGRESS:
             return 1
         if error_number in (0, errno.ECONNREFUSED):  # a target on this machine may answer at once
@@ -340,9 +342,10 @@ class TcpSweep(Sweep):
 
     def _forget(self, slot: int) -> None:
         """Close what is still open for that echo."""
+        lines, forget = self._lines, self.poller.forget
         for fd in self._fds.pop(slot, ()):
-            self.poller.forget(fd)
-            self._lines.pop(fd)[0].close()
+            forget(fd)
+            lines.pop(fd)[0].close()
         if self._troubles or self._refusals:
             self._troubles.pop(slot, None)
             self._refusals.pop(slot, None)

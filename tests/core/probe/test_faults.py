@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from time import time_ns
@@ -13,9 +14,21 @@ from typing import Any
 
 import pytest
 
-from core.probe import PORTABLE, Kind, Pace, Target, Verdict, probe, probe_async
+from core.probe import (
+    PORTABLE,
+    ClockUsed,
+    Echo,
+    Kind,
+    Pace,
+    Target,
+    Verdict,
+    probe,
+    probe_async,
+)
 from core.probe.channel import Channel
 from core.probe.clock import StepWatch
+from core.probe.icmp import IcmpSweep
+from core.probe.loop import drive
 from core.probe.meter import Meter
 from core.probe.packets import ECHO, V4, V6, Request, identifier_filter, only
 from core.probe.system import HERE, System
@@ -206,6 +219,31 @@ def test_a_clock_that_is_set_is_noticed_once(step_ns: int) -> None:
     assert not watch.stepped()
 
 
+def test_a_clock_that_is_set_in_mid_sweep_costs_precision_not_truth() -> None:
+    clock = SteppedClock()
+
+    def set_again_and_again() -> int:
+        clock.ahead_ns += SECOND_NS
+        return clock()
+
+    heard: list[Echo] = []
+    sweep = IcmpSweep(
+        [Target("127.0.0.1")] * 50,
+        Pace(echoes=2, gap_s=0.001),
+        lambda _target, _number, echo: heard.append(echo),
+        HERE,
+        StepWatch(set_again_and_again),
+    )
+    drive(sweep)
+    assert [echo.verdict for echo in heard] == [Verdict.ANSWERED] * 100
+    assert {echo.clock for echo in heard} == {ClockUsed.USER}
+    for echo in heard:  # the truth on loopback is some microseconds
+        assert echo.rtt_ms is not None
+        assert echo.bound_ms is not None
+        assert echo.rtt_ms - echo.bound_ms < 0.2
+        assert echo.bound_ms < 500
+
+
 @pytest.mark.parametrize("rate_pps", [1, 50, 1000, 20_000])
 def test_no_second_sees_more_packets_than_the_rate(rate_pps: int) -> None:
     meter, left, now_ns = Meter(rate_pps, volley=1, now_ns=0), [], 0
@@ -214,7 +252,7 @@ def test_no_second_sees_more_packets_than_the_rate(rate_pps: int) -> None:
         meter.spend(room)
         left += [now_ns] * room
         now_ns = max(meter.ready_ns(), now_ns + 1_000_000)  # who waits wakes up late
-    busiest = max(sum(start <= one < start + SECOND_NS for one in left) for start in left[::50])
+    busiest = max(bisect_left(left, one + SECOND_NS) - at for at, one in enumerate(left))
     assert 0.9 * rate_pps - 1 <= busiest <= rate_pps
 
 
