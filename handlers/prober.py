@@ -1,6 +1,5 @@
 """The round, network side: batches in, results out. No database, no secret, no web."""
 
-import asyncio
 import logging
 import time
 from collections import Counter
@@ -98,7 +97,7 @@ class Prober:
         if budget_s <= 0:
             return Results(slot, [], [Unobserved(server_id, TOO_LATE) for server_id in by_id])
         how = replace(rounds.pace(self.settings), budget_s=budget_s)
-        measured = asyncio.run(rounds.measure(targets, how))
+        measured = rounds.measure_blocking(targets, how)
         return Results(slot, measured.pings, measured.unobserved)
 
 
