@@ -189,7 +189,12 @@ def lacking() -> str | None:
         return "/dev/net/tun (Linux with the tun module)"
     if os.geteuid() != 0:
         return "root (a network namespace and a TUN device)"
-    for program, package in (("ip", "iproute2"), ("nsenter", "util-linux"), ("cc", "gcc")):
+    for program, package in (
+        ("ip", "iproute2"),
+        ("tc", "iproute2"),
+        ("nsenter", "util-linux"),
+        ("cc", "gcc"),
+    ):
         if shutil.which(program) is None:
             return f"{program} (package {package})"
     return None

@@ -7,7 +7,6 @@ no running release uses any more.
 
 import logging
 import random
-import sqlite3
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,9 +75,10 @@ def _use_write_ahead_log(engine: Engine) -> None:
     here for others who use the file, whatever its time-out, so we do.
     """
     connection = engine.raw_connection()
+    locked = engine.dialect.loaded_dbapi.OperationalError  # sqlite3's: Postgres needs no sqlite3
     give_up = time.monotonic() + WAIT_S
     try:
-        while not _is_set(connection):
+        while not _is_set(connection, locked):
             if time.monotonic() > give_up:
                 raise Unavailable(f"the database file was in use by others for {WAIT_S} s")
             time.sleep(random.uniform(0.001, 0.05))  # noqa: S311 (spreads load)
@@ -86,10 +86,10 @@ def _use_write_ahead_log(engine: Engine) -> None:
         connection.close()
 
 
-def _is_set(connection: PoolProxiedConnection) -> bool:
+def _is_set(connection: PoolProxiedConnection, locked: type[Exception]) -> bool:
     try:
         connection.cursor().execute("PRAGMA journal_mode=WAL")
-    except sqlite3.OperationalError as error:
+    except locked as error:
         if "locked" not in str(error):
             raise
         return False
