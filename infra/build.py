@@ -109,7 +109,7 @@ def prober_files() -> list[Path]:
 
 def _install_libraries(arch: str, folder: Path) -> None:
     machine = PLATFORMS[arch]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     command += ["--target", str(folder), "--only-binary=:all:", "--no-compile", "--no-deps"]
     command += ["--platform", f"manylinux2014_{machine}", "--platform", f"manylinux_2_28_{machine}"]
     command += ["--implementation", "cp", "--python-version", PYTHON]

@@ -81,4 +81,5 @@ def _configure(function: str) -> None:
         if type(handler).__module__.startswith("awslambdaric"):
             handler.setFormatter(JsonLines(function))
     root.setLevel(logging.INFO)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for talkative in ("alembic", "botocore"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
