@@ -437,7 +437,7 @@ def issue(
         # token is born dead.
         generation=user.generation,
         created=now,
-        expires=now + (grant.life or LIVES[grant.kind]),
+        expires=now + (LIVES[grant.kind] if grant.life is None else grant.life),
     )
     session.add(row)
     session.flush()

@@ -517,6 +517,11 @@ def _progress(length: int, label: str) -> Iterator[rounds.Progress | None]:
         yield progress.update
 
 
-def _bar(items: Sequence[Any], label: str) -> Any:
-    # click hides the bar by itself where standard error is no terminal, but not its label.
-    return click.progressbar(items, label=label if sys.stderr.isatty() else None, file=sys.stderr)
+@contextmanager
+def _bar(items: Sequence[Any], label: str) -> Iterator[Iterable[Any]]:
+    """The items, with a bar on a terminal. Elsewhere click would still print an empty line."""
+    if not sys.stderr.isatty():
+        yield items
+        return
+    with click.progressbar(items, label=label, file=sys.stderr) as progress:
+        yield progress

@@ -111,9 +111,10 @@ class IcmpSweep(Sweep):
                 if self._not_sent(error, slots, position):
                     break
                 continue
-            after = clock()
+            calling_ns = clock() - before
             self._before_ns[slot] = before
-            self._calling_ns[slot] = after - before if after - before < LONGEST_NS else LONGEST_NS
+            # Out of range only where the clock was set in this very moment, which is noticed soon.
+            self._calling_ns[slot] = calling_ns if 0 <= calling_ns < LONGEST_NS else LONGEST_NS
             sent.append(slot)
         self._note_sent(sent, began_ns)
         return len(sent)
@@ -205,7 +206,9 @@ class IcmpSweep(Sweep):
         before, after = self._before_ns[slot], self._before_ns[slot] + self._calling_ns[slot]
         if self._stamped and slot not in self._by_user:
             before, after = self._monotonic(slot)
-        rtt_ms, bound_ms = up_to(self.quiet_ns - after, self.now_ns - before)
+        # It came after the last time nothing was there, and before now: not before this turn's
+        # own time, since more comes while the first replies are read.
+        rtt_ms, bound_ms = up_to(self.quiet_ns - after, monotonic_ns() - before)
         self.ledger.timed(slot, ANSWERED, rtt_ms, bound_ms, USER)
 
     def _distrust_flight(self) -> None:
