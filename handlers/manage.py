@@ -8,15 +8,17 @@ import asyncio
 import csv
 import io
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any, TextIO
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.orm import Session
 
@@ -30,6 +32,7 @@ from core.schema import Probe, ServerRequest, State, iso, read_json, server_name
 from core.settings import Settings
 from handlers import demo, night, worker
 from handlers.worker import Round
+from infra import logs
 from infra.database import Database
 
 
@@ -37,6 +40,8 @@ def _choice(words: type[StrEnum]) -> click.Choice[str]:
     # click would offer the names of an enum; people type the values.
     return click.Choice([word.value for word in words])
 
+
+log = logging.getLogger("pinglet.manage")
 
 COLUMNS = ["name", "IP", "probe", "port"]
 
@@ -328,7 +333,7 @@ from_stdin = click.option("--password-stdin", is_flag=True, help="Read it from s
 
 @users_group.command("add")
 @click.argument("name")
-@click.option("--role", type=_choice(Role), default=Role.ADMIN, show_default=True)
+@click.option("--role", type=_choice(Role), default=Role.ADMIN.value, show_default=True)
 @from_stdin
 def add_user(name: str, role: str, password_stdin: bool) -> None:
     """Add a user."""
@@ -387,7 +392,7 @@ def remove_user(name: str) -> None:
 @users_group.command("token")
 @click.argument("name")
 @click.argument("label")
-@click.option("--scope", type=_choice(Scope), default=Scope.READ, show_default=True)
+@click.option("--scope", type=_choice(Scope), default=Scope.READ.value, show_default=True)
 @click.option("--days", type=click.IntRange(1, 5 * 365), default=365, show_default=True)
 def issue_token(name: str, label: str, scope: str, days: int) -> None:
     """Print a long-lived token of user NAME for a script, called LABEL. It is shown this once."""
@@ -449,6 +454,53 @@ def tidy_command() -> None:
 
 
 COMMANDS = [servers_group, users_group, worker_command, ping, tidy_command, db_group, demo_command]
+
+
+# The same commands as a function: for those who may invoke it, by nothing else
+
+ONE_OFF = {"servers", "users", "db"}
+"""What runs as a function. A worker or a ping would want the internet, which `probe` has."""
+
+warm_database = cache(lambda: Database(Settings.from_env()))
+
+
+def handler(event: object, context: object) -> dict[str, Any]:
+    """Run one command: `{"command": ["db", "upgrade"], "input": "for its standard input"}`.
+
+    `command` may be one text with blanks between, `input` may be left out. Returns `exit_code` and
+    `output`, both streams together. Raises WrongRequest for another event: one that an API or a
+    queue sends is such, too.
+    """
+    logs.configure(context)
+    command, given = _read_command(event)
+    return run_command(warm_database(), command, given)
+
+
+def run_command(database: Database, command: Sequence[str], given: str = "") -> dict[str, Any]:
+    """Run one of the commands in this process, with `given` as its standard input."""
+    app = Flask(__name__, static_folder=None)
+    app.extensions["pinglet"] = database
+    for one in COMMANDS:
+        if one.name in ONE_OFF:
+            app.cli.add_command(one)
+    done = app.test_cli_runner().invoke(args=list(command), input=given)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        log.error("%s failed", command[:2], exc_info=done.exception)
+        return {"exit_code": 1, "output": f"{done.output}{done.exception!r}\n"}
+    return {"exit_code": done.exit_code, "output": done.output}
+
+
+def _read_command(event: object) -> tuple[list[str], str]:
+    if not isinstance(event, dict) or not {"command"} <= set(event) <= {"command", "input"}:
+        raise WrongRequest('expected {"command": ["db", "upgrade"]}, and perhaps "input"')
+    command, given = event["command"], event.get("input", "")
+    if isinstance(command, str):
+        command = command.split()
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        raise WrongRequest("a command is text, or a list of texts")
+    if not command or command[0] not in ONE_OFF or not isinstance(given, str):
+        raise WrongRequest(f"expected one of {', '.join(sorted(ONE_OFF))}, and text as input")
+    return command, given
 
 
 # How it looks
