@@ -24,7 +24,7 @@ from core.errors import (
     WrongRequest,
 )
 from core.settings import Settings
-from handlers import auth, compression, contract, dashboard, gateway, people, rest
+from handlers import auth, browser, compression, contract, dashboard, gateway, people, rest
 from infra import logs
 from infra.database import Database
 
@@ -100,8 +100,8 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     code = HTTP_CODES[kind]
     level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
     log.log(level, "%s %r: %d %s: %s", request.method, request.path, code, error.status, error)
-    if isinstance(error, TokenRejected) and dashboard.wants_page():
-        return dashboard.to_login()
+    if isinstance(error, TokenRejected) and browser.wants_page():
+        return browser.to_login()
     headers = {}
     if isinstance(error, Unavailable | TooManyAttempts):
         headers["Retry-After"] = str(error.retry_after_s)

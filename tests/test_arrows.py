@@ -51,7 +51,13 @@ VIEWS = {
         *("health", "metrics", "openapi", "ping_now", "transfer"),
     )
 }
-BEHIND_VIEWS = {"handlers.auth", "handlers.shapes", "handlers.routes", "handlers.health"}
+BEHIND_VIEWS = {
+    "handlers.auth",
+    "handlers.browser",
+    "handlers.shapes",
+    "handlers.routes",
+    "handlers.health",
+}
 NO_VIEWS = {"handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo"}
 
 # Loaded when first needed, because most processes never need it, or have none (Windows).
