@@ -25,9 +25,10 @@ CORE_BELOW = {
     "core.schema": {"core.errors"},
     "core.models": {"core.errors", "core.schema"},
     "core.slots": {"core.schema"},
+    "core.messages": {"core.errors", "core.schema"},
     "core.rounds": {
         *("core.errors", "core.addresses", "core.clock", "core.settings", "core.schema"),
-        "core.probe",
+        *("core.probe", "core.messages"),
     },
 }
 CORE_GROUND = {
@@ -67,7 +68,8 @@ LATE = {
     "handlers/api.py": {"handlers.graphql"},
     "handlers/manage.py": {"rich"},
     "handlers/routes.py": {"a name made up while running"},
-    "infra/aws.py": {"boto3"},
+    "infra/aws.py": {"boto3", "botocore"},
+    "core/rounds.py": {"asyncio"},
     "infra/migrations/__init__.py": {"alembic"},
 }
 
