@@ -166,6 +166,7 @@ class Nights:
         started = self._now()
         try:
             done = night.Tidied()
+            await self._between_rounds.wait()
             for step in await asyncio.to_thread(night.plan, self._database, started):
                 await self._between_rounds.wait()
                 done += await asyncio.to_thread(step)

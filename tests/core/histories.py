@@ -26,6 +26,8 @@ from infra.database import Database
 F = TypeVar("F", Bucket, Summary)
 IP = "192.0.2.1"
 BASES_MS = (0.02, 0.4, 35.0, 97.0, 180.0, 985.0, 9_990.0)  # some walk across the grid's decades
+SHARES = (0, 0.02, 0.4, 1)
+THIN = (0, 0.01, 0.05)
 DATES = (
     date(2026, 3, 28),  # clocks go forward in Europe on the second day
     date(2026, 10, 24),  # and back
@@ -118,14 +120,21 @@ def a_ping(chance: random.Random, server_id: int, base_ms: float) -> Ping:
     return Ping(server_id, IP, sent, received, mean, best, worst, Probe.ICMP)
 
 
-def made_up(database: Database, seed: int, name: str = "web") -> tuple[History, datetime]:
+def made_up(
+    database: Database,
+    seed: int,
+    name: str = "web",
+    shares: Sequence[float] = SHARES,
+    dates: Sequence[date] = DATES,
+) -> tuple[History, datetime]:
     """Store a server with three days of history made of `seed`; return it, and what time it is.
 
-    Each day is empty, sparse, half full or full; the schedule changes a few times, in the middle of
-    slots and within one; the server is added somewhere in the first day, and pinged in that slot.
+    It begins on one of `dates`, and of each day one of `shares` was pinged. The schedule changes a
+    few times, at and between the slots' beginnings; the server is added somewhere in the first day,
+    and pinged in that slot.
     """
     chance = random.Random(seed)
-    first = midnight(chance.choice(DATES))
+    first = midnight(chance.choice(dates))
     added = first + timedelta(seconds=chance.randrange(86_400))
     history = History(name)
     with database.transaction() as session:
@@ -142,10 +151,10 @@ def made_up(database: Database, seed: int, name: str = "web") -> tuple[History, 
             )
             history.schedule.append((max(at, added), interval_s, enabled))
     base_ms = chance.choice(BASES_MS)
-    shares = [chance.choice((0, 0.02, 0.4, 1)) for _ in range(3)]
+    pinged = [chance.choice(shares) for _ in range(3)]
     now = first + timedelta(days=3, seconds=chance.randrange(7_200))
     for slot in slots_between(added.replace(second=0, microsecond=0), now):
-        share = shares[min((slot - first).days, 2)]
+        share = pinged[min((slot - first).days, 2)]
         if chance.random() < share or slot == added.replace(second=0, microsecond=0):
             history.pings[slot] = a_ping(chance, history.server_id, base_ms)
     store(database, history.pings)

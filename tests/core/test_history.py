@@ -20,10 +20,12 @@ from core.schema import (
     Bucket,
     Counts,
     HistoryRequest,
+    Ping,
     Probe,
     ServerRequest,
     State,
     Summary,
+    quantised_ms,
 )
 from infra.database import Database
 from tests.core.histories import (
@@ -102,19 +104,19 @@ def reschedule(database: Database, history: History, now: datetime, **change: An
 
 
 def fill(database: Database, history: History, first: int, *states: int) -> None:
-    """Record a ping for each number of echoes received, from slot `first` on; None: no ping."""
+    """Record pings of four echoes from the day's slot `first` on, so many of which came back."""
     chance = random.Random(first)
     rows = {}
     for place, received in enumerate(states):
-        ping = a_ping(chance, history.server_id, 20.0)
-        values = {name: getattr(ping, name) for name in ("response_ms", "best_ms", "worst_ms")}
-        if received == 0:
-            values = dict.fromkeys(values)
-        rows[FIRST + (first + place) * SLOT] = type(ping)(
-            history.server_id, IP, 4, received, probe=Probe.ICMP, **values
-        )
+        ms = quantised_ms(chance.uniform(10, 200)) if received else None
+        rows[FIRST + (first + place) * SLOT] = one_ping(history, ms, received)
     store(database, rows)
     history.pings |= rows
+
+
+def one_ping(history: History, ms: float | None, received: int = 4) -> Ping:
+    """Return a ping of four echoes, so many of which came back in `ms`."""
+    return Ping(history.server_id, IP, 4, received, ms, ms, ms, Probe.ICMP)
 
 
 def remove(database: Database, name: str) -> None:
@@ -304,9 +306,7 @@ def test_the_state_now_is_that_of_a_newest_ping_not_older_than_two_intervals(
     record(
         database,
         FIRST,
-        type(a_ping(random.Random(1), 1, 1))(
-            history.server_id, IP, 4, 4, 1.0, 1.0, 1.0, Probe.ICMP
-        ),
+        one_ping(history, 1.0),
     )
     reschedule(database, history, FIRST + SLOT, enabled=enabled, interval_s=interval_s)
     with database.reading() as session:
@@ -336,9 +336,7 @@ def test_percentiles_are_values_that_occurred(database: Database, web: Callable[
     rows = {}
     for minute in range(100):
         ms = float(minute + 1)
-        rows[FIRST + minute * SLOT] = type(a_ping(random.Random(1), 1, 1))(
-            history.server_id, IP, 4, 4, ms, ms, ms, Probe.ICMP
-        )
+        rows[FIRST + minute * SLOT] = one_ping(history, ms)
     store(database, rows)
     found = web(pings.summary, FIRST, FIRST + DAY, FIRST + DAY)
     assert (found.p50_ms, found.p95_ms, found.p99_ms) == (50.0, 95.0, 99.0)
