@@ -8,31 +8,57 @@ $("#people").hidden = me.open || me.may !== "admin";
 async function tokens() {
   const found = (await call("GET", "tokens")).tokens;
   $("#tokens").replaceChildren(...found.map((token) => h("tr", {},
-    h("td", {}, h("bdi", {}, token.name || "–")), h("td", {}, token.kind), h("td", {}, token.scope),
-    h("td", {}, token.last_used ? when(token.last_used) : "never"), h("td", {}, when(token.expires)),
-    h("td", {}, h("button", {
+    h("td", { class: "title" }, h("bdi", {}, token.name || "a browser, logged in")),
+    h("td", { "data-label": "kind" }, token.kind), h("td", { "data-label": "scope" }, token.scope),
+    h("td", { "data-label": "last used" }, token.last_used ? when(token.last_used) : "never"),
+    h("td", { "data-label": "expires" }, when(token.expires)),
+    h("td", { class: "act" }, h("button", {
       type: "button", class: "quiet danger", "aria-label": `Revoke ${token.name || token.kind}`,
-      onclick: async () => { await call("DELETE", `tokens/${token.id}`); await tokens(); },
+      onclick: () => tried(() => call("DELETE", `tokens/${token.id}`), tokens),
     }, "Revoke")))));
 }
 
 async function users() {
   const found = (await call("GET", "users")).users;
   $("#users").replaceChildren(...found.map((user) => h("tr", {},
-    h("td", {}, h("bdi", {}, user.name)), h("td", {}, user.role), h("td", {}, user.enabled ? "may log in" : "locked out"),
-    h("td", { class: "row" },
-      h("button", { type: "button", class: "quiet", onclick: () => change(user, { enabled: !user.enabled }) }, user.enabled ? "Lock out" : "Let in"),
-      h("button", { type: "button", class: "quiet danger", onclick: () => remove(user) }, "Remove")))));
+    h("td", { class: "title" }, h("bdi", {}, user.name)),
+    h("td", { "data-label": "role" }, roles(user)), h("td", { "data-label": "state" }, user.enabled ? "may log in" : "locked out"),
+    h("td", { class: "act" },
+      h("button", { type: "button", class: "quiet", "aria-label": `${user.enabled ? "Lock out" : "Let in"} ${user.name}`, onclick: () => change(user, { enabled: !user.enabled }) }, user.enabled ? "Lock out" : "Let in"),
+      h("button", { type: "button", class: "quiet danger", "aria-label": `Remove ${user.name}`, onclick: () => remove(user) }, "Remove")))));
 }
 
-async function change(user, what) {
-  try { await call("PATCH", `users/${user.id}`, what); await users(); } catch (problem) { toast(problem.message); }
+function roles(user) {
+  const select = h("select", { "aria-label": `Role of ${user.name}`, onchange: () => change(user, { role: select.value }) },
+    ...["viewer", "editor", "admin"].map((role) => h("option", { selected: role === user.role }, role)));
+  return select;
 }
 
-async function remove(user) {
-  if (!confirm(`Remove ${user.name} and all their tokens?`)) return;
-  try { await call("DELETE", `users/${user.id}`); await users(); } catch (problem) { toast(problem.message); }
+// What was refused is said; the list then shows how things are.
+async function tried(act, list) {
+  try { await act(); } catch (problem) { toast(problem.message); }
+  await list();
 }
+
+const change = (user, what) => tried(() => call("PATCH", `users/${user.id}`, what), users);
+
+// It waits as long as it can be undone; whoever leaves the page has decided.
+const leaving = new Set();
+
+function remove(user) {
+  if (leaving.has(user.id)) return;
+  leaving.add(user.id);
+  toast(`${user.name} will be removed, with all their tokens`, {
+    undo: () => leaving.delete(user.id),
+    gone: () => { leaving.delete(user.id); tried(() => call("DELETE", `users/${user.id}`), users); },
+  });
+}
+
+addEventListener("pagehide", () => { for (const id of leaving) call("DELETE", `users/${id}`).catch(() => {}); });
+
+// A token may never do more than whoever makes it.
+const SCOPES = ["read", "write", "admin"];
+$("#new-token [name=scope]").append(...SCOPES.slice(0, SCOPES.indexOf(me.may) + 1).map((scope) => h("option", {}, scope)));
 
 onSubmit($("#new-token"), async (form) => {
   const made = await call("POST", "tokens", { name: form.get("name"), scope: form.get("scope") });

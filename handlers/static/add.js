@@ -1,4 +1,4 @@
-import { $, call, h, onSubmit, toast, whoami } from "./common.js";
+import { $, call, h, mayWrite, onSubmit, toast, whoami } from "./common.js";
 
 onSubmit($("#one"), async (form) => {
   const wanted = { name: form.get("name"), ip: form.get("ip").trim(), probe: form.get("probe") };
@@ -6,6 +6,7 @@ onSubmit($("#one"), async (form) => {
   const server = await call("POST", "servers", wanted);
   $("#one").reset();
   toast(`${server.name} is watched from now on`);
+  $("#one [name=name]").focus();
 });
 
 // "name, address": the address is what stands behind the last comma or blank, so a name may hold both.
@@ -29,4 +30,5 @@ onSubmit($("#many"), async (form) => {
   toast(`${taken} of ${lines.length} servers are watched`);
 });
 
-await whoami();
+const me = await whoami();
+$("#refused").hidden = mayWrite(me);

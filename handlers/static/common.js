@@ -24,13 +24,20 @@ export class Refusal extends Error {
   }
 }
 
+// The clock is the server's: a wrong one here must not say that nobody is looking.
+let skew = 0;
+export const now = () => Date.now() + skew;
+
 // One call of /api/v1. The header is what a form of another site can't send.
 export async function call(method, path, body) {
   const headers = { Accept: "application/json", "X-Requested-With": "pinglet" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const response = await fetch(`/api/v1/${path}`, {
-    method, headers, body: body === undefined ? undefined : JSON.stringify(body),
+    // A call that is out when the page is left still arrives.
+    method, headers, keepalive: method === "DELETE", body: body === undefined ? undefined : JSON.stringify(body),
   });
+  const date = Date.parse(response.headers.get("Date"));
+  if (date) skew = date - Date.now();
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   if (response.status === 401 && document.documentElement.dataset.page !== "login") {
@@ -61,14 +68,14 @@ export function onSubmit(form, act) {
   });
 }
 
-export function toast(text, undo) {
+// With `undo` there is a button for it; otherwise `gone` is called when the time for it is over.
+export function toast(text, { undo, gone } = {}) {
   const line = h("div", { class: "toast" }, h("span", {}, text));
-  const timer = setTimeout(() => line.remove(), undo ? 8000 : 4000);
+  const timer = setTimeout(() => { line.remove(); gone?.(); }, undo ? 8000 : 4000);
   if (undo) {
     line.append(h("button", { type: "button", onclick: () => { clearTimeout(timer); line.remove(); undo(); } }, "Undo"));
   }
   $("#toasts").append(line);
-  return { gone: () => !line.isConnected };
 }
 
 // Words
@@ -78,9 +85,12 @@ export const ms = (value) => value == null ? "–" : value === 0 ? "< 0.01 ms" :
 // Never rounded up to 100: three nines that aren't there would be a lie.
 export function percent(share) {
   if (share == null) return "–";
-  if (share === 1) return "100 %";
+  if (share === 1 || share === 0) return `${share * 100} %`;
   return `${(Math.floor(share * 10000) / 100).toFixed(2)} %`;
 }
+
+// Never rounded down to 0 either, where something was lost.
+export const lossShare = (share) => share > 0 && share < 0.0001 ? "< 0.01 %" : percent(share);
 
 export const when = (time) => new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
@@ -96,26 +106,39 @@ export const stateMark = (state, paused) =>
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-// A strip of states on a canvas, a cell each; unobserved is visibly hollow, not due is empty.
-export function drawStates(canvas, states, top = 0, height = canvas.clientHeight - top) {
-  const context = fitted(canvas);
-  const cell = canvas.clientWidth / states.length;
-  const gap = cell > 4 ? 1 : 0;
-  states.forEach((state, index) => {
-    if (!state) return;
-    const [x, width] = [index * cell + gap / 2, Math.max(cell - gap, 0.75)];
-    if (state === "unobserved") {
-      context.strokeStyle = colour("unobserved");
-      context.setLineDash([2, 2]);
-      if (width > 3) context.strokeRect(x + 0.5, top + 0.5, width - 1, height - 1);
-      else { context.beginPath(); context.moveTo(x, top + height - 0.5); context.lineTo(x + width, top + height - 0.5); context.stroke(); }
-      return;
-    }
+// Neighbours of the same state as one: [{state, from, to}], in shares of the whole.
+export function runs(spans) {
+  const found = [];
+  for (const span of spans) {
+    const last = found.at(-1);
+    if (last?.state === span.state && Math.abs(last.to - span.from) < 1e-9) last.to = span.to;
+    else found.push({ ...span });
+  }
+  return found;
+}
+
+// Spans of states, `height` high from `top`; unobserved is visibly hollow, not due is empty.
+export function drawStates(context, spans, whole, top, height, gap = 0) {
+  const colours = Object.fromEntries(["up", "degraded", "down", "unobserved"].map((state) => [state, colour(state)]));
+  for (const { state, from, to } of spans) {
+    if (!state) continue;
+    const [x, width] = [from * whole + gap / 2, Math.max((to - from) * whole - gap, 1)];
     // Worse states are taller as well as of another colour.
-    const share = { up: 0.55, degraded: 0.8, down: 1 }[state];
-    context.fillStyle = colour(state);
-    context.fillRect(x, top + height * (1 - share), width, height * share);
-  });
+    const share = { up: 0.55, degraded: 0.8, down: 1, unobserved: 0.55 }[state];
+    const y = top + height * (1 - share);
+    if (state === "unobserved" && width > 3) {
+      context.strokeStyle = colours.unobserved;
+      context.lineWidth = 1;
+      context.setLineDash([2, 2]);
+      context.strokeRect(x + 0.5, y + 0.5, width - 1, height * share - 1);
+      context.setLineDash([]);
+    } else {
+      context.fillStyle = colours[state];
+      // Too narrow for a frame: a line at the foot is as hollow as it gets.
+      if (state === "unobserved") context.fillRect(x, top + height - 1, width, 1);
+      else context.fillRect(x, y, width, height * share);
+    }
+  }
 }
 
 export function fitted(canvas) {
@@ -125,7 +148,6 @@ export function fitted(canvas) {
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
-  context.setLineDash([]);
   return context;
 }
 
@@ -137,6 +159,7 @@ export async function whoami() {
   if (who) who.textContent = me.open ? "open access" : me.name;
   document.documentElement.dataset.may = me.may;
   if (!me.open) $("#log-out")?.removeAttribute("hidden");
+  for (const link of document.querySelectorAll("[data-needs=write]")) link.hidden = !mayWrite(me);
   return me;
 }
 

@@ -1,5 +1,5 @@
 // The fleet: one request a refresh, however many servers there are.
-import { $, ago, call, colour, drawStates, fitted, h, mayWrite, ms, percent, stateMark, whoami } from "./common.js";
+import { $, ago, call, colour, drawStates, fitted, h, ms, now, percent, runs, stateMark, whoami } from "./common.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
@@ -33,6 +33,7 @@ function show(page) {
   $("#empty").hidden = total > 0 || filtered;
   $("#nothing").hidden = page.servers.length > 0 || !filtered;
   $("#servers").hidden = page.servers.length === 0;
+  for (const part of ["#summary", "#filter", "#legend"]) $(part).hidden = total === 0 && !filtered;
   $("#pager").hidden = !next && !after.length;
   $("#back").disabled = !after.length;
   $("#more").disabled = !next;
@@ -41,21 +42,22 @@ function show(page) {
   fill(page.servers);
 }
 
+const figures = Object.fromEntries(STATES.map((state) => [state, h("span", { class: "figure" })]));
+const buttons = Object.fromEntries(STATES.map((state) => [state, h("button", {
+  type: "button", class: "tile",
+  onclick: () => { filter.elements.state.value = filter.elements.state.value === state ? "" : state; restart(); },
+}, h("span", { class: "what" }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), state), figures[state])]));
+$("#summary").append(...Object.values(buttons));
+
 function tiles(totals) {
-  const chosen = filter.elements.state.value;
-  const made = STATES.map((state) => h("button", {
-    type: "button", class: "tile", "aria-pressed": String(chosen === state),
-    onclick: () => { filter.elements.state.value = chosen === state ? "" : state; restart(); },
-  }, h("span", { class: "what" }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), state),
-  h("span", { class: "figure" }, String(totals[state] ?? 0))));
-  // The one that has the focus keeps it.
-  const focused = [...$("#summary").children].indexOf(document.activeElement);
-  $("#summary").replaceChildren(...made);
-  if (focused >= 0) made[focused].focus();
+  for (const state of STATES) {
+    figures[state].textContent = String(totals[state] ?? 0);
+    buttons[state].setAttribute("aria-pressed", String(filter.elements.state.value === state));
+  }
 }
 
 function lateness(lastRound, total) {
-  const seconds = lastRound ? (Date.now() - Date.parse(lastRound)) / 1000 : null;
+  const seconds = lastRound ? (now() - Date.parse(lastRound)) / 1000 : null;
   const late = total > 0 && (seconds === null || seconds > LATE_S);
   $("#age").textContent = lastRound ? `last round ${ago(Math.max(0, seconds))}` : "";
   const warning = $("#warning");
@@ -86,9 +88,9 @@ function update(server) {
   const hadFocus = row.contains(document.activeElement);
   const strip = h("canvas", { role: "img", "aria-label": described(server) });
   row.replaceChildren(
-    h("td", {}, h("a", { href: `/dashboard/servers/${server.id}` }, h("bdi", {}, server.name)), h("span", { class: "ip" }, server.ip)),
+    h("td", {}, h("a", { href: `/dashboard/servers/${server.id}` }, h("bdi", { class: "name", title: server.name }, server.name)), h("span", { class: "ip" }, server.ip)),
     h("td", {}, stateMark(server.state, !server.enabled)),
-    h("td", { class: "number", "data-label": "round trip" }, ms(server.last_ping?.response_ms)),
+    h("td", { class: server.state === "unobserved" ? "number muted" : "number", "data-label": "round trip" }, ms(server.last_ping?.response_ms)),
     h("td", { class: "wide" }, strip),
     h("td", { class: "number", "data-label": "uptime" }, percent(server.uptime)),
     h("td", { class: "number", "data-label": "coverage" }, percent(server.coverage)),
@@ -101,7 +103,7 @@ function update(server) {
 }
 
 const described = (server) =>
-  `24 hours: ${STATES.map((state) => `${server.counts[state]} minutes ${state}`).join(", ")}`;
+  `24 hours: ${STATES.map((state) => `${server.counts[state]} rounds ${state}`).join(", ")}`;
 
 // Only what is on the screen is drawn: a thousand servers cost what twenty cost.
 const strips = new WeakMap();
@@ -113,16 +115,15 @@ function draw(strip) {
   const server = strips.get(strip);
   if (!server || !strip.isConnected) return;
   const context = fitted(strip);
-  sparkline(context, strip.clientWidth, 18, server.means_ms ?? []);
-  drawBelow(strip, server.strip);
+  sparkline(context, strip.clientWidth, 18, server.means_ms);
+  drawStates(context, cells(server.strip), strip.clientWidth, 22, 12, 1);
 }
 
-function drawBelow(strip, states) {
-  // drawStates clears the canvas it draws on, so the strip is drawn on one of its own.
-  const own = document.createElement("canvas");
-  Object.defineProperties(own, { clientWidth: { value: strip.clientWidth }, clientHeight: { value: 12 } });
-  drawStates(own, states);
-  if (own.width) strip.getContext("2d").drawImage(own, 0, 22, strip.clientWidth, 12);
+// A cell each, but what wasn't observed is one frame as long as it lasted.
+function cells(states) {
+  const each = states.map((state, index) => ({ state, from: index / states.length, to: (index + 1) / states.length }));
+  const hollow = runs(each).filter(({ state }) => state === "unobserved");
+  return [...each.filter(({ state }) => state !== "unobserved"), ...hollow];
 }
 
 function sparkline(context, width, height, means) {
@@ -148,7 +149,18 @@ const redraw = () => { for (const { strip } of rows.values()) draw(strip); };
 
 function restart() {
   after = [];
+  // In the address, too: it survives a look at a server and can be sent to somebody.
+  const words = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value));
+  history.replaceState(null, "", words.size ? `?${words}` : location.pathname);
   return guarded();
+}
+
+function fromAddress() {
+  for (const [name, value] of new URLSearchParams(location.search)) {
+    const field = filter.elements.namedItem(name);
+    if (field) field.value = value;
+    if (field && field.selectedIndex === -1) field.value = "";
+  }
 }
 
 async function guarded() {
@@ -169,6 +181,6 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) guar
 setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
 $("#example").textContent = `curl -X POST ${location.origin} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
-const me = await whoami();
-for (const link of document.querySelectorAll("a[href='/dashboard/add']")) link.hidden = !mayWrite(me);
+fromAddress();
+await whoami();
 await guarded();

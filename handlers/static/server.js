@@ -1,5 +1,5 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, call, colour, drawStates, h, mayWrite, ms, onSubmit, percent, toast, when, whoami } from "./common.js";
+import { $, call, colour, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, runs, toast, when, whoami } from "./common.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
@@ -16,7 +16,7 @@ const iso = (time) => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
 
 function windowShown() {
   if (zoom) return zoom;
-  const until = Math.floor(Date.now() / 60000) * 60000 + 60000;
+  const until = Math.floor(now() / MINUTE) * MINUTE + MINUTE;
   return { since: until - RANGES[range] * 1000, until };
 }
 
@@ -43,34 +43,38 @@ function heading() {
   $("#mark").className = `mark ${server.state}`;
   const probe = server.probe === "auto" ? "" : `, ${server.probe}`;
   $("#address").textContent = `${server.ip}${server.port ? `:${server.port}` : ""}${probe}, ${server.enabled ? server.state : "paused"}, ${every(server.interval_s / 60)}`;
-  $("#pause").textContent = server.enabled ? "Pause" : "Go on";
+  $("#pause").textContent = server.enabled ? "Pause" : "Resume";
 }
 
 const every = (minutes) => minutes === 1 ? "every minute" : minutes % 60 ? `every ${minutes} minutes` : minutes === 60 ? "every hour" : `every ${minutes / 60} hours`;
 
 function figures(summary) {
   const shown = {
-    Uptime: [percent(summary.uptime), `of what we saw`],
-    Coverage: [percent(summary.coverage), `${summary.counts.unobserved} of ${summary.counts.due} minutes unobserved`],
+    Uptime: [percent(summary.uptime), "of what we saw"],
+    Coverage: [percent(summary.coverage), `${summary.counts.unobserved} of ${summary.counts.due} rounds unobserved`],
     Median: [ms(summary.p50_ms), "p50"],
     "95th percentile": [ms(summary.p95_ms), "p95"],
     "99th percentile": [ms(summary.p99_ms), "p99"],
-    "Echoes lost": [percent(summary.lost_share), `${summary.sent - summary.received} of ${summary.sent}`],
+    "Echoes lost": [lossShare(summary.lost_share), `${summary.sent - summary.received} of ${summary.sent}`],
   };
   $("#figures").replaceChildren(...Object.entries(shown).map(([name, [figure, more]]) =>
     h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, figure, h("small", {}, more)))));
+  const { up, degraded, down, unobserved } = summary.counts;
+  $("#chart").setAttribute("aria-label", `Round trips: median ${ms(summary.p50_ms)}, best ${ms(summary.best_ms)}, worst ${ms(summary.worst_ms)}`);
+  $("#states").setAttribute("aria-label", `States: ${up} rounds up, ${degraded} degraded, ${down} down, ${unobserved} unobserved`);
 }
 
 // The chart
 
 let chart = null;
 
+const MINUTE = 60_000;
 const TICKS_MIN = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080, 20160, 43200];
 
 // Round local times, eight at most.
 function ticksOf(since, until) {
-  const step = (TICKS_MIN.find((minutes) => (until - since) / 60000 / minutes <= 8) ?? 86400) * 60000;
-  const shift = new Date(since).getTimezoneOffset() * 60000;
+  const step = (TICKS_MIN.find((minutes) => (until - since) / MINUTE / minutes <= 8) ?? 86400) * MINUTE;
+  const shift = new Date(since).getTimezoneOffset() * MINUTE;
   const found = [];
   for (let at = Math.ceil((since - shift) / step) * step + shift; at <= until; at += step) found.push({ value: at });
   return found;
@@ -89,42 +93,68 @@ function worst(counts) {
   return counts.up ? "up" : null;
 }
 
+const start = (bucket) => Date.parse(bucket.since);
+const end = (bucket) => Date.parse(bucket.until);
+
 function points(of) {
-  return buckets.map((bucket) => ({ x: (Date.parse(bucket.since) + Date.parse(bucket.until)) / 2, y: of(bucket) }));
+  return buckets.map((bucket) => ({ x: (start(bucket) + end(bucket)) / 2, y: of(bucket) }));
 }
+
+// Between two gaps there is no line to see: there a point stands for it.
+const alone = (index) => buckets[index - 1]?.mean_ms == null && buckets[index + 1]?.mean_ms == null;
+const radius = ({ dataIndex }) => buckets.length < 80 || alone(dataIndex) ? 2 : 0;
 
 function datasets() {
   const lossy = (bucket) => bucket.sent > bucket.received && bucket.mean_ms != null;
   return [
     { label: "worst", data: points((b) => b.worst_ms), borderWidth: 0, pointRadius: 0, fill: "+1", backgroundColor: colour("band") },
     { label: "best", data: points((b) => b.best_ms), borderWidth: 0, pointRadius: 0 },
-    { label: "mean", data: points((b) => b.mean_ms), borderColor: colour("accent"), borderWidth: 1.8, pointRadius: buckets.length < 80 ? 2 : 0, pointBackgroundColor: colour("accent"), tension: 0 },
+    { label: "mean", data: points((b) => b.mean_ms), borderColor: colour("accent"), borderWidth: 1.8, pointRadius: radius, pointBackgroundColor: colour("accent"), tension: 0 },
     { label: "echoes lost", data: points((b) => lossy(b) ? b.mean_ms : null), showLine: false, pointStyle: "triangle", pointRadius: 3, pointBackgroundColor: colour("degraded"), borderColor: colour("degraded") },
   ];
+}
+
+// Where nothing answered there is no time to draw: the whole height is marked instead.
+const outages = {
+  id: "outages",
+  beforeDatasetsDraw({ ctx, chartArea, scales }) {
+    ctx.save();
+    ctx.globalAlpha = 0.22;
+    ctx.fillStyle = colour("down");
+    for (const bucket of buckets) {
+      if (!bucket.counts.down || bucket.mean_ms != null) continue;
+      const left = Math.max(chartArea.left, scales.x.getPixelForValue(start(bucket)));
+      const right = Math.min(chartArea.right, scales.x.getPixelForValue(end(bucket)));
+      ctx.fillRect(left, chartArea.top, Math.max(1, right - left), chartArea.height);
+    }
+    ctx.restore();
+  },
+};
+
+function options(since, until) {
+  const muted = { color: colour("muted") };
+  const grid = { color: colour("edge") };
+  return {
+    animation: false, maintainAspectRatio: false, spanGaps: false, normalized: true,
+    interaction: { mode: "index", intersect: false },
+    scales: {
+      x: { type: "linear", min: since, max: until, grid, afterBuildTicks: (axis) => { axis.ticks = ticksOf(since, until); }, ticks: { ...muted, maxTicksLimit: 8, maxRotation: 0, callback: (time) => tick(time, until - since) } },
+      y: { beginAtZero: true, grid, ticks: { ...muted, callback: (value) => `${value} ms` } },
+    },
+    plugins: { legend: { display: false }, tooltip: { callbacks: { title, label: () => null, afterBody } } },
+  };
 }
 
 function draw(since, until) {
   $("#window").textContent = `${when(since)} to ${when(until)}`;
   $("#out").hidden = !zoom;
-  const span = until - since;
-  const scales = {
-    x: { type: "linear", min: since, max: until, afterBuildTicks: (axis) => { axis.ticks = ticksOf(since, until); }, grid: { color: colour("edge") }, ticks: { color: colour("muted"), maxTicksLimit: 8, maxRotation: 0, callback: (time) => tick(time, span) } },
-    y: { beginAtZero: true, grid: { color: colour("edge") }, ticks: { color: colour("muted"), callback: (value) => `${value} ms` } },
-  };
-  if (chart) chart.destroy();
-  chart = new Chart($("#chart"), {
-    type: "line",
-    data: { datasets: datasets() },
-    options: {
-      animation: false, maintainAspectRatio: false, spanGaps: false, normalized: true,
-      interaction: { mode: "index", intersect: false }, scales,
-      plugins: { legend: { display: false }, tooltip: { callbacks: { title, label: () => null, afterBody } } },
-    },
-  });
+  const made = { data: { datasets: datasets() }, options: options(since, until) };
+  if (chart) { Object.assign(chart, made); chart.update("none"); }
+  else chart = new Chart($("#chart"), { type: "line", plugins: [outages], ...made });
   drawStrip(since, until);
 }
 
-const title = (items) => items.length ? when(Date.parse(buckets[items[0].dataIndex].since)) : "";
+const title = (items) => items.length ? when(start(buckets[items[0].dataIndex])) : "";
 
 function afterBody(items) {
   const bucket = buckets[items[0].dataIndex];
@@ -137,20 +167,43 @@ function afterBody(items) {
   ];
 }
 
-// As wide as the chart's own area, so that a cell stands below its bucket.
+// As wide as the chart's own area, so that a state stands below its bucket.
 function drawStrip(since, until) {
   const canvas = $("#states");
   canvas.style.marginLeft = `${chart.chartArea.left}px`;
   canvas.style.width = `${chart.chartArea.width}px`;
-  const cells = Math.max(1, Math.min(buckets.length, Math.floor(canvas.clientWidth / 2)));
+  const share = (time) => Math.min(1, Math.max(0, (time - since) / (until - since)));
+  const spans = buckets.map((bucket) => ({ state: worst(bucket.counts), from: share(start(bucket)), to: share(end(bucket)) }));
   const rank = [null, "up", "unobserved", "degraded", "down"];
-  const shown = new Array(cells).fill(null);
-  for (const bucket of buckets) {
-    const state = worst(bucket.counts);
-    const cell = Math.min(cells - 1, Math.max(0, Math.floor((Date.parse(bucket.since) - since) / (until - since) * cells)));
-    if (rank.indexOf(state) > rank.indexOf(shown[cell])) shown[cell] = state;
-  }
-  drawStates(canvas, shown);
+  // The worst last: the least minute of it is a pixel wide, and isn't painted over.
+  const found = runs(spans).sort((one, other) => rank.indexOf(one.state) - rank.indexOf(other.state));
+  drawStates(fitted(canvas), found, canvas.clientWidth, 0, canvas.clientHeight);
+}
+
+// Looking closer: by dragging, or by keys
+
+const SHORTEST = 5 * MINUTE;
+
+function look(since, until) {
+  const last = Math.ceil(now() / MINUTE) * MINUTE;
+  const length = Math.max(SHORTEST, until - since);
+  const to = Math.min(last, Math.ceil(until / MINUTE) * MINUTE);
+  zoom = { since: to - Math.round(length / MINUTE) * MINUTE, until: to };
+  return guarded();
+}
+
+function byKey(event) {
+  const { since, until } = windowShown();
+  const quarter = (until - since) / 4;
+  const moves = {
+    ArrowLeft: [-quarter, -quarter], ArrowRight: [quarter, quarter],
+    "+": [quarter, -quarter], "-": [-2 * quarter, 2 * quarter],
+  };
+  if (event.key === "Escape") { zoom = null; guarded(); return; }
+  const move = moves[event.key];
+  if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  look(since + move[0], until + move[1]);
 }
 
 function selecting() {
@@ -169,13 +222,12 @@ function selecting() {
   });
   area.addEventListener("pointerup", (event) => {
     if (from === null) return;
+    const pressed = from;
     const times = [from, at(event)].sort((a, b) => a - b).map((x) => chart.scales.x.getValueForPixel(x));
     mark.hidden = true;
     from = null;
-    const [since, until] = [Math.floor(times[0] / 60000) * 60000, Math.ceil(times[1] / 60000) * 60000];
-    if (until - since < 5 * 60000 || times[1] - times[0] < 1000) return;
-    zoom = { since, until };
-    guarded();
+    if (Math.abs(at(event) - pressed) < 4) return; // a click
+    look(...times);
   });
 }
 
@@ -196,18 +248,22 @@ async function pingNow() {
   } catch (problem) { box.textContent = problem.message; } finally { $("#ping").disabled = false; }
 }
 
-// The removal waits as long as it can be undone.
+// The removal waits as long as it can be undone; whoever leaves the page has decided.
+let removing = false;
+
 function removeSoon() {
-  const name = server.name;
-  let undone = false;
-  const shown = toast(`${name} and its history will be removed`, () => { undone = true; });
-  const timer = setInterval(async () => {
-    if (!shown.gone()) return;
-    clearInterval(timer);
-    if (undone) return;
-    try { await call("DELETE", `servers/${id}`); location.assign("/dashboard"); } catch (problem) { toast(problem.message); }
-  }, 200);
+  if (removing) return;
+  removing = true;
+  toast(`${server.name} and its history will be removed`, {
+    undo: () => { removing = false; },
+    gone: async () => {
+      removing = false;
+      try { await call("DELETE", `servers/${id}`); location.assign("/dashboard"); } catch (problem) { toast(problem.message); }
+    },
+  });
 }
+
+addEventListener("pagehide", () => { if (removing) call("DELETE", `servers/${id}`).catch(() => {}); });
 
 function edit() {
   const form = $("#editor form");
@@ -217,9 +273,14 @@ function edit() {
   $("#editor").showModal();
 }
 
+function gone() {
+  $("#name").textContent = "There is no such server";
+  for (const part of $("#main").children) if (!part.contains($("#name"))) part.hidden = true;
+}
+
 async function guarded() {
   try { await refresh(); } catch (problem) {
-    if (problem.status === 404) { $("#name").textContent = "There is no such server"; return; }
+    if (problem.status === 404) { gone(); return; }
     toast(problem.message);
   }
 }
@@ -233,7 +294,8 @@ $("#ranges").append(...Object.keys(RANGES).map((name) => h("button", {
     guarded();
   },
 }, name)));
-$("#out").addEventListener("click", () => { zoom = null; guarded(); });
+$("#out").addEventListener("click", () => { zoom = null; $(".chart").focus(); guarded(); });
+$(".chart").addEventListener("keydown", byKey);
 $("#ping").addEventListener("click", pingNow);
 $("#edit").addEventListener("click", edit);
 $("#editor [data-close]").addEventListener("click", () => $("#editor").close());
@@ -248,10 +310,9 @@ onSubmit($("#editor form"), async (form) => {
   await guarded();
 });
 document.addEventListener("theme", guarded);
-addEventListener("resize", () => { if (buckets.length) { const { since, until } = windowShown(); drawStrip(since, until); } });
+addEventListener("resize", () => { if (chart) { const { since, until } = windowShown(); drawStrip(since, until); } });
 setInterval(() => { if (!document.hidden && !zoom) guarded(); }, REFRESH_MS);
 
-const me = await whoami();
-for (const button of ["#ping", "#edit", "#pause", "#remove"]) $(button).hidden = !mayWrite(me);
+await whoami();
 selecting();
 await guarded();
