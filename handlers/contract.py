@@ -53,7 +53,7 @@ class Contract(MethodView):
 
     def get(self) -> ResponseReturnValue:
         """List all names, or the pings of one server; send a browser to the browser."""
-        if not request.args and not request.get_data() and browser.wants_page():
+        if not request.query_string and not request.get_data() and browser.wants_page():
             return browser.look_at("/dashboard")
         wanted = HistoryRequest.parse(request.get_data(), _query())
         with self.database.reading() as session:
