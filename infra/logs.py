@@ -21,10 +21,11 @@ UNITS = {"ms": "Milliseconds", "s": "Seconds"}  # by how a metric's name ends; e
 class JsonLines(logging.Formatter):
     """One record, one line: time, level, logger, message, and what the record carries besides."""
 
-    def __init__(self, function: str = "") -> None:
-        """`function` is the dimension of every metric."""
+    def __init__(self, function: str = "", end: str = "") -> None:
+        """`function` is the dimension of every metric; `end` ends a line."""
         super().__init__()
         self.function = function
+        self.end = end
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record as a line of JSON."""
@@ -43,7 +44,7 @@ class JsonLines(logging.Formatter):
         metrics = getattr(record, "metrics", {})
         if metrics:
             line |= self._embedded(metrics, record.created)
-        return json.dumps(line | getattr(record, "fields", {}), default=str)
+        return json.dumps(line | getattr(record, "fields", {}), default=str) + self.end
 
     def _embedded(self, metrics: dict[str, float], created_s: float) -> dict[str, Any]:
         described = [
@@ -79,7 +80,7 @@ def _configure(function: str) -> None:
         root.handlers[0].setFormatter(JsonLines(function))
     for handler in root.handlers:
         if type(handler).__module__.startswith("awslambdaric"):
-            handler.setFormatter(JsonLines(function))
+            handler.setFormatter(JsonLines(function, end="\n"))  # it ends no line itself
     root.setLevel(logging.INFO)
     for talkative in ("alembic", "botocore"):
         logging.getLogger(talkative).setLevel(logging.WARNING)

@@ -31,10 +31,15 @@ class Queue:
         arn: str = reply["Attributes"]["QueueArn"]
         return arn
 
-    def _receive(self, url: str) -> list[dict[str, Any]]:
-        reply = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    def receive(self, url: str = "") -> list[dict[str, Any]]:
+        """Take up to ten messages; they come again unless they are deleted."""
+        reply = self.sqs.receive_message(QueueUrl=url or self.url, MaxNumberOfMessages=10)
         messages: list[dict[str, Any]] = reply.get("Messages", [])
         return messages
+
+    def delete(self, message: dict[str, Any]) -> None:
+        """Take a received message off the queue."""
+        self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
 
     def send(self, text: str) -> None:
         """Put a message on it."""
@@ -43,14 +48,12 @@ class Queue:
     def drain(self, handler: Handler) -> list[dict[str, Any]]:
         """Deliver until nothing is left but dead letters; return the handler's replies."""
         replies = []
-        while messages := self._receive(self.url):
+        while messages := self.receive():
             reply = handler(sqs_event(messages))
             kept = {failure["itemIdentifier"] for failure in reply["batchItemFailures"]}
             for message in messages:
                 if message["MessageId"] not in kept:
-                    self.sqs.delete_message(
-                        QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"]
-                    )
+                    self.delete(message)
             replies.append(reply)
         return replies
 
@@ -62,7 +65,7 @@ class Queue:
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Return up to ten of its dead letters."""
-        return self._receive(self.dead_url)
+        return self.receive(self.dead_url)
 
 
 def _keep_texts(event: Any, found: list[str]) -> dict[str, Any]:
