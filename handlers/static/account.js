@@ -1,4 +1,4 @@
-import { $, call, h, onSubmit, toast, when, whoami } from "./common.js";
+import { $, call, day, h, onSubmit, toast, when, whoami } from "./common.js";
 
 const me = await whoami();
 $("#open").hidden = !me.open;
@@ -8,10 +8,10 @@ $("#people").hidden = me.open || me.may !== "admin";
 async function tokens() {
   const found = (await call("GET", "tokens")).tokens;
   $("#tokens").replaceChildren(...found.map((token) => h("tr", {},
-    h("td", { class: "title" }, h("bdi", {}, token.name || "a browser, logged in")),
+    h("td", { class: "title" }, h("bdi", {}, token.name || "a browser")),
     h("td", { "data-label": "kind" }, token.kind), h("td", { "data-label": "scope" }, token.scope),
     h("td", { "data-label": "last used" }, token.last_used ? when(token.last_used) : "never"),
-    h("td", { "data-label": "expires" }, when(token.expires)),
+    h("td", { "data-label": "expires" }, day(token.expires)),
     h("td", { class: "act" }, h("button", {
       type: "button", class: "quiet danger", "aria-label": `Revoke ${token.name || token.kind}`,
       onclick: () => tried(() => call("DELETE", `tokens/${token.id}`), tokens),

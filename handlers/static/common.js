@@ -94,6 +94,8 @@ export const lossShare = (share) => share > 0 && share < 0.0001 ? "< 0.01 %" : p
 
 export const when = (time) => new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
+export const day = (time) => new Date(time).toLocaleDateString(undefined, { dateStyle: "medium" });
+
 export function ago(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s ago`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;

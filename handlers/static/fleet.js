@@ -8,7 +8,7 @@ const LATE_S = 180;
 
 const filter = $("#filter");
 const body = $("#servers tbody");
-const rows = new Map(); // id -> {row, server}
+const rows = new Map(); // id -> the row and its parts
 let after = [];         // the cursors of the pages before this one
 let next = null;
 
@@ -63,14 +63,16 @@ function lateness(lastRound, total) {
   const warning = $("#warning");
   warning.hidden = !late;
   warning.classList.toggle("late", late);
-  warning.textContent = late
+  set(warning, late
     ? `Nobody is looking: ${lastRound ? `the last round was ${ago(seconds)}` : "there was no round yet"}. Is the worker running? What it didn't see is unobserved, neither up nor down.`
-    : "";
+    : "");
 }
 
 function fill(servers) {
   const wanted = new Set(servers.map((server) => server.id));
-  for (const [id, { row }] of rows) if (!wanted.has(id)) { row.remove(); rows.delete(id); }
+  for (const [id, { row, strip }] of rows) {
+    if (!wanted.has(id)) { seen.unobserve(strip); row.remove(); rows.delete(id); }
+  }
   let place = body.firstElementChild;
   for (const server of servers) {
     const row = update(server);
@@ -79,27 +81,45 @@ function fill(servers) {
   }
 }
 
-// A row is made anew only when something in it has changed: no flicker, and the focus stays.
+// A row is made once; afterwards only what has changed is set. So nothing flickers, and the focus stays.
 function update(server) {
-  const known = rows.get(server.id);
+  const known = rows.get(server.id) ?? made(server);
   const text = JSON.stringify(server);
-  if (known?.text === text) return known.row;
-  const row = known?.row ?? h("tr");
-  const hadFocus = row.contains(document.activeElement);
-  const strip = h("canvas", { role: "img", "aria-label": described(server) });
-  row.replaceChildren(
-    h("td", {}, h("a", { href: `/dashboard/servers/${server.id}` }, h("bdi", { class: "name", title: server.name }, server.name)), h("span", { class: "ip" }, server.ip)),
-    h("td", {}, stateMark(server.state, !server.enabled)),
-    h("td", { class: server.state === "unobserved" ? "number muted" : "number", "data-label": "round trip" }, ms(server.last_ping?.response_ms)),
-    h("td", { class: "wide" }, strip),
-    h("td", { class: "number", "data-label": "uptime" }, percent(server.uptime)),
-    h("td", { class: "number", "data-label": "coverage" }, percent(server.coverage)),
-  );
-  rows.set(server.id, { row, text, server, strip });
-  if (hadFocus) $("a", row).focus();
-  seen.observe(strip);
-  strips.set(strip, server);
-  return row;
+  if (known.text === text) return known.row;
+  const drawn = JSON.stringify([server.strip, server.means_ms]);
+  const changed = known.drawn !== drawn;
+  Object.assign(known, { server, text, drawn });
+  set(known.name, server.name);
+  known.name.title = server.name;
+  set(known.ip, server.ip);
+  if (known.state.textContent !== stateWord(server)) known.state.replaceChildren(stateMark(server.state, !server.enabled));
+  set(known.ms, ms(server.last_ping?.response_ms));
+  known.ms.classList.toggle("muted", server.state === "unobserved");
+  set(known.uptime, percent(server.uptime));
+  set(known.coverage, percent(server.coverage));
+  known.strip.setAttribute("aria-label", described(server));
+  strips.set(known.strip, server);
+  if (changed && visible.has(known.strip)) draw(known.strip);
+  return known.row;
+}
+
+const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+const stateWord = (server) => server.enabled ? server.state : "paused";
+
+function made(server) {
+  const parts = {
+    name: h("bdi", { class: "name" }), ip: h("span", { class: "ip" }), state: h("td"),
+    ms: h("td", { class: "number", "data-label": "round trip" }),
+    strip: h("canvas", { role: "img" }),
+    uptime: h("td", { class: "number", "data-label": "uptime" }),
+    coverage: h("td", { class: "number", "data-label": "coverage" }),
+  };
+  parts.row = h("tr", {},
+    h("td", {}, h("a", { href: `/dashboard/servers/${server.id}` }, parts.name), parts.ip),
+    parts.state, parts.ms, h("td", { class: "wide" }, parts.strip), parts.uptime, parts.coverage);
+  rows.set(server.id, parts);
+  seen.observe(parts.strip);
+  return parts;
 }
 
 const described = (server) =>
@@ -107,8 +127,11 @@ const described = (server) =>
 
 // Only what is on the screen is drawn: a thousand servers cost what twenty cost.
 const strips = new WeakMap();
+const visible = new WeakSet();
 const seen = new IntersectionObserver((entries) => {
-  for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+  for (const { isIntersecting, target } of entries) {
+    if (isIntersecting) { visible.add(target); draw(target); } else visible.delete(target);
+  }
 }, { rootMargin: "200px" });
 
 function draw(strip) {
@@ -145,7 +168,7 @@ function sparkline(context, width, height, means) {
   context.stroke();
 }
 
-const redraw = () => { for (const { strip } of rows.values()) draw(strip); };
+const redraw = () => { for (const { strip } of rows.values()) if (visible.has(strip)) draw(strip); };
 
 function restart() {
   after = [];

@@ -146,12 +146,14 @@ function options(since, until) {
 }
 
 function draw(since, until) {
-  $("#window").textContent = `${when(since)} to ${when(until)}`;
   $("#out").hidden = !zoom;
   const made = { data: { datasets: datasets() }, options: options(since, until) };
   if (chart) { Object.assign(chart, made); chart.update("none"); }
   else chart = new Chart($("#chart"), { type: "line", plugins: [outages], ...made });
   drawStrip(since, until);
+  const moment = (time) => h("time", { datetime: iso(time) }, when(time));
+  $("#window").replaceChildren(moment(since), " to ", moment(until));
+  $("#window").dataset.minutes = (until - since) / MINUTE;
 }
 
 const title = (items) => items.length ? when(start(buckets[items[0].dataIndex])) : "";

@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from queue import Queue
 
+from flask import Response, request
 from sqlalchemy import event
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -38,6 +40,7 @@ class Site:
     url: str
     database: Database
     statements: list[str] = field(default_factory=list)
+    answered: Queue[str] = field(default_factory=Queue)
 
     def add(self, *names: str, ago: timedelta = timedelta(0), first: int = 1) -> list[int]:
         """Add servers on 127.0.0.0/8 as if `ago`; return their ids."""
@@ -49,6 +52,11 @@ class Site:
             now = utc_now() - ago
             done = fleet.put(session, wanted, self.database.settings, now, upsert=False)
         return [outcome.server_id for outcome in done if outcome.server_id is not None]
+
+    def wait_for(self, method: str, status: int) -> None:
+        """Wait until a call of this method has been answered so; empties what was before it."""
+        while self.answered.get(timeout=30) != f"{method} {status}":
+            pass
 
     def round(self) -> None:
         """Ping whatever is due in this minute, as the worker does."""
@@ -108,6 +116,12 @@ def serve(settings: Settings) -> Iterator[Site]:
         "before_cursor_execute",
         lambda _connection, _cursor, statement, *_more: site.statements.append(statement),
     )
+
+    def note(response: Response) -> Response:
+        site.answered.put(f"{request.method} {response.status_code}")
+        return response
+
+    app.after_request(note)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
