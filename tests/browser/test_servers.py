@@ -239,7 +239,9 @@ def test_a_dead_worker_leaves_no_green_lights(site: Site, page: Page) -> None:
     ids = site.add("web", ago=DAY)
     site.history(ids, slots(DAY, timedelta(hours=1), end=slots(DAY)[-11]))
     steps.fleet(page, site)
-    expect(page.locator("#warning")).to_contain_text("Nobody is looking: the last round was 10 min ago")
+    expect(page.locator("#warning")).to_contain_text(
+        "Nobody is looking: the last round was 10 min ago"
+    )
     expect(page.locator("#servers tbody tr")).to_contain_text("unobserved")
 
 

@@ -9,13 +9,25 @@ import pytest
 from flask import Flask, Response, request
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
+from core import accounts
+from core.accounts import Grant, Kind, Role
+from core.clock import utc_now
+from core.models import Token
 from core.settings import Settings
 from handlers import api, gateway
+from infra.database import Database
 from tests.cloud import Context, event_of
 from tests.counts import examples
 
 HOST = "abc123.execute-api.eu-central-1.amazonaws.com"
+TOKEN = "pinglet_of-the-tests"
+HEADERS = {
+    "host": HOST,
+    "content-type": "application/json",
+    "authorization": f"Bearer {TOKEN}",
+}
 WEB = {"server": {"name": "web", "IP": "192.0.2.1"}}
 
 
@@ -26,7 +38,7 @@ def payload_2(method: str = "GET", body: object = None, **more: Any) -> dict[str
         "routeKey": "$default",
         "rawPath": "/",
         "rawQueryString": "",
-        "headers": {"host": HOST, "content-type": "application/json", "x-forwarded-port": "443"},
+        "headers": {**HEADERS, "x-forwarded-port": "443"},
         "requestContext": {
             "accountId": "1",
             "domainName": HOST,
@@ -46,8 +58,8 @@ def payload_1(method: str = "GET", body: object = None, **more: Any) -> dict[str
         "resource": "/{proxy+}",
         "path": "/",
         "httpMethod": method,
-        "headers": {"Host": HOST, "Content-Type": "application/json"},
-        "multiValueHeaders": {"Host": [HOST], "Content-Type": ["application/json"]},
+        "headers": dict(HEADERS),
+        "multiValueHeaders": {name: [value] for name, value in HEADERS.items()},
         "queryStringParameters": None,
         "multiValueQueryStringParameters": None,
         "requestContext": {"stage": "prod", "identity": {"sourceIp": "203.0.113.7"}},
@@ -64,7 +76,7 @@ def balancer(method: str = "GET", body: object = None, **more: Any) -> dict[str,
         "httpMethod": method,
         "path": "/",
         "queryStringParameters": {},
-        "headers": {"host": HOST, "content-type": "application/json"},
+        "headers": dict(HEADERS),
         "body": "" if body is None else json.dumps(body),
         "isBase64Encoded": False,
         **more,
@@ -81,9 +93,19 @@ def deployed(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv("PINGLET_HOSTS", HOST)
     monkeypatch.setenv("STRIP_STAGE_PATH", "yes")
     api.warm_app.cache_clear()
+    _allow(Database(sqlite_settings))
     yield
     api.warm_app().extensions["pinglet"].engine.dispose()
     api.warm_app.cache_clear()
+
+
+def _allow(database: Database) -> None:
+    """Make TOKEN an admin's."""
+    with database.transaction() as session:
+        ann = accounts.create_user(session, "ann", "a long password", Role.ADMIN, utc_now())
+        accounts.issue(session, accounts.identity_of(ann), Grant(Kind.KEY), utc_now())
+        session.execute(update(Token).values(digest=accounts.digest(TOKEN)))
+    database.engine.dispose()
 
 
 def answer(event: object) -> tuple[int, Any]:

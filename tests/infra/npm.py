@@ -30,6 +30,7 @@ def serverless(*arguments: str, **environment: str) -> str:
     """Run the framework in the project's folder; return what it prints."""
     quiet = {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off"}
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    (ROOT / ".serverless").mkdir(exist_ok=True)  # it is written to before it is made
     done = subprocess.run(
         [str(TOOLS), *arguments],
         check=False,
