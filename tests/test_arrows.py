@@ -23,10 +23,12 @@ CORE_BELOW = {
     "core.probe": {"core.probe"},
     "core.settings": {"core.errors", "core.addresses"},
     "core.schema": {"core.errors"},
+    "core.messages": {"core.errors", "core.schema"},
+    "core.estimate": {"core.errors", "core.schema"},
     "core.models": {"core.errors", "core.schema"},
     "core.rounds": {
         *("core.errors", "core.addresses", "core.clock", "core.settings", "core.schema"),
-        "core.probe",
+        *("core.messages", "core.probe"),
     },
 }
 CORE_GROUND = {
@@ -41,15 +43,18 @@ VIEWS = {
     f"handlers.{name}" for name in ("contract", "rest", "auth", "people", "graphql", "dashboard")
 }
 BEHIND_VIEWS = {"handlers.auth", "handlers.shapes"}
-NO_VIEWS = {"handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo"}
+NO_VIEWS = {
+    *("handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo", "handlers.queues"),
+}
 
 # Loaded when first needed, because most processes never need it, or have none (Windows).
 LATE = {
     "core/probe/__init__.py": {"core.probe.aloop"},
     "core/probe/tcp.py": {"resource"},
+    "core/rounds.py": {"asyncio"},
     "handlers/api.py": {"handlers.graphql"},
     "handlers/manage.py": {"rich"},
-    "infra/aws.py": {"boto3"},
+    "infra/aws.py": {"boto3", "botocore.config", "botocore.exceptions"},
     "infra/migrations/__init__.py": {"alembic"},
 }
 
