@@ -68,17 +68,22 @@ DAY_BYTES = 8_000  # a packed day of a server at one-minute slots; kept for 400
 RAW_DAYS, PACKED_DAYS = 2, 400
 
 
+ALL_ANSWER_S = 0.8  # four echoes, 0.1 s between them, 0.1 s there and back
+ONE_IS_SILENT_S = 4.3  # four time-outs
+DATABASES = ("external", "rds", "aurora")
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """What is watched, and from what.
 
     `interval_s` is a whole number of minutes; `probe_wait_s` how long a prober waits for the four
-    echoes of its slowest server: about 0.8 s where all answer, 4.3 s where one doesn't.
+    echoes of its slowest server.
     """
 
     servers: int
     interval_s: int = 60
-    probe_wait_s: float = 4.3
+    probe_wait_s: float = ONE_IS_SILENT_S
     api_requests: int = 100_000  # a month
     database: str = "external"
 
@@ -166,8 +171,8 @@ def stored_gb(fleet: Fleet) -> float:
 def _database(fleet: Fleet) -> list[Line]:
     if fleet.database == "external":
         return []
-    if fleet.database not in ("rds", "aurora"):
-        raise WrongRequest("database is external, rds or aurora")
+    if fleet.database not in DATABASES:
+        raise WrongRequest(f"database is one of {', '.join(DATABASES)}")
     storage = "gp3" if fleet.database == "rds" else "aurora storage"
     least_gb = 20.0 if fleet.database == "rds" else 1.0
     return [

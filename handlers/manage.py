@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import cache
@@ -22,7 +23,7 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.orm import Session
 
-from core import accounts, probe, rounds, servers
+from core import accounts, estimate, probe, rounds, servers
 from core.accounts import Grant, Kind, Role, Scope
 from core.clock import utc_now
 from core.errors import CoreError, WrongRequest
@@ -453,7 +454,53 @@ def tidy_command() -> None:
     click.echo(str(done))
 
 
-COMMANDS = [servers_group, users_group, worker_command, ping, tidy_command, db_group, demo_command]
+# What it would cost on AWS
+
+
+@click.command("estimate")
+@click.option("--servers", "number", type=click.IntRange(1), help="Default: those you have.")
+@click.option("--every", type=click.IntRange(60, 86_400), default=60, show_default=True)
+@click.option("--requests", type=click.IntRange(0), default=100_000, show_default=True)
+@click.option("--database", type=click.Choice(estimate.DATABASES), default=estimate.DATABASES[0])
+@with_appcontext
+def estimate_command(number: int | None, every: int, requests: int, database: str) -> None:
+    """Say what a fleet costs on AWS in a month, and of what that is made.
+
+    Two figures: where every server answers, and where one in each call stays silent, so that each
+    prober waits four time-outs.
+    """
+    with _refusals():
+        if number is None:
+            with _database().reading() as session:
+                number = len(servers.names(session)) or 1
+        fleet = estimate.Fleet(number, every, api_requests=requests, database=database)
+        silent = estimate.estimate(fleet)
+        healthy = estimate.estimate(replace(fleet, probe_wait_s=estimate.ALL_ANSWER_S))
+    rows = [
+        [good.what, _units(bad.amount), bad.unit, f"{good.dollars:.2f}", f"{bad.dollars:.2f}"]
+        for good, bad in zip(healthy.lines, silent.lines, strict=True)
+    ]
+    rows.append(["together", "", "", f"{healthy.total:.2f}", f"{silent.total:.2f}"])
+    _table(["", "units", "unit", "$ all answer", "$ some are silent"], rows)
+    click.echo(
+        f"history when it is as long as it gets: {estimate.stored_gb(fleet):.1f} GB", err=True
+    )
+
+
+def _units(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 10 else f"{amount:.2g}"
+
+
+COMMANDS = [
+    servers_group,
+    users_group,
+    worker_command,
+    ping,
+    tidy_command,
+    db_group,
+    demo_command,
+    estimate_command,
+]
 
 
 # The same commands as a function: for those who may invoke it, by nothing else

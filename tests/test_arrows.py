@@ -23,12 +23,18 @@ CORE_BELOW = {
     "core.probe": {"core.probe"},
     "core.settings": {"core.errors", "core.addresses"},
     "core.schema": {"core.errors"},
+    "core.messages": {"core.errors", "core.schema"},
+    "core.estimate": {"core.errors", "core.schema"},
     "core.models": {"core.errors", "core.schema"},
     "core.slots": {"core.schema"},
     "core.messages": {"core.errors", "core.schema"},
     "core.rounds": {
         *("core.errors", "core.addresses", "core.clock", "core.settings", "core.schema"),
+<<<<<<< HEAD
         *("core.probe", "core.messages"),
+=======
+        *("core.messages", "core.probe"),
+>>>>>>> lambda
     },
 }
 CORE_GROUND = {
@@ -59,17 +65,29 @@ BEHIND_VIEWS = {
     "handlers.routes",
     "handlers.health",
 }
+<<<<<<< HEAD
 NO_VIEWS = {"handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo"}
+=======
+BEHIND_VIEWS = {"handlers.auth", "handlers.shapes"}
+NO_VIEWS = {
+    *("handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo", "handlers.queues"),
+}
+>>>>>>> lambda
 
 # Loaded when first needed, because most processes never need it, or have none (Windows).
 LATE = {
     "core/probe/__init__.py": {"core.probe.aloop"},
     "core/probe/tcp.py": {"resource"},
+    "core/rounds.py": {"asyncio"},
     "handlers/api.py": {"handlers.graphql"},
     "handlers/manage.py": {"rich"},
+<<<<<<< HEAD
     "handlers/routes.py": {"a name made up while running"},
     "infra/aws.py": {"boto3", "botocore"},
     "core/rounds.py": {"asyncio"},
+=======
+    "infra/aws.py": {"boto3", "botocore.config", "botocore.exceptions"},
+>>>>>>> lambda
     "infra/migrations/__init__.py": {"alembic"},
 }
 

@@ -48,6 +48,11 @@ RIGHT = [
     ("worker_in_server", "yes", True),
     ("worker_in_server", "on", True),
     ("worker_in_server", "false", False),
+    ("batch_queue_url", "https://sqs.example/1/batches", "https://sqs.example/1/batches"),
+    ("result_queue_url", "https://sqs.example/1/results", "https://sqs.example/1/results"),
+    ("batch_size", "1", 1),
+    ("batch_size", "1000", 1000),
+    ("database_secret", "arn:aws:secretsmanager:x:1:secret", "arn:aws:secretsmanager:x:1:secret"),
 ]
 WRONG = [
     ("database_pool", "some"),
@@ -82,6 +87,10 @@ WRONG = [
     ("batch_size", "0"),
     ("worker_in_server", "yes please"),
     ("worker_in_server", " "),
+    ("batch_size", "0"),
+    ("batch_size", "1001"),
+    ("batch_size", "1e2"),
+    ("batch_size", "100.0"),
 ]
 
 
