@@ -30,11 +30,7 @@ CORE_BELOW = {
     "core.messages": {"core.errors", "core.schema"},
     "core.rounds": {
         *("core.errors", "core.addresses", "core.clock", "core.settings", "core.schema"),
-<<<<<<< HEAD
         *("core.probe", "core.messages"),
-=======
-        *("core.messages", "core.probe"),
->>>>>>> lambda
     },
 }
 CORE_GROUND = {
@@ -65,14 +61,9 @@ BEHIND_VIEWS = {
     "handlers.routes",
     "handlers.health",
 }
-<<<<<<< HEAD
-NO_VIEWS = {"handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo"}
-=======
-BEHIND_VIEWS = {"handlers.auth", "handlers.shapes"}
 NO_VIEWS = {
     *("handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo", "handlers.queues"),
 }
->>>>>>> lambda
 
 # Loaded when first needed, because most processes never need it, or have none (Windows).
 LATE = {
@@ -81,13 +72,9 @@ LATE = {
     "core/rounds.py": {"asyncio"},
     "handlers/api.py": {"handlers.graphql"},
     "handlers/manage.py": {"rich"},
-<<<<<<< HEAD
     "handlers/routes.py": {"a name made up while running"},
     "infra/aws.py": {"boto3", "botocore"},
     "core/rounds.py": {"asyncio"},
-=======
-    "infra/aws.py": {"boto3", "botocore.config", "botocore.exceptions"},
->>>>>>> lambda
     "infra/migrations/__init__.py": {"alembic"},
 }
 
