@@ -1,8 +1,13 @@
 """Pings: record a round, read a server's history."""
 
 import json
+<<<<<<< ours
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+=======
+import typing
+from collections.abc import Sequence
+>>>>>>> theirs
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -13,6 +18,7 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     BindParameter,
+    CursorResult,
     Double,
     Executable,
     Integer,
@@ -111,9 +117,10 @@ def record(session: Session, slot: datetime, pings: Sequence[Ping]) -> int:
         "slot": slot,
         "rows": json.dumps([[getattr(p, f) for f in FIELDS] for p in pings]),
     }
-    new_rows = session.scalars(INSERT_PINGS, parameters).all()
+    # Counted by the database: to have 10,000 ids returned costs a fifth of the statement.
+    inserted = typing.cast(CursorResult[Any], session.execute(INSERT_PINGS, parameters))
     session.execute(UPDATE_SERVERS, parameters)
-    return len(new_rows)
+    return inserted.rowcount
 
 
 def history(session: Session, server: Server, wanted: HistoryRequest) -> History:
@@ -404,10 +411,7 @@ def _insert() -> Executable:
         .where(true())  # or SQLite would read ON CONFLICT as a condition of the join
     )
     return (
-        insert(DATA)
-        .from_select(["server_id", "datetime", *columns], rows)
-        .on_conflict_do_nothing()
-        .returning(DATA.c.id)
+        insert(DATA).from_select(["server_id", "datetime", *columns], rows).on_conflict_do_nothing()
     )
 
 

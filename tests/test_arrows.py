@@ -74,7 +74,6 @@ LATE = {
     "handlers/manage.py": {"rich"},
     "handlers/routes.py": {"a name made up while running"},
     "infra/aws.py": {"boto3", "botocore"},
-    "core/rounds.py": {"asyncio"},
     "infra/migrations/__init__.py": {"alembic"},
 }
 
