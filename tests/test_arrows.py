@@ -27,7 +27,6 @@ CORE_BELOW = {
     "core.estimate": {"core.errors", "core.schema"},
     "core.models": {"core.errors", "core.schema"},
     "core.slots": {"core.schema"},
-    "core.messages": {"core.errors", "core.schema"},
     "core.rounds": {
         *("core.errors", "core.addresses", "core.clock", "core.settings", "core.schema"),
         *("core.probe", "core.messages"),
