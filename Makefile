@@ -14,12 +14,12 @@ FOUND := $(foreach version,3.13 3.12 3.11,$(call find_python,$(version)))
 PYTHON := $(firstword $(FOUND))
 WORKERS ?= 2
 
-.PHONY: help run lint test check campaign package cloud cloud-down clean
+.PHONY: npm help run lint test check campaign package cloud cloud-down clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
-run: .venv/installed ## serve http://127.0.0.1:5000 and ping every minute
+run: .venv/installed npm ## serve http://127.0.0.1:5000 and ping every minute
 	.venv/bin/flask run
 
 check: lint test ## all that CI runs: lint and test
@@ -27,7 +27,7 @@ check: lint test ## all that CI runs: lint and test
 lint: .venv-dev/installed ## style and types
 	.venv-dev/bin/python setup.py --quiet lint
 
-test: $(addprefix test-,$(VERSIONS)) ## every test, on SQLite and Postgres, on each Python
+test: npm $(addprefix test-,$(VERSIONS)) ## every test, on SQLite and Postgres, on each Python
 
 test-%:
 	@if [ -z "$(call find_python,$*)" ]; then \
@@ -48,6 +48,11 @@ cloud: .venv-3.13/installed node_modules/.package-lock.json ## a cloud on this m
 
 cloud-down: .venv-3.13/installed ## end it
 	.venv-3.13/bin/python -m tests.local_cloud down
+
+# Chart.js for the pages, axe and the deploy tools for the tests: where node is there.
+npm:
+	@if command -v npm >/dev/null && [ ! node_modules/.package-lock.json -nt package-lock.json ]; then \
+	  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; fi
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-* node_modules .serverless build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
