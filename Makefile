@@ -27,7 +27,7 @@ check: lint test ## all that CI runs: lint and test
 lint: .venv-dev/installed ## style and types
 	.venv-dev/bin/python setup.py --quiet lint
 
-test: npm $(addprefix test-,$(VERSIONS)) ## every test, on SQLite and Postgres, on each Python
+test: $(addprefix test-,$(VERSIONS)) ## every test, on SQLite and Postgres, on each Python
 
 test-%:
 	@if [ -z "$(call find_python,$*)" ]; then \
@@ -36,6 +36,9 @@ test-%:
 	  $(MAKE) .venv-$*/installed && echo "=== Python $* ===" && \
 	  .venv-$*/bin/python setup.py --quiet test --workers $(WORKERS); \
 	fi
+
+test-deploy: .venv-3.13/installed npm ## the pages in Chromium, the packages, a deploy into a local cloud
+	.venv-3.13/bin/python setup.py --quiet test_deploy
 
 campaign: ## the tests with the full counts that the issues name; takes an hour
 	PINGLET_CAMPAIGN=1 $(MAKE) test
