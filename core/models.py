@@ -1,5 +1,6 @@
 """The tables. What a column holds is said here once; how they come about is infra/migrations."""
 
+import datetime as dt
 from datetime import UTC, datetime
 
 from sqlalchemy import (
@@ -10,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     SmallInteger,
     String,
 )
@@ -19,7 +21,7 @@ from sqlalchemy.types import TypeDecorator
 
 from core.schema import NAME_LENGTH, USER_NAME_LENGTH
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
 
 
@@ -53,6 +55,26 @@ class json_rows(GenericFunction[str]):  # pylint: disable=invalid-name
     """
 
     inherit_cache = True
+
+
+class epoch_minute(GenericFunction[int]):  # pylint: disable=invalid-name
+    """A time as whole minutes since 1970. infra/database.py knows how each database says it.
+
+    Times cross the border as numbers where there are many of them: they are read far faster.
+    """
+
+    inherit_cache = True
+    type = Integer()
+
+
+class time_at(GenericFunction[datetime]):  # pylint: disable=all
+    """The time so many microseconds after 1970 began, as the columns hold it.
+
+    The way in for many times in one parameter: JSON has none.
+    """
+
+    inherit_cache = True
+    type = UtcDateTime()
 
 
 class Base(DeclarativeBase):
@@ -131,7 +153,40 @@ class Ping(Base):
             unique=True,
             postgresql_include=["response_time", "sent", "received", "best_ms", "worst_ms"],
         ),
+        # What is old goes in order of time, all servers together.
+        Index("data_slot", slot),
     )
+
+
+class Day(Base):
+    """One server's slots of one UTC day, packed (core/slots.py), and what they add up to.
+
+    A slot is in `data`, or here, or for some days in both; readers take it once. Slots are only
+    ever added to a day.
+    """
+
+    __tablename__ = "day"
+    # Postgres then compresses `held`, nearly always one digit, instead of keeping it as it is in
+    # every row; the packed bytes go out of line either way.
+    __table_args__ = {"postgresql_with": {"toast_tuple_target": 256}}
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    date: Mapped[dt.date] = mapped_column(primary_key=True)
+    # The slots it holds as bits, in hexadecimal: a raw row goes when its slot is in here.
+    held: Mapped[str] = mapped_column(String(360))
+    up: Mapped[int] = mapped_column(SmallInteger)
+    degraded: Mapped[int] = mapped_column(SmallInteger)
+    down: Mapped[int] = mapped_column(SmallInteger)
+    unobserved: Mapped[int] = mapped_column(SmallInteger)  # the others of the 1,440 were not due
+    sent: Mapped[int]
+    received: Mapped[int]
+    timed: Mapped[int] = mapped_column(SmallInteger)  # slots that have a mean
+    hundredths: Mapped[int] = mapped_column(BigInteger)  # the sum of their means, in 0.01 ms
+    best_ms: Mapped[float | None]
+    worst_ms: Mapped[float | None]
+    packed: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class User(Base):

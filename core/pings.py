@@ -1,17 +1,19 @@
 """Pings: record a round, read a server's history."""
 
 import json
-import typing
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from itertools import chain, pairwise
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     CTE,
     BigInteger,
     BindParameter,
-    CursorResult,
+    ColumnElement,
     Double,
     Executable,
     Integer,
@@ -19,8 +21,10 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
+    case,
     cast,
     func,
+    literal_column,
     or_,
     select,
     true,
@@ -30,9 +34,32 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
-from core import models
-from core.models import Server, UtcDateTime
-from core.schema import HistoryRequest, Ping
+from core import days, models
+from core.days import Day, Kept
+from core.errors import WrongRequest
+from core.models import Server, UtcDateTime, epoch_minute
+from core.schema import (
+    Bucket,
+    Counts,
+    HistoryRequest,
+    Last,
+    Ping,
+    Probe,
+    ServerStatus,
+    Summary,
+    quantised_ms,
+)
+from core.slots import (
+    DAY_SLOTS,
+    Planned,
+    Totals,
+    current_slot,
+    due_from,
+    ms_of,
+    slot_number,
+    slot_time,
+    spans,
+)
 
 FIELDS: dict[str, TypeEngine[Any]] = {
     "server_id": BigInteger(),
@@ -48,6 +75,10 @@ FIELDS: dict[str, TypeEngine[Any]] = {
 # The plain tables: these are statements about rows, the ORM has no part in them.
 DATA = models.Base.metadata.tables["data"]
 SERVER = models.Base.metadata.tables["server"]
+WINDOW_DAYS = 800
+STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1_440)
+"""How many slots a bucket of a series may hold; beyond these, whole days."""
+F = TypeVar("F", Bucket, Summary)
 SLOT: BindParameter[datetime] = bindparam("slot", type_=UtcDateTime())
 
 
@@ -69,8 +100,11 @@ def record(session: Session, slot: datetime, pings: Sequence[Ping]) -> int:
     """Write one row for each ping and repeat it on its server; return how many rows are new.
 
     A ping whose server is gone, or has another address by now, is dropped; one that is there
-    already changes nothing, and a late round never turns `last_*` back.
+    already changes nothing, and a late round never turns `last_*` back. Raises ValueError for
+    a slot that isn't a whole minute.
     """
+    if slot.second or slot.microsecond:
+        raise ValueError(f"{slot} is no slot: slots are whole minutes")
     if not pings:
         return 0
     # The same parameter feeds both statements: all pings as one JSON array of arrays.
@@ -78,28 +112,267 @@ def record(session: Session, slot: datetime, pings: Sequence[Ping]) -> int:
         "slot": slot,
         "rows": json.dumps([[getattr(p, f) for f in FIELDS] for p in pings]),
     }
-    # Counted by the database: to have 10,000 ids returned costs a fifth of the statement.
-    inserted = typing.cast(CursorResult[Any], session.execute(INSERT_PINGS, parameters))
+    new_rows = session.scalars(INSERT_PINGS, parameters).all()
     session.execute(UPDATE_SERVERS, parameters)
-    return inserted.rowcount
+    return len(new_rows)
 
 
 def history(session: Session, server: Server, wanted: HistoryRequest) -> History:
-    """Return the pings that `wanted` asks for. One statement, whatever the size of the history."""
-    ping = models.Ping
-    query = select(ping.slot, ping.response_ms).where(ping.server_id == server.id)
-    if wanted.until is not None:
-        query = query.where(ping.slot < wanted.until)
-    if wanted.since is not None:
-        query = query.where(ping.slot >= wanted.since).order_by(ping.slot)
-    else:
-        query = query.order_by(ping.slot.desc())
+    """Return the pings that `wanted` asks for. Two statements, whatever the size of the history."""
+    first = None if wanted.since is None else slot_number(wanted.since)
+    end = None if wanted.until is None else slot_number(wanted.until)
     # One more than asked for, to know whether there is more.
-    rows = session.execute(query.limit(wanted.limit + 1)).all()
-    page, rest = rows[: wanted.limit], rows[wanted.limit :]
+    found = [
+        (slot_time(slot), ms)
+        for slot, ms in days.page(session, server.id, first, end, wanted.limit + 1)
+    ]
+    if len(found) <= wanted.limit:
+        return History(server.name, found)
     if wanted.since is not None:
-        return History(server.name, page, after=rest[0][0] if rest else None)
-    return History(server.name, page[::-1], before=page[-1][0] if rest else None)
+        return History(server.name, found[:-1], after=found[-1][0])
+    return History(server.name, found[1:], before=found[1][0])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Pings with all that is kept of them, oldest first.
+
+    `before` and `after` are as in History; each is also set where the way there was not looked at.
+    """
+
+    pings: Sequence[Kept]
+    before: datetime | None
+    after: datetime | None
+
+
+def page(
+    session: Session, server: Server, since: datetime | None, until: datetime | None, limit: int
+) -> Page:
+    """Return the first `limit` pings of [since, until), or without `since` the last ones.
+
+    Two statements, whatever the size of the history.
+    """
+    first = None if since is None else slot_number(since)
+    end = None if until is None else slot_number(until)
+    found = days.full_page(session, server.id, first, end, limit + 1)
+    more = len(found) > limit
+    if since is not None:
+        return Page(found[:limit], before=since, after=slot_time(found[-1].slot) if more else None)
+    shown = found[-limit:]
+    return Page(shown, before=slot_time(shown[0].slot) if more else None, after=until)
+
+
+def series(  # pylint: disable=too-many-positional-arguments
+    session: Session, server: Server, since: datetime, until: datetime, points: int, now: datetime
+) -> list[Bucket]:
+    """Reduce the slots of [since, until) to at most `points` buckets, oldest first.
+
+    A bucket holds 1, 2, 3, 5, 10, 15, 20, 30 minutes, 1, 2, 3, 4, 6, 8, 12 hours or whole days,
+    from UTC's midnight on; the first and the last are cut off by the window. Every slot of the
+    window is in exactly one bucket. Raises WrongRequest for an empty window or a too long one.
+    """
+    first, end = _window(since, until)
+    step, start = _step(first, end, points)
+    found = days.window(session, server.id, first, end, current_slot(now))
+    edges = [first, *range(start + step, end, step), end]
+    return [_add_up(Bucket, found, low, high) for low, high in pairwise(edges)]
+
+
+def summary(
+    session: Session, server: Server, since: datetime, until: datetime, now: datetime
+) -> Summary:
+    """Return the slots of [since, until) in figures, whichever table holds them.
+
+    Due are the slots that the schedule in force as they began wanted, and those that were pinged
+    all the same (such as the one in which a server was added). A slot without a ping is
+    unobserved when the next slot has begun; until then, and in the future, it is not due.
+    Raises WrongRequest for an empty window or a too long one.
+    """
+    first, end = _window(since, until)
+    found = days.window(session, server.id, first, end, current_slot(now))
+    return _add_up(Summary, found, first, end)
+
+
+def _window(since: datetime, until: datetime) -> tuple[int, int]:
+    first, end = slot_number(since), slot_number(until)
+    if first >= end:
+        raise WrongRequest("the window holds no slot: until comes after since")
+    if end - first > WINDOW_DAYS * DAY_SLOTS:
+        raise WrongRequest(f"a window is at most {WINDOW_DAYS} days long")
+    return first, end
+
+
+def _step(first: int, end: int, points: int) -> tuple[int, int]:
+    """The slots of a bucket, and where the first bucket would begin were it whole."""
+    midnight = first - first % DAY_SLOTS
+    for step in STEPS:
+        start = first - first % step
+        if end - start <= points * step:
+            return step, start
+    whole_days = -(-(end - midnight) // (points * DAY_SLOTS))
+    return whole_days * DAY_SLOTS, midnight
+
+
+def _add_up(kind: type[F], found: Mapping[int, Day], first: int, end: int) -> F:
+    pieces = list(_pieces(found, first, end))
+    sums = [day.totals(low, high) for day, low, high in pieces]
+    means = sorted(chain.from_iterable(day.slots.mean[low:high] for day, low, high in pieces))
+    timed = sum(one.timed for one in sums)  # means are longer: slots without a time come last
+    hundredths = sum(one.hundredths for one in sums)
+    return kind(
+        counts=_counts(sums, end - first),
+        sent=sum(one.sent for one in sums),
+        received=sum(one.received for one in sums),
+        best_ms=min((one.best_ms for one in sums if one.best_ms is not None), default=None),
+        worst_ms=max((one.worst_ms for one in sums if one.worst_ms is not None), default=None),
+        mean_ms=hundredths / timed / 100 if timed else None,
+        p50_ms=_percentile(means, timed, 50),
+        p95_ms=_percentile(means, timed, 95),
+        p99_ms=_percentile(means, timed, 99),
+        since=slot_time(first),
+        until=slot_time(end),
+    )
+
+
+def _pieces(found: Mapping[int, Day], first: int, end: int) -> Iterator[tuple[Day, int, int]]:
+    """Cut slots into pieces that lie within a day each."""
+    for number in range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1):
+        start = number * DAY_SLOTS
+        yield found[number], max(first - start, 0), min(end - start, DAY_SLOTS)
+
+
+def _counts(sums: Sequence[Totals | Counts], slots: int) -> Counts:
+    up, degraded, down, unobserved = (
+        sum(getattr(one, name) for one in sums) for name in ("up", "degraded", "down", "unobserved")
+    )
+    return Counts(up, degraded, down, unobserved, slots - up - degraded - down - unobserved)
+
+
+def _percentile(means: Sequence[int], timed: int, percent: int) -> float | None:
+    """The nearest rank of the first `timed` codes, which are sorted."""
+    if not timed:
+        return None
+    return ms_of(means[-(-timed * percent // 100) - 1])
+
+
+def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> list[ServerStatus]:
+    """Return every server, or those of `ids`, with state and last 24 hours, in order of creation.
+
+    Three statements, however many servers there are. Raw rows are kept for longer than 24 hours,
+    so only they are read.
+    """
+    since = current_slot(now) + 1 - DAY_SLOTS
+    query = select(*STATUS).order_by(SERVER.c.id)
+    rows = session.execute(query if ids is None else query.where(SERVER.c.id.in_(ids))).all()
+    schedules = days.schedules(session, ids)
+    strips = _strips(session, ids, since)
+    return [_status(row, schedules[row.id], strips.get(row.id, {}), now) for row in rows]
+
+
+STATUS = [column for column in SERVER.c if column.name != "last_port"]
+HALF_HOURS = 48
+IN_HALF_HOUR = DAY_SLOTS // HALF_HOURS
+IN_HALF_HOUR_SQL = literal_column(
+    str(IN_HALF_HOUR), Integer
+)  # as a parameter it couldn't be grouped by
+WHOLE_HALF_HOUR = (1 << IN_HALF_HOUR) - 1
+
+
+class HalfHour(NamedTuple):
+    """A half hour's slots that were up, degraded and down, as bits; the mean of their means."""
+
+    masks: tuple[int, ...] = (0, 0, 0)
+    mean_ms: float | None = None
+
+
+NOTHING_SEEN = HalfHour()
+
+
+def _status(
+    row: Any, schedule: Sequence[Planned], seen: Mapping[int, HalfHour], now: datetime
+) -> ServerStatus:
+    current = current_slot(now)
+    since = current + 1 - DAY_SLOTS
+    # A clock that was ahead when a server was added doesn't hide it: the first row counts then.
+    planned = max((one for one in schedule if one.since <= now), default=schedule[0])
+    interval_s, enabled = planned.interval_s, planned.enabled
+    due = due_from(spans(schedule), since, current)
+    places = range(HALF_HOURS)
+    halves = [seen.get(place, NOTHING_SEEN) for place in places]
+    strip = [
+        _half_hour(due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *half.masks)
+        for place, half in zip(places, halves, strict=True)
+    ]
+    return ServerStatus(
+        server_id=row.id,
+        name=row.name,
+        ip=row.ip,
+        probe=Probe(row.probe),
+        port=row.port,
+        added=row.datetime,
+        interval_s=interval_s,
+        enabled=enabled,
+        state=Last(row.last_slot, row.last_sent, row.last_received, interval_s, enabled).state(now),
+        last_slot=row.last_slot,
+        last_ms=row.last_ms,
+        last_sent=row.last_sent,
+        last_received=row.last_received,
+        since=slot_time(since),
+        counts=_counts(strip, DAY_SLOTS),
+        strip=strip,
+        means_ms=[_shown_ms(half.mean_ms) for half in halves],
+    )
+
+
+def _shown_ms(mean_ms: float | None) -> float | None:
+    return None if mean_ms is None else quantised_ms(mean_ms)
+
+
+@lru_cache(maxsize=4096)  # nearly all of a fleet's half hours are alike
+def _half_hour(due: int, up: int, degraded: int, down: int) -> Counts:
+    observed = up | degraded | down
+    return Counts(
+        up.bit_count(),
+        degraded.bit_count(),
+        down.bit_count(),
+        unobserved=(due & ~observed).bit_count(),
+        not_due=IN_HALF_HOUR - (due | observed).bit_count(),
+    )
+
+
+def _strips(
+    session: Session, ids: Sequence[int] | None, since: int
+) -> dict[int, dict[int, HalfHour]]:
+    """The half hours of the 1,440 slots from `since`, by server, each with its slots as bits.
+
+    The sum of different powers of two is a set; so the database adds up and no slot is lost.
+    """
+    ping = models.Ping
+    pinged = select(
+        ping.server_id,
+        ping.sent,
+        ping.received,
+        ping.response_ms,
+        (epoch_minute(ping.slot) - since).label("slot"),
+    ).where(ping.slot >= slot_time(since), ping.slot < slot_time(since + DAY_SLOTS))
+    if ids is not None:
+        pinged = pinged.where(ping.server_id.in_(ids))
+    one = pinged.subquery()
+    place = one.c.slot // IN_HALF_HOUR_SQL
+    bit = cast(1, Integer).bitwise_lshift(one.c.slot % IN_HALF_HOUR_SQL)
+    states = [
+        one.c.received == one.c.sent,
+        and_(one.c.received > 0, one.c.received < one.c.sent),
+        one.c.received == 0,
+    ]
+    sets = [func.sum(case((state, bit), else_=0)) for state in states]
+    figures: list[ColumnElement[Any]] = [*sets, func.avg(one.c.response_ms)]
+    strips: dict[int, dict[int, HalfHour]] = defaultdict(dict)
+    for server_id, number, *masks, mean in session.execute(
+        select(one.c.server_id, place, *figures).group_by(one.c.server_id, place)
+    ):
+        strips[server_id][number] = HalfHour(tuple(masks), mean)
+    return strips
 
 
 def _incoming() -> CTE:
@@ -132,7 +405,10 @@ def _insert() -> Executable:
         .where(true())  # or SQLite would read ON CONFLICT as a condition of the join
     )
     return (
-        insert(DATA).from_select(["server_id", "datetime", *columns], rows).on_conflict_do_nothing()
+        insert(DATA)
+        .from_select(["server_id", "datetime", *columns], rows)
+        .on_conflict_do_nothing()
+        .returning(DATA.c.id)
     )
 
 

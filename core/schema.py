@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypedDict
 
 from core.errors import WrongRequest
 
@@ -20,6 +20,9 @@ SLOT = timedelta(minutes=1)
 NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
+DAY_MINUTES = 1_440
+INTERVALS_S = tuple(60 * minutes for minutes in range(1, 1_441) if DAY_MINUTES % minutes == 0)
+"""How often a server can be pinged: whole minutes that divide a day."""
 PAGE = 1_440
 PAGE_LIMIT = 10_000
 SERVER_SHAPE = 'expected {"server": {"name": "text", "IP": "dotted quad"}}'
@@ -40,6 +43,29 @@ class State(StrEnum):
         if received == 0:
             return cls.DOWN
         return cls.UP if received == sent else cls.DEGRADED
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """A server's newest ping and the schedule in force: what its state now is derived from."""
+
+    slot: datetime | None
+    sent: int | None
+    received: int | None
+    interval_s: int | None
+    enabled: bool | None
+
+    def state(self, now: datetime) -> State:
+        """Return the state at `now`.
+
+        A newest ping older than two intervals says nothing about now; of a paused server, or one
+        whose schedule is yet to begin, we say nothing either: nobody looks.
+        """
+        if self.slot is None or not self.enabled or self.interval_s is None:
+            return State.UNOBSERVED
+        if self.slot < now - timedelta(seconds=2 * self.interval_s):
+            return State.UNOBSERVED
+        return State.of(self.sent or 0, self.received or 0)
 
 
 class Probe(StrEnum):
@@ -134,6 +160,13 @@ def _port(value: object) -> int:
     return value
 
 
+def interval_s(value: object) -> int:
+    """Return `value` as an interval: seconds that make whole minutes and divide a day."""
+    if not isinstance(value, int) or value < 60 or value % 60 or 86_400 % value:
+        raise WrongRequest("interval_s is seconds that make whole minutes and divide a day")
+    return value
+
+
 def _object(body: object, shape: str) -> Mapping[str, object]:
     if not isinstance(body, dict):
         raise WrongRequest(shape)
@@ -171,6 +204,69 @@ class ServerRequest:
             probe=_probe(inner["probe"]) if "probe" in inner else None,
             port=_port(inner["port"]) if "port" in inner else None,
         )
+
+
+class Changes(TypedDict, total=False):
+    """What somebody says of a server; what isn't in it stays, or is the default of a new one."""
+
+    name: str
+    ip: str
+    probe: Probe
+    port: int | None
+    interval_s: int
+    enabled: bool
+
+
+class Sort(StrEnum):
+    """In which order servers are listed; a minus turns it around."""
+
+    ADDED = "added"
+    ADDED_LAST = "-added"
+    NAME = "name"
+    NAME_LAST = "-name"
+    STATE = "state"  # the worst first
+    STATE_LAST = "-state"
+    RESPONSE = "response_ms"  # the fastest first, those without a time at the end
+    RESPONSE_LAST = "-response_ms"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRequest:
+    """Which servers, in which order, and from where on; `after` is what the page before gave.
+
+    `search` is looked for in names and addresses, `name` is the whole name; empty: any.
+    """
+
+    search: str = ""
+    name: str = ""
+    state: State | None = None
+    sort: Sort = Sort.ADDED
+    after: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPage:
+    """A page of servers, by id, in the order wanted.
+
+    `totals` counts the states of all servers that search and name find, on whatever page;
+    `last_round` is the newest slot of any server; `after` asks for the page that follows.
+    """
+
+    ids: Sequence[int]
+    totals: Mapping[State, int]
+    last_round: datetime | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one server of many: CREATED, UPDATED, UNCHANGED or an error's word."""
+
+    status: str
+    server_id: int | None = None
+    detail: str | None = None
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,3 +404,146 @@ class Unobserved:
 
     server_id: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many slots of a window were in which state.
+
+    `up + degraded + down + unobserved` is what was due; with `not_due` every slot is counted.
+    """
+
+    up: int = 0
+    degraded: int = 0
+    down: int = 0
+    unobserved: int = 0
+    not_due: int = 0
+
+    @property
+    def observed(self) -> int:
+        """Slots that hold a ping."""
+        return self.up + self.degraded + self.down
+
+    @property
+    def due(self) -> int:
+        """Slots in which a ping was to be made, or was made."""
+        return self.observed + self.unobserved
+
+    @property
+    def uptime(self) -> float | None:
+        """(up + degraded) / observed, 0 to 1; None where nothing was observed."""
+        return (self.up + self.degraded) / self.observed if self.observed else None
+
+    @property
+    def coverage(self) -> float | None:
+        """Observed / due, 0 to 1; None where nothing was due."""
+        return self.observed / self.due if self.due else None
+
+    @property
+    def worst(self) -> State | None:
+        """What they add up to: down if any is, else degraded if any is, else what prevails.
+
+        None where nothing was due.
+        """
+        if self.down:
+            return State.DOWN
+        if self.degraded:
+            return State.DEGRADED
+        if self.unobserved > self.up:
+            return State.UNOBSERVED  # one minute seen doesn't speak for twenty unseen ones
+        return State.UP if self.up else None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the pings of a window add up to; every time in ms, None where no echo was timed.
+
+    `best_ms` and `worst_ms` are single echoes; mean and percentiles are taken over the slots'
+    means: each slot weighs the same. A percentile is a value that occurred (nearest rank: the
+    smallest that at least so many percent of the slots don't exceed).
+    """
+
+    counts: Counts
+    sent: int
+    received: int
+    best_ms: float | None
+    worst_ms: float | None
+    mean_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+    @property
+    def lost(self) -> int:
+        """Echoes that didn't come back."""
+        return self.sent - self.received
+
+    @property
+    def lost_share(self) -> float | None:
+        """Lost / sent, 0 to 1; None where nothing was sent."""
+        return self.lost / self.sent if self.sent else None
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket(Figures):
+    """One point of a series: the slots in [since, until)."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Summary(Figures):
+    """One server's window [since, until) in figures."""
+
+    since: datetime
+    until: datetime
+
+    @property
+    def uptime(self) -> float | None:
+        """(up + degraded) / observed, 0 to 1; None where nothing was observed."""
+        return self.counts.uptime
+
+    @property
+    def coverage(self) -> float | None:
+        """Observed / due, 0 to 1; None where nothing was due."""
+        return self.counts.coverage
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """A line of the list: a server, its state now, and its last 24 hours.
+
+    A paused server (`enabled` False) is unobserved: nobody looks. `interval_s` and `enabled` are
+    those of the schedule in force. The `last_*` are its newest ping's, all None before the first.
+    `counts` are the 24 hours up to the current slot, `strip` the same in 48 half hours, oldest
+    first, and `means_ms` the mean of the slots' means in each.
+    """
+
+    server_id: int
+    name: str
+    ip: str
+    probe: Probe
+    port: int | None
+    added: datetime
+    interval_s: int
+    enabled: bool
+    state: State
+    last_slot: datetime | None
+    last_ms: float | None
+    last_sent: int | None
+    last_received: int | None
+    since: datetime
+    counts: Counts
+    strip: Sequence[Counts]
+    means_ms: Sequence[float | None]
+
+    @property
+    def uptime(self) -> float | None:
+        """Of the 24 hours: (up + degraded) / observed; None where nothing was observed."""
+        return self.counts.uptime
+
+    @property
+    def coverage(self) -> float | None:
+        """Of the 24 hours: observed / due; None where nothing was due."""
+        return self.counts.coverage

@@ -24,8 +24,28 @@ PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
 
 PERMISSIONS: Mapping[str, Mapping[str, Level]] = {
     "/": {"GET": READ, "POST": WRITE, "PUT": WRITE, "DELETE": WRITE},
+    "/dashboard": {"GET": READ},
+    "/dashboard/add": {"GET": READ},
+    "/dashboard/account": {"GET": READ},
+    "/dashboard/servers/<int:server_id>": {"GET": READ},
+    "/login": {"GET": PUBLIC},
+    "/static/<path:filename>": {"GET": PUBLIC},
+    "/api/v1/docs": {"GET": PUBLIC},
+    "/api/v1/docs.css": {"GET": PUBLIC},
+    "/api/v1/export": {"GET": READ},
+    "/api/v1/health": {"GET": PUBLIC},
+    "/api/v1/import": {"POST": WRITE},
     "/api/v1/me": {"GET": READ},
     "/api/v1/me/password": {"PUT": READ},
+    "/api/v1/metrics": {"GET": READ},
+    "/api/v1/openapi.json": {"GET": PUBLIC},
+    "/api/v1/servers": {"GET": READ, "POST": WRITE},
+    "/api/v1/servers/bulk": {"POST": WRITE},
+    "/api/v1/servers/<int:server_id>": {"GET": READ, "PATCH": WRITE, "DELETE": WRITE},
+    "/api/v1/servers/<int:server_id>/pings": {"GET": READ},
+    "/api/v1/servers/<int:server_id>/ping": {"POST": WRITE},
+    "/api/v1/servers/<int:server_id>/series": {"GET": READ},
+    "/api/v1/servers/<int:server_id>/summary": {"GET": READ},
     "/api/v1/session": {"POST": PUBLIC, "DELETE": READ},
     "/api/v1/tokens": {"GET": READ, "POST": READ},
     "/api/v1/tokens/<token>": {"DELETE": READ},
@@ -251,6 +271,8 @@ def _headers(response: Response) -> Response:
         defaults["Strict-Transport-Security"] = "max-age=31536000"
     for name, value in defaults.items():
         response.headers.setdefault(name, value)
+    if request.path == "/":
+        response.vary.add("Accept")
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

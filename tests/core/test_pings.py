@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
-from core import models, pings, servers
+from core import days, models, pings, servers
 from core.schema import HistoryRequest, Ping, Probe, ServerRequest, quantised_ms
 from infra.database import Database
 from tests.infra.rows import (
@@ -188,9 +188,11 @@ def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Dat
     gone, kept = add_many(database, ["gone", "kept"])
     record(database, SLOT, [ping(gone), ping(kept)])
     with database.transaction() as session:
+        days.pack(session, SLOT.date(), [gone, kept])
+    with database.transaction() as session:
         servers.remove(session, "gone")
     tables = [t for t in models.Base.metadata.sorted_tables if "server_id" in t.columns]
-    assert {table.name for table in tables} >= {"data", "schedule"}
+    assert {table.name for table in tables} >= {"data", "day", "schedule"}
     with database.reading() as session:
         for table in tables:
             assert session.scalar(select(func.count()).select_from(table)) == 1, table.name

@@ -7,6 +7,8 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from core.schema import quantised_ms
+
 FIRST_SLOT = datetime(2018, 1, 2, 7, 1, tzinfo=UTC)
 SLOTS = [FIRST_SLOT + timedelta(minutes=number) for number in range(6_000)]
 
@@ -50,6 +52,11 @@ def slot_text(number: int) -> str:
     return SLOTS[number].strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def mean_ms(number: int) -> float | None:
+    """Return what the fixture `pinged` records in a slot: every third one unanswered."""
+    return None if number % 3 == 2 else quantised_ms(number / 4)
+
+
 def pair(number: int) -> dict[str, float | None]:
     """Return what `pings` holds for a slot that the fixture `pinged` filled."""
-    return {slot_text(number): None if number % 3 == 2 else number / 4}
+    return {slot_text(number): mean_ms(number)}

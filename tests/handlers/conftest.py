@@ -18,7 +18,7 @@ from core.models import Base, Ping
 from core.settings import Settings
 from handlers import local
 from infra.database import Database
-from tests.handlers.calls import SLOTS
+from tests.handlers.calls import SLOTS, mean_ms
 
 ROOT = Path(__file__).parents[2]
 Rows = dict[str, list[tuple[object, ...]]]
@@ -69,7 +69,7 @@ def pinged(database: Database) -> Callable[..., None]:
                 {
                     "server_id": server_id,
                     "slot": SLOTS[number],
-                    "response_ms": None if number % 3 == 2 else number / 4,
+                    "response_ms": mean_ms(number),
                     "sent": 4,
                     "received": 0 if number % 3 == 2 else 4,
                     "best_ms": None,

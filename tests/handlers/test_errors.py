@@ -18,7 +18,6 @@ PATHS = [
     "/favicon.ico",
     "/index.html",
     "/robots.txt",
-    "/static/style.css",
     "/console",
     "/admin",
     "/server",

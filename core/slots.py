@@ -1,0 +1,414 @@
+"""One server's slots of one UTC day as columns of numbers, packed into bytes and back.
+
+Knows no table. Inside, a slot is a whole number: minutes since 1970 (UTC has no other days than
+those of 1,440 minutes), and a time is a *code*, the position of its value on the grid that
+core.schema.quantised_ms rounds to; so nothing is ever rounded twice.
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from functools import cache, cached_property
+from itertools import pairwise
+from struct import Struct
+from typing import NamedTuple, Self
+
+from core.schema import SLOT, State
+
+DAY_SLOTS = 1_440
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH_DATE = EPOCH.date()
+
+# The grid
+
+
+FINE = 10_000
+"""Up to 100 ms a code is the time in hundredths of a ms; each decade above adds 9,000 codes."""
+DECADE = 9_000
+LARGEST = FINE + 6 * DECADE - 1
+"""The code of 99,990,000 ms, a day and more: no echo is waited for that long."""
+UNTIMED = 65_535
+"""The code of no time at all: no echo came back, or none that could be timed."""
+
+
+def code(hundredths: int) -> int:
+    """Return the code of a time in hundredths of a ms; negative stands for no time.
+
+    One that lies between two values of the grid is rounded to the nearer.
+    """
+    if hundredths <= FINE:
+        return hundredths if hundredths >= 0 else UNTIMED
+    start, step = FINE, 10
+    while hundredths >= FINE * step:
+        start, step = start + DECADE, step * 10
+    return min(LARGEST, start + (hundredths + step // 2) // step - DECADE // 9)
+
+
+def codes(hundredths: list[int]) -> list[int]:
+    """Return the codes of many times: most servers are near, and then nothing is to be done."""
+    if not hundredths or (min(hundredths) >= 0 and max(hundredths) <= FINE):
+        return hundredths
+    return [code(value) for value in hundredths]
+
+
+@cache
+def _all_hundredths() -> list[int]:
+    coarse = [
+        value * 10**decade
+        for decade in range(1, 7)
+        for value in range(DECADE // 9, DECADE // 9 + DECADE)
+    ]
+    return [*range(FINE), *coarse]
+
+
+def ms_of(one_code: int) -> float | None:
+    """Return the time that a code stands for, in ms, to the last bit as it was recorded.
+
+    A quotient of whole numbers is the double nearest to the decimal, and so is what round() gives.
+    """
+    if one_code == UNTIMED:
+        return None
+    return (one_code if one_code <= FINE else _all_hundredths()[one_code]) / 100
+
+
+# Slots as numbers
+
+
+def slot_number(moment: datetime) -> int:
+    """Return the first slot that doesn't begin before `moment`."""
+    return -((EPOCH - moment) // SLOT)
+
+
+def current_slot(now: datetime) -> int:
+    """Return the slot that `now` lies in."""
+    return (now - EPOCH) // SLOT
+
+
+def slot_time(number: int) -> datetime:
+    """Return when a slot begins."""
+    return EPOCH + number * SLOT
+
+
+def date_of(number: int) -> date:
+    """Return the UTC date of a slot."""
+    return EPOCH_DATE + timedelta(days=number // DAY_SLOTS)
+
+
+def first_slot(day: date) -> int:
+    """Return the number of a date's first slot."""
+    return (day - EPOCH_DATE).days * DAY_SLOTS
+
+
+# What was due
+
+
+class Planned(NamedTuple):
+    """A row of a server's schedule: from `since` on it was due every `interval_s`, or paused."""
+
+    since: datetime
+    interval_s: int
+    enabled: bool
+
+
+class Span(NamedTuple):
+    """From slot `first` to before slot `end` every `step`-th was due, counted from midnight."""
+
+    first: int
+    end: int
+    step: int
+
+
+NEVER = 1 << 62
+WHOLE_DAY = (1 << DAY_SLOTS) - 1
+
+
+def spans(schedule: Sequence[Planned]) -> list[Span]:
+    """Turn a server's schedule, in order of time, into spans.
+
+    A row holds for the slots that begin when it is in force: in the slot in which a server is
+    added or paused what counts is what was due as that slot began.
+    """
+    edges = [*(slot_number(row.since) for row in schedule), NEVER]
+    return [
+        Span(first, end, row.interval_s // 60)
+        for row, (first, end) in zip(schedule, pairwise(edges), strict=True)
+        if row.enabled and first < end
+    ]
+
+
+def due(planned: Iterable[Span], first: int, end: int = NEVER) -> int:
+    """Return which of the 1,440 slots from `first`, a midnight, were due before `end`.
+
+    A bit for each slot, the first one lowest: such sets are joined, cut and counted at once.
+    """
+    bits = 0
+    for span in planned:
+        low = max(span.first - first, 0)
+        high = min(span.end - first, end - first, DAY_SLOTS)
+        if low < high:
+            bits |= _every(span.step) & (WHOLE_DAY >> DAY_SLOTS - high + low << low)
+    return bits
+
+
+def due_from(planned: Sequence[Span], first: int, end: int) -> int:
+    """Return `due` for the 1,440 slots from any slot `first` on, midnight or not."""
+    passed = first % DAY_SLOTS
+    today = due(planned, first - passed, end)
+    tomorrow = due(planned, first - passed + DAY_SLOTS, end)
+    return (today | tomorrow << DAY_SLOTS) >> passed & WHOLE_DAY
+
+
+@cache
+def _every(step: int) -> int:
+    return sum(1 << slot for slot in range(0, DAY_SLOTS, step))
+
+
+# One day's slots
+
+NOTHING = "."
+LETTERS = {State.UP: "+", State.DEGRADED: "~", State.DOWN: "-"}
+IS_SET = str.maketrans({NOTHING: "0"} | dict.fromkeys(LETTERS.values(), "1"))
+EMPTY = NOTHING * DAY_SLOTS
+
+HELD_DIGITS = DAY_SLOTS // 4
+LANES = Struct(f"<{DAY_SLOTS}H")
+LANE_BITS = 16
+MODULUS = 1 << LANE_BITS * DAY_SLOTS
+PLANE_SIZE = Struct("<H")
+VERSION = b"\x01"
+PLANES = 11
+"""States; low and high bytes of: mean, mean - best, worst - mean, sent, sent - received."""
+
+
+class Slots:
+    """A day's slots in columns of 1,440, read from its packed bytes as far as they are looked at.
+
+    `states` holds a letter for each slot: + up, ~ degraded, - down, . no ping. `mean`, `best` and
+    `worst` hold codes, UNTIMED where there is no time; `sent` is 0 where there is no ping.
+    """
+
+    def __init__(self, packed: bytes | None = None) -> None:
+        if packed is not None:
+            self.packed = packed
+
+    @classmethod
+    def of(cls, columns: "Columns") -> Self:
+        """Make a day of its columns. A slot holds a ping where `sent` isn't 0."""
+        made = cls()
+        made.states = _states(columns)
+        made.mean, made.best, made.worst, made.sent, made.received = columns
+        return made
+
+    @cached_property
+    def packed(self) -> bytes:
+        """All of it in some kB: the version, then each plane's size and its deflated bytes.
+
+        A plane is the high or the low bytes of a column. Best and worst are kept as their distance
+        to the mean, which takes half the room. The states follow from the columns, but are wanted
+        without them.
+        """
+        return _pack(self.states, self.columns)
+
+    @cached_property
+    def states(self) -> str:
+        """A letter for each slot."""
+        return self._plane(0).decode("ascii")
+
+    @cached_property
+    def observed(self) -> int:
+        """The slots that hold a ping, as bits."""
+        return int(self.states[::-1].translate(IS_SET), 2)
+
+    @property
+    def held(self) -> str:
+        """The same as 360 hexadecimal digits: a set of slots that every database can look into."""
+        return f"{self.observed:0{HELD_DIGITS}x}"
+
+    @cached_property
+    def mean(self) -> Sequence[int]:
+        """Each slot's mean, as codes."""
+        return _column(self._numbers(0))
+
+    @cached_property
+    def best(self) -> Sequence[int]:
+        """Each slot's best echo, as codes."""
+        return _column((self._numbers(0) - self._numbers(1)) % MODULUS)
+
+    @cached_property
+    def worst(self) -> Sequence[int]:
+        """Each slot's worst echo, as codes."""
+        return _column((self._numbers(0) + self._numbers(2)) % MODULUS)
+
+    @cached_property
+    def sent(self) -> Sequence[int]:
+        """How many echoes each slot sent."""
+        return _column(self._numbers(3))
+
+    @cached_property
+    def received(self) -> Sequence[int]:
+        """How many came back."""
+        return _column((self._numbers(3) - self._numbers(4)) % MODULUS)
+
+    @property
+    def columns(self) -> "Columns":
+        """All five."""
+        return Columns(self.mean, self.best, self.worst, self.sent, self.received)
+
+    @cached_property
+    def _planes(self) -> list[bytes]:
+        found, at = [], len(VERSION)
+        for _ in range(PLANES):
+            size = PLANE_SIZE.unpack_from(self.packed, at)[0]
+            at += PLANE_SIZE.size
+            found.append(self.packed[at : at + size])
+            at += size
+        return found
+
+    def _numbers(self, column: int) -> int:
+        lanes = bytearray(LANES.size)
+        lanes[0::2] = self._plane(2 * column + 1)
+        lanes[1::2] = self._plane(2 * column + 2)
+        return int.from_bytes(lanes, "little")
+
+    def _plane(self, place: int) -> bytes:
+        return zlib.decompress(self._planes[place], -zlib.MAX_WBITS)
+
+    def missing(self, minutes: Iterable[int]) -> bool:
+        """Whether one of these slots of the day holds no ping yet."""
+        return any(self.states[minute] == NOTHING for minute in minutes)
+
+
+class Columns(NamedTuple):
+    """A day in columns of 1,440 numbers each."""
+
+    mean: Sequence[int]
+    best: Sequence[int]
+    worst: Sequence[int]
+    sent: Sequence[int]
+    received: Sequence[int]
+
+
+class Rows(NamedTuple):
+    """A day's pings as they are recorded: lists of equal length, times in hundredths of a ms.
+
+    `minutes` are slots of the day, 0 to 1,439, in any order; a negative time stands for none.
+    """
+
+    minutes: list[int]
+    mean: list[int]
+    best: list[int]
+    worst: list[int]
+    sent: list[int]
+    received: list[int]
+
+
+def merged(known: Slots | None, rows: Rows) -> Slots:
+    """Return `known` with `rows` in the slots that it has no ping for.
+
+    What is there stays: a ping that comes twice changes nothing. Returns `known` itself where rows
+    add nothing.
+    """
+    if known and not known.missing(rows.minutes):
+        return known
+    times = [codes(rows.mean), codes(rows.best), codes(rows.worst)]
+    fresh = [*times, rows.sent, rows.received]
+    if not known and rows.minutes == list(range(DAY_SLOTS)):
+        return Slots.of(Columns(*fresh))
+    states = known.states if known else EMPTY
+    free = [letter == NOTHING for letter in states]
+    columns = [list(column) for column in (known.columns if known else NO_COLUMNS)]
+    for column, values in zip(columns, fresh, strict=True):
+        for minute, value in zip(rows.minutes, values, strict=True):
+            if free[minute]:
+                column[minute] = value
+    return Slots.of(Columns(*columns))
+
+
+NO_TIMES = [UNTIMED] * DAY_SLOTS
+NO_ECHOES = [0] * DAY_SLOTS
+NO_COLUMNS = Columns(NO_TIMES, NO_TIMES, NO_TIMES, NO_ECHOES, NO_ECHOES)
+
+
+def _states(columns: Columns) -> str:
+    up, degraded, down = LETTERS.values()
+    return "".join(
+        NOTHING if not sent else up if received == sent else degraded if received else down
+        for sent, received in zip(columns.sent, columns.received, strict=True)
+    )
+
+
+class Totals(NamedTuple):
+    """What some slots of a day add up to; `day` has these columns.
+
+    `timed` slots have a mean; `hundredths` is the sum of these means in hundredths of a ms, a whole
+    number, so that no order of adding up changes it.
+    """
+
+    up: int = 0
+    degraded: int = 0
+    down: int = 0
+    unobserved: int = 0
+    sent: int = 0
+    received: int = 0
+    timed: int = 0
+    hundredths: int = 0
+    best_ms: float | None = None
+    worst_ms: float | None = None
+
+
+def totals(day: Slots, was_due: int, low: int = 0, high: int = DAY_SLOTS) -> Totals:
+    """Add up the slots from `low` to before `high`, of which those in `was_due` were due."""
+    up, degraded, down = (day.states.count(letter, low, high) for letter in LETTERS.values())
+    cut = (1 << high - low) - 1
+    unobserved = ((was_due & ~day.observed) >> low & cut).bit_count()
+    if not up + degraded + down:
+        return Totals(unobserved=unobserved)
+    means = timed(day.mean[low:high])
+    worst = timed(day.worst[low:high])
+    return Totals(
+        up=up,
+        degraded=degraded,
+        down=down,
+        unobserved=unobserved,
+        sent=sum(day.sent[low:high]),
+        received=sum(day.received[low:high]),
+        timed=len(means),
+        hundredths=sum_of(means),
+        best_ms=ms_of(min(day.best[low:high])),
+        worst_ms=ms_of(max(worst)) if worst else None,
+    )
+
+
+def timed(some_codes: Sequence[int]) -> Sequence[int]:
+    """Return the codes that are a time."""
+    if UNTIMED not in some_codes:
+        return some_codes
+    return [one for one in some_codes if one != UNTIMED]
+
+
+def sum_of(some_codes: Sequence[int]) -> int:
+    """Return the sum of the times in hundredths of a ms; UNTIMED is not among the codes."""
+    if not some_codes or max(some_codes) <= FINE:
+        return sum(some_codes)
+    return sum(map(_all_hundredths().__getitem__, some_codes))
+
+
+# Columns are added and subtracted as one large number, 16 bits to a slot. Where a slot borrows from
+# its neighbour the number is odd to look at, but the way back is exact: modulo, nothing is lost.
+
+
+def _pack(states: str, columns: Columns) -> bytes:
+    mean, best, worst, sent, received = (_number(column) for column in columns)
+    kept = [mean, mean - best, worst - mean, sent, sent - received]
+    lanes = [(number % MODULUS).to_bytes(LANES.size, "little") for number in kept]
+    planes = [states.encode("ascii"), *(lane[half::2] for lane in lanes for half in (0, 1))]
+    deflated = [zlib.compress(plane, 6, -zlib.MAX_WBITS) for plane in planes]
+    return VERSION + b"".join(PLANE_SIZE.pack(len(plane)) + plane for plane in deflated)
+
+
+def _number(column: Sequence[int]) -> int:
+    return int.from_bytes(LANES.pack(*column), "little")
+
+
+def _column(number: int) -> Sequence[int]:
+    return LANES.unpack(number.to_bytes(LANES.size, "little"))
