@@ -8,12 +8,14 @@ from datetime import datetime
 from functools import lru_cache
 from itertools import chain, pairwise
 from typing import Any, NamedTuple, TypeVar
+from typing import cast as cast_type
 
 from sqlalchemy import (
     CTE,
     BigInteger,
     BindParameter,
     ColumnElement,
+    CursorResult,
     Double,
     Executable,
     Integer,
@@ -112,9 +114,10 @@ def record(session: Session, slot: datetime, pings: Sequence[Ping]) -> int:
         "slot": slot,
         "rows": json.dumps([[getattr(p, f) for f in FIELDS] for p in pings]),
     }
-    new_rows = session.scalars(INSERT_PINGS, parameters).all()
+    # Counted by the database: to have 10,000 ids returned costs a fifth of the statement.
+    inserted = cast_type(CursorResult[Any], session.execute(INSERT_PINGS, parameters))
     session.execute(UPDATE_SERVERS, parameters)
-    return len(new_rows)
+    return inserted.rowcount
 
 
 def history(session: Session, server: Server, wanted: HistoryRequest) -> History:
@@ -405,10 +408,7 @@ def _insert() -> Executable:
         .where(true())  # or SQLite would read ON CONFLICT as a condition of the join
     )
     return (
-        insert(DATA)
-        .from_select(["server_id", "datetime", *columns], rows)
-        .on_conflict_do_nothing()
-        .returning(DATA.c.id)
+        insert(DATA).from_select(["server_id", "datetime", *columns], rows).on_conflict_do_nothing()
     )
 
 

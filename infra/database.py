@@ -211,6 +211,8 @@ def _sqlite_engine(url: URL, settings: Settings) -> Engine:
         connect_args={"timeout": settings.statement_timeout_s},
         pool_timeout=settings.connect_timeout_s,
     )
+    # INSERT ... WITH ... SELECT: Python's driver counts new rows where INSERT is the first word.
+    engine.dialect.cte_follows_insert = True
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
