@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,14 @@ CALLS = 15
 OPTIONS = ("-c", "shared_buffers=1GB", "-c", "max_wal_size=8GB", "-c", "checkpoint_timeout=30min")
 Read = Callable[[Session, Server], object]
 Row = tuple[str, str, str, str]
+Readings = dict[str, tuple[Read, float | None]]
+"""What is read, and how many ms it may take."""
 
-READINGS: dict[str, tuple[Read, float | None]] = {
+LISTS: Readings = {
     "list with state": (lambda session, _server: servers.states(session, NOW), 20),
+    "GET /: all names": (lambda session, _server: servers.names(session), None),
+}
+READINGS: Readings = {
     "chart of 1 day, 300 points": (
         lambda session, server: pings.series(session, server, NOW - DAY, NOW, 300, NOW),
         15,
@@ -70,12 +76,10 @@ READINGS: dict[str, tuple[Read, float | None]] = {
         ),
         None,
     ),
-    "GET /: all names": (lambda session, _server: servers.names(session), None),
     "fleet: 24 h of 100 servers": (
         lambda session, server: pings.fleet(session, NOW, range(server.id, server.id + 100)),
         None,
     ),
-    "fleet: 24 h of all servers": (lambda session, _server: pings.fleet(session, NOW), None),
 }
 
 
@@ -88,9 +92,14 @@ def timed_ms(database: Database, read: Read, server_id: int) -> float:
         return (time.perf_counter() - began) * 1e3
 
 
-def readings(database: Database, size: Size, cool_down: Callable[[], None]) -> Iterator[Row]:
-    """Time every reading, on servers that nobody has read yet and once more."""
-    for place, (name, (read, budget_ms)) in enumerate(READINGS.items()):
+def readings(
+    database: Database,
+    size: Size,
+    cool_down: Callable[[], None],
+    reads: Readings,
+) -> Iterator[Row]:
+    """Time readings, on servers that nobody has read yet and once more."""
+    for place, (name, (read, budget_ms)) in enumerate(reads.items()):
         ids = [
             1 + (place * 31 + number * 7) % max(1, size.servers - 100) for number in range(CALLS)
         ]
@@ -134,7 +143,7 @@ def night_work(database: Database, size: Size) -> Iterator[Row]:
 
 
 def _forgetting(database: Database, size: Size, day: Any) -> Iterator[Row]:
-    minutes = max(1, night.ROWS_AT_ONCE // size.servers)
+    minutes = max(1, night.ROWS_AT_ONCE // size.all_servers)
     began = time.perf_counter()
     longest = rows = 0
     for low in range(0, 1_440, minutes):
@@ -153,7 +162,7 @@ def _sql(database: Database, day: Any) -> Any:
 
 def plans(database: Database) -> Iterator[str]:
     """Yield the statements of every reading, each with its plan."""
-    for name, (read, _budget_ms) in READINGS.items():
+    for name, (read, _budget_ms) in (LISTS | READINGS).items():
         sent: list[tuple[str, Any]] = []
 
         def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
@@ -223,19 +232,34 @@ def forget_pages(folder: Path) -> None:
             os.close(descriptor)
 
 
-def sizes(database: Database, size: Size) -> Iterator[Row]:
+def sizes(database: Database) -> Iterator[Row]:
     """Return how much room a server's day takes, indices and all."""
-    if database.engine.dialect.name == "sqlite":
-        query = "SELECT sum(pgsize) FROM dbstat WHERE name IN ('day', 'sqlite_autoindex_day_1')"
-        raw = "SELECT sum(pgsize) FROM dbstat WHERE name LIKE 'data%'"
-    else:
-        query = "SELECT pg_total_relation_size('day')"
-        raw = "SELECT pg_total_relation_size('data')"
-    with database.reading() as session:
-        kept, rows = session.scalar(text(query)), size.servers * size.days
-        yield "bytes of a server's packed day", f"{kept / rows:.0f} B", "", "8,000 B"
-        per_row = session.scalar(text(raw)) / (size.servers * size.slots)
-        yield "bytes of a raw row", f"{per_row:.0f} B", "", ""
+    for what, table, budget in [
+        ("bytes of a server's packed day", "day", "8,000 B"),
+        ("bytes of a raw row", "data", ""),
+    ]:
+        query = f"SELECT pg_total_relation_size('{table}')"
+        if database.engine.dialect.name == "sqlite":
+            query = (
+                "SELECT sum(pgsize) FROM dbstat JOIN sqlite_master USING (name) "
+                f"WHERE tbl_name = '{table}'"
+            )
+        with database.reading() as session:
+            rows = session.scalar(text(f"SELECT count(*) FROM {table}"))
+            yield what, f"{session.scalar(text(query)) / rows:.0f} B", "", budget
+
+
+def told(rows: Iterator[Row]) -> list[str]:
+    """Print rows as they come; return them as lines of a table."""
+    lines = []
+    for row in rows:
+        lines.append(f"| {' | '.join(row)} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def _of_session(read: Callable[[Session], object]) -> Read:
+    return lambda session, _server: read(session)
 
 
 def run(name: str, size: Size) -> tuple[list[str], list[str]]:
@@ -244,16 +268,15 @@ def run(name: str, size: Size) -> tuple[list[str], list[str]]:
     explained: list[str] = []
     with (sqlite_world if name == "SQLite" else postgres_world)() as (database, cool_down):
         began = time.perf_counter()
+        everyone = partial(pings.fleet, now=NOW, ids=range(1, size.servers + 1))
+        fleet: Readings = {f"fleet: 24 h of {size.servers} servers": (_of_session(everyone), None)}
+        world.add_servers(database.engine, size)
+        lines += told(readings(database, size, cool_down, LISTS))
         world.fill(database.engine, size)
         print(f"{name} is filled in {time.perf_counter() - began:.0f} s", flush=True)
-        for part in (
-            sizes(database, size),
-            readings(database, size, cool_down),
-            night_work(database, size),
-        ):
-            for row in part:
-                lines.append(f"| {' | '.join(row)} |")
-                print(lines[-1], flush=True)
+        lines += told(sizes(database))
+        lines += told(readings(database, size, cool_down, READINGS | fleet))
+        lines += told(night_work(database, size))
         if name == "Postgres":
             explained = list(plans(database))
     return [*lines, ""], explained
@@ -272,8 +295,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     size = Size(given.servers, given.raw_rows, given.days)
     head = (
-        f"{size.servers:,} servers, {size.raw_rows:,} raw rows, {size.days} packed days each; "
-        f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}."
+        f"{size.servers:,} servers with {size.days} packed days each; {size.raw_rows:,} raw rows "
+        f"of {size.all_servers:,} servers. Python {platform.python_version()}, {os.cpu_count()} "
+        f"cores, {platform.machine()}; the machine's load as it began: {os.getloadavg()[0]:.1f}."
     )
     print(head, flush=True)
     parts, explained = [], []
@@ -285,8 +309,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.only in (None, "retention"):
         parts += retention.run()
     if given.write:
-        told = [__doc__ or "", world.__doc__ or ""]
-        text_parts = ["# What history costs", "", head, "", *told[1:], *parts, "## Plans", ""]
+        text_parts = ["# What history costs", "", head, "", world.__doc__ or "", *parts]
+        text_parts += ["## Plans", ""]
         REPORT.write_text("\n".join([*text_parts, *explained]))
 
 

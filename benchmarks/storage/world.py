@@ -3,8 +3,9 @@
 A day is one of a few hundred that were made slot by slot and packed by core/slots.py: a random walk
 with exponential jitter on each of four echoes, bursts of 2 to 20 slower minutes, lost echoes,
 and outages of 3 to 60 minutes. Bases lie between 0.3 and 250 ms, jitter between 2 and 30 %, loss
-between 0 and 5 %. The raw rows of a day that is packed are there as well, as they are for two to
-three days after it.
+between 0 and 5 %. As in life, each server has raw rows of the last 2.8 days, and of those that are
+over the packed day as well; so more raw rows mean more servers, of which only the first, those that
+are looked at, have a long history.
 """
 
 import random
@@ -23,6 +24,7 @@ POOL = 300
 NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 CHUNK = 500_000
+RAW_SLOTS = 4_000
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,12 @@ class Size:
     @property
     def slots(self) -> int:
         """Raw rows of each server."""
-        return self.raw_rows // self.servers
+        return min(RAW_SLOTS, self.raw_rows // self.servers)
+
+    @property
+    def all_servers(self) -> int:
+        """The servers with a long history, and those that only have raw rows."""
+        return self.raw_rows // self.slots
 
     @property
     def first_raw(self) -> datetime:
@@ -70,21 +77,33 @@ def made_up_day(seed: int) -> Slots:
     return merged(None, rows)
 
 
-def fill(engine: Engine, size: Size) -> None:
-    """Fill an empty database. Takes minutes where the size is large."""
+def add_servers(engine: Engine, size: Size) -> None:
+    """Add the servers that will have a long history."""
     with engine.begin() as connection:
-        _servers(connection, size)
+        _servers(connection, size, 1, size.servers)
+
+
+def fill(engine: Engine, size: Size) -> None:
+    """Fill a database that has these servers. Takes minutes where the size is large."""
+    with engine.begin() as connection:
+        for first in range(size.servers + 1, size.all_servers + 1, 1_000):
+            _servers(connection, size, first, min(size.all_servers, first + 999))
         _pool(connection)
     sqlite = engine.dialect.name == "sqlite"
-    for first in range(0, size.slots, max(1, CHUNK // size.servers)):
+    rounds = max(1, CHUNK // size.all_servers)
+    if sqlite:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA cache_size=-1000000")  # kB, while it is filled
+    for first in range(0, size.slots, rounds):
         with engine.begin() as connection:
-            end = min(size.slots, first + max(1, CHUNK // size.servers))
+            end = min(size.slots, first + rounds)
             (_raw_sqlite if sqlite else _raw_postgres)(connection, size, first, end)
-    for first in range(0, size.days, 5):
+    for number in range(size.days):
         with engine.begin() as connection:
-            _days(connection, size, first, min(size.days, first + 5))
+            _day(connection, size, number)
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         vacuum(connection)
+    engine.dispose()
 
 
 def vacuum(connection: Connection) -> None:
@@ -96,7 +115,7 @@ def vacuum(connection: Connection) -> None:
     connection.exec_driver_sql("VACUUM ANALYZE")
 
 
-def _servers(connection: Connection, size: Size) -> None:
+def _servers(connection: Connection, size: Size, first: int, last: int) -> None:
     added = NOW - max(size.days + 1, size.slots // DAY_SLOTS + 1) * DAY
     rows = [
         {
@@ -110,7 +129,7 @@ def _servers(connection: Connection, size: Size) -> None:
             "last_sent": 4,
             "last_received": 4,
         }
-        for number in range(1, size.servers + 1)
+        for number in range(first, last + 1)
     ]
     server, schedule = models.Server.__table__, models.Schedule.__table__
     connection.execute(insert(server).returning(server.c.id), rows)
@@ -131,19 +150,24 @@ def _pool(connection: Connection) -> None:
     connection.execute(text(f"INSERT INTO pool ({names}) VALUES ({values})"), rows)
 
 
-def _days(connection: Connection, size: Size, first: int, end: int) -> None:
+def _day(connection: Connection, size: Size, number: int) -> None:
     columns = [column.name for column in models.Day.__table__.columns][2:]
-    names = ", ".join(columns)
-    for number in range(first, end):
-        date = (NOW - (size.days - number) * DAY).date()
-        connection.execute(
-            text(
-                f"INSERT INTO day (server_id, date, {names}) SELECT server.id, :date, "
-                f"{', '.join('pool.' + name for name in columns)} FROM server JOIN pool "
-                "ON pool.number = mod(server.id * 7 + :day, :pool) ORDER BY server.id"
-            ).bindparams(date=date.isoformat() if connection.dialect.name == "sqlite" else date),
-            {"day": number, "pool": POOL},
-        )
+    date = (NOW - (size.days - number) * DAY).date()
+    recent = number >= size.days - RAW_SLOTS // DAY_SLOTS
+    connection.execute(
+        text(
+            f"INSERT INTO day (server_id, date, {', '.join(columns)}) SELECT server.id, :date, "
+            f"{', '.join('pool.' + name for name in columns)} FROM server JOIN pool "
+            "ON pool.number = mod(server.id * 7 + :day, :pool) "
+            "WHERE server.id <= :last ORDER BY server.id"
+        ),
+        {
+            "date": date.isoformat() if connection.dialect.name == "sqlite" else date,
+            "day": number,
+            "pool": POOL,
+            "last": size.all_servers if recent else size.servers,
+        },
+    )
 
 
 RAW = """
@@ -166,7 +190,7 @@ def _raw_postgres(connection: Connection, size: Size, first: int, end: int) -> N
         {
             "since": size.first_raw + first * SLOT,
             "until": size.first_raw + (end - 1) * SLOT,
-            "servers": size.servers,
+            "servers": size.all_servers,
         },
     )
 
@@ -176,7 +200,7 @@ def _raw_sqlite(connection: Connection, size: Size, first: int, end: int) -> Non
     rows = []
     for number in range(first, end):
         slot = (size.first_raw + number * SLOT).strftime("%Y-%m-%d %H:%M:%S.%f")
-        for server in range(1, size.servers + 1):
+        for server in range(1, size.all_servers + 1):
             luck, ms = chance.random(), (server % 80 + 1) * (1 + chance.random() / 5)
             rounded = partial(round, ndigits=2)
             times = (None,) * 3 if luck < 0.002 else map(rounded, (ms, ms * 0.95, ms * 1.1))
