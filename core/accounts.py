@@ -6,7 +6,7 @@ Every function takes a session inside a transaction that its caller ends, and th
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -25,11 +25,16 @@ from core.schema import PASSWORD_LENGTH, USER_NAME_LENGTH, plain_text
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
 LAST_USED_STEP = timedelta(minutes=1)  # finer would write on every request
 AUTHENTICATION = "authentication"
+ID_BITS = 63
 
 # Argon2id with 19 MiB, two passes, one lane: OWASP Password Storage Cheat Sheet.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-# What an unknown name's password is compared with, so that it takes as long as a known one's.
-DUMMY_HASH = HASHER.hash(secrets.token_hex(16))
+# What an unknown name's password is compared with, so that it takes as long as a known one's: the
+# hash of a random text that nobody kept. Made by HASHER, once: at each start it would cost 30 ms.
+DUMMY_HASH = (
+    "$argon2id$v=19$m=19456,t=2,p=1$rEuJy7yJ5BtilQfekFyahg$"
+    "MiIw98YDvUqAkdel/aoGpCOkifGFjFqHOeZ0/hrH5oA"
+)
 
 ATTEMPT = Base.metadata.tables["attempt"]
 LATCH = Base.metadata.tables["latch"]
@@ -121,7 +126,7 @@ class Issued:
     """A token as its user gets to see it, this once."""
 
     id: int
-    token: str
+    token: str = field(repr=False)  # a log must not show it by accident
     kind: Kind
     scope: Scope
     expires: datetime
@@ -131,10 +136,12 @@ class Issued:
 
 
 def create_user(session: Session, name: str, password: str, role: Role, now: datetime) -> User:
-    """Add a user. From the first one on, open access has ended for good.
+    """Add a user, the first one as an admin. From then on open access has ended for good.
 
     Raises UserTaken, WrongRequest.
     """
+    if role is not Role.ADMIN and not _has_admin(session):
+        raise WrongRequest("the first user is an admin: nobody else could add others", "role")
     user = User(
         name=user_name(name),
         password_hash=HASHER.hash(checked_password(password)),
@@ -164,6 +171,7 @@ def change_user(
 
     Raises UserUnknown, WrongRequest.
     """
+    _lock_admins(session)
     user = find_user(session, user_id)
     if password is not None:
         user.password_hash = HASHER.hash(checked_password(password))
@@ -177,20 +185,35 @@ def change_user(
 
 def remove_user(session: Session, user_id: int) -> None:
     """Delete a user and all tokens. Raises UserUnknown, WrongRequest for the last admin."""
+    _lock_admins(session)
     session.delete(find_user(session, user_id))
     _refuse_without_admin(session)
 
 
+def _lock_admins(session: Session) -> None:
+    # Two admins who end each other at once would both find the other one still there.
+    admins = select(User.id).where(User.role == Role.ADMIN).order_by(User.id)
+    session.scalars(admins.with_for_update()).all()
+
+
 def _refuse_without_admin(session: Session) -> None:
     session.flush()
-    admins = select(User.id).where(User.role == Role.ADMIN, User.enabled).limit(1)
-    if session.scalar(admins) is None:
+    if not _has_admin(session):
         raise WrongRequest("somebody must stay who may administer: this is the last admin")
+
+
+def _has_admin(session: Session) -> bool:
+    admins = select(User.id).where(User.role == Role.ADMIN, User.enabled).limit(1)
+    return session.scalar(admins) is not None
 
 
 def find_user(session: Session, user_id: int) -> User:
     """Return the user of that id, locked against changes until the transaction ends."""
-    user = session.get(User, user_id, with_for_update=True)
+    # Neither database has a larger id, and neither takes one as a question.
+    if user_id.bit_length() > ID_BITS:
+        raise UserUnknown(str(user_id))
+    # What this session read before is read again: it may have changed while we waited.
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
     if user is None:
         raise UserUnknown(str(user_id))
     return user
@@ -198,10 +221,19 @@ def find_user(session: Session, user_id: int) -> User:
 
 def find_user_named(session: Session, name: str) -> User:
     """Return the user of that name. Raises UserUnknown."""
-    user = session.scalar(select(User).where(User.name == name))
+    user = _named(session, name)
     if user is None:
         raise UserUnknown(name)
     return user
+
+
+def _named(session: Session, name: str) -> User | None:
+    # What can't be a user's name isn't looked for: Postgres fails at a NUL.
+    try:
+        user_name(name)
+    except WrongRequest:
+        return None
+    return session.scalar(select(User).where(User.name == name))
 
 
 def users(session: Session) -> Sequence[User]:
@@ -216,21 +248,29 @@ def access_is_open(session: Session) -> bool:
 
 def user_name(value: object) -> str:
     """Return `value` as a user's name: trimmed, 1 to 64 characters, no colon (RFC 7617)."""
-    name = plain_text(value, "a user's name", USER_NAME_LENGTH)
+    name = label(value, "a user's name")
     if ":" in name:
-        raise WrongRequest("a user's name holds no colon: HTTP Basic ends the name there")
+        raise WrongRequest("a user's name holds no colon: HTTP Basic ends the name there", "name")
     return name
+
+
+def label(value: object, what: str = "a token's name") -> str:
+    """Return `value` as what people call a user or a token: trimmed, 1 to 64 characters."""
+    try:
+        return plain_text(value, what, USER_NAME_LENGTH)
+    except WrongRequest as error:
+        raise WrongRequest(str(error), "name") from None
 
 
 def checked_password(password: str) -> str:
     """Return `password` if it may be one: 8 to 256 characters, any of them (NIST SP 800-63B)."""
     low, high = PASSWORD_LENGTH
     if not low <= len(password) <= high:
-        raise WrongRequest(f"a password has {low} to {high} characters")
+        raise WrongRequest(f"a password has {low} to {high} characters", "password")
     try:
         password.encode()
     except UnicodeEncodeError:
-        raise WrongRequest("a password holds no lone surrogates") from None
+        raise WrongRequest("a password holds no lone surrogates", "password") from None
     return password
 
 
@@ -245,12 +285,20 @@ class Attempts:
     address: str
 
     @property
+    def pair(self) -> str:
+        """The subject of the counter of this name from this address."""
+        return _subject("pair", self.name, _network(self.address))
+
+    @property
     def limits(self) -> dict[str, int]:
-        """Each counter's subject and how many tries it allows in a window."""
-        network = _network(self.address)
+        """Each counter's subject and how many tries it allows in a window.
+
+        The order is the same for all, so that of two attempts at once neither waits for the other
+        with what the other waits for.
+        """
         return {
-            _subject("pair", self.name, network): TRIES_FROM_ADDRESS_AT_ACCOUNT,
-            _subject("address", network): TRIES_FROM_ADDRESS,
+            _subject("address", _network(self.address)): TRIES_FROM_ADDRESS,
+            self.pair: TRIES_FROM_ADDRESS_AT_ACCOUNT,
             _subject("account", self.name): TRIES_AT_ACCOUNT,
         }
 
@@ -260,31 +308,37 @@ class Attempts:
         return _subject("known", self.name, _network(self.address))
 
 
-def count_attempt(session: Session, attempts: Attempts, now: datetime) -> TooManyAttempts | None:
-    """Count an attempt before its password is looked at; return the refusal if it is one too many.
-
-    It is returned, not raised: the count must be committed either way.
+def count_attempt(session: Session, attempts: Attempts, now: datetime) -> list[str]:
+    """Count an attempt; commit it before the password is looked at. Return what was counted.
 
     An address may try one account 5 times and all accounts 30 times in a quarter of an hour; an
-    account may be tried 100 times. The last limit doesn't hold for an address its user has logged
-    in from within 30 days, so strangers can't lock the owner out.
+    account may be tried 100 times. The last two don't hold for an address its user has logged in
+    from within 30 days, so neither strangers nor neighbours can lock the owner out by them.
+
+    Raises TooManyAttempts; the caller's transaction then counts nothing. So what is refused is
+    free: one address can't use up what an account is allowed from all of them, and doesn't
+    fill the table with names it makes up.
     """
-    known = session.get(Attempt, attempts.known)
-    is_known = known is not None and known.since > now - KNOWN_ADDRESS
-    over = []
-    for subject, limit in sorted(attempts.limits.items()):
-        tries = _count(session, subject, now)
-        if tries > limit and not (limit == TRIES_AT_ACCOUNT and is_known):
-            over.append(subject)
-    if not over:
-        return None
-    return TooManyAttempts(int(_wait(session, over, now).total_seconds()) + 1)
+    is_known = _is_known(session, attempts, now)
+    counted = []
+    for subject, limit in attempts.limits.items():
+        if _take(session, subject, limit, now):
+            counted.append(subject)
+        elif subject == attempts.pair or not is_known:
+            raise TooManyAttempts(int(_wait(session, subject, now).total_seconds()) + 1)
+    return counted
 
 
-def _count(session: Session, subject: str, now: datetime) -> int:
+def _is_known(session: Session, attempts: Attempts, now: datetime) -> bool:
+    known = select(Attempt.since).where(Attempt.subject == attempts.known)
+    since = session.scalar(known)
+    return since is not None and since > now - KNOWN_ADDRESS
+
+
+def _take(session: Session, subject: str, limit: int, now: datetime) -> bool:
     # One statement: two attempts at once can't both be the last that is allowed.
     stale = Attempt.since <= now - WINDOW
-    counted: int = session.execute(
+    counted = (
         insert(ATTEMPT)
         .values(subject=subject, since=now, tries=1)
         .on_conflict_do_update(
@@ -293,24 +347,28 @@ def _count(session: Session, subject: str, now: datetime) -> int:
                 "tries": case((stale, 1), else_=Attempt.tries + 1),
                 "since": case((stale, now), else_=Attempt.since),
             },
+            where=or_(stale, Attempt.tries < limit),
         )
         .returning(ATTEMPT.c.tries)
-    ).scalar_one()
-    return counted
-
-
-def _wait(session: Session, subjects: Iterable[str], now: datetime) -> timedelta:
-    since = session.scalars(select(Attempt.since).where(Attempt.subject.in_(subjects))).all()
-    return max(begun + WINDOW - now for begun in since)
-
-
-def forgive_attempts(session: Session, attempts: Attempts, now: datetime) -> None:
-    """Take a successful attempt off the counters and remember the address as the user's own."""
-    session.execute(
-        update(Attempt)
-        .where(Attempt.subject.in_(attempts.limits), Attempt.tries > 0)
-        .values(tries=Attempt.tries - 1)
     )
+    return session.execute(counted).first() is not None
+
+
+def _wait(session: Session, subject: str, now: datetime) -> timedelta:
+    begun = session.scalar(select(Attempt.since).where(Attempt.subject == subject))
+    return (begun or now) + WINDOW - now
+
+
+def forgive_attempts(
+    session: Session, attempts: Attempts, counted: Iterable[str], now: datetime
+) -> None:
+    """Take a successful attempt off the counters and remember the address as the user's own.
+
+    `counted` is what count_attempt returned: what was full before isn't emptied by the owner.
+    """
+    for subject in counted:
+        one_less = update(Attempt).where(Attempt.subject == subject, Attempt.tries > 0)
+        session.execute(one_less.values(tries=Attempt.tries - 1))
     session.execute(
         insert(ATTEMPT)
         .values(subject=attempts.known, since=now, tries=0)
@@ -319,7 +377,7 @@ def forgive_attempts(session: Session, attempts: Attempts, now: datetime) -> Non
 
 
 def _subject(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()
 
 
 def _network(address: str) -> str:
@@ -338,7 +396,8 @@ def check_password(session: Session, name: str, password: str) -> Identity:
 
     Takes as long for unknown names. Count the attempt first. Raises TokenRejected.
     """
-    user = session.scalar(select(User).where(User.name == name, User.enabled))
+    user = _named(session, name)
+    user = user if user and user.enabled else None
     try:
         HASHER.verify(user.password_hash if user else DUMMY_HASH, password)
     except (VerificationError, UnicodeEncodeError):
@@ -359,7 +418,13 @@ def identity_of(user: User) -> Identity:
 def issue(
     session: Session, user: Identity, grant: Grant, now: datetime, family: str | None = None
 ) -> Issued:
-    """Make a token for a user who has just been identified. It is shown once and kept nowhere."""
+    """Make a token for a user who has just been identified. It is shown once and kept nowhere.
+
+    Raises TokenRejected when the user has since been removed, disabled, or given a new password.
+    """
+    same = select(User.id).where(User.id == user.user_id, User.generation == user.generation)
+    if session.scalar(same.where(User.enabled).with_for_update(read=True, key_share=True)) is None:
+        raise TokenRejected("this user is gone, disabled, or has a new password")
     text = PREFIX + secrets.token_urlsafe(32)
     row = Token(
         user_id=user.user_id,
@@ -368,11 +433,11 @@ def issue(
         name=grant.name,
         scope=grant.scope,
         family=family or secrets.token_hex(16),
-        # As it was when the user was identified: if the password has changed since, the token is
-        # born dead.
+        # As it was when the user was identified: if the password changes at this moment, the
+        # token is born dead.
         generation=user.generation,
         created=now,
-        expires=now + (grant.life or LIVES[grant.kind]),
+        expires=now + (LIVES[grant.kind] if grant.life is None else grant.life),
     )
     session.add(row)
     session.flush()
@@ -398,6 +463,7 @@ def refresh(session: Session, text: str, now: datetime) -> tuple[Issued, Issued]
     row, user = _valid(session, text, now)
     if row.kind != Kind.REFRESH:
         raise TokenRejected("this is no refresh token")
+    _lock_owner(session, row.family)
     mine = update(Token).where(Token.id == row.id, Token.spent.is_(None)).values(spent=now)
     if session.scalar(mine.returning(Token.id)) is None:
         revoke_family(session, row.family)
@@ -461,8 +527,16 @@ def revoke(session: Session, user_id: int, token_id: int) -> bool:
 
 
 def revoke_family(session: Session, family: str) -> None:
-    """End all tokens of one log-in."""
+    """End all tokens of one log-in, also a pair that is being made from them at this moment."""
+    _lock_owner(session, family)
     session.execute(delete(Token).where(Token.family == family))
+
+
+def _lock_owner(session: Session, family: str) -> None:
+    # A refresh that has not been committed yet has put its pair where DELETE doesn't see it: who
+    # refreshes and who revokes wait for each other.
+    owner = select(Token.user_id).where(Token.family == family)
+    session.scalars(select(User.id).where(User.id.in_(owner)).with_for_update(key_share=True)).all()
 
 
 def sweep(session: Session, now: datetime) -> int:

@@ -15,11 +15,12 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVarTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     String,
@@ -41,6 +42,7 @@ from sqlalchemy.orm import Session
 
 from core import models
 from core.models import Schedule, Server, epoch_minute
+from core.schema import State
 from core.slots import (
     DAY_SLOTS,
     EPOCH,
@@ -69,6 +71,7 @@ DAY = models.Base.metadata.tables["day"]
 # Written out, not sent as parameters: what a query groups by must be what it selects.
 SLOTS_A_DAY = literal_column("1440", Integer)
 HUNDRED = literal_column("100", Integer)
+Found = TypeVarTuple("Found")
 MINUTE = epoch_minute(DATA.c.datetime)
 DAY_NUMBER = MINUTE // SLOTS_A_DAY
 
@@ -186,23 +189,36 @@ def _listed(number: ColumnElement[int]) -> ColumnElement[str]:
     return func.aggregate_strings(cast(number, String), ",")
 
 
-# The database writes each column of a day as one text: as rows of six numbers, 1,440 of them, they
-# would take ten times as long to arrive.
+def _raw_columns(data: FromClause) -> list[ColumnElement[str]]:
+    """Write each column of a day as one text.
+
+    As rows of six numbers, 1,440 of them, they would take ten times as long to arrive.
+    """
+    return [
+        _listed(epoch_minute(data.c.datetime) % SLOTS_A_DAY),
+        _listed(_hundredths(data.c.response_time)),
+        _listed(_hundredths(data.c.best_ms)),
+        _listed(_hundredths(data.c.worst_ms)),
+        _listed(data.c.sent),
+        _listed(data.c.received),
+    ]
+
+
 SELECT_RAW = (
-    select(
-        DATA.c.server_id,
-        DAY_NUMBER,
-        _listed(MINUTE % SLOTS_A_DAY),
-        _listed(_hundredths(DATA.c.response_time)),
-        _listed(_hundredths(DATA.c.best_ms)),
-        _listed(_hundredths(DATA.c.worst_ms)),
-        _listed(DATA.c.sent),
-        _listed(DATA.c.received),
-    )
+    select(DATA.c.server_id, DAY_NUMBER, *_raw_columns(DATA))
     .where(DATA.c.server_id.in_(bindparam("ids", expanding=True)))
     .where(DATA.c.datetime >= bindparam("first"), DATA.c.datetime < bindparam("end"))
     .group_by(DATA.c.server_id, DAY_NUMBER)
 )
+
+
+def by_day(session: Session, data: FromClause) -> dict[tuple[int, int], Rows]:
+    """Return some rows of `data` by server and number of the day. One statement."""
+    number = epoch_minute(data.c.datetime) // SLOTS_A_DAY
+    found = session.execute(
+        select(data.c.server_id, number, *_raw_columns(data)).group_by(data.c.server_id, number)
+    )
+    return {(server_id, day): Rows(*map(_numbers, raw)) for server_id, day, *raw in found}
 
 
 def _stored(
@@ -258,28 +274,82 @@ def page(
         for minute, letter in enumerate(slots.states):
             if letter != NOTHING:
                 found[start + minute] = slots.mean[minute]
+    return [(slot, ms_of(found[slot])) for slot in _cut(found, first, end, limit)]
+
+
+def _cut(found: Collection[int], first: int | None, end: int | None, limit: int) -> list[int]:
     low = min(found, default=0) if first is None else first
     high = max(found, default=0) + 1 if end is None else end
     inside = sorted(slot for slot in found if low <= slot < high)
-    cut = inside[-limit:] if first is None else inside[:limit]
-    return [(slot, ms_of(found[slot])) for slot in cut]
+    return inside[-limit:] if first is None else inside[:limit]
+
+
+class Kept(NamedTuple):
+    """A ping as it is kept, raw or packed: its slot's number, and what came back; times in ms."""
+
+    slot: int
+    response_ms: float | None
+    best_ms: float | None
+    worst_ms: float | None
+    sent: int
+    received: int
+
+    @property
+    def state(self) -> State:
+        """What this ping says of its server."""
+        return State.of(self.sent, self.received)
+
+
+def kept(first: int, slots: Slots) -> Iterator[Kept]:
+    """Return the pings of a packed day that begins with the slot `first`, in order."""
+    columns = zip(slots.states, *slots.columns, strict=True)
+    for slot, (letter, mean, best, worst, sent, received) in enumerate(columns, first):
+        if letter != NOTHING:
+            yield Kept(slot, ms_of(mean), ms_of(best), ms_of(worst), sent, received)
+
+
+def full_page(
+    session: Session, server_id: int, first: int | None, end: int | None, limit: int
+) -> list[Kept]:
+    """Return the same pings as `page`, with all that is kept of them. Two statements."""
+    found = _raw_full_page(session, server_id, first, end, limit)
+    for number, slots in _stored_page(session, server_id, first, end, limit):
+        found |= {ping.slot: ping for ping in kept(number * DAY_SLOTS, slots)}
+    return [found[slot] for slot in _cut(found, first, end, limit)]
+
+
+def _raw_full_page(
+    session: Session, server_id: int, first: int | None, end: int | None, limit: int
+) -> dict[int, Kept]:
+    columns = [
+        DATA.c[name] for name in ("response_time", "best_ms", "worst_ms", "sent", "received")
+    ]
+    query = select(MINUTE.label("slot"), *columns)
+    rows = session.execute(_nearest(query, server_id, first, end, limit))
+    return {row[0]: Kept(*row) for row in rows}
 
 
 def _raw_page(
     session: Session, server_id: int, first: int | None, end: int | None, limit: int
 ) -> dict[int, int]:
     query = select(MINUTE.label("slot"), _hundredths(DATA.c.response_time).label("mean"))
+    rows = _nearest(query, server_id, first, end, limit).subquery()
+    slots, means = session.execute(select(_listed(rows.c.slot), _listed(rows.c.mean))).one()
+    if slots is None:
+        return {}
+    return dict(zip(json.loads(f"[{slots}]"), codes(json.loads(f"[{means}]")), strict=True))
+
+
+def _nearest(
+    query: Select[*Found], server_id: int, first: int | None, end: int | None, limit: int
+) -> Select[*Found]:
     query = query.where(DATA.c.server_id == server_id)
     if first is not None:
         query = query.where(DATA.c.datetime >= _time(first))
     if end is not None:
         query = query.where(DATA.c.datetime < _time(end))
     order = DATA.c.datetime.desc() if first is None else DATA.c.datetime
-    rows = query.order_by(order).limit(limit).subquery()
-    slots, means = session.execute(select(_listed(rows.c.slot), _listed(rows.c.mean))).one()
-    if slots is None:
-        return {}
-    return dict(zip(json.loads(f"[{slots}]"), codes(json.loads(f"[{means}]")), strict=True))
+    return query.order_by(order).limit(limit)
 
 
 def _stored_page(

@@ -3,6 +3,7 @@
 CoreError
 ├── WrongRequest       what was sent can't be understood or isn't allowed
 ├── NameUnknown        no server has that name
+│   └── IdUnknown      or that id
 ├── NameTaken          another server has that name
 ├── UserUnknown        no such user
 ├── UserTaken          another user has that name
@@ -39,6 +40,14 @@ class NameUnknown(CoreError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"no server is named {name!r}")
+
+
+class IdUnknown(NameUnknown):
+    """No server has that id."""
+
+    def __init__(self, server_id: int) -> None:
+        super().__init__("")
+        self.args = (f"no server has the id {server_id}",)
 
 
 class NameTaken(CoreError):

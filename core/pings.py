@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     CTE,
     BigInteger,
     BindParameter,
+    ColumnElement,
     Double,
     Executable,
     Integer,
@@ -34,10 +35,20 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from core import days, models
-from core.days import Day
+from core.days import Day, Kept
 from core.errors import WrongRequest
 from core.models import Server, UtcDateTime, epoch_minute
-from core.schema import Bucket, Counts, HistoryRequest, Last, Ping, Probe, ServerStatus, Summary
+from core.schema import (
+    Bucket,
+    Counts,
+    HistoryRequest,
+    Last,
+    Ping,
+    Probe,
+    ServerStatus,
+    Summary,
+    quantised_ms,
+)
 from core.slots import (
     DAY_SLOTS,
     Planned,
@@ -118,6 +129,35 @@ def history(session: Session, server: Server, wanted: HistoryRequest) -> History
     if wanted.since is not None:
         return History(server.name, found[:-1], after=found[-1][0])
     return History(server.name, found[1:], before=found[1][0])
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Pings with all that is kept of them, oldest first.
+
+    `before` and `after` are as in History; each is also set where the way there was not looked at.
+    """
+
+    pings: Sequence[Kept]
+    before: datetime | None
+    after: datetime | None
+
+
+def page(
+    session: Session, server: Server, since: datetime | None, until: datetime | None, limit: int
+) -> Page:
+    """Return the first `limit` pings of [since, until), or without `since` the last ones.
+
+    Two statements, whatever the size of the history.
+    """
+    first = None if since is None else slot_number(since)
+    end = None if until is None else slot_number(until)
+    found = days.full_page(session, server.id, first, end, limit + 1)
+    more = len(found) > limit
+    if since is not None:
+        return Page(found[:limit], before=since, after=slot_time(found[-1].slot) if more else None)
+    shown = found[-limit:]
+    return Page(shown, before=slot_time(shown[0].slot) if more else None, after=until)
 
 
 def series(  # pylint: disable=too-many-positional-arguments
@@ -207,22 +247,33 @@ def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> 
     rows = session.execute(query if ids is None else query.where(SERVER.c.id.in_(ids))).all()
     schedules = days.schedules(session, ids)
     strips = _strips(session, ids, since)
-    return [_status(row, schedules[row.id], strips.get(row.id, {}), now) for row in rows]
+    return [
+        _status(row, schedules[row.id], strips.get(row.id, {}), now)
+        for row in rows
+        if row.id in schedules  # else it was removed after the first statement
+    ]
 
 
 STATUS = [column for column in SERVER.c if column.name != "last_port"]
 HALF_HOURS = 48
 IN_HALF_HOUR = DAY_SLOTS // HALF_HOURS
-IN_HALF_HOUR_SQL = literal_column(
-    str(IN_HALF_HOUR), Integer
-)  # as a parameter it couldn't be grouped by
+# Written out: as a parameter it couldn't be grouped by.
+IN_HALF_HOUR_SQL = literal_column(str(IN_HALF_HOUR), Integer)
 WHOLE_HALF_HOUR = (1 << IN_HALF_HOUR) - 1
-Masks = tuple[int, int, int]
-"""The slots of a half hour that were up, degraded and down, as bits."""
+
+
+class HalfHour(NamedTuple):
+    """A half hour's slots that were up, degraded and down, as bits; the mean of their means."""
+
+    masks: tuple[int, ...] = (0, 0, 0)
+    mean_ms: float | None = None
+
+
+NOTHING_SEEN = HalfHour()
 
 
 def _status(
-    row: Any, schedule: Sequence[Planned], seen: Mapping[int, Masks], now: datetime
+    row: Any, schedule: Sequence[Planned], seen: Mapping[int, HalfHour], now: datetime
 ) -> ServerStatus:
     current = current_slot(now)
     since = current + 1 - DAY_SLOTS
@@ -230,9 +281,11 @@ def _status(
     planned = max((one for one in schedule if one.since <= now), default=schedule[0])
     interval_s, enabled = planned.interval_s, planned.enabled
     due = due_from(spans(schedule), since, current)
+    places = range(HALF_HOURS)
+    halves = [seen.get(place, NOTHING_SEEN) for place in places]
     strip = [
-        _half_hour(due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *seen.get(place, (0, 0, 0)))
-        for place in range(HALF_HOURS)
+        _half_hour(due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *half.masks)
+        for place, half in zip(places, halves, strict=True)
     ]
     return ServerStatus(
         server_id=row.id,
@@ -251,6 +304,7 @@ def _status(
         since=slot_time(since),
         counts=_sum(strip),
         strip=strip,
+        means_ms=[_shown_ms(half.mean_ms) for half in halves],
     )
 
 
@@ -262,6 +316,10 @@ def _sum(parts: Sequence[Counts]) -> Counts:
         sum(part.unobserved for part in parts),
         sum(part.not_due for part in parts),
     )
+
+
+def _shown_ms(mean_ms: float | None) -> float | None:
+    return None if mean_ms is None else quantised_ms(mean_ms)
 
 
 @lru_cache(maxsize=4096)  # nearly all of a fleet's half hours are alike
@@ -276,14 +334,20 @@ def _half_hour(due: int, up: int, degraded: int, down: int) -> Counts:
     )
 
 
-def _strips(session: Session, ids: Sequence[int] | None, since: int) -> dict[int, dict[int, Masks]]:
+def _strips(
+    session: Session, ids: Sequence[int] | None, since: int
+) -> dict[int, dict[int, HalfHour]]:
     """The half hours of the 1,440 slots from `since`, by server, each with its slots as bits.
 
     The sum of different powers of two is a set; so the database adds up and no slot is lost.
     """
     ping = models.Ping
     pinged = select(
-        ping.server_id, ping.sent, ping.received, (epoch_minute(ping.slot) - since).label("slot")
+        ping.server_id,
+        ping.sent,
+        ping.received,
+        ping.response_ms,
+        (epoch_minute(ping.slot) - since).label("slot"),
     ).where(ping.slot >= slot_time(since), ping.slot < slot_time(since + DAY_SLOTS))
     if ids is not None:
         pinged = pinged.where(ping.server_id.in_(ids))
@@ -296,11 +360,12 @@ def _strips(session: Session, ids: Sequence[int] | None, since: int) -> dict[int
         one.c.received == 0,
     ]
     sets = [func.sum(case((state, bit), else_=0)) for state in states]
-    strips: dict[int, dict[int, Masks]] = defaultdict(dict)
-    for server_id, number, *masks in session.execute(
-        select(one.c.server_id, place, *sets).group_by(one.c.server_id, place)
+    figures: list[ColumnElement[Any]] = [*sets, func.avg(one.c.response_ms)]
+    strips: dict[int, dict[int, HalfHour]] = defaultdict(dict)
+    for server_id, number, *masks, mean in session.execute(
+        select(one.c.server_id, place, *figures).group_by(one.c.server_id, place)
     ):
-        strips[server_id][number] = tuple(masks)
+        strips[server_id][number] = HalfHour(tuple(masks), mean)
     return strips
 
 

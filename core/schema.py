@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, TypedDict
 
 from core.errors import WrongRequest
 
@@ -20,6 +20,9 @@ SLOT = timedelta(minutes=1)
 NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
+DAY_MINUTES = 1_440
+INTERVALS_S = tuple(60 * minutes for minutes in range(1, 1_441) if DAY_MINUTES % minutes == 0)
+"""How often a server can be pinged: whole minutes that divide a day."""
 PAGE = 1_440
 PAGE_LIMIT = 10_000
 SERVER_SHAPE = 'expected {"server": {"name": "text", "IP": "dotted quad"}}'
@@ -203,6 +206,69 @@ class ServerRequest:
         )
 
 
+class Changes(TypedDict, total=False):
+    """What somebody says of a server; what isn't in it stays, or is the default of a new one."""
+
+    name: str
+    ip: str
+    probe: Probe
+    port: int | None
+    interval_s: int
+    enabled: bool
+
+
+class Sort(StrEnum):
+    """In which order servers are listed; a minus turns it around."""
+
+    ADDED = "added"
+    ADDED_LAST = "-added"
+    NAME = "name"
+    NAME_LAST = "-name"
+    STATE = "state"  # the worst first
+    STATE_LAST = "-state"
+    RESPONSE = "response_ms"  # the fastest first, those without a time at the end
+    RESPONSE_LAST = "-response_ms"
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRequest:
+    """Which servers, in which order, and from where on; `after` is what the page before gave.
+
+    `search` is looked for in names and addresses, `name` is the whole name; empty: any.
+    """
+
+    search: str = ""
+    name: str = ""
+    state: State | None = None
+    sort: Sort = Sort.ADDED
+    after: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPage:
+    """A page of servers, by id, in the order wanted.
+
+    `totals` counts the states of all servers that search and name find, on whatever page;
+    `last_round` is the newest slot of any server; `after` asks for the page that follows.
+    """
+
+    ids: Sequence[int]
+    totals: Mapping[State, int]
+    last_round: datetime | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one server of many: CREATED, UPDATED, UNCHANGED or an error's word."""
+
+    status: str
+    server_id: int | None = None
+    detail: str | None = None
+    field: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class NameRequest:
     """A request that only names a server."""
@@ -375,14 +441,17 @@ class Counts:
 
     @property
     def worst(self) -> State | None:
-        """The worst state among them, down before degraded before up; None: nothing was due."""
+        """What they add up to: down if any is, else degraded if any is, else what prevails.
+
+        None where nothing was due.
+        """
         if self.down:
             return State.DOWN
         if self.degraded:
             return State.DEGRADED
-        if self.up:
-            return State.UP
-        return State.UNOBSERVED if self.unobserved else None
+        if self.unobserved > self.up:
+            return State.UNOBSERVED  # one minute seen doesn't speak for twenty unseen ones
+        return State.UP if self.up else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,7 +517,7 @@ class ServerStatus:
     A paused server (`enabled` False) is unobserved: nobody looks. `interval_s` and `enabled` are
     those of the schedule in force. The `last_*` are its newest ping's, all None before the first.
     `counts` are the 24 hours up to the current slot, `strip` the same in 48 half hours, oldest
-    first.
+    first, and `means_ms` the mean of the slots' means in each.
     """
 
     server_id: int
@@ -467,6 +536,7 @@ class ServerStatus:
     since: datetime
     counts: Counts
     strip: Sequence[Counts]
+    means_ms: Sequence[float | None]
 
     @property
     def uptime(self) -> float | None:

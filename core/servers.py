@@ -6,16 +6,17 @@ Every function takes a session inside a transaction that its caller ends.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy import BigInteger, ColumnElement, and_, delete, func, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from core.errors import NameTaken, NameUnknown, WrongRequest
+from core.errors import IdUnknown, NameTaken, NameUnknown, WrongRequest
 from core.models import Schedule, Server
-from core.schema import SLOT, Last, Probe, ServerRequest, State, Target
+from core.schema import SLOT, Changes, Last, Probe, ServerRequest, State, Target
 from core.settings import Settings
 
 MOMENT = timedelta(microseconds=1)
+LARGEST_ID = 2**63 - 1  # no database has larger ones
 
 
 def create(session: Session, wanted: ServerRequest, settings: Settings, now: datetime) -> Server:
@@ -23,7 +24,7 @@ def create(session: Session, wanted: ServerRequest, settings: Settings, now: dat
 
     Raises NameTaken, or WrongRequest for an address that may not be probed from here.
     """
-    _refuse_address(wanted.ip, settings)
+    refuse_address(wanted.ip, settings)
     server = Server(
         name=wanted.name,
         ip=wanted.ip,
@@ -43,21 +44,66 @@ def create(session: Session, wanted: ServerRequest, settings: Settings, now: dat
     return server
 
 
+def add(session: Session, wanted: Changes, settings: Settings, now: datetime) -> Server:
+    """Add a server as `create` does, with an interval of its own or paused if that is said.
+
+    `wanted` has a name and an ip. Raises as `create` does.
+    """
+    request = ServerRequest(wanted["name"], wanted["ip"], wanted.get("probe"), wanted.get("port"))
+    server = create(session, request, settings, now)
+    interval_s, enabled = wanted.get("interval_s"), wanted.get("enabled")
+    reschedule(session, server, interval_s=interval_s, enabled=enabled, now=now)
+    return server
+
+
 def change(session: Session, wanted: ServerRequest, settings: Settings) -> Server:
     """Give the server of that name another address (and probe and port, where they were said).
 
     Its history stays; what was last heard from the old address is forgotten. Raises NameUnknown,
     WrongRequest.
     """
-    _refuse_address(wanted.ip, settings)
+    refuse_address(wanted.ip, settings)
     server = find(session, wanted.name, lock=True)
-    if server.ip != wanted.ip:
-        server.ip = wanted.ip
-        server.last_slot = server.last_ms = server.last_sent = server.last_received = None
-        server.last_port = None
+    _move(server, wanted.ip)
     server.probe = wanted.probe or server.probe
     server.port = wanted.port or server.port
     return server
+
+
+def alter(
+    session: Session, server_id: int, changes: Changes, settings: Settings, now: datetime
+) -> Server:
+    """Change what is said of the server of that id: also its name, its interval, or pause it.
+
+    Raises IdUnknown, NameTaken, WrongRequest.
+    """
+    if "ip" in changes:
+        refuse_address(changes["ip"], settings)
+    server = find_id(session, server_id, lock=True)
+    _move(server, changes.get("ip", server.ip))
+    server.probe = changes.get("probe", server.probe)
+    server.port = changes.get("port", server.port)
+    _rename(session, server, changes.get("name", server.name))
+    if "interval_s" in changes or "enabled" in changes:
+        interval_s, enabled = changes.get("interval_s"), changes.get("enabled")
+        reschedule(session, server, interval_s=interval_s, enabled=enabled, now=now)
+    return server
+
+
+def _move(server: Server, ip: str) -> None:
+    if server.ip != ip:
+        server.ip = ip
+        server.last_slot = server.last_ms = server.last_sent = server.last_received = None
+        server.last_port = None
+
+
+def _rename(session: Session, server: Server, name: str) -> None:
+    # As in create: the index decides.
+    try:
+        with session.begin_nested():
+            server.name = name
+    except IntegrityError:
+        raise NameTaken(name) from None
 
 
 def reschedule(
@@ -95,6 +141,13 @@ def remove(session: Session, name: str) -> None:
         raise NameUnknown(name)
 
 
+def remove_id(session: Session, server_id: int) -> None:
+    """Delete the server of that id and all its rows. Raises IdUnknown."""
+    known = min(server_id, LARGEST_ID)
+    if session.scalar(delete(Server).where(Server.id == known).returning(Server.id)) is None:
+        raise IdUnknown(server_id)
+
+
 def find(session: Session, name: str, lock: bool = False) -> Server:
     """Return the server of that name. Raises NameUnknown.
 
@@ -106,6 +159,18 @@ def find(session: Session, name: str, lock: bool = False) -> Server:
     server = session.scalar(query)
     if server is None:
         raise NameUnknown(name)
+    return server
+
+
+def find_id(session: Session, server_id: int, lock: bool = False) -> Server:
+    """Return the server of that id; `lock` it before a change. Raises IdUnknown."""
+    server = None
+    if server_id <= LARGEST_ID:
+        server = session.get(
+            Server, server_id, with_for_update={"key_share": True} if lock else None
+        )
+    if server is None:
+        raise IdUnknown(server_id)
     return server
 
 
@@ -133,7 +198,7 @@ def states(session: Session, now: datetime) -> list[tuple[Server, State]]:
     rows = session.execute(
         select(Server, Schedule.interval_s, Schedule.enabled)
         # An outer join: a clock that was ahead when a server was added doesn't hide it.
-        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, _in_force(now + MOMENT)))
+        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force(now + MOMENT)))
         .order_by(Server.id)
     )
     return [
@@ -151,11 +216,12 @@ def targets(session: Session, slot: datetime) -> list[Target]:
 
     A server is first due in the slot in which it was added, so that nobody waits a minute in vain.
     """
+    second = int(slot.timestamp())  # wider than interval_s, or 2038 would be the last year
     rows = session.execute(
         select(Server.id, Server.ip, Server.probe, Server.port, Server.last_port)
         .join(Schedule, Schedule.server_id == Server.id)
-        .where(_in_force(slot + SLOT))
-        .where(Schedule.enabled, int(slot.timestamp()) % Schedule.interval_s == 0)
+        .where(in_force(slot + SLOT))
+        .where(Schedule.enabled, literal(second, BigInteger) % Schedule.interval_s == 0)
         .order_by(Server.id)
     )
     return [
@@ -164,7 +230,7 @@ def targets(session: Session, slot: datetime) -> list[Target]:
     ]
 
 
-def _in_force(moment: datetime) -> ColumnElement[bool]:
+def in_force(moment: datetime) -> ColumnElement[bool]:
     """The schedule row that held just before `moment`."""
     other = aliased(Schedule)
     newest = (
@@ -176,7 +242,8 @@ def _in_force(moment: datetime) -> ColumnElement[bool]:
     return Schedule.since == newest
 
 
-def _refuse_address(ip: str, settings: Settings) -> None:
+def refuse_address(ip: str, settings: Settings) -> None:
+    """Raise WrongRequest for an address that may not be probed from here."""
     refusal = settings.address_rules.refusal(ip)
     if refusal:
-        raise WrongRequest(refusal)
+        raise WrongRequest(refusal, "ip")

@@ -1,25 +1,51 @@
 """The one gate: who asks, from where, and what they may do. Deny by default."""
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from flask import Flask, Response, g, request
+from werkzeug.datastructures import Authorization
 
 from core import accounts
 from core.accounts import Attempts, Identity, Kind, Level
 from core.clock import utc_now
-from core.errors import Forbidden, TokenRejected
+from core.errors import Forbidden, TokenRejected, Unavailable
 from core.settings import Settings
 from infra.database import Database
+
+log = logging.getLogger("pinglet.auth")
 
 PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
 
 PERMISSIONS: Mapping[str, Mapping[str, Level]] = {
     "/": {"GET": READ, "POST": WRITE, "PUT": WRITE, "DELETE": WRITE},
+    "/dashboard": {"GET": READ},
+    "/dashboard/add": {"GET": READ},
+    "/dashboard/account": {"GET": READ},
+    "/dashboard/servers/<int:server_id>": {"GET": READ},
+    "/login": {"GET": PUBLIC},
+    "/static/<path:filename>": {"GET": PUBLIC},
+    "/api/v1/docs": {"GET": PUBLIC},
+    "/api/v1/docs.css": {"GET": PUBLIC},
+    "/api/v1/export": {"GET": READ},
+    "/api/v1/health": {"GET": PUBLIC},
+    "/api/v1/import": {"POST": WRITE},
     "/api/v1/me": {"GET": READ},
     "/api/v1/me/password": {"PUT": READ},
+    "/api/v1/metrics": {"GET": READ},
+    "/api/v1/openapi.json": {"GET": PUBLIC},
+    "/api/v1/servers": {"GET": READ, "POST": WRITE},
+    "/api/v1/servers/bulk": {"POST": WRITE},
+    "/api/v1/servers/<int:server_id>": {"GET": READ, "PATCH": WRITE, "DELETE": WRITE},
+    "/api/v1/servers/<int:server_id>/pings": {"GET": READ},
+    "/api/v1/servers/<int:server_id>/ping": {"POST": WRITE},
+    "/api/v1/servers/<int:server_id>/series": {"GET": READ},
+    "/api/v1/servers/<int:server_id>/summary": {"GET": READ},
     "/api/v1/session": {"POST": PUBLIC, "DELETE": READ},
     "/api/v1/tokens": {"GET": READ, "POST": READ},
     "/api/v1/tokens/<token>": {"DELETE": READ},
@@ -34,7 +60,13 @@ COOKIE = "pinglet_session"
 SCRIPT_HEADER = "X-Requested-With"
 """Sent with every change by our own pages: a form of another site can't send it."""
 
+FROM_PROXIES = ("Forwarded", "Via", "X-Forwarded", "X-Real-Ip", "X-Client-Ip", "Cf-", "True-Client")
+"""How headers begin by which proxies say that somebody else asks."""
+
 LOCAL = Identity("whoever sits at this machine", Level.ADMIN)
+
+BEGUN: WeakSet[Database] = WeakSet()
+"""The databases that are known to have had a user."""
 
 
 def guard(app: Flask, database: Database) -> None:
@@ -129,14 +161,23 @@ def identify(database: Database) -> Identity:
     """Return who sends this request. Raises TokenRejected, TooManyAttempts."""
     if _is_open(database):
         return LOCAL
-    credentials = request.authorization
+    credentials = _credentials()
     if credentials is not None and credentials.type == "basic":
         return log_in(database, credentials.username or "", credentials.password or "")
     if credentials is not None and credentials.type == "bearer":
         return _bearer(database, credentials.token or "")
     if COOKIE in request.cookies:
         return _cookie(database, request.cookies[COOKIE])
+    _say_how_to_begin(database)
     raise TokenRejected("show a token: Authorization: Bearer ...")
+
+
+def _credentials() -> Authorization | None:
+    # Werkzeug takes what isn't Base64 for no credentials, but fails at what isn't ASCII.
+    try:
+        return request.authorization
+    except ValueError:
+        raise TokenRejected("the Authorization header can't be read") from None
 
 
 def log_in(database: Database, name: str, password: str) -> Identity:
@@ -147,13 +188,11 @@ def log_in(database: Database, name: str, password: str) -> Identity:
     # Only what the network says of the caller: X-Forwarded-For is the caller's own word.
     attempts = Attempts(name, request.remote_addr or "")
     with database.transaction() as session:
-        refusal = accounts.count_attempt(session, attempts, utc_now())
-    if refusal is not None:
-        raise refusal
+        counted = accounts.count_attempt(session, attempts, utc_now())
     with database.reading() as session:
         identity = accounts.check_password(session, name, password)
     with database.transaction() as session:
-        accounts.forgive_attempts(session, attempts, utc_now())
+        accounts.forgive_attempts(session, attempts, counted, utc_now())
     return identity
 
 
@@ -195,8 +234,20 @@ def _is_open(database: Database) -> bool:
         return accounts.access_is_open(session)
 
 
+def _say_how_to_begin(database: Database) -> None:
+    # Whoever has just deployed this finds every door closed. Once there is a user, it isn't asked
+    # again: requests of strangers cost no query.
+    if database in BEGUN:
+        return
+    with suppress(Unavailable), database.reading() as session:
+        if accounts.access_is_open(session):
+            log.warning("nobody can log in yet: make a user with `flask users add NAME`")
+        else:
+            BEGUN.add(database)
+
+
 def _is_local_request() -> bool:
-    if any(name.startswith(("X-Forwarded", "Forwarded")) for name, _ in request.headers):
+    if any(name.startswith(FROM_PROXIES) for name, _ in request.headers):
         return False
     return all(
         name == "localhost" or (_is_address(name) and ip_address(name).is_loopback)
@@ -220,6 +271,8 @@ def _headers(response: Response) -> Response:
         defaults["Strict-Transport-Security"] = "max-age=31536000"
     for name, value in defaults.items():
         response.headers.setdefault(name, value)
+    if request.path == "/":
+        response.vary.add("Accept")
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -4,13 +4,14 @@
 """
 
 import logging
+import re
+import sys
 import threading
 
 import click
 from flask import Flask
-from flask.cli import NoAppException
 from flask.helpers import get_debug_flag
-from werkzeug.serving import is_running_from_reloader
+from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader
 
 from core.errors import SettingsError
 from core.settings import Settings
@@ -21,12 +22,13 @@ log = logging.getLogger("pinglet")
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the application with its commands; inside `flask run`, start the worker as well."""
-    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.INFO)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    _log_to_stderr()
+    _refuse_in_json()
     try:
         app = api.create_app(settings)
     except SettingsError as error:
-        raise NoAppException(str(error)) from error
+        # flask would go on after its own NoAppException and say that it knows no such command.
+        sys.exit(f"Error: {error}")
     for command in manage.COMMANDS:
         app.cli.add_command(command)
     database = app.extensions["pinglet"]
@@ -35,6 +37,28 @@ def create_app(settings: Settings | None = None) -> Flask:
         thread.start()
         log.info("the worker runs beside the server: one round a minute")
     return app
+
+
+class PlainFormatter(logging.Formatter):
+    """Lines without the colours that Werkzeug puts into them, terminal or not."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", super().format(record))
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    kind = logging.Formatter if sys.stderr.isatty() else PlainFormatter
+    handler.setFormatter(kind("%(asctime)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _refuse_in_json() -> None:
+    # What the development server refuses before Flask sees it: a line too long, no HTTP at all.
+    WSGIRequestHandler.error_content_type = "application/json"
+    WSGIRequestHandler.error_message_format = '{"status":"WRONG_REQUEST"}\n'
 
 
 def _is_serving() -> bool:

@@ -8,28 +8,32 @@ import asyncio
 import csv
 import io
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any, TextIO
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
+from sqlalchemy.orm import Session
 
-from core import accounts, probe, rounds, servers
+from core import accounts, estimate, probe, rounds, servers
 from core.accounts import Grant, Kind, Role, Scope
 from core.clock import utc_now
 from core.errors import CoreError, WrongRequest
 from core.models import SCHEMA_VERSION, Server
 from core.probe import Echo, Result, Verdict
-from core.schema import Probe, ServerRequest, State, iso
+from core.schema import Probe, ServerRequest, State, iso, read_json, server_name
 from core.settings import Settings
 from handlers import demo, night, worker
 from handlers.worker import Round
-from infra import migrations
+from infra import logs
 from infra.database import Database
 
 
@@ -37,6 +41,8 @@ def _choice(words: type[StrEnum]) -> click.Choice[str]:
     # click would offer the names of an enum; people type the values.
     return click.Choice([word.value for word in words])
 
+
+log = logging.getLogger("pinglet.manage")
 
 COLUMNS = ["name", "IP", "probe", "port"]
 
@@ -101,11 +107,13 @@ def _line(server: Server, state: State) -> list[str]:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 def remove(name: str, yes: bool) -> None:
     """Remove a server and all its history."""
-    if not yes:
-        click.confirm(f"Remove {name} and all its history?", abort=True)
-    with _refusals(), _database().transaction() as session:
-        servers.remove(session, name)
-    click.echo(f"{name} is removed")
+    with _refusals():
+        wanted = server_name(name)
+        if not yes:
+            click.confirm(f"Remove {wanted} and all its history?", abort=True)
+        with _database().transaction() as session:
+            servers.remove(session, wanted)
+    click.echo(f"{wanted} is removed")
 
 
 @servers_group.command("import")
@@ -119,9 +127,16 @@ def import_servers(file: TextIO, kind: str | None) -> None:
     with _refusals():
         wanted = _read_servers(file, kind or _format(file.name))
         with _database().transaction() as session, _bar(wanted, "Importing") as progress:
-            for request in progress:
-                servers.create(session, request, _settings(), utc_now())
+            for place, request in progress:
+                _create(session, place, request)
     click.echo(f"{len(wanted)} servers are watched from now on")
+
+
+def _create(session: Session, place: str, request: ServerRequest) -> None:
+    try:
+        servers.create(session, request, _settings(), utc_now())
+    except CoreError as error:
+        raise WrongRequest(f"nothing was imported:\n{place}: {error}") from error
 
 
 @servers_group.command("export")
@@ -151,12 +166,12 @@ def _format(name: str) -> str:
     return "json" if name.endswith(".json") else "csv"
 
 
-def _read_servers(file: TextIO, kind: str) -> list[ServerRequest]:
+def _read_servers(file: TextIO, kind: str) -> list[tuple[str, ServerRequest]]:
     read = _json_rows if kind == "json" else _csv_rows
     wanted, wrong = [], []
     for place, row in read(file):
         try:
-            wanted.append(ServerRequest.parse_inner(row))
+            wanted.append((place, ServerRequest.parse_inner(row)))
         except WrongRequest as error:
             wrong.append(f"{place}: {error}")
     if wrong:
@@ -166,9 +181,9 @@ def _read_servers(file: TextIO, kind: str) -> list[ServerRequest]:
 
 def _json_rows(file: TextIO) -> Iterator[tuple[str, object]]:
     try:
-        rows = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise WrongRequest(f"not JSON: {error}") from error
+        rows = read_json(file.read().encode())
+    except UnicodeDecodeError as error:
+        raise WrongRequest(f"not JSON in UTF-8: {error}") from error
     if not isinstance(rows, list):
         raise WrongRequest("expected a list of servers")
     yield from ((f"server {number}", row) for number, row in enumerate(rows, 1))
@@ -319,7 +334,7 @@ from_stdin = click.option("--password-stdin", is_flag=True, help="Read it from s
 
 @users_group.command("add")
 @click.argument("name")
-@click.option("--role", type=_choice(Role), default=Role.ADMIN, show_default=True)
+@click.option("--role", type=_choice(Role), default=Role.ADMIN.value, show_default=True)
 @from_stdin
 def add_user(name: str, role: str, password_stdin: bool) -> None:
     """Add a user."""
@@ -378,7 +393,7 @@ def remove_user(name: str) -> None:
 @users_group.command("token")
 @click.argument("name")
 @click.argument("label")
-@click.option("--scope", type=_choice(Scope), default=Scope.READ, show_default=True)
+@click.option("--scope", type=_choice(Scope), default=Scope.READ.value, show_default=True)
 @click.option("--days", type=click.IntRange(1, 5 * 365), default=365, show_default=True)
 def issue_token(name: str, label: str, scope: str, days: int) -> None:
     """Print a long-lived token of user NAME for a script, called LABEL. It is shown this once."""
@@ -401,7 +416,7 @@ def db_group() -> None:
 def upgrade() -> None:
     """Bring the tables up to this release."""
     with _refusals():
-        migrations.upgrade(_database().engine)
+        _database().upgrade()
     click.echo(f"the tables are at version {SCHEMA_VERSION}")
 
 
@@ -439,7 +454,100 @@ def tidy_command() -> None:
     click.echo(str(done))
 
 
-COMMANDS = [servers_group, users_group, worker_command, ping, tidy_command, db_group, demo_command]
+# What it would cost on AWS
+
+
+@click.command("estimate")
+@click.option("--servers", "number", type=click.IntRange(1), help="Default: those you have.")
+@click.option("--every", type=click.IntRange(60, 86_400), default=60, show_default=True)
+@click.option("--requests", type=click.IntRange(0), default=100_000, show_default=True)
+@click.option("--database", type=click.Choice(estimate.DATABASES), default=estimate.DATABASES[0])
+@with_appcontext
+def estimate_command(number: int | None, every: int, requests: int, database: str) -> None:
+    """Say what a fleet costs on AWS in a month, and of what that is made.
+
+    Two figures: where every server answers, and where one in each call stays silent, so that each
+    prober waits four time-outs.
+    """
+    with _refusals():
+        if number is None:
+            with _database().reading() as session:
+                number = len(servers.names(session)) or 1
+        fleet = estimate.Fleet(number, every, api_requests=requests, database=database)
+        silent = estimate.estimate(fleet)
+        healthy = estimate.estimate(replace(fleet, probe_wait_s=estimate.ALL_ANSWER_S))
+    rows = [
+        [good.what, _units(bad.amount), bad.unit, f"{good.dollars:.2f}", f"{bad.dollars:.2f}"]
+        for good, bad in zip(healthy.lines, silent.lines, strict=True)
+    ]
+    rows.append(["together", "", "", f"{healthy.total:.2f}", f"{silent.total:.2f}"])
+    _table(["", "units", "unit", "$ all answer", "$ some are silent"], rows)
+    click.echo(
+        f"history when it is as long as it gets: {estimate.stored_gb(fleet):.1f} GB", err=True
+    )
+
+
+def _units(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 10 else f"{amount:.2g}"
+
+
+COMMANDS = [
+    servers_group,
+    users_group,
+    worker_command,
+    ping,
+    tidy_command,
+    db_group,
+    demo_command,
+    estimate_command,
+]
+
+
+# The same commands as a function: for those who may invoke it, by nothing else
+
+ONE_OFF = {"servers", "users", "db"}
+"""What runs as a function. A worker or a ping would want the internet, which `probe` has."""
+
+warm_database = cache(lambda: Database(Settings.from_env()))
+
+
+def handler(event: object, context: object) -> dict[str, Any]:
+    """Run one command: `{"command": ["db", "upgrade"], "input": "for its standard input"}`.
+
+    `command` may be one text with blanks between, `input` may be left out. Returns `exit_code` and
+    `output`, both streams together. Raises WrongRequest for another event: one that an API or a
+    queue sends is such, too.
+    """
+    logs.configure(context)
+    command, given = _read_command(event)
+    return run_command(warm_database(), command, given)
+
+
+def run_command(database: Database, command: Sequence[str], given: str = "") -> dict[str, Any]:
+    """Run one of the commands in this process, with `given` as its standard input."""
+    app = Flask(__name__, static_folder=None)
+    app.extensions["pinglet"] = database
+    for one in COMMANDS:
+        if one.name in ONE_OFF:
+            app.cli.add_command(one)
+    done = app.test_cli_runner().invoke(args=list(command), input=given)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        log.error("%s failed", command[:2], exc_info=done.exception)
+        return {"exit_code": 1, "output": f"{done.output}{done.exception!r}\n"}
+    return {"exit_code": done.exit_code, "output": done.output}
+
+
+def _read_command(event: object) -> tuple[list[str], str]:
+    if not isinstance(event, dict) or not {"command"} <= set(event) <= {"command", "input"}:
+        raise WrongRequest('expected {"command": ["db", "upgrade"]}, and perhaps "input"')
+    command, given = event["command"], event.get("input", "")
+    if isinstance(command, str):
+        command = command.split()
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        raise WrongRequest("a command is text, or a list of texts")
+    if not command or command[0] not in ONE_OFF or not isinstance(given, str):
+        raise WrongRequest(f"expected one of {', '.join(sorted(ONE_OFF))}, and text as input")
+    return command, given
 
 
 # How it looks
@@ -471,6 +579,11 @@ def _progress(length: int, label: str) -> Iterator[rounds.Progress | None]:
         yield progress.update
 
 
-def _bar(items: Sequence[Any], label: str) -> Any:
-    # click hides the bar by itself where standard error is no terminal, but not its label.
-    return click.progressbar(items, label=label if sys.stderr.isatty() else None, file=sys.stderr)
+@contextmanager
+def _bar(items: Sequence[Any], label: str) -> Iterator[Iterable[Any]]:
+    """The items, with a bar on a terminal. Elsewhere click would still print an empty line."""
+    if not sys.stderr.isatty():
+        yield items
+        return
+    with click.progressbar(items, label=label, file=sys.stderr) as progress:
+        yield progress

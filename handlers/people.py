@@ -13,28 +13,84 @@ from core.accounts import Grant, Identity, Issued, Kind, Level, Role, Scope
 from core.clock import utc_now
 from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
 from core.models import Token, User
-from handlers import auth, shapes
+from handlers import auth, routes, shapes
+from handlers.routes import Route
 from infra.database import Database
 
 
 def register(app: Flask, database: Database) -> None:
     """Serve the people's part of /api/v1."""
     people = People(database)
-    for rule, method, view in (
-        ("/api/v1/session", "POST", people.log_in),
-        ("/api/v1/session", "DELETE", people.log_out),
-        ("/api/v1/me", "GET", people.me),
-        ("/api/v1/me/password", "PUT", people.change_own_password),
-        ("/api/v1/tokens", "GET", people.list_tokens),
-        ("/api/v1/tokens", "POST", people.issue),
-        ("/api/v1/tokens/refresh", "POST", people.refresh),
-        ("/api/v1/tokens/<token>", "DELETE", people.revoke),
-        ("/api/v1/users", "GET", people.list_users),
-        ("/api/v1/users", "POST", people.create_user),
-        ("/api/v1/users/<int:user_id>", "PATCH", people.change_user),
-        ("/api/v1/users/<int:user_id>", "DELETE", people.remove_user),
-    ):
-        app.add_url_rule(rule, f"{method} {rule}", view, methods=[method])
+    created, users, user = HTTPStatus.CREATED, "/api/v1/users", "/api/v1/users/<int:user_id>"
+    unknown, taken, often = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS
+    routes.register(
+        app,
+        [
+            Route(
+                "POST",
+                "/api/v1/session",
+                people.log_in,
+                body=shapes.LogIn,
+                reply=shapes.Me,
+                code=created,
+                errors=[HTTPStatus.UNAUTHORIZED, often],
+            ),
+            Route("DELETE", "/api/v1/session", people.log_out, reply=shapes.Done),
+            Route("GET", "/api/v1/me", people.me, reply=shapes.Me),
+            Route(
+                "PUT",
+                "/api/v1/me/password",
+                people.change_own_password,
+                body=shapes.PasswordChange,
+                reply=shapes.Done,
+            ),
+            Route("GET", "/api/v1/tokens", people.list_tokens, reply=shapes.TokenList),
+            Route(
+                "POST",
+                "/api/v1/tokens",
+                people.issue,
+                body=shapes.TokenWanted,
+                reply=[shapes.TokenIssued, shapes.TokenPair],
+                code=created,
+                needs_body=False,
+            ),
+            Route(
+                "POST",
+                "/api/v1/tokens/refresh",
+                people.refresh,
+                body=shapes.Refresh,
+                reply=shapes.TokenPair,
+                code=created,
+                errors=[HTTPStatus.UNAUTHORIZED],
+            ),
+            Route(
+                "DELETE",
+                "/api/v1/tokens/<token>",
+                people.revoke,
+                reply=shapes.Done,
+                errors=[unknown],
+            ),
+            Route("GET", users, people.list_users, reply=shapes.UserList),
+            Route(
+                "POST",
+                users,
+                people.create_user,
+                body=shapes.UserWanted,
+                reply=shapes.UserListed,
+                code=created,
+                errors=[taken],
+            ),
+            Route(
+                "PATCH",
+                user,
+                people.change_user,
+                body=shapes.UserChange,
+                reply=shapes.UserListed,
+                errors=[unknown],
+            ),
+            Route("DELETE", user, people.remove_user, reply=shapes.Done, errors=[unknown]),
+        ],
+    )
 
 
 class People:
@@ -101,7 +157,7 @@ class People:
         if wanted.scope.level > identity.level:
             raise Forbidden(f"{identity.name} may not give away the scope {wanted.scope}")
         life = timedelta(seconds=wanted.expires_in_s)
-        grant = Grant(Kind.KEY, wanted.scope, wanted.name, life)
+        grant = Grant(Kind.KEY, wanted.scope, accounts.label(wanted.name), life)
         with self.database.transaction() as session:
             issued = accounts.issue(session, _account(identity), grant, utc_now())
         return _json(_issued(issued), HTTPStatus.CREATED)
@@ -129,6 +185,8 @@ class People:
             return self.log_out()
         if not (token.isascii() and token.isdecimal() and len(token) < 19):
             raise TokenUnknown(token)
+        if identity.kind is Kind.KEY and int(token) != identity.token_id:
+            raise Forbidden("a key ends no token but itself: use your password")
         with self.database.transaction() as session:
             if not accounts.revoke(session, identity.user_id, int(token)):
                 raise TokenUnknown(token)

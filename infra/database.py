@@ -1,6 +1,7 @@
 """The database: engine, transactions, and all that Postgres and SQLite do differently."""
 
 import contextlib
+import json
 import logging
 import random
 import socket
@@ -22,9 +23,9 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import SchemaMismatch, SettingsError, Unavailable
-from core.models import SCHEMA_VERSION, epoch_minute, json_rows
+from core.models import SCHEMA_VERSION, epoch_minute, json_rows, time_at
 from core.settings import Settings
-from infra import migrations
+from infra import aws, migrations
 
 log = logging.getLogger("pinglet.database")
 
@@ -42,6 +43,15 @@ TRANSIENT = {
     "57P03",  # starting up
 }
 """SQLSTATEs that say "not now": www.postgresql.org/docs/17/errcodes-appendix.html"""
+SQLITE_TRANSIENT = tuple(
+    f"SQLITE_{kind}"
+    for kind in ("BUSY", "LOCKED", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "NOTADB", "READONLY")
+)
+"""SQLite: the file is taken, or somebody must see to it. Source: sqlite.org/rescode.html"""
+
+
+LOGIN_REFUSED = {"28P01", "28000"}  # wrong password; no such user, or not from there
+UNKNOWN_YET = "postgresql+pg8000://"  # where a secret says which database it is
 
 
 class Database:
@@ -50,7 +60,9 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError for a URL that can't be used."""
         self.settings = settings
-        self.url = _database_url(settings.database_url)
+        self.url = make_url(UNKNOWN_YET)
+        if not settings.database_secret:
+            self.url = _database_url(settings.database_url)
         self.engine = _engine(self.url, settings)
         self._schema_is_known = False
 
@@ -72,20 +84,20 @@ class Database:
         with self._session(self.engine.execution_options(reading=True)) as session:
             yield session
 
+    def upgrade(self) -> None:
+        """Bring the tables up to this release. Raises Unavailable, NewerSchema."""
+        with _in_our_words():
+            # Migrations also use the driver itself, whose errors SQLAlchemy doesn't translate.
+            self.engine.connect().close()
+            migrations.upgrade(self.engine)
+
     @contextlib.contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
-        try:
+        with _in_our_words():
             self._upgrade_local_file()
             with Session(engine) as session, session.begin():
                 self._check_schema(session)
                 yield session
-        except SQLAlchemyError as error:
-            if is_transient(error):
-                raise Unavailable(f"the database can't serve this now: {_cause(error)}") from error
-            raise
-        except OSError as error:
-            # pg8000 lets time-outs and resets through as they are.
-            raise Unavailable(f"the database can't be reached: {error}") from error
 
     def _upgrade_local_file(self) -> None:
         # Nobody but us uses a local file, so nobody is surprised; and a new user needs no command.
@@ -115,6 +127,20 @@ class Database:
         self._schema_is_known = True
 
 
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Raise Unavailable for what the database or the way to it can't do now."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        if is_transient(error):
+            raise Unavailable(f"the database can't serve this now: {_cause(error)}") from error
+        raise
+    except OSError as error:
+        # pg8000 lets time-outs and resets through as they are.
+        raise Unavailable(f"the database can't be reached: {error}") from error
+
+
 def schema_version(connection: Connection) -> str | None:
     """Return the version of the tables, None where there are none yet."""
     if not connection.dialect.has_table(connection, "alembic_version"):
@@ -133,7 +159,9 @@ def is_transient(error: SQLAlchemyError) -> bool:
         return True
     if isinstance(error.orig, pg8000.InterfaceError):
         return True
-    return _sqlstate(error.orig) in TRANSIENT or "database is locked" in str(error.orig)
+    if _sqlstate(error.orig) in TRANSIENT:
+        return True
+    return str(getattr(error.orig, "sqlite_errorname", "")).startswith(SQLITE_TRANSIENT)
 
 
 def _cause(error: SQLAlchemyError) -> str:
@@ -212,18 +240,24 @@ def _epoch_minute_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any)
     return f"CAST(strftime('%s', {compiler.process(element.clauses, **options)}) AS INTEGER) / 60"
 
 
+@compiles(time_at, "sqlite")
+def _time_at_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    # Times are text there, in the one form that SQLAlchemy writes.
+    after = compiler.process(element.clauses, **options)
+    whole = f"strftime('%Y-%m-%d %H:%M:%S.', {after} / 1000000, 'unixepoch')"
+    return f"({whole} || printf('%06d', {after} % 1000000))"
+
+
 # Postgres
 
 
 def _postgres_engine(url: URL, settings: Settings) -> Engine:
-    arguments = _postgres_arguments(url, settings)
+    login = Login(url, settings)
     pool: dict[str, Any] = {"poolclass": NullPool}
     if settings.database_pool == "keep":
         pool = {"pool_size": 1, "max_overflow": 9, "pool_pre_ping": True}
         pool["pool_timeout"] = settings.connect_timeout_s
-    engine = create_engine(
-        "postgresql+pg8000://", creator=lambda: _connect(arguments, settings), **pool
-    )
+    engine = create_engine("postgresql+pg8000://", creator=login.connect, **pool)
 
     @event.listens_for(engine, "handle_error")
     def distrust(context: ExceptionContext) -> None:
@@ -234,6 +268,67 @@ def _postgres_engine(url: URL, settings: Settings) -> Engine:
             context.is_disconnect = True
 
     return engine
+
+
+class Login:
+    """Connects as the settings say, or as the secret they name; that is read at the first need."""
+
+    def __init__(self, url: URL, settings: Settings) -> None:
+        """Raises SettingsError."""
+        self._settings = settings
+        self._arguments: dict[str, Any] = {}
+        if not settings.database_secret:
+            self._arguments = _postgres_arguments(url, settings)
+
+    def connect(self) -> "PostgresConnection":
+        """Return a new connection.
+
+        When the database refuses the password, the secret is read again, once: a password that is
+        changed while containers are warm costs nobody a request. Raises pg8000.Error, OSError,
+        Unavailable.
+        """
+        known = bool(self._arguments)
+        try:
+            return _connect(self._read(), self._settings)
+        except pg8000.Error as error:
+            refused = _sqlstate(error) in LOGIN_REFUSED
+            if not (refused and known and self._settings.database_secret):
+                raise
+        log.warning("the database refuses the password: the secret is read again")
+        self._arguments = {}
+        return _connect(self._read(), self._settings)
+
+    def _read(self) -> dict[str, Any]:
+        if not self._arguments:
+            url = _url_in_secret(aws.read_secret(self._settings.database_secret), self._settings)
+            self._arguments = _postgres_arguments(url, self._settings)
+        return self._arguments
+
+
+def _url_in_secret(text_secret: str, settings: Settings) -> URL:
+    """Read a secret: a URL, or JSON with `url`, or JSON with RDS's `username`, `password`, `host`.
+
+    What RDS's leaves out (it does when RDS rotates it) stands in DATABASE_URL. Source:
+    docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
+    """
+    try:
+        secret = json.loads(text_secret)
+    except ValueError:
+        return _database_url(text_secret.strip())
+    if not isinstance(secret, dict):
+        raise SettingsError("the database's secret is neither a URL nor an object")
+    if "url" in secret:
+        return _database_url(str(secret["url"]))
+    known = make_url(UNKNOWN_YET)
+    if settings.database_url.startswith("postgres"):
+        known = _database_url(settings.database_url)
+    return known.set(
+        username=secret.get("username", known.username),
+        password=secret.get("password", known.password),
+        host=secret.get("host", known.host),
+        port=secret.get("port", known.port),
+        database=secret.get("dbname", known.database),
+    )
 
 
 def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
@@ -360,7 +455,7 @@ def _connect_once(arguments: dict[str, Any], timeout_s: float) -> PostgresConnec
 
 @compiles(json_rows, "postgresql")
 def _json_rows_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
-    return f"json_array_elements(CAST({compiler.process(element.clauses, **options)} AS json))"
+    return f"jsonb_array_elements(CAST({compiler.process(element.clauses, **options)} AS jsonb))"
 
 
 @compiles(epoch_minute, "postgresql")
@@ -368,3 +463,9 @@ def _epoch_minute_in_postgres(element: Any, compiler: SQLCompiler, **options: An
     # date_part gives a double, EXTRACT a numeric, which takes three times as long.
     moment = compiler.process(element.clauses, **options)
     return f"CAST(floor(date_part('epoch', {moment}) / 60) AS integer)"
+
+
+@compiles(time_at, "postgresql")
+def _time_at_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    after = compiler.process(element.clauses, **options)
+    return f"(TIMESTAMPTZ 'epoch' + {after} * INTERVAL '1 microsecond')"

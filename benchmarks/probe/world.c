@@ -48,6 +48,7 @@
 #define BLOCKS 64          /* 32,768 frames: more than one sweep can have in flight */
 #define MAX_RULES 4096
 #define FLOWS (1 << 20)    /* room for SYN counts, a power of two */
+#define PASSED 16          /* frames kept that were stamped before their turn */
 #define TURN 32            /* packets read, or written, before the other side gets its turn */
 
 typedef uint8_t u8;
@@ -128,6 +129,22 @@ static i64 clock_ns(clockid_t clock)
     struct timespec t;
     clock_gettime(clock, &t);
     return (i64)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* CLOCK_REALTIME less CLOCK_MONOTONIC. An interruption between two readings would count as a step:
+ * the closest pair of several is believed. */
+static i64 realtime_offset_ns(void)
+{
+    i64 best = 0, best_width = INT64_MAX;
+    for (int i = 0; i < 10 && best_width > 1000; i++) {
+        i64 before = clock_ns(CLOCK_MONOTONIC), now = clock_ns(CLOCK_REALTIME);
+        i64 width = clock_ns(CLOCK_MONOTONIC) - before;
+        if (width < best_width) {
+            best_width = width;
+            best = now - before - width / 2;
+        }
+    }
+    return best;
 }
 
 /* splitmix64: the same plan and seed lose the same echoes */
@@ -286,23 +303,49 @@ static int same_packet(const u8 *a, const u8 *b)
     return !memcmp(a + 8, b + 8, 34) && !memcmp(a + 44, b + 44, 4);
 }
 
-/* Returns CLOCK_REALTIME in ns of when `packet` left for the device, or 0. Both queues keep the
- * order, but the device drops when its queue is full: frames of dropped packets are passed over. */
+/* Two processors that send at once may enter the device's queue in another order than they were
+ * stamped in, and the device drops when its queue is full: frames that were passed over wait here. */
+static struct { u8 head[FRAME - 80]; i64 stamp_ns; } passed[PASSED];
+static u32 passed_next;
+
+static i64 passed_over(const u8 *packet)
+{
+    for (u32 i = 0; i < PASSED; i++) {
+        i64 stamp_ns = passed[i].stamp_ns;
+        if (stamp_ns && same_packet(passed[i].head, packet)) {
+            passed[i].stamp_ns = 0;
+            return stamp_ns;
+        }
+    }
+    return 0;
+}
+
+/* Returns CLOCK_REALTIME in ns of when `packet` left for the device, or 0. */
 static i64 stamp_of(const u8 *packet)
 {
     for (int tries = 0; ring && tries < BLOCK / FRAME * BLOCKS; tries++) {
         struct tpacket2_hdr *frame = (void *)(ring + (size_t)ring_next * FRAME);
         if (!(__atomic_load_n(&frame->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER))
             break;
-        int same = same_packet((u8 *)frame + frame->tp_net, packet);
-        i64 stamp = (i64)frame->tp_sec * 1000000000 + frame->tp_nsec;
+        if (!tries) {
+            i64 early_ns = passed_over(packet);
+            if (early_ns)
+                return early_ns;
+        }
+        const u8 *head = (u8 *)frame + frame->tp_net;
+        int same = same_packet(head, packet);
+        i64 stamp_ns = (i64)frame->tp_sec * 1000000000 + frame->tp_nsec;
+        if (!same) {
+            memcpy(passed[passed_next].head, head, FRAME - 80);
+            passed[passed_next].stamp_ns = stamp_ns;
+            passed_next = (passed_next + 1) % PASSED;
+        }
         __atomic_store_n(&frame->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
         ring_next = (ring_next + 1) % (BLOCK / FRAME * BLOCKS);
         if (same)
-            return stamp;
+            return stamp_ns;
     }
-    untimed += ring != NULL;
-    return 0;
+    return ring ? passed_over(packet) : 0;
 }
 
 /* ---- one request ---- */
@@ -326,6 +369,20 @@ static const struct rule *rule_for(int family, u16 server)
     return NULL;
 }
 
+/* A kernel stamp on CLOCK_MONOTONIC. If somebody set the clock between the stamp and our reading
+ * the packet, the old offset is the right one: it gives the later time that isn't in the future. */
+static i64 monotonic_of(i64 stamp_ns, const struct trip *trip)
+{
+    static i64 offset_ns, old_offset_ns;
+    if (llabs(trip->realtime_ns - offset_ns) > 1000000)
+        old_offset_ns = offset_ns;
+    offset_ns = trip->realtime_ns;
+    i64 new_ns = stamp_ns - offset_ns, old_ns = stamp_ns - old_offset_ns;
+    if (new_ns > trip->read_ns + 100000)
+        return old_ns;
+    return old_offset_ns && old_ns > new_ns && old_ns <= trip->read_ns ? old_ns : new_ns;
+}
+
 static u32 new_trip(const struct request *r, i64 sent_realtime_ns)
 {
     if (trip_count == trip_room) {
@@ -340,8 +397,8 @@ static u32 new_trip(const struct request *r, i64 sent_realtime_ns)
     trip->kind = (u8)r->protocol;
     trip->server = r->server;
     trip->read_ns = r->read_ns;
-    trip->realtime_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
-    trip->sent_ns = sent_realtime_ns ? sent_realtime_ns - trip->realtime_ns : 0;
+    trip->realtime_ns = realtime_offset_ns();
+    trip->sent_ns = sent_realtime_ns ? monotonic_of(sent_realtime_ns, trip) : 0;
     return trip_count++;
 }
 
@@ -540,6 +597,7 @@ static void receive(const u8 *packet, u16 length)
             close_back(&r);
         return;
     }
+    untimed += ring && !sent_ns;
     r.trip = new_trip(&r, sent_ns);
     struct trip *trip = &trips[r.trip];
     trip->id = get16(r.body + (syn ? 0 : 4));

@@ -113,8 +113,8 @@ class Trip(NamedTuple):
     """One request as the world saw it; times in ns of CLOCK_MONOTONIC, 0 where there is none.
 
     `sent_ns` is the kernel's stamp of the request at the device. The right answer entered the
-    kernel between `write_ns` and `written_ns` (an ICMP error counts as one). A resent SYN is a trip of its own with the same
-    `ordinal` (handshakes with this server before it) and a higher `tries`.
+    kernel between `write_ns` and `written_ns` (an ICMP error counts as one). A resent SYN is a trip
+    of its own with the same `ordinal` (handshakes with this server before it) and a higher `tries`.
     """
 
     family: int
@@ -189,7 +189,12 @@ def lacking() -> str | None:
         return "/dev/net/tun (Linux with the tun module)"
     if os.geteuid() != 0:
         return "root (a network namespace and a TUN device)"
-    for program, package in (("ip", "iproute2"), ("nsenter", "util-linux"), ("cc", "gcc")):
+    for program, package in (
+        ("ip", "iproute2"),
+        ("tc", "iproute2"),
+        ("nsenter", "util-linux"),
+        ("cc", "gcc"),
+    ):
         if shutil.which(program) is None:
             return f"{program} (package {package})"
     return None
@@ -232,6 +237,10 @@ class World:
             self._hear("ready")
             ip = ["nsenter", f"--net={self.namespace}", "ip", "-batch", "-"]
             subprocess.run(ip, input=NETWORK, text=True, check=True)
+            # With a queueing discipline, a packet sent on one CPU may leave later, by another's
+            # hand, when connect() has long returned: a delay of ours that nobody could know.
+            tc = ["nsenter", f"--net={self.namespace}", "tc", "qdisc", "replace"]
+            subprocess.run([*tc, "dev", "world0", "root", "noqueue"], check=True)
             # Ping sockets for everybody: a namespace of its own starts with nobody.
             self.inside(set_sysctl, "ipv4/ping_group_range", "0 2147483647")
             # Probes of many runs leave many TIME_WAITs, and errors come in bursts.

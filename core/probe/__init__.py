@@ -7,17 +7,19 @@ loop. `icmp_problem` says why this process can't use ICMP, or None.
 from collections.abc import Sequence
 
 from core.probe.icmp import IcmpSweep, icmp_problem
-from core.probe.loop import Sweep, drive, drive_async
+from core.probe.loop import Sweep, drive
 from core.probe.signature import ClockUsed, Echo, Heard, Kind, Pace, Result, Target, Verdict
 from core.probe.system import HERE, PORTABLE, System
 from core.probe.tcp import TcpSweep
 
+USUAL = Pace()
+
 __all__ = [
+    "PORTABLE",
     "ClockUsed",
     "Echo",
     "Heard",
     "Kind",
-    "PORTABLE",
     "Pace",
     "Result",
     "Target",
@@ -31,7 +33,7 @@ __all__ = [
 def probe(
     kind: Kind,
     targets: Sequence[Target],
-    pace: Pace = Pace(),
+    pace: Pace = USUAL,
     heard: Heard | None = None,
     *,
     system: System = HERE,
@@ -51,12 +53,15 @@ def probe(
 async def probe_async(
     kind: Kind,
     targets: Sequence[Target],
-    pace: Pace = Pace(),
+    pace: Pace = USUAL,
     heard: Heard | None = None,
     *,
     system: System = HERE,
 ) -> list[Result]:
     """The same under asyncio, beside other tasks; cancelling it closes every socket."""
+    # Loaded by who uses it: asyncio would double the cold start of a function that doesn't.
+    from core.probe.aloop import drive_async  # pylint: disable=import-outside-toplevel
+
     sweep = _sweep(kind, targets, pace, heard, system)
     await drive_async(sweep)
     return sweep.ledger.results()

@@ -46,7 +46,7 @@ def understand(literal: str) -> Place:
 
 
 def sockaddr_of(literal: str) -> Sockaddr | None:
-    """What `understand(literal).sockaddr()` gives, at once for nearly all IPv4 literals, else None."""
+    """The shortcut for well-formed IPv4: what `understand(literal).sockaddr()` gives, or None."""
     try:
         if inet_ntop(IPV4, inet_pton(IPV4, literal)) == literal:
             return literal, 0

@@ -2,13 +2,13 @@
 
 import errno
 import os
-import random
 import socket
 import struct
 import sys
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core.probe.clock import ANCILLARY, SO_TIMESTAMPNS, TIMESPEC
 from core.probe.packets import (
@@ -41,6 +41,8 @@ SHARE = 0.75  # of the buffer, so that strangers and larger packets find room, t
 PACKET_SIZE = 2048  # longer than any ICMP error may be
 
 
+Received = tuple[int, list[tuple[int, int, bytes]], int, Any]
+Receive = Callable[[list[bytearray], int], Received]
 Reply = tuple[int, int, str, int]
 """(slot, token, source, stamp in ns) of a well-formed reply; is it one we wait for?"""
 
@@ -78,6 +80,7 @@ class Channel:
         self._header = protocol is V4 and (self.raw or sys.platform != "linux")
         # Linux checks what it delivers to a datagram socket, and ICMPv6 always.
         self._check = protocol is V4 and self.raw
+        self._receive: Receive = getattr(self.sock, "recvmsg_into", self._receive_bare)
         self._buffer = bytearray(PACKET_SIZE)
         self._view = memoryview(self._buffer)
         self._drops = self.drops()
@@ -89,10 +92,10 @@ class Channel:
     def _take_identifier(self) -> int:
         """A random one: firewalls and NATs that remember an old one would swallow replies."""
         if self.raw or sys.platform != "linux":
-            return random.SystemRandom().randrange(1, 0x10000)
+            return _random_identifier()
         for _ in range(16):  # a datagram socket's identifier is its port, and may be taken
             with suppress(OSError):
-                self.sock.bind(("", random.SystemRandom().randrange(1, 0x10000)))
+                self.sock.bind(("", _random_identifier()))
                 break
         else:
             self.sock.bind(("", 0))
@@ -127,6 +130,11 @@ class Channel:
         size = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         return max(1, int(SHARE * size / REPLY_BYTES))
 
+    def _receive_bare(self, buffers: list[bytearray], _ancillary: int) -> Received:
+        """recvmsg_into for systems that have none (Windows)."""
+        size, source = self.sock.recvfrom_into(buffers[0])
+        return size, [], 0, source
+
     def drops(self) -> int:
         """How many packets the kernel has dropped because our buffer was full."""
         try:
@@ -140,11 +148,13 @@ class Channel:
         before, self._drops = self._drops, self.drops()
         return self._drops != before
 
+    # Names of attributes are looked up for every packet, locals aren't.
+    # pylint: disable-next=too-many-locals
     def read(self, most: int, replies: list[Reply], refusals: list[Refusal]) -> bool:
         """Read up to `most` packets; False if there may be more."""
         if self.error_queue:
             self.read_errors(refusals)
-        receive, buffers, view = self.sock.recvmsg_into, [self._buffer], self._view
+        receive, buffers, view = self._receive, [self._buffer], self._view
         unpack, reply, own, check = (
             ECHO.unpack_from,
             self.protocol.reply,
@@ -218,6 +228,10 @@ class Channel:
             slot = token = -1
         if kind == self.protocol.request and identifier == self.identifier:
             into.append(Refusal(sequence, slot, token, destination, reason))
+
+
+def _random_identifier() -> int:
+    return int.from_bytes(os.urandom(2), "big") or 1
 
 
 def _open(protocol: Protocol) -> tuple[socket.socket, bool]:

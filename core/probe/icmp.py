@@ -2,7 +2,6 @@
 
 import errno
 import os
-import random
 import socket
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from core.probe.system import HERE, Events, System
 
 FULL = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM}
 READ_A_TURN = 256
+CALL_NS = 20_000  # a call of sendto that nobody interrupts takes no longer
 Write = Callable[[int, int], bytearray]
 SendTo = Callable[[bytearray, Sockaddr], int]
 LONGEST_NS = 0x7FFFFFFF  # what fits the array of sending times
@@ -38,8 +38,8 @@ class IcmpSweep(Sweep):
     """Echo requests to all targets.
 
     An answer counts if identifier, slot, source address and a token drawn for this very packet
-    agree, and the echo is still open. Sending is stamped just before and just after sendto; the
-    packet left in between, so the round trip is known up to half that time.
+    agree, and the echo is still open. Sending is stamped just before and just after sendto: the
+    packet left in between, which gives the bound.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class IcmpSweep(Sweep):
         self._senders: dict[int, tuple[Write, SendTo]] = {}
         self._problems: dict[int, str] = {}
         self._by_fd: dict[int, Channel] = {}
-        self._tokens = array("Q", random.SystemRandom().randbytes(8 * slots))
+        self._tokens = array("Q", os.urandom(8 * slots))
         self._before_ns = array("q", bytes(8 * slots))  # on self._clock
         self._calling_ns = array("I", bytes(4 * slots))
         self._steps = steps or StepWatch()
@@ -96,7 +96,8 @@ class IcmpSweep(Sweep):
 
     # Sending
 
-    def launch(self, slots: list[int]) -> int:
+    # Names of attributes are looked up for every packet, locals aren't.
+    def launch(self, slots: list[int]) -> int:  # pylint: disable=too-many-locals
         clock, tokens, targets, began_ns = self._clock, self._tokens, len(self.targets), self.now_ns
         sent = []
         for position, slot in enumerate(slots):
@@ -110,9 +111,10 @@ class IcmpSweep(Sweep):
                 if self._not_sent(error, slots, position):
                     break
                 continue
-            after = clock()
+            calling_ns = clock() - before
             self._before_ns[slot] = before
-            self._calling_ns[slot] = after - before if after - before < LONGEST_NS else LONGEST_NS
+            # Out of range only where the clock was set in this very moment, which is noticed soon.
+            self._calling_ns[slot] = calling_ns if 0 <= calling_ns < LONGEST_NS else LONGEST_NS
             sent.append(slot)
         self._note_sent(sent, began_ns)
         return len(sent)
@@ -153,7 +155,7 @@ class IcmpSweep(Sweep):
 
     def _draw_token(self, slot: int) -> None:
         """The first packet may still be answered: don't take that for the second's answer."""
-        self._tokens[slot] = random.SystemRandom().getrandbits(64)
+        self._tokens[slot] = int.from_bytes(os.urandom(8), "big")
 
     # Hearing
 
@@ -172,8 +174,12 @@ class IcmpSweep(Sweep):
         return everything
 
     def _answered(self, replies: list[Reply]) -> None:
-        """Count those that are what we wait for. The packet left within half the time of calling
-        sendto before or after its middle; a reply that came within the call narrows that down."""
+        """Count those that are what we wait for.
+
+        The packet left while sendto was called: in the middle, say. A call that took much longer
+        was interrupted, mostly on its way back (Linux throttles there), so not in *its* middle.
+        A reply that came before the call was over narrows the time down.
+        """
         codes, tokens, places, targets = (
             self.ledger.codes,
             self._tokens,
@@ -190,16 +196,19 @@ class IcmpSweep(Sweep):
             if most_ns <= 0 or slot in self._by_user or not self._stamped:
                 self._answered_by_user(slot)
                 continue
-            doubt_ns = min(most_ns, self._calling_ns[slot]) / 2
-            bound_ms = (doubt_ns + RESOLUTION_NS) / 1e6
-            self.ledger.timed(slot, ANSWERED, (most_ns - doubt_ns) / 1e6, bound_ms, KERNEL)
+            calling_ns = min(most_ns, self._calling_ns[slot])
+            inside_ns = calling_ns / 2 if calling_ns < CALL_NS else CALL_NS / 2
+            bound_ms = (calling_ns - inside_ns + RESOLUTION_NS) / 1e6
+            self.ledger.timed(slot, ANSWERED, (most_ns - inside_ns) / 1e6, bound_ms, KERNEL)
 
     def _answered_by_user(self, slot: int) -> None:
         """Time an echo by the monotonic clock: no stamps, or the wall clock was set meanwhile."""
         before, after = self._before_ns[slot], self._before_ns[slot] + self._calling_ns[slot]
         if self._stamped and slot not in self._by_user:
             before, after = self._monotonic(slot)
-        rtt_ms, bound_ms = up_to(self.quiet_ns - after, self.now_ns - before)
+        # It came after the last time nothing was there, and before now: not before this turn's
+        # own time, since more comes while the first replies are read.
+        rtt_ms, bound_ms = up_to(self.quiet_ns - after, monotonic_ns() - before)
         self.ledger.timed(slot, ANSWERED, rtt_ms, bound_ms, USER)
 
     def _distrust_flight(self) -> None:

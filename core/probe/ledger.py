@@ -9,8 +9,8 @@ from typing import overload
 
 from core.probe.signature import ClockUsed, Echo, Heard, Result, Verdict
 
-VERDICTS = (None, *Verdict)  # index 0: not ended yet
-ANSWERED, REFUSED, UNREACHABLE, NO_ANSWER, LOCAL_FAULT = range(1, len(VERDICTS))
+VERDICTS = tuple(Verdict)
+ANSWERED, REFUSED, UNREACHABLE, NO_ANSWER, LOCAL_FAULT = range(1, 1 + len(VERDICTS))  # 0: not yet
 CLOCKS = (None, *ClockUsed)  # index 0: nobody timed it
 KERNEL, USER = range(1, len(CLOCKS))
 
@@ -44,7 +44,7 @@ class Ledger:
         self.codes[slot] = code
         self.open -= 1
         if self._heard is not None:
-            self._tell(slot)
+            self._heard(slot % self.targets, slot // self.targets, self.echo(slot))
 
     def end(self, slot: int, code: int, reason: str = "") -> None:
         """An echo is over, and nobody can say how long it took."""
@@ -53,12 +53,7 @@ class Ledger:
         if reason:
             self.explain(slot, reason)
         if self._heard is not None:
-            self._tell(slot)
-
-    def _tell(self, slot: int) -> None:
-        assert self._heard is not None
-        echo, target = divmod(slot, self.targets)
-        self._heard(target, echo, self.echo(slot))
+            self._heard(slot % self.targets, slot // self.targets, self.echo(slot))
 
     def explain(self, slot: int, reason: str) -> None:
         """Note why (before the echo is ended); each text is kept once."""
@@ -69,8 +64,7 @@ class Ledger:
 
     def echo(self, slot: int) -> Echo:
         """The echo of that slot, which must have ended."""
-        verdict = VERDICTS[self.codes[slot]]
-        assert verdict is not None, "the echo hasn't ended"
+        verdict = VERDICTS[self.codes[slot] - 1]
         reason = self._texts[self._reasons[slot]]
         clock = CLOCKS[self._clocks[slot]]
         if clock is None:

@@ -2,15 +2,14 @@
 
 A sweep is a machine without a clock spring: `turn` waits for news at most as long as it is told,
 does what can be done, and says how long the next wait may be. Who calls it (`drive`,
-`drive_async`) decides how the waiting is done, so nothing is written twice.
+`drive_async` of aloop.py) decides how the waiting is done, so nothing is written twice.
 """
 
-import asyncio
 import gc
 from abc import ABC, abstractmethod
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from time import monotonic_ns, sleep
@@ -109,10 +108,11 @@ class Sweep(ABC):
 
         Short: at most `events_a_turn` events and BURST sends.
         """
+        if wait_s > NAP_S and self.unhurried and self.in_flight > BURST:
+            sleep(NAP_S)
+            wait_s -= NAP_S
         looked_ns = monotonic_ns()
         events = self.poller.wait(wait_s, self.events_a_turn)
-        if events and wait_s and self.unhurried and self.in_flight > BURST:
-            sleep(NAP_S)
         self.now_ns = monotonic_ns()  # stamped before anything is worked on
         if self.hear(events) and len(events) < self.events_a_turn:
             self.quiet_ns = looked_ns if events else looked_ns + int(wait_s * 1e9)
@@ -255,7 +255,7 @@ class Sweep(ABC):
         return max(due_ns, self._held_ns, self._meter.ready_ns())
 
 
-NOWHERE = ("0.0.0.0", 0)
+NOWHERE = ("0.0.0.0", 0)  # noqa: S104  # stands for an address that is none
 
 
 @contextmanager
@@ -276,86 +276,3 @@ def drive(sweep: Sweep) -> None:
         wait_s: float | None = 0.0
         while wait_s is not None:
             wait_s = sweep.turn(min(wait_s, 60.0))
-
-
-class _Turner:
-    """Turns a sweep from within an asyncio loop: one reader, one timer, no task per anything."""
-
-    def __init__(self, sweep: Sweep) -> None:
-        self._sweep = sweep
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.Handle | None = None
-        self.over: asyncio.Future[None] = self._loop.create_future()
-
-    def news(self) -> None:
-        """Something came: let more of it gather, if that does no harm."""
-        if self._sweep.unhurried and self._sweep.in_flight > BURST:
-            self._loop.remove_reader(self._sweep.poller.fileno())
-            self._set_timer(NAP_S, self._after_nap)
-        else:
-            self.turn()
-
-    def _after_nap(self) -> None:
-        self._loop.add_reader(self._sweep.poller.fileno(), self.news)
-        self.turn()
-
-    def _set_timer(self, wait_s: float, act: Callable[[], None]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(wait_s, act)
-
-    def turn(self) -> None:
-        """Do what can be done now, and be called again when there's more."""
-        if self.over.done():
-            return
-        try:
-            wait_s = self._sweep.turn(0.0)
-        except BaseException as error:  # pylint: disable=broad-exception-caught
-            self.over.set_exception(error)  # it belongs to whoever awaits the sweep
-            return
-        if wait_s is None:
-            self.over.set_result(None)
-        else:
-            self._set_timer(min(wait_s, 60.0), self.turn)
-
-    def stop(self) -> None:
-        """Turn no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-async def drive_async(sweep: Sweep) -> None:
-    """The same under a running asyncio loop, a few events a turn, so that others get theirs."""
-    if sweep.poller.fileno() < 0:
-        await _drive_in_thread(sweep)
-        return
-    sweep.events_a_turn = 64
-    turner, loop = _Turner(sweep), asyncio.get_running_loop()
-    with sweep:
-        fd = sweep.poller.fileno()
-        loop.add_reader(fd, turner.news)
-        try:
-            turner.turn()
-            await turner.over
-        finally:
-            loop.remove_reader(fd)
-            turner.stop()
-
-
-async def _drive_in_thread(sweep: Sweep) -> None:
-    """Where asyncio can't watch the poller: a thread, told to stop when we are cancelled."""
-    stop = False
-
-    def run() -> None:
-        with sweep:
-            wait_s: float | None = 0.0
-            while wait_s is not None and not stop:
-                wait_s = sweep.turn(min(wait_s, 0.02))
-
-    thread = asyncio.ensure_future(asyncio.to_thread(run))
-    try:
-        await asyncio.shield(thread)
-    except asyncio.CancelledError:
-        stop = True
-        await thread  # at most one short wait: its sockets are closed when we go on
-        raise

@@ -5,6 +5,7 @@ import selectors
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 TROUBLE = 0x08 | 0x10  # EPOLLERR | EPOLLHUP: the socket has an error to tell
@@ -43,14 +44,12 @@ class Epoll:
         self.wait: Callable[[float, int], Events] = self._epoll.poll
         self.close: Callable[[], None] = self._epoll.close
         self._register = self._epoll.register
+        once = select.EPOLLOUT | select.EPOLLONESHOT | select.EPOLLET
+        self.watch_connecting: Callable[[int], None] = partial(self._register, eventmask=once)
 
     def watch_reading(self, fd: int) -> None:
         """Level-triggered: what a turn leaves unread is reported again."""
         self._register(fd, select.EPOLLIN)
-
-    def watch_connecting(self, fd: int, mask: int = 0x4 | 1 << 30 | 1 << 31) -> None:
-        """EPOLLOUT | EPOLLONESHOT | EPOLLET (as numbers: looked up 10,000 times a sweep)."""
-        self._register(fd, mask)
 
     def forget(self, fd: int) -> None:
         """Nothing to do: the kernel forgets a descriptor when it is closed."""

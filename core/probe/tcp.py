@@ -16,6 +16,11 @@ from core.probe.loop import NEVER_NS, Sweep
 from core.probe.signature import Heard, Pace, Target
 from core.probe.system import TROUBLE, Events, System
 
+# As plain numbers and names: each is looked up once for every handshake.
+IPV4, IPV6 = int(socket.AF_INET), int(socket.AF_INET6)
+SOL_SOCKET, SO_ERROR, SO_LINGER = socket.SOL_SOCKET, socket.SO_ERROR, socket.SO_LINGER
+IPPROTO_TCP, TCP_INFO = int(socket.IPPROTO_TCP), getattr(socket, "TCP_INFO", 0)
+Socket = socket.SocketType
 STREAM = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 EPHEMERAL_FROM = 1024  # a port below can't be our own source port
@@ -24,27 +29,35 @@ EPHEMERAL_FROM = 1024  # a port below can't be our own source port
 TCP_INFO_SIZE = 144
 RETRANS_AT = 100  # tcpi_total_retrans
 HANDSHAKE = struct.Struct("@68xI28xI")  # tcpi_rtt, us: from SYN to SYN-ACK; tcpi_total_retrans
+HANDSHAKE_SIZE = HANDSHAKE.size
 SEGS_IN_AT = 140  # tcpi_segs_in
 RESENT_BOUND_MS = 1.001  # TCP time stamps, which tell a resent SYN's round trip, count in ms
 RESEND_NS = 950_000_000  # the first SYN is sent again after a second (RFC 6298), or a bit less
 
 FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-NO_WAY = {
-    getattr(errno, name)
-    for name in (
-        "EHOSTUNREACH ENETUNREACH EHOSTDOWN ENONET ENOPROTOOPT EPROTO EOPNOTSUPP EMSGSIZE EACCES"
-    ).split()
-    if hasattr(errno, name)
+NO_WAY_NAMES = (
+    "EHOSTUNREACH",
+    "ENETUNREACH",
+    "EHOSTDOWN",
+    "ENONET",
+    "ENOPROTOOPT",
+    "EPROTO",
+    "EOPNOTSUPP",
+    "EMSGSIZE",
+    "EACCES",
+)
+NO_WAY = {  # what ICMP errors become, those that this system knows
+    getattr(errno, name) for name in NO_WAY_NAMES if hasattr(errno, name)
 }
 OPENED_AND_CLOSED = {0, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN}
-IN_PROGRESS = {errno.EWOULDBLOCK if sys.platform == "win32" else errno.EINPROGRESS}
+IN_PROGRESS = errno.EWOULDBLOCK if sys.platform == "win32" else errno.EINPROGRESS
 
 LOOK_NS = 2_000_000  # a refusal is timed by looking: look this often, and state it as its bound
 SHARE = 0.85  # of the free file descriptors
 WINDOW = 16_384  # connections under way, however many descriptors are free
 SPARED = "not sent: no port answered the first echo"
 
-Line = tuple[socket.SocketType, int, int, int, int]
+Line = tuple[Socket, int, int, int, int]
 """A connection under way: (socket, slot, port, monotonic ns before and after the SYN was sent)."""
 
 
@@ -78,9 +91,10 @@ class TcpSweep(Sweep):
     ) -> None:
         super().__init__(targets, pace, heard, system)
         self.window = min(WINDOW, max(1, int(SHARE * free_descriptors())))
-        self._kernel = system.kernel_clocks
+        self._kernel = self.unhurried = system.kernel_clocks
+        self._watch = self.poller.watch_connecting
         self._lines: dict[int, Line] = {}  # by file descriptor
-        self._fds: dict[int, list[int]] = {}  # of each slot that is under way
+        self._fds: dict[int, tuple[int, ...]] = {}  # of each slot that is under way
         self._ports = array("H", bytes(2 * len(targets)))  # what serves a target; 0: not known yet
         self._seeking: dict[int, int] = {}  # target -> slot of its volley
         self._parked: dict[int, list[int]] = {}  # target -> slots that wait for the volley's end
@@ -88,9 +102,8 @@ class TcpSweep(Sweep):
         self._refusals: dict[int, str] = {}  # slot -> what the last unreachable port said
 
     def close(self) -> None:
-        for fd in list(self._lines):
-            self._hang_up(fd)
-        self._fds.clear()
+        for line in list(self._lines.values()):
+            self._drop_line(line)
         super().close()
 
     def usable(self, target: int, place: Sockaddr) -> str:
@@ -109,7 +122,7 @@ class TcpSweep(Sweep):
     # Sending
 
     def launch(self, slots: list[int]) -> int:
-        sent, targets, ports, flight = 0, self.ledger.targets, self._ports, self.flight
+        sent, targets, ports = 0, len(self.targets), self._ports
         launched = []
         for position, slot in enumerate(slots):
             target = slot % targets
@@ -126,14 +139,13 @@ class TcpSweep(Sweep):
                 break
             sent += opened
             launched.append(slot)
-            if slot in self._troubles:
+            if self._troubles and slot in self._troubles:
                 self._end_if_last(slot)
-        now_ns = monotonic_ns()
+        now_ns, sent_ns, due_ns = monotonic_ns(), self.sent_ns, self.due_ns
         for slot in launched:
-            self.sent_ns[slot % targets] = now_ns
-            if slot in self._fds:
-                self.due_ns[slot] = now_ns + self.timeout_ns
-                flight.append(slot)
+            sent_ns[slot % targets] = now_ns
+            due_ns[slot] = now_ns + self.timeout_ns
+        self.flight.extend(launched)
         self.in_flight = len(self._lines)
         return sent
 
@@ -157,9 +169,9 @@ class TcpSweep(Sweep):
     def _connect(self, slot: int, target: int, port: int) -> int:
         """Send one SYN: 1; 0 if that failed; -1 if there's no room and waiting will help."""
         place = self.places[target]
-        family = socket.AF_INET if len(place) == 2 else socket.AF_INET6
+        v4 = len(place) == 2
         try:
-            sock = socket.SocketType(family, STREAM)
+            sock = Socket(IPV4 if v4 else IPV6, STREAM)
         except OSError as error:
             if error.errno in FULL and self._lines:
                 self.window = max(1, len(self._lines))
@@ -168,21 +180,24 @@ class TcpSweep(Sweep):
             return 0
         if STREAM == socket.SOCK_STREAM:
             sock.setblocking(False)
+        connect = sock.connect_ex
         before_ns = monotonic_ns()
         try:
-            error_number = sock.connect_ex((place[0], port, *place[2:]))
+            error_number = connect((place[0], port) if v4 else (place[0], port, *place[2:]))
+            after_ns = monotonic_ns()
+            fd = sock.fileno()
+            self._watch(fd)
         except OSError as error:
-            error_number = error.errno or errno.EINVAL
-        after_ns = monotonic_ns()
-        fd = sock.fileno()
+            sock.close()
+            self._troubles[slot] = os.strerror(error.errno or 0)
+            return 0
         line = self._lines[fd] = (sock, slot, port, before_ns, after_ns)
-        self._fds.setdefault(slot, []).append(fd)
-        self.poller.watch_connecting(fd)
-        if error_number in IN_PROGRESS:
+        self._fds[slot] = (*self._fds[slot], fd) if slot in self._fds else (fd,)
+        if error_number == IN_PROGRESS:
             return 1
         if error_number in (0, errno.ECONNREFUSED):  # a target on this machine may answer at once
             self.now_ns = after_ns
-            self._came_back(line, error_number)
+            self._hear_error(line, error_number)
             return 1
         self._drop_line(line)
         self._troubles[slot] = os.strerror(error_number)
@@ -196,21 +211,20 @@ class TcpSweep(Sweep):
             line = lines.get(fd)
             if line is None:
                 continue  # another port of the same volley was first
-            error = 0
             if mask & TROUBLE:
-                error = line[0].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error in OPENED_AND_CLOSED or error == errno.ECONNREFUSED:
-                self._came_back(line, error)
+                self._hear_error(line, line[0].getsockopt(SOL_SOCKET, SO_ERROR))
             else:
-                self._failed_remotely(line, error)
+                self._accepted(line)
         self.in_flight = len(lines)
         return True
 
-    def _came_back(self, line: Line, error: int) -> None:
-        if error == errno.ECONNREFUSED:
+    def _hear_error(self, line: Line, error: int) -> None:
+        if error in OPENED_AND_CLOSED:
+            self._accepted(line)
+        elif error == errno.ECONNREFUSED:
             self._refused(line)
         else:
-            self._accepted(line)
+            self._failed_remotely(line, error)
 
     def _accepted(self, line: Line) -> None:
         sock, slot, port, _, _ = line
@@ -221,7 +235,7 @@ class TcpSweep(Sweep):
             return
         rtt_us, resent = self._kernel_time(sock)
         # Reset instead of FIN: no TIME_WAIT is left that would use up the local ports.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        sock.setsockopt(SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE)
         self._close_all(slot, port)
         if rtt_us and resent:
             self.ledger.explain(slot, "the SYN was sent again")
@@ -239,7 +253,7 @@ class TcpSweep(Sweep):
         if not self._kernel:
             return 0, 0
         try:
-            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, HANDSHAKE.size)
+            info = sock.getsockopt(IPPROTO_TCP, TCP_INFO, HANDSHAKE_SIZE)
             return HANDSHAKE.unpack(info)
         except (OSError, struct.error):
             return 0, 0
@@ -249,12 +263,13 @@ class TcpSweep(Sweep):
         if not self._kernel:
             return b""
         try:
-            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+            return sock.getsockopt(IPPROTO_TCP, TCP_INFO, TCP_INFO_SIZE)
         except OSError:
             return b""
 
     def _by_user(self, line: Line, code: int, resent: int) -> None:
         """Time an echo by our own clock: its answer came after we last looked, and before now."""
+        self.unhurried = False  # from now on, look as soon as something comes
         _, slot, _, before_ns, after_ns = line
         waited_ns = self.now_ns - before_ns
         if resent or (not self._kernel and waited_ns > RESEND_NS):
@@ -327,20 +342,20 @@ class TcpSweep(Sweep):
 
     def _forget(self, slot: int) -> None:
         """Close what is still open for that echo."""
+        lines, forget = self._lines, self.poller.forget
         for fd in self._fds.pop(slot, ()):
-            self._hang_up(fd)
+            forget(fd)
+            lines.pop(fd)[0].close()
         if self._troubles or self._refusals:
             self._troubles.pop(slot, None)
             self._refusals.pop(slot, None)
 
     def _drop_line(self, line: Line) -> None:
-        fd = line[0].fileno()
-        self._fds[line[1]].remove(fd)
-        self._hang_up(fd)
-
-    def _hang_up(self, fd: int) -> None:
-        sock = self._lines.pop(fd)[0]
+        sock = line[0]
+        fd = sock.fileno()
+        self._fds[line[1]] = tuple(one for one in self._fds[line[1]] if one != fd)
         self.poller.forget(fd)
+        del self._lines[fd]
         sock.close()
 
 

@@ -6,12 +6,14 @@ no running release uses any more.
 """
 
 import logging
+import random
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, PoolProxiedConnection, text
 
-from core.errors import CoreError
+from core.errors import CoreError, Unavailable
 from core.models import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("pinglet.database")
 
 LOCK = 7_046_154_738  # any number that nothing else in the same database locks
+WAIT_S = 30
 
 
 class NewerSchema(CoreError):
@@ -29,7 +32,7 @@ class NewerSchema(CoreError):
 def upgrade(engine: Engine) -> None:
     """Bring the tables up to this release; does nothing where they are. Safe to run twice at once.
 
-    The whole upgrade is one transaction: it happens or it doesn't. Raises NewerSchema.
+    The whole upgrade is one transaction: it happens or it doesn't. Raises NewerSchema, Unavailable.
     """
     # Alembic takes longer to import than everything else a request needs.
     from alembic import command  # pylint: disable=import-outside-toplevel
@@ -66,10 +69,28 @@ def configuration() -> "Config":
 
 
 def _use_write_ahead_log(engine: Engine) -> None:
-    # Readers then never wait for a writer. The mode is kept in the file. It can't be set inside a
-    # transaction, so this goes past SQLAlchemy.
+    """Let readers never wait for a writer. The mode is kept in the file. Raises Unavailable.
+
+    It can't be set inside a transaction, so this goes past SQLAlchemy. And SQLite doesn't wait
+    here for others who use the file, whatever its time-out, so we do.
+    """
     connection = engine.raw_connection()
+    locked = engine.dialect.loaded_dbapi.OperationalError  # sqlite3's: Postgres needs no sqlite3
+    give_up = time.monotonic() + WAIT_S
     try:
-        connection.cursor().execute("PRAGMA journal_mode=WAL")
+        while not _is_set(connection, locked):
+            if time.monotonic() > give_up:
+                raise Unavailable(f"the database file was in use by others for {WAIT_S} s")
+            time.sleep(random.uniform(0.001, 0.05))  # noqa: S311 (spreads load)
     finally:
         connection.close()
+
+
+def _is_set(connection: PoolProxiedConnection, locked: type[Exception]) -> bool:
+    try:
+        connection.cursor().execute("PRAGMA journal_mode=WAL")
+    except locked as error:
+        if "locked" not in str(error):
+            raise
+        return False
+    return True

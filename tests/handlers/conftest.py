@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,6 @@ def not_a_database(tmp_path: Path) -> Path:
     """A file that is no database."""
     file = tmp_path / "letter.txt"
     file.write_text("Dear Sir or Madam, this is no database. " * 100)
-    with pytest.raises(sqlite3.DatabaseError):
-        sqlite3.connect(file).execute("SELECT 1 FROM sqlite_master")
+    with closing(sqlite3.connect(file)) as connection, pytest.raises(sqlite3.DatabaseError):
+        connection.execute("SELECT 1 FROM sqlite_master")
     return file

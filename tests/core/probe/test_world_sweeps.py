@@ -9,12 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from benchmarks.probe.world import Rule, World, address
-from core.probe import Kind, Pace, Verdict, probe, probe_async
+from core.probe import Kind, Pace, Verdict, channel, probe, probe_async
 from tests.core.probe.worlds import CAMPAIGN, PORT, Sweep, targets_at
 
 ROOT = Path(__file__).parents[3]
@@ -25,7 +26,7 @@ ETH_P_ALL = 3
 # One line of JSON before and after the rounds: open descriptors, then traced and resident kB.
 LEAK_WATCH = """
 import gc, json, os, sys, tracemalloc
-from core.probe import Kind, Pace, Target, probe
+from core.probe import channel, Kind, Pace, Target, probe
 kind, rounds, addresses = Kind(sys.argv[1]), int(sys.argv[2]), sys.stdin.read().split()
 targets = [Target(one, (443,)) for one in addresses]
 def used():
@@ -48,12 +49,19 @@ def many(count: int = MANY) -> list[str]:
     return [address(server) for server in range(count)]
 
 
-def run(world: World, *words: str, **options: object) -> "subprocess.Popen[str]":
+def run(
+    world: World, *words: str, env: dict[str, str] | None = None, quiet: bool = False
+) -> "subprocess.Popen[str]":
     """Starts a program inside the world, from the project's root."""
-    command = world.command(*words)
     return subprocess.Popen(
-        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options
-    )  # type: ignore[call-overload, no-any-return]
+        world.command(*words),
+        cwd=ROOT,
+        env=env,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL if quiet else None,
+    )
 
 
 @pytest.fixture(name="wire")
@@ -67,7 +75,18 @@ def fixture_wire(world: World) -> Iterator[socket.socket]:
 
 
 @KINDS
-def test_every_answer_is_counted_with_the_default_receive_buffer(world: World, kind: Kind) -> None:
+def test_every_answer_is_counted_with_the_default_receive_buffer(
+    world: World, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "BUFFER", 106_496)  # the kernel doubles it: 212,992 bytes
+    world.plan([Rule(delay_ms=35)])
+    sweep = Sweep(world, kind, many(), Pace(echoes=2, timeout_s=2))
+    sweep.judge()
+    assert sweep.verdicts == {Verdict.ANSWERED: 2 * MANY}
+
+
+@KINDS
+def test_every_answer_is_counted_with_the_buffer_we_ask_for(world: World, kind: Kind) -> None:
     world.plan([Rule(delay_ms=35)])
     sweep = Sweep(world, kind, many(), Pace(echoes=2, timeout_s=2))
     sweep.judge()
@@ -111,7 +130,7 @@ def test_a_targets_echoes_keep_the_gap(world: World, kind: Kind) -> None:
     sweep = Sweep(world, kind, many(50), Pace(echoes=3, timeout_s=1, gap_s=0.1))
     for echoes in sweep.truth.echoes().values():
         sent_ns = [trips[0].sent_ns for trips in echoes]
-        gaps_ns = [later - sooner for sooner, later in zip(sent_ns, sent_ns[1:], strict=False)]
+        gaps_ns = [later - sooner for sooner, later in pairwise(sent_ns)]
         # The engine asks for the time before it sends: a busy machine may delay one of the two.
         assert min(gaps_ns) > 0.08e9
 
@@ -203,10 +222,11 @@ def test_a_sweep_killed_halfway_leaves_nothing_behind(
     file.write_text("\n".join(many(500)), encoding="ascii")
     files_before = sorted(tmp_path.iterdir())
     words = ("--kind", kind, "--targets", str(file), "--port", str(PORT), "--timeout", "30")
-    silence = {"stderr": subprocess.DEVNULL, "start_new_session": True}
     command = (sys.executable, "-m", "core.probe", *words, "--json")
-    with run(world, *command, env={"TMPDIR": str(tmp_path)}, **silence) as process:
-        assert select.select([wire, process.stdout], [], [], 20)[0] == [wire], "it sends"
+    with run(world, *command, env={"TMPDIR": str(tmp_path)}, quiet=True) as process:
+        assert process.stdout
+        ready, _, _ = select.select([wire.fileno(), process.stdout.fileno()], [], [], 20)
+        assert ready == [wire.fileno()], "it sends"
         process.send_signal(end)
         process.wait(20)
         assert process.returncode != 0

@@ -80,7 +80,8 @@ class Sweep:
             # Nobody can say which SYN an answer is for, unless timestamps tell.
             assert len(trips) > 1, f"{which}: no time"
             return
-        assert echo.bound_ms is not None and echo.clock is not None, which
+        assert echo.clock is not None, which
+        assert echo.bound_ms is not None, which
         assert trip.least_ms - echo.bound_ms <= echo.rtt_ms <= trip.most_ms + echo.bound_ms, (
             f"{which}, but truly {trip.least_ms} to {trip.most_ms} ms"
         )

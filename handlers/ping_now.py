@@ -1,0 +1,52 @@
+"""Ping a server now, with the real engine. Loaded at first use: the engine costs a cold start."""
+
+from collections.abc import Sequence
+
+from flask.typing import ResponseReturnValue
+
+from core import rounds, servers
+from core.probe import Echo
+from core.schema import Ping, Probe, State, Target, Unobserved
+from handlers import routes, shapes
+from infra.database import Database
+
+
+def ping_now(database: Database, server_id: int) -> ResponseReturnValue:
+    """Ping a server now and show each echo; nothing is stored."""
+    with database.reading() as session:
+        server = servers.find_id(session, server_id)
+        target = Target(server.id, server.ip, Probe(server.probe), server.port, server.last_port)
+    # No connection is held while the echoes are out.
+    echoes, outcome = rounds.ping_once(target, rounds.pace(database.settings))
+    return routes.reply(_shown(echoes, outcome))
+
+
+def _shown(echoes: Sequence[Echo], outcome: Ping | Unobserved) -> shapes.PingNow:
+    lines = [_echo(echo) for echo in echoes]
+    if isinstance(outcome, Unobserved):
+        return shapes.PingNow(
+            state=State.UNOBSERVED,
+            probe=None,
+            response_ms=None,
+            port=None,
+            echoes=lines,
+            reason=outcome.reason,
+        )
+    return shapes.PingNow(
+        state=outcome.state,
+        probe=outcome.probe,
+        response_ms=outcome.response_ms,
+        port=outcome.port,
+        echoes=lines,
+        reason=None,
+    )
+
+
+def _echo(echo: Echo) -> shapes.EchoShown:
+    return shapes.EchoShown(
+        verdict=echo.verdict,
+        rtt_ms=echo.rtt_ms,
+        clock=echo.clock,
+        bound_ms=echo.bound_ms,
+        reason=echo.reason,
+    )

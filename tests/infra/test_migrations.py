@@ -1,0 +1,192 @@
+"""How tables come about: whole, once, and as the models say."""
+
+import logging
+import multiprocessing
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection, Engine, event, inspect, text
+
+from core import models, servers
+from core.errors import SchemaMismatch
+from core.models import SCHEMA_VERSION
+from core.settings import Settings
+from infra import migrations
+from infra.database import Database, schema_version
+from infra.migrations import NewerSchema
+from tests.infra.rows import add
+
+NEWER = "9999"
+SCRIPTS = ScriptDirectory.from_config(migrations.configuration())
+VERSIONS = list(SCRIPTS.walk_revisions())
+spawn = multiprocessing.get_context("spawn")
+
+
+def tables(engine: Engine) -> set[str]:
+    with engine.connect() as connection:
+        return set(inspect(connection).get_table_names())
+
+
+def pretend_version(database: Database, version: str) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+
+
+def upgrade_and_look(settings: Settings) -> list[str]:
+    """Do what a process does that starts: use the database."""
+    database = Database(settings)
+    try:
+        with database.reading() as session:
+            return list(servers.names(session))
+    finally:
+        database.engine.dispose()
+
+
+def upgrade_and_die(settings: Settings, last_words: str) -> None:
+    """Upgrade, and be killed when a statement begins with `last_words`."""
+    database = Database(settings)
+
+    @event.listens_for(database.engine, "after_cursor_execute")
+    def die(_connection: Connection, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.strip().startswith(last_words):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    migrations.upgrade(database.engine)
+
+
+def test_the_migrated_tables_are_those_of_the_models(database: Database) -> None:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, models.Base.metadata) == []
+
+
+def test_what_autogenerate_doesnt_compare_is_there_as_well(
+    postgres_settings: Settings, sqlite_settings: Settings
+) -> None:
+    postgres, sqlite = Database(postgres_settings), Database(sqlite_settings)
+    with postgres.reading() as session:
+        index = "SELECT indexdef FROM pg_indexes WHERE indexname = 'data_server_slot'"
+        definition = session.scalar(text(index)) or ""
+        assert "UNIQUE" in definition
+        assert "(server_id, datetime) INCLUDE (response_time, sent" in definition
+        options = session.scalar(text("SELECT reloptions FROM pg_class WHERE relname = 'server'"))
+        assert options == ["fillfactor=50"]
+    with sqlite.reading() as session:
+        created = "SELECT sql FROM sqlite_master WHERE name = 'server'"
+        assert "AUTOINCREMENT" in (session.scalar(text(created)) or "")
+    postgres.engine.dispose()
+    sqlite.engine.dispose()
+
+
+def test_this_release_knows_the_newest_version() -> None:
+    assert SCRIPTS.get_heads() == [SCHEMA_VERSION]
+
+
+def test_versions_sort_as_they_follow_each_other() -> None:
+    numbers = [version.revision for version in reversed(VERSIONS)]
+    assert numbers == sorted(numbers)
+    assert all(number < NEWER for number in numbers)
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.revision)
+def test_a_version_says_whether_it_comes_before_or_after_the_deploy(version: Script) -> None:
+    assert version.module.phase in ("pre", "post")
+
+
+def test_an_upgrade_makes_the_tables_and_a_second_one_changes_nothing(bare: Database) -> None:
+    migrations.upgrade(bare.engine)
+    made = tables(bare.engine)
+    assert made >= {"server", "schedule", "data", "alembic_version"}
+    add(bare)
+    migrations.upgrade(bare.engine)
+    assert tables(bare.engine) == made
+    assert upgrade_and_look(bare.settings) == ["web"]
+
+
+def test_eight_processes_that_start_at_once_on_a_missing_file_all_work(
+    tmp_path: Path,
+) -> None:
+    with ProcessPoolExecutor(8, mp_context=spawn) as processes:
+        for attempt in range(8):
+            settings = Settings(database_url=f"sqlite:///{tmp_path}/{attempt}/pinglet.db")
+            assert list(processes.map(upgrade_and_look, [settings] * 8)) == [[]] * 8
+
+
+def test_eight_upgrades_at_once_are_one(bare_settings: Settings) -> None:
+    databases = [Database(bare_settings) for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda database: migrations.upgrade(database.engine), databases))
+    for database in databases:
+        assert "data" in tables(database.engine)
+        database.engine.dispose()
+
+
+def test_a_missing_file_is_made_without_being_asked(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/some/where/pinglet.db")
+    assert upgrade_and_look(settings) == []
+
+
+@pytest.mark.parametrize("bare_settings", ["postgres"], indirect=True)
+def test_an_empty_postgres_says_which_command_is_missing(bare: Database) -> None:
+    with pytest.raises(SchemaMismatch, match="flask db upgrade"):
+        add(bare)
+
+
+def test_an_older_postgres_says_which_command_is_missing(postgres_settings: Settings) -> None:
+    database = Database(postgres_settings)
+    pretend_version(database, "0000")
+    try:
+        with pytest.raises(SchemaMismatch, match="flask db upgrade") as refusal:
+            add(database)
+        assert "0000" in str(refusal.value)
+        assert SCHEMA_VERSION in str(refusal.value)
+    finally:
+        pretend_version(database, SCHEMA_VERSION)
+    assert add(database), "the same process notices that the upgrade has been made"
+    database.engine.dispose()
+
+
+def test_a_newer_database_works_and_warns_once(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    pretend_version(database, NEWER)
+    try:
+        with caplog.at_level(logging.WARNING, "pinglet"):
+            add(database, "one")
+            add(database, "two")
+        assert [record for record in caplog.messages if NEWER in record] == caplog.messages
+        assert len(caplog.messages) == 1
+    finally:
+        pretend_version(database, SCHEMA_VERSION)
+
+
+def test_a_newer_database_is_not_upgraded_by_an_older_release(database: Database) -> None:
+    pretend_version(database, NEWER)
+    try:
+        with pytest.raises(NewerSchema, match="upgrade Pinglet"):
+            migrations.upgrade(database.engine)
+        with database.engine.connect() as connection:
+            assert schema_version(connection) == NEWER
+    finally:
+        pretend_version(database, SCHEMA_VERSION)
+
+
+@pytest.mark.parametrize(
+    "last_words", ["CREATE TABLE schedule", "CREATE UNIQUE INDEX", "INSERT INTO alembic_version"]
+)
+def test_a_killed_upgrade_leaves_nothing_half_done(bare: Database, last_words: str) -> None:
+    victim = spawn.Process(target=upgrade_and_die, args=[bare.settings, last_words])
+    victim.start()
+    victim.join()
+    assert victim.exitcode == -signal.SIGKILL
+    assert tables(bare.engine) == set()
+    migrations.upgrade(bare.engine)
+    assert upgrade_and_look(bare.settings) == []
