@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import NamedTuple, TypeVarTuple
+from typing import Any, NamedTuple, TypeVarTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -55,6 +55,7 @@ from core.slots import (
     codes,
     due,
     first_slot,
+    joined,
     merged,
     ms_of,
     slot_number,
@@ -93,6 +94,9 @@ class Day(NamedTuple):
         return totals(self.slots, self.due, low, high)
 
 
+RawColumns = Sequence[str]
+"""A day's raw rows, column by column: minutes, mean, best, worst, sent, received, each as text."""
+
 # Reading
 
 
@@ -117,46 +121,64 @@ def _by_server(
     return dict(found)
 
 
-def window(session: Session, server_id: int, first: int, end: int, now: int) -> dict[int, Day]:
+def window(
+    session: Session, server_id: int, first: int, end: int, now: int, *, whole: bool = False
+) -> dict[int, Day]:
     """Return a server's days that touch the slots from `first` to before `end`, by day number.
 
     Slots of theirs that lie outside may be missing. The slot `now` and those after it are not due
-    yet. Three statements.
+    yet. `whole` promises that days inside the window are only looked at as a whole: then most
+    needn't be unpacked, nor fetched. Three statements.
     """
     raw = _raw(session, [server_id], first, end)
-    stored = _stored(session, server_id, first // DAY_SLOTS, (end - 1) // DAY_SLOTS)
+    numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
+    cut = {numbers[0], numbers[-1], *(number for _server_id, number in raw)}
+    stored = _stored(session, server_id, numbers, cut if whole else None)
     planned = spans(schedules(session, [server_id]).get(server_id, []))
     days = {}
-    for number in range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1):
+    for number in numbers:
         was_due = due(planned, number * DAY_SLOTS, now)
         days[number] = _day(was_due, stored.get(number), raw.get((server_id, number)))
     return days
 
 
-def _day(was_due: int, stored: tuple[Slots, Totals] | None, rows: Rows | None) -> Day:
+def _day(was_due: int, stored: tuple[Slots, Totals] | None, raw: RawColumns | None) -> Day:
     known, whole = stored or (None, None)
-    if rows is None:
+    if raw is None:
         return Day(known or NO_SLOTS, was_due, whole)
-    slots = merged(known, rows)
+    slots = _with(known, raw)
     return Day(slots, was_due, whole if slots is known else None)
 
 
 NO_SLOTS = merged(None, Rows([], [], [], [], [], []))
 
 
-def _raw(session: Session, ids: Sequence[int], first: int, end: int) -> dict[tuple[int, int], Rows]:
-    # The database writes each column of a day as one text: a row of six numbers at a time, 1,440
-    # of them would take ten times as long to arrive.
-    found = session.execute(
-        select(DATA.c.server_id, DAY_NUMBER, *RAW_COLUMNS)
-        .where(DATA.c.server_id.in_(ids))
-        .where(*_between(first, end))
-        .group_by(DATA.c.server_id, DAY_NUMBER)
-    )
-    return {
-        (server_id, number): Rows(*(json.loads(f"[{column}]") for column in columns))
-        for server_id, number, *columns in found
-    }
+def add_up(pieces: Sequence[tuple[Day, int, int]]) -> Totals:
+    """Add up pieces of days, each from a slot of the day to before another."""
+    parts = [day.totals(low, high) for day, low, high in pieces]
+    if len(parts) == 1:
+        return parts[0]
+    return joined(parts, (day.slots.mean[low:high] for day, low, high in pieces))
+
+
+def _raw(
+    session: Session, ids: Sequence[int], first: int, end: int
+) -> dict[tuple[int, int], RawColumns]:
+    bounds = {"ids": ids, "first": slot_time(first), "end": slot_time(end)}
+    found = session.execute(SELECT_RAW, bounds)
+    return {(server_id, number): columns for server_id, number, *columns in found}
+
+
+def _with(known: Slots | None, raw: RawColumns) -> Slots:
+    minutes = _numbers(raw[0])
+    if known and not known.missing(minutes):
+        return known  # as usual where a day is packed and its raw rows are still there
+    return merged(known, Rows(minutes, *map(_numbers, raw[1:])))
+
+
+def _numbers(text: str) -> list[int]:
+    numbers: list[int] = json.loads(f"[{text}]")
+    return numbers
 
 
 def _hundredths(ms: ColumnElement[float | None]) -> ColumnElement[int]:
@@ -168,6 +190,10 @@ def _listed(number: ColumnElement[int]) -> ColumnElement[str]:
 
 
 def _raw_columns(data: FromClause) -> list[ColumnElement[str]]:
+    """Write each column of a day as one text.
+
+    As rows of six numbers, 1,440 of them, they would take ten times as long to arrive.
+    """
     return [
         _listed(epoch_minute(data.c.datetime) % SLOTS_A_DAY),
         _listed(_hundredths(data.c.response_time)),
@@ -178,7 +204,12 @@ def _raw_columns(data: FromClause) -> list[ColumnElement[str]]:
     ]
 
 
-RAW_COLUMNS = _raw_columns(DATA)
+SELECT_RAW = (
+    select(DATA.c.server_id, DAY_NUMBER, *_raw_columns(DATA))
+    .where(DATA.c.server_id.in_(bindparam("ids", expanding=True)))
+    .where(DATA.c.datetime >= bindparam("first"), DATA.c.datetime < bindparam("end"))
+    .group_by(DATA.c.server_id, DAY_NUMBER)
+)
 
 
 def by_day(session: Session, data: FromClause) -> dict[tuple[int, int], Rows]:
@@ -187,23 +218,33 @@ def by_day(session: Session, data: FromClause) -> dict[tuple[int, int], Rows]:
     found = session.execute(
         select(data.c.server_id, number, *_raw_columns(data)).group_by(data.c.server_id, number)
     )
-    return {
-        (server_id, day): Rows(*(json.loads(f"[{column}]") for column in columns))
-        for server_id, day, *columns in found
-    }
+    return {(server_id, day): Rows(*map(_numbers, raw)) for server_id, day, *raw in found}
 
 
 def _stored(
-    session: Session, server_id: int, first_day: int, last_day: int
+    session: Session, server_id: int, numbers: Sequence[int], unpack: Collection[int] | None
 ) -> dict[int, tuple[Slots, Totals]]:
-    found = session.execute(
-        select(DAY.c.date, DAY.c.packed, *(DAY.c[name] for name in Totals._fields))
-        .where(DAY.c.server_id == server_id)
-        .where(DAY.c.date.between(_date(first_day), _date(last_day)))
+    """Return the stored days; only those in `unpack`, None for all, may be looked into."""
+    bounds = {"server_id": server_id, "first": _date(numbers[0]), "last": _date(numbers[-1])}
+    if unpack is None:
+        found = session.execute(SELECT_DAYS, bounds)
+    else:
+        found = session.execute(SELECT_SUMS, bounds | {"dates": [_date(one) for one in unpack]})
+    return {number: (Slots(packed or b""), Totals(*sums)) for number, packed, *sums in found}
+
+
+def _select_days(packed: ColumnElement[bytes]) -> Select[Any]:
+    # The date as a number: pg8000 takes 40 us to read a date.
+    number = epoch_minute(DAY.c.date) // SLOTS_A_DAY
+    return (
+        select(number, packed, *(DAY.c[name] for name in Totals._fields))
+        .where(DAY.c.server_id == bindparam("server_id"))
+        .where(DAY.c.date.between(bindparam("first"), bindparam("last")))
     )
-    return {
-        first_slot(day) // DAY_SLOTS: (Slots(packed), Totals(*row)) for day, packed, *row in found
-    }
+
+
+SELECT_DAYS = _select_days(DAY.c.packed)
+SELECT_SUMS = _select_days(case((DAY.c.date.in_(bindparam("dates", expanding=True)), DAY.c.packed)))
 
 
 def _date(day_number: int) -> date:
@@ -350,8 +391,8 @@ def pack(session: Session, day: date, ids: Sequence[int]) -> int:
     known = _packed(session, day, alive)
     new: list[dict[str, object]] = []
     changed: list[dict[str, object]] = []
-    for (server_id, _number), rows in _raw(session, alive, first, first + DAY_SLOTS).items():
-        slots = merged(known.get(server_id), rows)
+    for (server_id, _number), raw in _raw(session, alive, first, first + DAY_SLOTS).items():
+        slots = _with(known.get(server_id), raw)
         if slots is not known.get(server_id):
             row = _row(server_id, day, slots, due(spans(planned[server_id]), first))
             (changed if server_id in known else new).append(row)

@@ -186,6 +186,9 @@ class Day(Base):
     hundredths: Mapped[int] = mapped_column(BigInteger)  # the sum of their means, in 0.01 ms
     best_ms: Mapped[float | None]
     worst_ms: Mapped[float | None]
+    p50_ms: Mapped[float | None]  # exact, of the slots' means
+    p95_ms: Mapped[float | None]
+    p99_ms: Mapped[float | None]
     packed: Mapped[bytes] = mapped_column(LargeBinary)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 from typing import cast as cast_type
 
@@ -54,10 +54,8 @@ from core.schema import (
 from core.slots import (
     DAY_SLOTS,
     Planned,
-    Totals,
     current_slot,
     due_from,
-    ms_of,
     slot_number,
     slot_time,
     spans,
@@ -176,7 +174,7 @@ def series(  # pylint: disable=too-many-positional-arguments
     """
     first, end = _window(since, until)
     step, start = _step(first, end, points)
-    found = days.window(session, server.id, first, end, current_slot(now))
+    found = days.window(session, server.id, first, end, current_slot(now), whole=step == DAY_SLOTS)
     edges = [first, *range(start + step, end, step), end]
     return [_add_up(Bucket, found, low, high) for low, high in pairwise(edges)]
 
@@ -217,21 +215,18 @@ def _step(first: int, end: int, points: int) -> tuple[int, int]:
 
 
 def _add_up(kind: type[F], found: Mapping[int, Day], first: int, end: int) -> F:
-    pieces = list(_pieces(found, first, end))
-    sums = [day.totals(low, high) for day, low, high in pieces]
-    means = sorted(chain.from_iterable(day.slots.mean[low:high] for day, low, high in pieces))
-    timed = sum(one.timed for one in sums)  # means are longer: slots without a time come last
-    hundredths = sum(one.hundredths for one in sums)
+    sums = days.add_up(list(_pieces(found, first, end)))
+    counted = sum(sums[:4])
     return kind(
-        counts=_counts(sums, end - first),
-        sent=sum(one.sent for one in sums),
-        received=sum(one.received for one in sums),
-        best_ms=min((one.best_ms for one in sums if one.best_ms is not None), default=None),
-        worst_ms=max((one.worst_ms for one in sums if one.worst_ms is not None), default=None),
-        mean_ms=hundredths / timed / 100 if timed else None,
-        p50_ms=_percentile(means, timed, 50),
-        p95_ms=_percentile(means, timed, 95),
-        p99_ms=_percentile(means, timed, 99),
+        counts=Counts(*sums[:4], not_due=end - first - counted),
+        sent=sums.sent,
+        received=sums.received,
+        best_ms=sums.best_ms,
+        worst_ms=sums.worst_ms,
+        mean_ms=sums.hundredths / sums.timed / 100 if sums.timed else None,
+        p50_ms=sums.p50_ms,
+        p95_ms=sums.p95_ms,
+        p99_ms=sums.p99_ms,
         since=slot_time(first),
         until=slot_time(end),
     )
@@ -242,20 +237,6 @@ def _pieces(found: Mapping[int, Day], first: int, end: int) -> Iterator[tuple[Da
     for number in range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1):
         start = number * DAY_SLOTS
         yield found[number], max(first - start, 0), min(end - start, DAY_SLOTS)
-
-
-def _counts(sums: Sequence[Totals | Counts], slots: int) -> Counts:
-    up, degraded, down, unobserved = (
-        sum(getattr(one, name) for one in sums) for name in ("up", "degraded", "down", "unobserved")
-    )
-    return Counts(up, degraded, down, unobserved, slots - up - degraded - down - unobserved)
-
-
-def _percentile(means: Sequence[int], timed: int, percent: int) -> float | None:
-    """The nearest rank of the first `timed` codes, which are sorted."""
-    if not timed:
-        return None
-    return ms_of(means[-(-timed * percent // 100) - 1])
 
 
 def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> list[ServerStatus]:
@@ -269,15 +250,18 @@ def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> 
     rows = session.execute(query if ids is None else query.where(SERVER.c.id.in_(ids))).all()
     schedules = days.schedules(session, ids)
     strips = _strips(session, ids, since)
-    return [_status(row, schedules[row.id], strips.get(row.id, {}), now) for row in rows]
+    return [
+        _status(row, schedules[row.id], strips.get(row.id, {}), now)
+        for row in rows
+        if row.id in schedules  # else it was removed after the first statement
+    ]
 
 
 STATUS = [column for column in SERVER.c if column.name != "last_port"]
 HALF_HOURS = 48
 IN_HALF_HOUR = DAY_SLOTS // HALF_HOURS
-IN_HALF_HOUR_SQL = literal_column(
-    str(IN_HALF_HOUR), Integer
-)  # as a parameter it couldn't be grouped by
+# Written out: as a parameter it couldn't be grouped by.
+IN_HALF_HOUR_SQL = literal_column(str(IN_HALF_HOUR), Integer)
 WHOLE_HALF_HOUR = (1 << IN_HALF_HOUR) - 1
 
 
@@ -321,9 +305,19 @@ def _status(
         last_sent=row.last_sent,
         last_received=row.last_received,
         since=slot_time(since),
-        counts=_counts(strip, DAY_SLOTS),
+        counts=_sum(strip),
         strip=strip,
         means_ms=[_shown_ms(half.mean_ms) for half in halves],
+    )
+
+
+def _sum(parts: Sequence[Counts]) -> Counts:
+    return Counts(
+        sum(part.up for part in parts),
+        sum(part.degraded for part in parts),
+        sum(part.down for part in parts),
+        sum(part.unobserved for part in parts),
+        sum(part.not_due for part in parts),
     )
 
 

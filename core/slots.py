@@ -6,10 +6,11 @@ core.schema.quantised_ms rounds to; so nothing is ever rounded twice.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, cached_property
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
 from struct import Struct
 from typing import NamedTuple, Self
 
@@ -174,10 +175,10 @@ HELD_DIGITS = DAY_SLOTS // 4
 LANES = Struct(f"<{DAY_SLOTS}H")
 LANE_BITS = 16
 MODULUS = 1 << LANE_BITS * DAY_SLOTS
-PLANE_SIZE = Struct("<H")
-VERSION = b"\x01"
 PLANES = 11
-"""States; low and high bytes of: mean, mean - best, worst - mean, sent, sent - received."""
+"""States; then low and high bytes of: mean, mean - best, worst - mean, sent, received."""
+HEADER = Struct(f"<B{PLANES}H")
+VERSION = 1
 
 
 class Slots:
@@ -201,7 +202,7 @@ class Slots:
 
     @cached_property
     def packed(self) -> bytes:
-        """All of it in some kB: the version, then each plane's size and its deflated bytes.
+        """All of it in some kB: the version, the planes' sizes, then each plane deflated.
 
         A plane is the high or the low bytes of a column. Best and worst are kept as their distance
         to the mean, which takes half the room. The states follow from the columns, but are wanted
@@ -227,51 +228,59 @@ class Slots:
     @cached_property
     def mean(self) -> Sequence[int]:
         """Each slot's mean, as codes."""
-        return _column(self._numbers(0))
+        return LANES.unpack(self._lanes(0))
 
     @cached_property
     def best(self) -> Sequence[int]:
         """Each slot's best echo, as codes."""
-        return _column((self._numbers(0) - self._numbers(1)) % MODULUS)
+        return _column(_number(self.mean) - int.from_bytes(self._lanes(1), "little"))
 
     @cached_property
     def worst(self) -> Sequence[int]:
         """Each slot's worst echo, as codes."""
-        return _column((self._numbers(0) + self._numbers(2)) % MODULUS)
+        return _column(_number(self.mean) + int.from_bytes(self._lanes(2), "little"))
 
     @cached_property
     def sent(self) -> Sequence[int]:
         """How many echoes each slot sent."""
-        return _column(self._numbers(3))
+        return LANES.unpack(self._lanes(3))
 
     @cached_property
     def received(self) -> Sequence[int]:
         """How many came back."""
-        return _column((self._numbers(3) - self._numbers(4)) % MODULUS)
+        return LANES.unpack(self._lanes(4))
+
+    def echoes(self, low: int, high: int) -> tuple[int, int]:
+        """How many echoes the slots from `low` to before `high` sent, and how many came back."""
+        if "sent" in self.__dict__:
+            return sum(self.sent[low:high]), sum(self.received[low:high])
+        # Bytes are summed faster than the columns are made of them.
+        sums = [sum(plane[low:high]) for plane in self._echo_planes]
+        return sums[0] + 256 * sums[1], sums[2] + 256 * sums[3]
+
+    @cached_property
+    def _echo_planes(self) -> Sequence[bytes]:
+        return [self._plane(place) for place in range(PLANES - 4, PLANES)]
 
     @property
     def columns(self) -> "Columns":
         """All five."""
         return Columns(self.mean, self.best, self.worst, self.sent, self.received)
 
-    @cached_property
-    def _planes(self) -> list[bytes]:
-        found, at = [], len(VERSION)
-        for _ in range(PLANES):
-            size = PLANE_SIZE.unpack_from(self.packed, at)[0]
-            at += PLANE_SIZE.size
-            found.append(self.packed[at : at + size])
-            at += size
-        return found
-
-    def _numbers(self, column: int) -> int:
+    def _lanes(self, column: int) -> bytearray:
         lanes = bytearray(LANES.size)
         lanes[0::2] = self._plane(2 * column + 1)
         lanes[1::2] = self._plane(2 * column + 2)
-        return int.from_bytes(lanes, "little")
+        return lanes
 
     def _plane(self, place: int) -> bytes:
-        return zlib.decompress(self._planes[place], -zlib.MAX_WBITS)
+        start, end = self._ends[place : place + 2]
+        return zlib.decompress(self.packed[start:end], -zlib.MAX_WBITS)
+
+    @cached_property
+    def _ends(self) -> Sequence[int]:
+        _version, *sizes = HEADER.unpack_from(self.packed)
+        return list(accumulate(sizes, initial=HEADER.size))
 
     def missing(self, minutes: Iterable[int]) -> bool:
         """Whether one of these slots of the day holds no ping yet."""
@@ -338,10 +347,10 @@ def _states(columns: Columns) -> str:
 
 
 class Totals(NamedTuple):
-    """What some slots of a day add up to; `day` has these columns.
+    """What some slots add up to; of a whole day, `day` has these columns.
 
     `timed` slots have a mean; `hundredths` is the sum of these means in hundredths of a ms, a whole
-    number, so that no order of adding up changes it.
+    number, so that no order of adding up changes it. Percentiles are of these means.
     """
 
     up: int = 0
@@ -354,6 +363,12 @@ class Totals(NamedTuple):
     hundredths: int = 0
     best_ms: float | None = None
     worst_ms: float | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+
+
+PERCENTILES = (50, 95, 99)
 
 
 def totals(day: Slots, was_due: int, low: int = 0, high: int = DAY_SLOTS) -> Totals:
@@ -363,32 +378,55 @@ def totals(day: Slots, was_due: int, low: int = 0, high: int = DAY_SLOTS) -> Tot
     unobserved = ((was_due & ~day.observed) >> low & cut).bit_count()
     if not up + degraded + down:
         return Totals(unobserved=unobserved)
-    means = timed(day.mean[low:high])
-    worst = timed(day.worst[low:high])
+    means = sorted(day.mean[low:high])
+    timed = bisect_left(means, UNTIMED)
+    worst = max(day.worst[low:high])
+    if worst == UNTIMED:  # some slots have no time, or all
+        worst = max((one for one in day.worst[low:high] if one != UNTIMED), default=UNTIMED)
     return Totals(
-        up=up,
-        degraded=degraded,
-        down=down,
-        unobserved=unobserved,
-        sent=sum(day.sent[low:high]),
-        received=sum(day.received[low:high]),
-        timed=len(means),
-        hundredths=sum_of(means),
-        best_ms=ms_of(min(day.best[low:high])),
-        worst_ms=ms_of(max(worst)) if worst else None,
+        up,
+        degraded,
+        down,
+        unobserved,
+        *day.echoes(low, high),
+        timed,
+        _sum(means[:timed]),
+        ms_of(min(day.best[low:high])),
+        ms_of(worst),
+        *percentiles(means, timed),
     )
 
 
-def timed(some_codes: Sequence[int]) -> Sequence[int]:
-    """Return the codes that are a time."""
-    if UNTIMED not in some_codes:
-        return some_codes
-    return [one for one in some_codes if one != UNTIMED]
+def joined(parts: Sequence[Totals], means: Iterable[Sequence[int]]) -> Totals:
+    """Add up what parts add up to; `means` are all their slots' means, as codes."""
+    timed = sum(part.timed for part in parts)
+    return Totals(
+        sum(part.up for part in parts),
+        sum(part.degraded for part in parts),
+        sum(part.down for part in parts),
+        sum(part.unobserved for part in parts),
+        sum(part.sent for part in parts),
+        sum(part.received for part in parts),
+        timed,
+        sum(part.hundredths for part in parts),
+        min((part.best_ms for part in parts if part.best_ms is not None), default=None),
+        max((part.worst_ms for part in parts if part.worst_ms is not None), default=None),
+        *percentiles(sorted(chain.from_iterable(means)), timed),
+    )
 
 
-def sum_of(some_codes: Sequence[int]) -> int:
-    """Return the sum of the times in hundredths of a ms; UNTIMED is not among the codes."""
-    if not some_codes or max(some_codes) <= FINE:
+def percentiles(means: Sequence[int], timed: int) -> Iterator[float | None]:
+    """Return p50, p95 and p99 of the first `timed` of these codes, which are sorted.
+
+    A percentile is the nearest rank: the smallest value that so many percent don't exceed.
+    """
+    for percent in PERCENTILES:
+        yield ms_of(means[-(-timed * percent // 100) - 1]) if timed else None
+
+
+def _sum(some_codes: Sequence[int]) -> int:
+    """Add up sorted codes, all of them times, in hundredths of a ms."""
+    if not some_codes or some_codes[-1] <= FINE:
         return sum(some_codes)
     return sum(map(_all_hundredths().__getitem__, some_codes))
 
@@ -399,11 +437,11 @@ def sum_of(some_codes: Sequence[int]) -> int:
 
 def _pack(states: str, columns: Columns) -> bytes:
     mean, best, worst, sent, received = (_number(column) for column in columns)
-    kept = [mean, mean - best, worst - mean, sent, sent - received]
+    kept = [mean, mean - best, worst - mean, sent, received]
     lanes = [(number % MODULUS).to_bytes(LANES.size, "little") for number in kept]
     planes = [states.encode("ascii"), *(lane[half::2] for lane in lanes for half in (0, 1))]
     deflated = [zlib.compress(plane, 6, -zlib.MAX_WBITS) for plane in planes]
-    return VERSION + b"".join(PLANE_SIZE.pack(len(plane)) + plane for plane in deflated)
+    return HEADER.pack(VERSION, *map(len, deflated)) + b"".join(deflated)
 
 
 def _number(column: Sequence[int]) -> int:
@@ -411,4 +449,4 @@ def _number(column: Sequence[int]) -> int:
 
 
 def _column(number: int) -> Sequence[int]:
-    return LANES.unpack(number.to_bytes(LANES.size, "little"))
+    return LANES.unpack((number % MODULUS).to_bytes(LANES.size, "little"))

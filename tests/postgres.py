@@ -126,14 +126,18 @@ class Postgres:
                 continue
         self.process.wait()
 
-    def close(self) -> None:
-        """Stop it and remove its folder."""
+    def stop(self) -> None:
+        """Stop it; it can be started again."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)  # "fast": open connections are cut
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
                 self.kill()
+
+    def close(self) -> None:
+        """Stop it and remove its folder."""
+        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -50,6 +50,7 @@ def test_a_packed_day_says_what_it_adds_up_to(database: Database) -> None:
     assert (packed.sent, packed.received, packed.timed) == (16, 10, 3)
     means = [p.response_ms for p in history.pings.values() if p.response_ms is not None]
     assert packed.hundredths == sum(round(ms * 100) for ms in means)
+    assert (packed.p50_ms, packed.p99_ms) == (sorted(means)[1], sorted(means)[2])
     assert Slots(packed.packed).states == "." * 60 + "++~-" + "." * 1_376
 
 

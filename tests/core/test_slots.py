@@ -185,4 +185,7 @@ def test_a_part_of_a_day_adds_up_to_what_its_slots_hold() -> None:
         "hundredths": 200,
         "best_ms": 1.5,
         "worst_ms": 2.5,
+        "p50_ms": 2.0,
+        "p95_ms": 2.0,
+        "p99_ms": 2.0,
     }

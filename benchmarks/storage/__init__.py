@@ -1,0 +1,1 @@
+"""What history costs: its bytes, and the time of each reading."""
