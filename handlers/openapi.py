@@ -46,7 +46,7 @@ def document() -> ResponseReturnValue:
 def page() -> ResponseReturnValue:
     """Show this description as a page."""
     spec = described(_routes())
-    text = render_template("docs.html", spec=spec, operations=list(_operations(spec)))
+    text = render_template("docs.html", spec=spec, operations=list(operations(spec)))
     response = Response(text, mimetype="text/html")
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     return routes.fresh(response)
@@ -189,7 +189,8 @@ def _schemas(table: Sequence[Route]) -> dict[str, Any]:
     return {name: schema for name, schema in schemas.items() if name not in parameters}
 
 
-def _operations(spec: dict[str, Any]) -> Iterable[tuple[str, str, dict[str, Any]]]:
+def operations(spec: dict[str, Any]) -> Iterable[tuple[str, str, dict[str, Any]]]:
+    """Yield each operation with its method and path."""
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
