@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain, pairwise
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     CTE,
     BigInteger,
     BindParameter,
+    ColumnElement,
     Double,
     Executable,
     Integer,
@@ -37,7 +38,17 @@ from core import days, models
 from core.days import Day, Kept
 from core.errors import WrongRequest
 from core.models import Server, UtcDateTime, epoch_minute
-from core.schema import Bucket, Counts, HistoryRequest, Last, Ping, Probe, ServerStatus, Summary
+from core.schema import (
+    Bucket,
+    Counts,
+    HistoryRequest,
+    Last,
+    Ping,
+    Probe,
+    ServerStatus,
+    Summary,
+    quantised_ms,
+)
 from core.slots import (
     DAY_SLOTS,
     Planned,
@@ -265,12 +276,20 @@ IN_HALF_HOUR_SQL = literal_column(
     str(IN_HALF_HOUR), Integer
 )  # as a parameter it couldn't be grouped by
 WHOLE_HALF_HOUR = (1 << IN_HALF_HOUR) - 1
-Masks = tuple[int, int, int]
-"""The slots of a half hour that were up, degraded and down, as bits."""
+
+
+class HalfHour(NamedTuple):
+    """A half hour's slots that were up, degraded and down, as bits; the mean of their means."""
+
+    masks: tuple[int, ...] = (0, 0, 0)
+    mean_ms: float | None = None
+
+
+NOTHING_SEEN = HalfHour()
 
 
 def _status(
-    row: Any, schedule: Sequence[Planned], seen: Mapping[int, Masks], now: datetime
+    row: Any, schedule: Sequence[Planned], seen: Mapping[int, HalfHour], now: datetime
 ) -> ServerStatus:
     current = current_slot(now)
     since = current + 1 - DAY_SLOTS
@@ -278,9 +297,11 @@ def _status(
     planned = max((one for one in schedule if one.since <= now), default=schedule[0])
     interval_s, enabled = planned.interval_s, planned.enabled
     due = due_from(spans(schedule), since, current)
+    places = range(HALF_HOURS)
+    halves = [seen.get(place, NOTHING_SEEN) for place in places]
     strip = [
-        _half_hour(due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *seen.get(place, (0, 0, 0)))
-        for place in range(HALF_HOURS)
+        _half_hour(due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *half.masks)
+        for place, half in zip(places, halves, strict=True)
     ]
     return ServerStatus(
         server_id=row.id,
@@ -299,7 +320,12 @@ def _status(
         since=slot_time(since),
         counts=_counts(strip, DAY_SLOTS),
         strip=strip,
+        means_ms=[_shown_ms(half.mean_ms) for half in halves],
     )
+
+
+def _shown_ms(mean_ms: float | None) -> float | None:
+    return None if mean_ms is None else quantised_ms(mean_ms)
 
 
 @lru_cache(maxsize=4096)  # nearly all of a fleet's half hours are alike
@@ -314,14 +340,20 @@ def _half_hour(due: int, up: int, degraded: int, down: int) -> Counts:
     )
 
 
-def _strips(session: Session, ids: Sequence[int] | None, since: int) -> dict[int, dict[int, Masks]]:
+def _strips(
+    session: Session, ids: Sequence[int] | None, since: int
+) -> dict[int, dict[int, HalfHour]]:
     """The half hours of the 1,440 slots from `since`, by server, each with its slots as bits.
 
     The sum of different powers of two is a set; so the database adds up and no slot is lost.
     """
     ping = models.Ping
     pinged = select(
-        ping.server_id, ping.sent, ping.received, (epoch_minute(ping.slot) - since).label("slot")
+        ping.server_id,
+        ping.sent,
+        ping.received,
+        ping.response_ms,
+        (epoch_minute(ping.slot) - since).label("slot"),
     ).where(ping.slot >= slot_time(since), ping.slot < slot_time(since + DAY_SLOTS))
     if ids is not None:
         pinged = pinged.where(ping.server_id.in_(ids))
@@ -334,11 +366,12 @@ def _strips(session: Session, ids: Sequence[int] | None, since: int) -> dict[int
         one.c.received == 0,
     ]
     sets = [func.sum(case((state, bit), else_=0)) for state in states]
-    strips: dict[int, dict[int, Masks]] = defaultdict(dict)
-    for server_id, number, *masks in session.execute(
-        select(one.c.server_id, place, *sets).group_by(one.c.server_id, place)
+    figures: list[ColumnElement[Any]] = [*sets, func.avg(one.c.response_ms)]
+    strips: dict[int, dict[int, HalfHour]] = defaultdict(dict)
+    for server_id, number, *masks, mean in session.execute(
+        select(one.c.server_id, place, *figures).group_by(one.c.server_id, place)
     ):
-        strips[server_id][number] = tuple(masks)
+        strips[server_id][number] = HalfHour(tuple(masks), mean)
     return strips
 
 

@@ -441,14 +441,17 @@ class Counts:
 
     @property
     def worst(self) -> State | None:
-        """The worst state among them, down before degraded before up; None: nothing was due."""
+        """What they add up to: down if any is, else degraded if any is, else what prevails.
+
+        None where nothing was due.
+        """
         if self.down:
             return State.DOWN
         if self.degraded:
             return State.DEGRADED
-        if self.up:
-            return State.UP
-        return State.UNOBSERVED if self.unobserved else None
+        if self.unobserved > self.up:
+            return State.UNOBSERVED  # one minute seen doesn't speak for twenty unseen ones
+        return State.UP if self.up else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,7 +517,7 @@ class ServerStatus:
     A paused server (`enabled` False) is unobserved: nobody looks. `interval_s` and `enabled` are
     those of the schedule in force. The `last_*` are its newest ping's, all None before the first.
     `counts` are the 24 hours up to the current slot, `strip` the same in 48 half hours, oldest
-    first.
+    first, and `means_ms` the mean of the slots' means in each.
     """
 
     server_id: int
@@ -533,6 +536,7 @@ class ServerStatus:
     since: datetime
     counts: Counts
     strip: Sequence[Counts]
+    means_ms: Sequence[float | None]
 
     @property
     def uptime(self) -> float | None:

@@ -24,6 +24,12 @@ PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
 
 PERMISSIONS: Mapping[str, Mapping[str, Level]] = {
     "/": {"GET": READ, "POST": WRITE, "PUT": WRITE, "DELETE": WRITE},
+    "/dashboard": {"GET": READ},
+    "/dashboard/add": {"GET": READ},
+    "/dashboard/account": {"GET": READ},
+    "/dashboard/servers/<int:server_id>": {"GET": READ},
+    "/login": {"GET": PUBLIC},
+    "/static/<path:filename>": {"GET": PUBLIC},
     "/api/v1/docs": {"GET": PUBLIC},
     "/api/v1/docs.css": {"GET": PUBLIC},
     "/api/v1/export": {"GET": READ},
@@ -265,6 +271,8 @@ def _headers(response: Response) -> Response:
         defaults["Strict-Transport-Security"] = "max-age=31536000"
     for name, value in defaults.items():
         response.headers.setdefault(name, value)
+    if request.path == "/":
+        response.vary.add("Accept")
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -327,6 +327,7 @@ def _server(status: ServerStatus) -> shapes.ServerShown:
         coverage=status.coverage,
         counts=_counts(status.counts),
         strip=[half_hour.worst for half_hour in status.strip],
+        means_ms=list(status.means_ms),
     )
 
 

@@ -272,7 +272,8 @@ class LastPing(Reply, frozen=True):
 class ServerShown(Reply, frozen=True):
     """A server with its state now and its last 24 hours.
 
-    `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due.
+    `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
+    `means_ms` the mean round trip in each, null where no echo was timed.
     """
 
     id: int
@@ -289,6 +290,7 @@ class ServerShown(Reply, frozen=True):
     coverage: float | None
     counts: CountsShown
     strip: list[State | None]
+    means_ms: list[float | None]
 
 
 class ServerPage(Reply, frozen=True):

@@ -1,0 +1,83 @@
+import { $, call, day, h, onSubmit, toast, when, whoami } from "./common.js";
+
+const me = await whoami();
+$("#open").hidden = !me.open;
+$("#mine").hidden = me.open;
+$("#people").hidden = me.open || me.may !== "admin";
+
+async function tokens() {
+  const found = (await call("GET", "tokens")).tokens;
+  $("#tokens").replaceChildren(...found.map((token) => h("tr", {},
+    h("td", { class: "title" }, h("bdi", {}, token.name || "a browser")),
+    h("td", { "data-label": "kind" }, token.kind), h("td", { "data-label": "scope" }, token.scope),
+    h("td", { "data-label": "last used" }, token.last_used ? when(token.last_used) : "never"),
+    h("td", { "data-label": "expires" }, day(token.expires)),
+    h("td", { class: "act" }, h("button", {
+      type: "button", class: "quiet danger", "aria-label": `Revoke ${token.name || token.kind}`,
+      onclick: () => tried(() => call("DELETE", `tokens/${token.id}`), tokens),
+    }, "Revoke")))));
+}
+
+async function users() {
+  const found = (await call("GET", "users")).users;
+  $("#users").replaceChildren(...found.map((user) => h("tr", {},
+    h("td", { class: "title" }, h("bdi", {}, user.name)),
+    h("td", { "data-label": "role" }, roles(user)), h("td", { "data-label": "state" }, user.enabled ? "may log in" : "locked out"),
+    h("td", { class: "act" },
+      h("button", { type: "button", class: "quiet", "aria-label": `${user.enabled ? "Lock out" : "Let in"} ${user.name}`, onclick: () => change(user, { enabled: !user.enabled }) }, user.enabled ? "Lock out" : "Let in"),
+      h("button", { type: "button", class: "quiet danger", "aria-label": `Remove ${user.name}`, onclick: () => remove(user) }, "Remove")))));
+}
+
+function roles(user) {
+  const select = h("select", { "aria-label": `Role of ${user.name}`, onchange: () => change(user, { role: select.value }) },
+    ...["viewer", "editor", "admin"].map((role) => h("option", { selected: role === user.role }, role)));
+  return select;
+}
+
+// What was refused is said; the list then shows how things are.
+async function tried(act, list) {
+  try { await act(); } catch (problem) { toast(problem.message); }
+  await list();
+}
+
+const change = (user, what) => tried(() => call("PATCH", `users/${user.id}`, what), users);
+
+// It waits as long as it can be undone; whoever leaves the page has decided.
+const leaving = new Set();
+
+function remove(user) {
+  if (leaving.has(user.id)) return;
+  leaving.add(user.id);
+  toast(`${user.name} will be removed, with all their tokens`, {
+    undo: () => leaving.delete(user.id),
+    gone: () => { leaving.delete(user.id); tried(() => call("DELETE", `users/${user.id}`), users); },
+  });
+}
+
+addEventListener("pagehide", () => { for (const id of leaving) call("DELETE", `users/${id}`).catch(() => {}); });
+
+// A token may never do more than whoever makes it.
+const SCOPES = ["read", "write", "admin"];
+$("#new-token [name=scope]").append(...SCOPES.slice(0, SCOPES.indexOf(me.may) + 1).map((scope) => h("option", {}, scope)));
+
+onSubmit($("#new-token"), async (form) => {
+  const made = await call("POST", "tokens", { name: form.get("name"), scope: form.get("scope") });
+  $("#made").hidden = false;
+  $("#token").textContent = made.token;
+  $("#new-token").reset();
+  await tokens();
+});
+
+onSubmit($("#password"), async (form) => {
+  await call("PUT", "me/password", { old: form.get("old"), new: form.get("new") });
+  location.assign("/login");
+});
+
+onSubmit($("#new-user"), async (form) => {
+  await call("POST", "users", { name: form.get("name"), password: form.get("password"), role: form.get("role") });
+  $("#new-user").reset();
+  await users();
+});
+
+if (!me.open) await tokens();
+if (!$("#people").hidden) await users();

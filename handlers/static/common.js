@@ -1,0 +1,191 @@
+// What every page stands on: elements without HTML, calls of /api/v1, the bar on top, words for times.
+
+export const $ = (selector, root = document) => root.querySelector(selector);
+
+// Elements from text alone: a name such as <img onerror=...> is text here, whatever it looks like.
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "class") element.className = value;
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value != null) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child != null));
+  return element;
+}
+
+export class Refusal extends Error {
+  constructor(problem, status) {
+    super(problem.detail ?? problem.title ?? `the server answered ${status}`);
+    this.status = status;
+    this.code = problem.code;
+    this.field = problem.field;
+  }
+}
+
+// The clock is the server's: a wrong one here must not say that nobody is looking.
+let skew = 0;
+export const now = () => Date.now() + skew;
+
+// One call of /api/v1. The header is what a form of another site can't send.
+export async function call(method, path, body) {
+  const headers = { Accept: "application/json", "X-Requested-With": "pinglet" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const response = await fetch(`/api/v1/${path}`, {
+    // A call that is out when the page is left still arrives.
+    method, headers, keepalive: method === "DELETE", body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const date = Date.parse(response.headers.get("Date"));
+  if (date) skew = date - Date.now();
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok) return answer;
+  if (response.status === 401 && document.documentElement.dataset.page !== "login") {
+    location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+  }
+  throw new Refusal(answer, response.status);
+}
+
+// Say what went wrong beside the form, and mark the field.
+export function onSubmit(form, act) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const error = $(".error", form) ?? $(".error", form.parentElement);
+    const button = $("[type=submit]", form);
+    for (const input of form.elements) input.removeAttribute("aria-invalid");
+    error.hidden = true;
+    button.disabled = true;
+    try {
+      await act(new FormData(form));
+    } catch (problem) {
+      error.textContent = problem.message;
+      error.hidden = false;
+      const field = problem.field && form.elements.namedItem(problem.field);
+      if (field instanceof Element) { field.setAttribute("aria-invalid", "true"); field.focus(); }
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
+// With `undo` there is a button for it; otherwise `gone` is called when the time for it is over.
+export function toast(text, { undo, gone } = {}) {
+  const line = h("div", { class: "toast" }, h("span", {}, text));
+  const timer = setTimeout(() => { line.remove(); gone?.(); }, undo ? 8000 : 4000);
+  if (undo) {
+    line.append(h("button", { type: "button", onclick: () => { clearTimeout(timer); line.remove(); undo(); } }, "Undo"));
+  }
+  $("#toasts").append(line);
+}
+
+// Words
+
+export const ms = (value) => value == null ? "–" : value === 0 ? "< 0.01 ms" : `${value < 10 ? value.toFixed(2) : value < 100 ? value.toFixed(1) : Math.round(value)} ms`;
+
+// Never rounded up to 100: three nines that aren't there would be a lie.
+export function percent(share) {
+  if (share == null) return "–";
+  if (share === 1 || share === 0) return `${share * 100} %`;
+  return `${(Math.floor(share * 10000) / 100).toFixed(2)} %`;
+}
+
+// Never rounded down to 0 either, where something was lost.
+export const lossShare = (share) => share > 0 && share < 0.0001 ? "< 0.01 %" : percent(share);
+
+export const when = (time) => new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+export const day = (time) => new Date(time).toLocaleDateString(undefined, { dateStyle: "medium" });
+
+export function ago(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s ago`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
+  if (seconds < 129600) return `${Math.round(seconds / 3600)} h ago`;
+  return `${Math.round(seconds / 86400)} days ago`;
+}
+
+export const stateMark = (state, paused) =>
+  h("span", { class: "state" }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), paused ? "paused" : state);
+
+export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+// Neighbours of the same state as one: [{state, from, to}], in shares of the whole.
+export function runs(spans) {
+  const found = [];
+  for (const span of spans) {
+    const last = found.at(-1);
+    if (last?.state === span.state && Math.abs(last.to - span.from) < 1e-9) last.to = span.to;
+    else found.push({ ...span });
+  }
+  return found;
+}
+
+// Spans of states, `height` high from `top`; unobserved is visibly hollow, not due is empty.
+export function drawStates(context, spans, whole, top, height, gap = 0) {
+  const colours = Object.fromEntries(["up", "degraded", "down", "unobserved"].map((state) => [state, colour(state)]));
+  for (const { state, from, to } of spans) {
+    if (!state) continue;
+    const [x, width] = [from * whole + gap / 2, Math.max((to - from) * whole - gap, 1)];
+    // Worse states are taller as well as of another colour.
+    const share = { up: 0.55, degraded: 0.8, down: 1, unobserved: 0.55 }[state];
+    const y = top + height * (1 - share);
+    if (state === "unobserved" && width > 3) {
+      context.strokeStyle = colours.unobserved;
+      context.lineWidth = 1;
+      context.setLineDash([2, 2]);
+      context.strokeRect(x + 0.5, y + 0.5, width - 1, height * share - 1);
+      context.setLineDash([]);
+    } else {
+      context.fillStyle = colours[state];
+      // Too narrow for a frame: a line at the foot is as hollow as it gets.
+      if (state === "unobserved") context.fillRect(x, top + height - 1, width, 1);
+      else context.fillRect(x, y, width, height * share);
+    }
+  }
+}
+
+export function fitted(canvas) {
+  const ratio = devicePixelRatio || 1;
+  const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d");
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
+  return context;
+}
+
+// The bar on top
+
+export async function whoami() {
+  const me = await call("GET", "me");
+  const who = $("#who");
+  if (who) who.textContent = me.open ? "open access" : me.name;
+  document.documentElement.dataset.may = me.may;
+  if (!me.open) $("#log-out")?.removeAttribute("hidden");
+  for (const link of document.querySelectorAll("[data-needs=write]")) link.hidden = !mayWrite(me);
+  return me;
+}
+
+export const mayWrite = (me) => me.may === "write" || me.may === "admin";
+
+function theme() {
+  const button = $("#theme");
+  if (!button) return;
+  const show = () => { button.textContent = document.documentElement.dataset.theme === "dark" ? "☀" : "☾"; };
+  button.addEventListener("click", () => {
+    const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+    localStorage.setItem("theme", next);
+    document.documentElement.dataset.theme = next;
+    show();
+    document.dispatchEvent(new Event("theme"));
+  });
+  show();
+}
+
+$("#log-out")?.addEventListener("click", async () => {
+  await call("DELETE", "session");
+  location.replace("/login");
+});
+
+// Back after logging out must not show what was there.
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+theme();

@@ -1,0 +1,209 @@
+// The fleet: one request a refresh, however many servers there are.
+import { $, ago, call, colour, drawStates, fitted, h, ms, now, percent, runs, stateMark, whoami } from "./common.js";
+
+const STATES = ["up", "degraded", "down", "unobserved"];
+const PAGE = 1000;
+const REFRESH_MS = 20_000;
+const LATE_S = 180;
+
+const filter = $("#filter");
+const body = $("#servers tbody");
+const rows = new Map(); // id -> the row and its parts
+let after = [];         // the cursors of the pages before this one
+let next = null;
+
+function query() {
+  const words = new URLSearchParams({ limit: PAGE });
+  for (const [name, value] of new FormData(filter)) if (value) words.set(name, value);
+  if (after.length) words.set("after", after.at(-1));
+  return `servers?${words}`;
+}
+
+async function refresh() {
+  const wanted = query();
+  const page = await call("GET", wanted);
+  if (wanted !== query()) return; // the filter has changed meanwhile
+  show(page);
+}
+
+function show(page) {
+  next = page.next;
+  const filtered = [...new FormData(filter)].some(([, value]) => value);
+  const total = STATES.reduce((sum, state) => sum + (page.totals[state] ?? 0), 0);
+  $("#empty").hidden = total > 0 || filtered;
+  $("#nothing").hidden = page.servers.length > 0 || !filtered;
+  $("#servers").hidden = page.servers.length === 0;
+  for (const part of ["#summary", "#filter", "#legend"]) $(part).hidden = total === 0 && !filtered;
+  $("#pager").hidden = !next && !after.length;
+  $("#back").disabled = !after.length;
+  $("#more").disabled = !next;
+  tiles(page.totals);
+  lateness(page.last_round, total);
+  fill(page.servers);
+}
+
+const figures = Object.fromEntries(STATES.map((state) => [state, h("span", { class: "figure" })]));
+const buttons = Object.fromEntries(STATES.map((state) => [state, h("button", {
+  type: "button", class: "tile",
+  onclick: () => { filter.elements.state.value = filter.elements.state.value === state ? "" : state; restart(); },
+}, h("span", { class: "what" }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), state), figures[state])]));
+$("#summary").append(...Object.values(buttons));
+
+function tiles(totals) {
+  for (const state of STATES) {
+    figures[state].textContent = String(totals[state] ?? 0);
+    buttons[state].setAttribute("aria-pressed", String(filter.elements.state.value === state));
+  }
+}
+
+function lateness(lastRound, total) {
+  const seconds = lastRound ? (now() - Date.parse(lastRound)) / 1000 : null;
+  const late = total > 0 && (seconds === null || seconds > LATE_S);
+  $("#age").textContent = lastRound ? `last round ${ago(Math.max(0, seconds))}` : "";
+  const warning = $("#warning");
+  warning.hidden = !late;
+  warning.classList.toggle("late", late);
+  set(warning, late
+    ? `Nobody is looking: ${lastRound ? `the last round was ${ago(seconds)}` : "there was no round yet"}. Is the worker running? What it didn't see is unobserved, neither up nor down.`
+    : "");
+}
+
+function fill(servers) {
+  const wanted = new Set(servers.map((server) => server.id));
+  for (const [id, { row, strip }] of rows) {
+    if (!wanted.has(id)) { seen.unobserve(strip); row.remove(); rows.delete(id); }
+  }
+  let place = body.firstElementChild;
+  for (const server of servers) {
+    const row = update(server);
+    if (row === place) place = place.nextElementSibling;
+    else body.insertBefore(row, place);
+  }
+}
+
+// A row is made once; afterwards only what has changed is set. So nothing flickers, and the focus stays.
+function update(server) {
+  const known = rows.get(server.id) ?? made(server);
+  const text = JSON.stringify(server);
+  if (known.text === text) return known.row;
+  const drawn = JSON.stringify([server.strip, server.means_ms]);
+  const changed = known.drawn !== drawn;
+  Object.assign(known, { server, text, drawn });
+  set(known.name, server.name);
+  known.name.title = server.name;
+  set(known.ip, server.ip);
+  if (known.state.textContent !== stateWord(server)) known.state.replaceChildren(stateMark(server.state, !server.enabled));
+  set(known.ms, ms(server.last_ping?.response_ms));
+  known.ms.classList.toggle("muted", server.state === "unobserved");
+  set(known.uptime, percent(server.uptime));
+  set(known.coverage, percent(server.coverage));
+  known.strip.setAttribute("aria-label", described(server));
+  strips.set(known.strip, server);
+  if (changed && visible.has(known.strip)) draw(known.strip);
+  return known.row;
+}
+
+const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+const stateWord = (server) => server.enabled ? server.state : "paused";
+
+function made(server) {
+  const parts = {
+    name: h("bdi", { class: "name" }), ip: h("span", { class: "ip" }), state: h("td"),
+    ms: h("td", { class: "number", "data-label": "round trip" }),
+    strip: h("canvas", { role: "img" }),
+    uptime: h("td", { class: "number", "data-label": "uptime" }),
+    coverage: h("td", { class: "number", "data-label": "coverage" }),
+  };
+  parts.row = h("tr", {},
+    h("td", {}, h("a", { href: `/dashboard/servers/${server.id}` }, parts.name), parts.ip),
+    parts.state, parts.ms, h("td", { class: "wide" }, parts.strip), parts.uptime, parts.coverage);
+  rows.set(server.id, parts);
+  seen.observe(parts.strip);
+  return parts;
+}
+
+const described = (server) =>
+  `24 hours: ${STATES.map((state) => `${server.counts[state]} rounds ${state}`).join(", ")}`;
+
+// Only what is on the screen is drawn: a thousand servers cost what twenty cost.
+const strips = new WeakMap();
+const visible = new WeakSet();
+const seen = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (isIntersecting) { visible.add(target); draw(target); } else visible.delete(target);
+  }
+}, { rootMargin: "200px" });
+
+function draw(strip) {
+  const server = strips.get(strip);
+  if (!server || !strip.isConnected) return;
+  const context = fitted(strip);
+  sparkline(context, strip.clientWidth, 18, server.means_ms);
+  drawStates(context, cells(server.strip), strip.clientWidth, 22, 12, 1);
+}
+
+// A cell each, but what wasn't observed is one frame as long as it lasted.
+function cells(states) {
+  const each = states.map((state, index) => ({ state, from: index / states.length, to: (index + 1) / states.length }));
+  const hollow = runs(each).filter(({ state }) => state === "unobserved");
+  return [...each.filter(({ state }) => state !== "unobserved"), ...hollow];
+}
+
+function sparkline(context, width, height, means) {
+  const known = means.filter((mean) => mean != null);
+  if (known.length < 2) return;
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const y = (mean) => height - 1.5 - (high > low ? (mean - low) / (high - low) : 0.5) * (height - 3);
+  context.strokeStyle = colour("accent");
+  context.lineWidth = 1.5;
+  context.lineJoin = "round";
+  context.beginPath();
+  let pen = false;
+  means.forEach((mean, index) => {
+    if (mean == null) { pen = false; return; }
+    const x = (index + 0.5) * width / means.length;
+    if (pen) context.lineTo(x, y(mean)); else context.moveTo(x, y(mean));
+    pen = true;
+  });
+  context.stroke();
+}
+
+const redraw = () => { for (const { strip } of rows.values()) if (visible.has(strip)) draw(strip); };
+
+function restart() {
+  after = [];
+  // In the address, too: it survives a look at a server and can be sent to somebody.
+  const words = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value));
+  history.replaceState(null, "", words.size ? `?${words}` : location.pathname);
+  return guarded();
+}
+
+function fromAddress() {
+  for (const [name, value] of new URLSearchParams(location.search)) {
+    const field = filter.elements.namedItem(name);
+    if (field) field.value = value;
+    if (field && field.selectedIndex === -1) field.value = "";
+  }
+}
+
+async function guarded() {
+  try { await refresh(); } catch (problem) {
+    $("#warning").hidden = false;
+    $("#warning").textContent = `The list can't be read: ${problem.message}`;
+  }
+}
+
+let typing;
+filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(restart, 200); });
+filter.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
+$("#more").addEventListener("click", () => { after.push(next); guarded(); scrollTo(0, 0); });
+$("#back").addEventListener("click", () => { after.pop(); guarded(); scrollTo(0, 0); });
+addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
+document.addEventListener("theme", redraw);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
+setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
+
+$("#example").textContent = `curl -X POST ${location.origin} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
+fromAddress();
+await whoami();
+await guarded();

@@ -1,0 +1,137 @@
+"""A real Chromium that looks at a served Pinglet, and notes all that must never happen."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from core.settings import Settings
+from tests import people
+from tests.browser.site import Site, serve
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = (
+    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+)
+QUIETLY = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+expect.set_options(timeout=20_000)  # a slow machine is no failure
+REPORT = """document.addEventListener("securitypolicyviolation",
+  (event) => reportViolation(`${event.violatedDirective}: ${event.blockedURI}`))"""
+
+
+@dataclass
+class Seen:
+    """What a context's pages asked for and said."""
+
+    requests: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+    def calls(self) -> list[str]:
+        """Return the calls of the API among the requests."""
+        return [address for address in self.requests if "/api/v1/" in address]
+
+    def outside(self, site: Site) -> list[str]:
+        """Return the requests that went elsewhere."""
+        return [address for address in self.requests if not address.startswith(f"{site.url}/")]
+
+
+def launch(playwright) -> Browser:  # type: ignore[no-untyped-def]
+    """Start Debian's Chromium without a window."""
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=QUIETLY)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all of these tests; afterwards its event loop is gone from this thread."""
+    missing = [
+        what
+        for what, found in {
+            "Chromium (apt-get install chromium fonts-dejavu-core)": CHROMIUM,
+            "node_modules (npm ci)": (ROOT / "node_modules" / "axe-core").is_dir(),
+        }.items()
+        if not found
+    ]
+    if missing:
+        complaint = f"NO PAGE IS TESTED: {', '.join(missing)} MISSING"
+        if os.environ.get("CI"):
+            pytest.fail(complaint)
+        pytest.skip(complaint)
+    with sync_playwright() as playwright:
+        started = launch(playwright)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def site(sqlite_settings: Settings) -> Iterator[Site]:
+    """Pinglet without users: whoever sits at this machine may do everything."""
+    settings = replace(sqlite_settings, echo_timeout_s=0.3, echo_gap_s=0.0, authentication=False)
+    with serve(settings) as served:
+        yield served
+
+
+@pytest.fixture
+def guarded_site(sqlite_settings: Settings) -> Iterator[Site]:
+    """Pinglet with an admin "ann", an editor "eve" and a viewer "viv"; see tests.people."""
+    settings = replace(sqlite_settings, echo_timeout_s=0.3, echo_gap_s=0.0, authentication=True)
+    with serve(settings) as served:
+        for name, role in (("ann", "admin"), ("eve", "editor"), ("viv", "viewer")):
+            people.add(served.database, name, people.Role(role))
+        yield served
+
+
+@contextmanager
+def watched(browser: Browser, **more: object) -> Iterator[tuple[BrowserContext, Seen]]:
+    """Open a context whose pages may open no dialog, break no policy and throw no error."""
+    seen = Seen()
+    words: dict[str, Any] = {"locale": "en-GB", "timezone_id": "UTC", **more}
+    context = browser.new_context(**words)
+    context.set_default_timeout(30_000)
+    context.expose_binding("reportViolation", lambda _source, text: seen.faults.append(text))
+    context.add_init_script(REPORT)
+    context.on("request", lambda request: seen.requests.append(request.url))
+    context.on("dialog", lambda dialog: (seen.faults.append(dialog.message), dialog.dismiss()))
+    context.on("weberror", lambda error: seen.faults.append(str(error.error)))
+
+    def note(message) -> None:  # type: ignore[no-untyped-def]
+        # A refusal that a test provokes is logged by the browser itself.
+        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+            seen.faults.append(message.text)
+
+    context.on("console", note)
+    yield context, seen
+    context.close()
+    assert seen.faults == []
+
+
+@pytest.fixture
+def watching(browser: Browser) -> Iterator[tuple[BrowserContext, Seen]]:
+    """A watched context."""
+    with watched(browser, viewport={"width": 1280, "height": 900}) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(watching: tuple[BrowserContext, Seen]) -> Page:
+    """A page in a watched context."""
+    return watching[0].new_page()
+
+
+@pytest.fixture
+def seen(watching: tuple[BrowserContext, Seen]) -> Seen:
+    """What the page asked for and said."""
+    return watching[1]

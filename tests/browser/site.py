@@ -1,0 +1,129 @@
+"""Pinglet as a browser meets it: served on loopback, with servers and history to look at."""
+
+import asyncio
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from queue import Queue
+
+from flask import Response, request
+from sqlalchemy import event
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from core import fleet, pings, rounds
+from core.clock import utc_now
+from core.schema import SLOT, Changes, Ping, Probe, quantised_ms
+from core.settings import Settings
+from handlers import api, worker
+from infra.database import Database
+
+ECHOES = 4
+
+
+class Quiet(WSGIRequestHandler):
+    """Without a line for each request."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing."""
+
+
+@dataclass
+class Site:
+    """A served Pinglet; what it says to its database is noted."""
+
+    url: str
+    database: Database
+    statements: list[str] = field(default_factory=list)
+    answered: Queue[str] = field(default_factory=Queue)
+
+    def add(self, *names: str, ago: timedelta = timedelta(0), first: int = 1) -> list[int]:
+        """Add servers on 127.0.0.0/8 as if `ago`; return their ids."""
+        wanted = [
+            Changes(name=name, ip=f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+            for number, name in enumerate(names, first)
+        ]
+        with self.database.transaction() as session:
+            now = utc_now() - ago
+            done = fleet.put(session, wanted, self.database.settings, now, upsert=False)
+        return [outcome.server_id for outcome in done if outcome.server_id is not None]
+
+    def wait_for(self, method: str, status: int) -> None:
+        """Wait until a call of this method has been answered so; empties what was before it."""
+        while self.answered.get(timeout=30) != f"{method} {status}":
+            pass
+
+    def round(self) -> None:
+        """Ping whatever is due in this minute, as the worker does."""
+        # In a thread of its own: Playwright's loop runs in the caller's.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self._round).result()
+
+    def _round(self) -> None:
+        slot = rounds.slot_of(utc_now())
+        asyncio.run(worker.run_round(self.database, slot, worker.due(self.database, slot)))
+
+    def history(self, ids: Sequence[int], slots: Sequence[datetime]) -> None:
+        """Record made-up rounds of these servers in these slots."""
+        chance = random.Random(7)
+        for slot in slots:
+            made = [made_up(chance, number, server_id) for number, server_id in enumerate(ids)]
+            with self.database.transaction() as session:
+                pings.record(session, slot, made)
+
+
+def made_up(chance: random.Random, number: int, server_id: int) -> Ping:
+    """Return a ping such as one sees: most are whole, some servers lose echoes."""
+    lost_share = {3: 0.3, 7: 0.98}.get(number % 10, 0.0)
+    base_ms = 1.0 + 7 * (number % 23)
+    times = [
+        base_ms * chance.uniform(0.9, 1.2) for _ in range(ECHOES) if chance.random() >= lost_share
+    ]
+    return Ping(
+        server_id=server_id,
+        ip=f"127.{number + 1 >> 16}.{number + 1 >> 8 & 255}.{number + 1 & 255}",
+        sent=ECHOES,
+        received=len(times),
+        response_ms=quantised_ms(sum(times) / len(times)) if times else None,
+        best_ms=quantised_ms(min(times)) if times else None,
+        worst_ms=quantised_ms(max(times)) if times else None,
+        probe=Probe.ICMP,
+    )
+
+
+def slots(length: timedelta, step: timedelta = SLOT, end: datetime | None = None) -> list[datetime]:
+    """Return slots up to `end`, which is the one we are in unless said otherwise."""
+    last = end or rounds.slot_of(utc_now())
+    return [last - step * number for number in range(int(length / step), -1, -1)]
+
+
+@contextmanager
+def serve(settings: Settings) -> Iterator[Site]:
+    """Serve the application on a free port of this machine."""
+    app = api.create_app(settings)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    database: Database = app.extensions["pinglet"]
+    site = Site(f"http://127.0.0.1:{server.server_port}", database)
+    event.listen(
+        database.engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_more: site.statements.append(statement),
+    )
+
+    def note(response: Response) -> Response:
+        site.answered.put(f"{request.method} {response.status_code}")
+        return response
+
+    app.after_request(note)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        thread.join(30)
+        server.server_close()
+        database.engine.dispose()

@@ -1,0 +1,284 @@
+"""What a user does with servers, in a real browser, on real pings of this machine."""
+
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from core import servers
+from tests.browser import steps
+from tests.browser.conftest import Seen
+from tests.browser.site import Site, slots
+
+pytestmark = pytest.mark.xdist_group("browser")
+DAY = timedelta(days=1)
+
+
+def names(site: Site) -> list[str]:
+    with site.database.reading() as session:
+        return list(servers.names(session))
+
+
+@pytest.fixture
+def watched_server(site: Site) -> int:
+    """A server with a day of history, every fifth minute, up to this minute."""
+    (server_id,) = site.add("web", ago=DAY)
+    site.history([server_id], slots(DAY, timedelta(minutes=5)))
+    return server_id
+
+
+def test_an_empty_fleet_tells_what_to_do(site: Site, page: Page) -> None:
+    steps.fleet(page, site)
+    expect(page.locator("#example")).to_contain_text("curl -X POST http://127.0.0.1")
+    page.locator("#empty").get_by_role("link", name="Add servers").click()
+    expect(page).to_have_url(f"{site.url}/dashboard/add")
+
+
+def test_a_server_is_added_and_its_first_ping_arrives_without_a_reload(
+    site: Site, page: Page
+) -> None:
+    page.goto(f"{site.url}/dashboard/add")
+    form = page.locator("#one")
+    form.get_by_label("Name").fill("me")
+    form.get_by_label("IPv4 address").fill("127.0.0.1")
+    form.get_by_role("button", name="Add").click()
+    expect(page.locator("#toasts")).to_have_text("me is watched from now on")
+    page.get_by_role("link", name="Fleet").click()
+    row = page.locator("#servers tbody tr")
+    expect(row).to_contain_text("unobserved")
+    site.round()
+    steps.look_again(page)
+    expect(row).to_contain_text("up")
+    expect(row).to_contain_text(" ms")
+    expect(page.locator("#age")).to_contain_text("last round")
+
+
+def test_a_wrong_address_is_refused_beside_its_field(site: Site, page: Page) -> None:
+    page.goto(f"{site.url}/dashboard/add")
+    form = page.locator("#one")
+    form.get_by_label("Name").fill("me")
+    form.get_by_label("IPv4 address").fill("127.1")
+    form.get_by_role("button", name="Add").click()
+    expect(form.get_by_role("alert")).not_to_be_empty()
+    address = form.get_by_label("IPv4 address")
+    expect(address).to_have_attribute("aria-invalid", "true")
+    expect(address).to_be_focused()
+    assert names(site) == []
+
+
+def test_many_servers_are_added_at_once_each_with_its_result(site: Site, page: Page) -> None:
+    site.add("taken")
+    page.goto(f"{site.url}/dashboard/add")
+    form = page.locator("#many")
+    lines = "web, 1, 127.0.0.2\n\n  db\t127.0.0.3\ntaken, 127.0.0.4\nno address\n"
+    form.get_by_label("One server a line").fill(lines)
+    form.get_by_role("button", name="Add them all").click()
+    expect(page.locator("#results li")).to_have_count(4)
+    expect(page.locator("#results li").nth(2)).to_contain_text("NAME_ALREADY_EXIST")
+    expect(page.locator("#results li").nth(3)).to_contain_text("WRONG_REQUEST")
+    expect(page.locator("#toasts")).to_have_text("2 of 4 servers are watched")
+    assert names(site) == ["taken", "web, 1", "db"]
+
+
+def test_the_chart_is_drawn_and_another_range_draws_another(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    steps.server(page, site, watched_server)
+    whole = steps.ink(page, "#chart")
+    assert whole[0] > 5_000
+    assert steps.ink(page, "#states")[0] > 500
+    median = page.locator("#figures .tile", has_text="Median")
+    expect(median).to_contain_text(" ms")
+    with page.expect_response(lambda response: "/series" in response.url):
+        steps.button(page, "1 h")
+    expect(page.get_by_role("button", name="1 h")).to_have_attribute("aria-pressed", "true")
+    steps.shows(page, hours=1)
+    assert steps.ink(page, "#chart") != whole
+
+
+def test_dragging_over_the_chart_looks_closer(site: Site, page: Page, watched_server: int) -> None:
+    steps.server(page, site, watched_server)
+    box = page.locator("#chart").bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.4, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, middle, steps=4)
+    page.mouse.up()
+    expect(page.locator("#out")).to_be_visible()
+    expect(page.locator("#window")).not_to_have_attribute("data-minutes", "1440")
+    assert 180 < steps.minutes(page) < 360
+    steps.button(page, "Show the whole range")
+    steps.shows(page, hours=24)
+
+
+def test_keys_look_closer_too(site: Site, page: Page, watched_server: int) -> None:
+    steps.server(page, site, watched_server)
+    page.locator(".chart").focus()
+    page.keyboard.press("+")
+    steps.shows(page, hours=12)
+    page.keyboard.press("Escape")
+    steps.shows(page, hours=24)
+
+
+def test_ping_now_shows_each_echo_and_stores_nothing(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    steps.server(page, site, watched_server)
+    steps.button(page, "Ping now")
+    expect(page.locator("#echoes li")).to_have_count(4)
+    expect(page.locator("#echoes")).to_contain_text("clock")
+    assert not any(sql.startswith("INSERT") for sql in site.statements[-6:])
+
+
+def test_a_server_is_edited(site: Site, page: Page, watched_server: int) -> None:
+    site.add("other", first=9)
+    steps.server(page, site, watched_server)
+    steps.button(page, "Edit")
+    editor = page.get_by_role("dialog")
+    expect(editor.get_by_label("Name")).to_have_value("web")
+    editor.get_by_label("Name").fill("other")
+    editor.get_by_role("button", name="Save").click()
+    expect(editor.get_by_role("alert")).to_contain_text("other")
+    editor.get_by_label("Name").fill("renamed")
+    editor.get_by_label("IPv4 address").fill("127.0.0.77")
+    editor.get_by_label("Every").select_option("300")
+    editor.get_by_role("button", name="Save").click()
+    expect(editor).to_be_hidden()
+    expect(page.locator("h1")).to_have_text("renamed")
+    expect(page.locator("#address")).to_contain_text("127.0.0.77")
+    expect(page.locator("#address")).to_contain_text("every 5 minutes")
+    expect(page).to_have_title("renamed · Pinglet")
+
+
+def test_a_server_is_paused_and_resumed(site: Site, page: Page, watched_server: int) -> None:
+    steps.server(page, site, watched_server)
+    steps.button(page, "Pause")
+    expect(page.locator("#address")).to_contain_text("paused")
+    steps.button(page, "Resume")
+    expect(page.get_by_role("button", name="Pause", exact=True)).to_be_visible()
+    expect(page.locator("#address")).not_to_contain_text("paused")
+
+
+def test_a_removal_is_undone(site: Site, page: Page, watched_server: int) -> None:
+    page.clock.install()
+    steps.server(page, site, watched_server)
+    steps.button(page, "Remove")
+    expect(page.locator("#toasts")).to_contain_text("web and its history will be removed")
+    steps.button(page, "Undo")
+    expect(page.locator(".toast")).to_have_count(0)
+    page.clock.fast_forward(20_000)
+    steps.fleet(page, site)
+    assert names(site) == ["web"]
+
+
+def test_a_removal_that_is_not_undone_happens(site: Site, page: Page, watched_server: int) -> None:
+    page.clock.install()
+    steps.server(page, site, watched_server)
+    steps.button(page, "Remove")
+    expect(page.locator(".toast")).to_be_visible()
+    assert names(site) == ["web"]
+    page.clock.fast_forward(9_000)
+    page.wait_for_url(f"{site.url}/dashboard")
+    expect(page.locator("#empty")).to_be_visible()
+    assert names(site) == []
+
+
+def test_who_leaves_the_page_has_decided_to_remove(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    steps.server(page, site, watched_server)
+    steps.button(page, "Remove")
+    expect(page.locator(".toast")).to_be_visible()
+    page.get_by_role("link", name="Fleet").click()
+    site.wait_for("DELETE", 200)
+    assert names(site) == []
+
+
+def test_a_server_that_is_gone_is_said_to_be_gone(site: Site, page: Page) -> None:
+    page.goto(f"{site.url}/dashboard/servers/4711")
+    expect(page.locator("h1")).to_have_text("There is no such server")
+    expect(page.get_by_role("button", name="Remove")).to_be_hidden()
+
+
+def test_the_list_is_searched_filtered_and_ordered_and_the_address_keeps_it(
+    site: Site, page: Page
+) -> None:
+    ids = site.add("alpha", "beta", "gamma", "delta", ago=DAY)
+    site.history(ids, slots(timedelta(minutes=1)))
+    steps.fleet(page, site)
+    rows = page.locator("#servers tbody tr")
+    expect(rows).to_have_count(4)
+    page.get_by_label("Order").select_option("-response_ms")
+    expect(rows.first).to_contain_text("delta")
+    page.get_by_label("Search").fill("mma")
+    expect(rows).to_have_count(1)
+    expect(rows.first).to_contain_text("gamma")
+    rows.first.get_by_role("link").click()
+    page.wait_for_url("**/servers/*")
+    page.go_back()
+    expect(page.get_by_label("Search")).to_have_value("mma")
+    expect(rows).to_have_count(1)
+    page.get_by_label("Search").fill("nowhere")
+    expect(page.locator("#nothing")).to_be_visible()
+
+
+def test_a_tile_filters_by_its_state(site: Site, page: Page) -> None:
+    ids = site.add("seen", "unseen", ago=DAY)
+    site.history(ids[:1], slots(timedelta(minutes=1)))
+    steps.fleet(page, site)
+    tile = page.locator("#summary").get_by_role("button", name="unobserved")
+    expect(tile).to_contain_text("1")
+    tile.click()
+    expect(page.locator("#servers tbody tr")).to_have_count(1)
+    expect(page.locator("#servers tbody tr")).to_contain_text("unseen")
+    expect(tile).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_dead_worker_leaves_no_green_lights(site: Site, page: Page) -> None:
+    ids = site.add("web", ago=DAY)
+    site.history(ids, slots(DAY, timedelta(hours=1), end=slots(DAY)[-11]))
+    steps.fleet(page, site)
+    expect(page.locator("#warning")).to_contain_text(
+        "Nobody is looking: the last round was 10 min ago"
+    )
+    expect(page.locator("#servers tbody tr")).to_contain_text("unobserved")
+
+
+def test_an_update_keeps_every_node(site: Site, page: Page) -> None:
+    ids = site.add("a", "b", "c", ago=DAY)
+    page.clock.install()
+    steps.fleet(page, site)
+    mark = "document.querySelectorAll('#servers tbody *').forEach((node) => { node.old = true; })"
+    page.evaluate(mark)
+    site.history(ids[:1], slots(timedelta(0)))
+    page.clock.fast_forward(20_000)  # by itself
+    expect(page.locator("#servers tbody tr").first).to_contain_text(" ms")
+    fresh = page.evaluate(
+        "[...document.querySelectorAll('#servers tbody *')].filter((node) => !node.old)"
+        ".map((node) => node.closest('tr').rowIndex + node.className)"
+    )
+    assert all(where.startswith("1") and "state" in where + "state" for where in fresh)
+    assert len(fresh) <= 2  # the first row's state: its mark and its word
+    assert page.evaluate("document.querySelectorAll('canvas').length") == 3
+
+
+@pytest.mark.parametrize("view", ["/dashboard", "/dashboard/servers/1"])
+def test_a_thousand_servers_cost_the_requests_and_statements_of_ten(
+    site: Site, page: Page, seen: Seen, view: str
+) -> None:
+    def cost() -> tuple[int, int]:
+        seen.requests.clear()
+        site.statements.clear()
+        page.goto(site.url + view)
+        expect(page.locator("#servers tbody tr, #figures .tile").first).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        return len(seen.calls()), len(site.statements)
+
+    ids = site.add(*(f"web-{number}" for number in range(10)), ago=DAY)
+    site.history(ids, slots(timedelta(minutes=2)))
+    of_ten = cost()
+    more = site.add(*(f"more-{number}" for number in range(990)), ago=DAY, first=11)
+    site.history(ids + more, slots(timedelta(minutes=2)))
+    assert cost() == of_ten
+    assert of_ten[0] <= 4
