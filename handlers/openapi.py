@@ -5,7 +5,7 @@ Loaded at first use. Source: spec.openapis.org/oas/v3.1.0
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -61,7 +61,7 @@ def _routes() -> tuple[Route, ...]:
     return tuple(current_app.extensions["pinglet-routes"])
 
 
-@cache
+@lru_cache(maxsize=1)
 def described(table: Sequence[Route]) -> dict[str, Any]:
     """Return the OpenAPI document of these routes."""
     paths: dict[str, dict[str, Any]] = {}

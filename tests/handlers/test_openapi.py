@@ -1,6 +1,5 @@
 """openapi.json says what the running application does, and the application keeps to it."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -25,10 +24,10 @@ from core.settings import Settings
 from handlers import api, auth, openapi
 from infra.database import Database
 from tests import people
+from tests.counts import count
 from tests.handlers.conftest import standing_settings
 
-CAMPAIGN = os.environ.get("PINGLET_CAMPAIGN") == "1"
-EXAMPLES = 20 if CAMPAIGN else 2  # for each operation, database, kind of data and of caller
+EXAMPLES = count(2, 20)  # for each operation, database, kind of data and of caller
 
 # What one parameter allows and two of them together, or the address's owner, may not.
 BEYOND_SCHEMA = [
