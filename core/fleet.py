@@ -7,6 +7,7 @@ statements however many servers there are.
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from math import isfinite
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -186,17 +187,23 @@ def _cursor(row: Row[Any]) -> str:
 
 def _place(wanted: FleetRequest, kind: TypeEngine[Any]) -> tuple[Any, int]:
     server_id, _, key = wanted.after.partition(":")
-    read: Any = {String: str, Double: float}.get(type(kind), int)
+    read: Any = {String: str, Double: _finite}.get(type(kind), _within_bigint)
     try:
-        return read(key), _within_bigint(int(server_id))
+        return read(key), _within_bigint(server_id)
     except ValueError:
         raise WrongRequest("after is what the page before gave", "after") from None
 
 
-def _within_bigint(number: int) -> int:
-    if not -(2**63) <= number < 2**63:
-        raise ValueError(f"{number} is larger than any id")
-    return number
+def _within_bigint(text: str) -> int:
+    if not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"{text} is larger than any id")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not isfinite(float(text)):
+        raise ValueError(f"{text} is no time")
+    return float(text)
 
 
 # Adding and changing in bulk

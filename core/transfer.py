@@ -38,7 +38,6 @@ from core.settings import Settings
 from core.slots import (
     DAY_SLOTS,
     EPOCH,
-    NOTHING,
     Planned,
     Rows,
     Slots,
@@ -280,23 +279,23 @@ def _planned(servers: Sequence[KeptServer], ids: Mapping[str, int], settings: Se
     return json.dumps(rows)
 
 
-def _packed(session: Session, pings: Sequence[KeptDay]) -> dict[tuple[int, date], str]:
-    """The states of these days, where they are packed already. One statement."""
+def _packed(session: Session, pings: Sequence[KeptDay]) -> dict[tuple[int, date], int]:
+    """The slots that these days hold already, as bits. One statement."""
     found = session.execute(
-        select(DAY.c.server_id, DAY.c.date, DAY.c.states)
+        select(DAY.c.server_id, DAY.c.date, DAY.c.held)
         .where(DAY.c.server_id.in_({day.server_id for day in pings}))
         .where(DAY.c.date.in_({day.date for day in pings}))
     )
-    return {(server_id, day): states for server_id, day, states in found}
+    return {(server_id, day): int(held, 16) for server_id, day, held in found}
 
 
-def _ping_rows(pings: Sequence[KeptDay], packed: Mapping[tuple[int, date], str]) -> str:
+def _ping_rows(pings: Sequence[KeptDay], packed: Mapping[tuple[int, date], int]) -> str:
     rows = []
     for day in pings:
         first = first_slot(day.date)
-        states = packed.get((day.server_id, day.date))
+        held = packed.get((day.server_id, day.date), 0)
         for slot, *heard in day.pings:
-            if states is None or states[slot - first] == NOTHING:
+            if not held >> (slot - first) & 1:
                 rows.append([day.server_id, _microseconds(slot_time(slot)), *heard])
     return json.dumps(rows)
 

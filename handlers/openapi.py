@@ -5,7 +5,7 @@ Loaded at first use. Source: spec.openapis.org/oas/v3.1.0
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import lru_cache
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -46,7 +46,7 @@ def document() -> ResponseReturnValue:
 def page() -> ResponseReturnValue:
     """Show this description as a page."""
     spec = described(_routes())
-    text = render_template("docs.html", spec=spec, operations=list(_operations(spec)))
+    text = render_template("docs.html", spec=spec, operations=list(operations(spec)))
     response = Response(text, mimetype="text/html")
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     return routes.fresh(response)
@@ -61,7 +61,7 @@ def _routes() -> tuple[Route, ...]:
     return tuple(current_app.extensions["pinglet-routes"])
 
 
-@cache
+@lru_cache(maxsize=1)
 def described(table: Sequence[Route]) -> dict[str, Any]:
     """Return the OpenAPI document of these routes."""
     paths: dict[str, dict[str, Any]] = {}
@@ -189,7 +189,8 @@ def _schemas(table: Sequence[Route]) -> dict[str, Any]:
     return {name: schema for name, schema in schemas.items() if name not in parameters}
 
 
-def _operations(spec: dict[str, Any]) -> Iterable[tuple[str, str, dict[str, Any]]]:
+def operations(spec: dict[str, Any]) -> Iterable[tuple[str, str, dict[str, Any]]]:
+    """Yield each operation with its method and path."""
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation

@@ -292,7 +292,7 @@ def _moment(wanted: Any, field: str) -> datetime | None:
 def _window(wanted: Any, length: timedelta, now: datetime) -> tuple[datetime, datetime]:
     """The window wanted, else the last `length`, which ends with the slot we are in."""
     until = _moment(wanted, "until") or slot_time(current_slot(now)) + SLOT
-    since = _moment(wanted, "since") or max(EARLIEST, until - length)
+    since = _moment(wanted, "since") or until - min(length, until - EARLIEST)
     return since, until
 
 

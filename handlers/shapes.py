@@ -563,8 +563,26 @@ def convert(shape: type[Shape], value: object) -> Shape:
     """Make `value`, as JSON gave it, a `shape`. Raises WrongRequest with the field."""
     try:
         return msgspec.convert(value, shape)
+    except msgspec.ValidationError:
+        return _convert_wholes(shape, value)
+
+
+def _convert_wholes(shape: type[Shape], value: object) -> Shape:
+    # In JSON 443.0 is the integer 443 (JSON Schema 2020-12, 4.2.3), which msgspec doesn't know.
+    try:
+        return msgspec.convert(_wholes(value), shape)
     except msgspec.ValidationError as error:
         raise refusal(error) from None
+
+
+def _wholes(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_wholes(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _wholes(one) for key, one in value.items()}
+    return value
 
 
 def refusal(error: msgspec.ValidationError) -> WrongRequest:
