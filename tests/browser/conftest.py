@@ -15,7 +15,9 @@ from tests import people
 from tests.browser.site import Site, serve
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM = (
+    os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+)
 QUIETLY = [
     "--no-sandbox",
     "--disable-gpu",

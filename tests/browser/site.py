@@ -31,8 +31,6 @@ class Quiet(WSGIRequestHandler):
         """Say nothing."""
 
 
-
-
 @dataclass
 class Site:
     """A served Pinglet; what it says to its database is noted."""
@@ -82,9 +80,7 @@ def made_up(chance: random.Random, number: int, server_id: int) -> Ping:
     lost_share = {3: 0.3, 7: 0.98}.get(number % 10, 0.0)
     base_ms = 1.0 + 7 * (number % 23)
     times = [
-        base_ms * chance.uniform(0.9, 1.2)
-        for _ in range(ECHOES)
-        if chance.random() >= lost_share
+        base_ms * chance.uniform(0.9, 1.2) for _ in range(ECHOES) if chance.random() >= lost_share
     ]
     return Ping(
         server_id=server_id,
