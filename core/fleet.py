@@ -91,7 +91,7 @@ class Standing(NamedTuple):
     last_slot: datetime | None
 
 
-def standing(session: Session, now: datetime) -> list[Standing]:
+def standings(session: Session, now: datetime) -> list[Standing]:
     """Return every server with its state, in order of creation. One statement."""
     one = _standing(now)
     rows = session.execute(
@@ -100,7 +100,7 @@ def standing(session: Session, now: datetime) -> list[Standing]:
     return [Standing(row.id, row.name, WORST_FIRST[row.rank], row.last_slot) for row in rows]
 
 
-def last_round(session: Session) -> datetime | None:
+def newest_slot(session: Session) -> datetime | None:
     """Return the newest slot that any server has a ping of."""
     return session.scalar(select(func.max(Server.last_slot)))
 
@@ -146,10 +146,9 @@ def _found(standing: FromClause, wanted: FleetRequest) -> ColumnElement[bool]:
 def _totals(
     session: Session, standing: FromClause, wanted: FleetRequest
 ) -> tuple[dict[State, int], datetime | None]:
-    matching = func.sum(case((_found(standing, wanted), 1), else_=0))
-    rows = session.execute(
-        select(standing.c.rank, matching, func.max(standing.c.last_slot)).group_by(standing.c.rank)
-    ).all()
+    matching = case((_found(standing, wanted), 1), else_=0)
+    figures = [standing.c.rank, func.sum(matching), func.max(standing.c.last_slot)]
+    rows = session.execute(select(*figures).group_by(standing.c.rank)).all()
     counted = {WORST_FIRST[rank]: int(count) for rank, count, _ in rows}
     slots = [slot for *_, slot in rows if slot is not None]
     return {state: counted.get(state, 0) for state in State}, max(slots, default=None)
@@ -255,7 +254,7 @@ def _add(
     if not rows:
         return {}
     added = session.execute(INSERT_SERVERS, {"rows": json.dumps(rows), "now": now}).all()
-    ids: dict[str, int] = {name: server_id for name, server_id in added}
+    ids = {row.name: row.id for row in added}
     planned = [
         [ids[one["name"]], one.get("interval_s", settings.interval_s), one.get("enabled", True)]
         for one in wanted

@@ -18,7 +18,9 @@ from core.slots import EPOCH, Planned, current_slot, due_from, slot_time, spans
 
 DATA = models.Base.metadata.tables["data"]
 LATELY_SLOTS = 15
-NO_TIME_MS = 1e12  # sorts pings without a time last on every database
+# The databases don't agree where NULL sorts.
+MS = DATA.c.response_time
+LAST_WITHOUT_TIME = case((MS.is_(None), literal(1e12, Double())), else_=MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def gauges(session: Session, now: datetime) -> list[Gauge]:
             lately=lately.get(one.server_id),
             due=_due(_relevant(schedules.get(one.server_id, []), first), first, current),
         )
-        for one in fleet.standing(session, now)
+        for one in fleet.standings(session, now)
     ]
 
 
@@ -110,14 +112,13 @@ def _lately(session: Session, first: int, end: int) -> dict[int, Lately]:
 def _ranked(first: int, end: int) -> Subquery:
     """The pings of the slots from `first` to before `end`, with their places by server."""
     own = DATA.c.server_id
-    sorted_ms = func.coalesce(DATA.c.response_time, literal(NO_TIME_MS, Double()))
     return (
         select(
             DATA.c.server_id,
             DATA.c.response_time,
             DATA.c.sent,
             DATA.c.received,
-            func.row_number().over(partition_by=own, order_by=sorted_ms).label("place"),
+            func.row_number().over(partition_by=own, order_by=LAST_WITHOUT_TIME).label("place"),
             func.count(DATA.c.response_time).over(partition_by=own).label("timed"),
         )
         .where(DATA.c.datetime >= slot_time(first), DATA.c.datetime < slot_time(end))

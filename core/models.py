@@ -67,7 +67,7 @@ class epoch_minute(GenericFunction[int]):  # pylint: disable=invalid-name
     type = Integer()
 
 
-class time_at(GenericFunction[datetime]):  # pylint: disable=invalid-name
+class time_at(GenericFunction[datetime]):  # pylint: disable=all
     """The time so many microseconds after 1970 began, as the columns hold it.
 
     The way in for many times in one parameter: JSON has none.

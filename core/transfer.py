@@ -213,7 +213,7 @@ def _stored_from(session: Session, place: Place) -> tuple[dict[Key, Slots], Key 
 
 def _names(session: Session, ids: Iterable[int]) -> dict[int, str]:
     rows = session.execute(select(Server.id, Server.name).where(Server.id.in_(list(ids))))
-    return {server_id: name for server_id, name in rows}
+    return {row.id: row.name for row in rows}
 
 
 # In
@@ -267,7 +267,7 @@ def _server_rows(servers: Sequence[KeptServer]) -> str:
 
 def _ids(session: Session, names: Iterable[str]) -> dict[str, int]:
     rows = json.dumps([[name] for name in names])
-    return {name: server_id for name, server_id in session.execute(IDS, {"rows": rows})}
+    return {row.name: row.id for row in session.execute(IDS, {"rows": rows})}
 
 
 def _planned(servers: Sequence[KeptServer], ids: Mapping[str, int], settings: Settings) -> str:

@@ -63,7 +63,8 @@ class Later:
 
     def __call__(self, **words: Any) -> ResponseReturnValue:
         """Call it."""
-        return self.view(*self.given, **words)
+        view: View = self.view
+        return view(*self.given, **words)
 
 
 def register(app: Flask, routes: Sequence[Route]) -> None:

@@ -138,8 +138,12 @@ def _json_page(items: Sequence[tuple[Item, bytes]], after: str | None) -> Respon
 
 # CSV: one line for a server, its newest ping, each row of its schedule and each ping.
 
-COLUMNS = ["record", "server", "time", "ip", "probe", "port", "last_port", "interval_s", "enabled"]
-COLUMNS += ["response_ms", "best_ms", "worst_ms", "sent", "received"]
+COLUMNS = [
+    *("record", "server", "time"),
+    *("ip", "probe", "port", "last_port"),
+    *("interval_s", "enabled"),
+    *("response_ms", "best_ms", "worst_ms", "sent", "received"),
+]
 
 
 def _csv_lines(item: Item) -> bytes:
@@ -267,15 +271,17 @@ def _last_ping(one: shapes.LastPingKept | None, field: str, now: datetime) -> La
 def _day(one: shapes.DayKept, place: str, now: datetime) -> KeptDay:
     first = _first_slot(one, place)
     end = (now + AHEAD - EPOCH) // timedelta(minutes=1)
-    pings = []
-    for minute, mean, best, worst, sent, received in one.pings:
-        if first + minute > end:
-            raise WrongRequest("a time of the past was expected", f"{place}.pings")
-        _refuse_odd(sent, received, [mean, best, worst], f"{place}.pings")
-        kept_mean, kept_best, kept_worst = map(_quantised, (mean, best, worst))
-        pings.append(Kept(first + minute, kept_mean, kept_best, kept_worst, sent, received))
+    pings = [_ping(first + minute, *heard, f"{place}.pings") for minute, *heard in one.pings]
+    if pings and max(ping.slot for ping in pings) > end:
+        raise WrongRequest("a time of the past was expected", f"{place}.pings")
     server = _checked(server_name, one.server, f"{place}.server")
     return KeptDay(0, server, date_of(first), pings)
+
+
+def _ping(slot: int, *heard: Any) -> Kept:
+    mean, best, worst, sent, received, field = heard
+    _refuse_odd(sent, received, [mean, best, worst], field)
+    return Kept(slot, _quantised(mean), _quantised(best), _quantised(worst), sent, received)
 
 
 def _first_slot(one: shapes.DayKept, place: str) -> int:

@@ -24,6 +24,7 @@ CORE_BELOW = {
     "core.settings": {"core.errors", "core.addresses"},
     "core.schema": {"core.errors"},
     "core.models": {"core.errors", "core.schema"},
+    "core.slots": {"core.schema"},
     "core.rounds": {
         *("core.errors", "core.addresses", "core.clock", "core.settings", "core.schema"),
         "core.probe",
@@ -32,15 +33,25 @@ CORE_BELOW = {
 CORE_GROUND = {
     *("core.errors", "core.addresses", "core.clock", "core.settings", "core.schema"),
     "core.models",
+    "core.slots",
 }
-CORE_EXTRA = {"core.pings": {"core.days"}}
+CORE_EXTRA = {
+    "core.pings": {"core.days"},
+    "core.fleet": {"core.servers"},
+    "core.gauges": {"core.days", "core.fleet"},
+    "core.transfer": {"core.days", "core.fleet", "core.servers"},
+}
 NOT_FOR_CORE = {"flask", "werkzeug", "click", "boto3", "botocore", "serverless_wsgi", "pg8000"}
 NOT_FOR_PROBE = NOT_FOR_CORE | {"sqlalchemy", "msgspec", "argon2"}
 
 VIEWS = {
-    f"handlers.{name}" for name in ("contract", "rest", "auth", "people", "graphql", "dashboard")
+    f"handlers.{name}"
+    for name in (
+        *("contract", "rest", "auth", "people", "graphql", "dashboard"),
+        *("health", "metrics", "openapi", "ping_now", "transfer"),
+    )
 }
-BEHIND_VIEWS = {"handlers.auth", "handlers.shapes"}
+BEHIND_VIEWS = {"handlers.auth", "handlers.shapes", "handlers.routes", "handlers.health"}
 NO_VIEWS = {"handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo"}
 
 # Loaded when first needed, because most processes never need it, or have none (Windows).
@@ -49,6 +60,7 @@ LATE = {
     "core/probe/tcp.py": {"resource"},
     "handlers/api.py": {"handlers.graphql"},
     "handlers/manage.py": {"rich"},
+    "handlers/routes.py": {"a name made up while running"},
     "infra/aws.py": {"boto3"},
     "infra/migrations/__init__.py": {"alembic"},
 }
@@ -94,6 +106,7 @@ def _imports_by_name(node: ast.AST) -> bool:
         "__import__",
         "import_module",
         "importlib.import_module",
+        "import_string",
     )
 
 
