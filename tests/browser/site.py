@@ -76,7 +76,7 @@ class Site:
 
 
 def made_up(chance: random.Random, number: int, server_id: int) -> Ping:
-    """Return a ping such as one sees: most are whole, of every tenth server some echoes get lost."""
+    """Return a ping such as one sees: most are whole, every tenth server loses some echoes."""
     lost_share = {3: 0.3, 7: 0.98}.get(number % 10, 0.0)
     base_ms = 1.0 + 7 * (number % 23)
     times = [

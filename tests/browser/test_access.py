@@ -77,7 +77,7 @@ def test_axe_finds_nothing_on_any_page(
             found[name] = violations(page)
             too_wide = page.evaluate("document.documentElement.scrollWidth > innerWidth")
             assert not too_wide, f"{name} scrolls sideways"
-        assert found == dict.fromkeys(["log in", *VIEWS], [])
+        assert found == {name: [] for name in ["log in", *VIEWS]}
 
 
 def test_axe_finds_nothing_on_an_empty_fleet_and_an_open_account(site: Site, page: Page) -> None:
