@@ -14,12 +14,12 @@ FOUND := $(foreach version,3.13 3.12 3.11,$(call find_python,$(version)))
 PYTHON := $(firstword $(FOUND))
 WORKERS ?= 2
 
-.PHONY: help run lint test check campaign clean
+.PHONY: npm help run lint test check campaign package cloud cloud-down clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 
-run: .venv/installed ## serve http://127.0.0.1:5000 and ping every minute
+run: .venv/installed npm ## serve http://127.0.0.1:5000 and ping every minute
 	.venv/bin/flask run
 
 check: lint test ## all that CI runs: lint and test
@@ -37,11 +37,28 @@ test-%:
 	  .venv-$*/bin/python setup.py --quiet test --workers $(WORKERS); \
 	fi
 
+test-deploy: .venv-3.13/installed npm ## the pages in Chromium, the packages, a deploy into a local cloud
+	.venv-3.13/bin/python setup.py --quiet test_deploy
+
 campaign: ## the tests with the full counts that the issues name; takes an hour
 	PINGLET_CAMPAIGN=1 $(MAKE) test
 
+package: .venv-3.13/installed node_modules/.package-lock.json ## build what is deployed (ARCH=arm64 or x86_64)
+	.venv-3.13/bin/python -m infra.build --arch $(or $(ARCH),arm64)
+
+cloud: .venv-3.13/installed node_modules/.package-lock.json ## a cloud on this machine, with Pinglet deployed into it
+	.venv-3.13/bin/python -m tests.local_cloud up
+
+cloud-down: .venv-3.13/installed ## end it
+	.venv-3.13/bin/python -m tests.local_cloud down
+
+# Chart.js for the pages, axe and the deploy tools for the tests: where node is there.
+npm:
+	@if command -v npm >/dev/null && [ ! node_modules/.package-lock.json -nt package-lock.json ]; then \
+	  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; fi
+
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-* build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-* node_modules .serverless build .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
 
 .venv/installed: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Pinglet needs Python 3.11 or newer, with venv" >&2; exit 1; }
@@ -58,3 +75,6 @@ clean: ## remove what the other targets made
 	$(call find_python,$*) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+node_modules/.package-lock.json: package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

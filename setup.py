@@ -6,6 +6,9 @@ from typing import ClassVar
 
 from setuptools import Command, setup
 
+# They need node, Chromium, or a cloud of their own; `make test-deploy` runs them.
+DEPLOY = ["browser", "test_cloud.py", "test_package.py", "infra/test_template.py"]
+DEPLOY_TESTS = [f"tests/{name}" for name in DEPLOY]
 ROOMS = ["core", "handlers", "infra"]
 
 
@@ -59,7 +62,17 @@ class Test(Checks):
 
     def programs(self) -> list[list[str]]:
         pytest = ["pytest", "-q", "-n", self.workers, "--dist", "loadgroup"]
-        return [[*pytest, "--cov", "--cov-report=term", "--durations=10"]]
+        ignored = [f"--ignore={path}" for path in DEPLOY_TESTS]
+        return [[*pytest, *ignored, "--cov", "--cov-report=term", "--durations=10"]]
 
 
-setup(cmdclass={"lint": Lint, "test": Test})
+class TestDeploy(Checks):
+    """The pages in a real browser, the packages, and a deploy into a cloud on this machine."""
+
+    description = "run the tests of the pages and of the deploy"
+
+    def programs(self) -> list[list[str]]:
+        return [["pytest", "-q", *DEPLOY_TESTS]]
+
+
+setup(cmdclass={"lint": Lint, "test": Test, "test_deploy": TestDeploy})

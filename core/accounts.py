@@ -6,7 +6,7 @@ Every function takes a session inside a transaction that its caller ends, and th
 import hashlib
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -126,7 +126,7 @@ class Issued:
     """A token as its user gets to see it, this once."""
 
     id: int
-    token: str
+    token: str = field(repr=False)  # a log must not show it by accident
     kind: Kind
     scope: Scope
     expires: datetime
@@ -437,7 +437,7 @@ def issue(
         # token is born dead.
         generation=user.generation,
         created=now,
-        expires=now + (grant.life or LIVES[grant.kind]),
+        expires=now + (LIVES[grant.kind] if grant.life is None else grant.life),
     )
     session.add(row)
     session.flush()

@@ -34,6 +34,7 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -45,6 +46,7 @@ from core.schema import State
 from core.slots import (
     DAY_SLOTS,
     EPOCH,
+    HELD_DIGITS,
     NOTHING,
     Planned,
     Rows,
@@ -195,13 +197,12 @@ def _stored(
     session: Session, server_id: int, first_day: int, last_day: int
 ) -> dict[int, tuple[Slots, Totals]]:
     found = session.execute(
-        select(DAY.c.date, DAY.c.states, DAY.c.packed, *(DAY.c[name] for name in Totals._fields))
+        select(DAY.c.date, DAY.c.packed, *(DAY.c[name] for name in Totals._fields))
         .where(DAY.c.server_id == server_id)
         .where(DAY.c.date.between(_date(first_day), _date(last_day)))
     )
     return {
-        first_slot(day) // DAY_SLOTS: (Slots(states, packed), Totals(*row))
-        for day, states, packed, *row in found
+        first_slot(day) // DAY_SLOTS: (Slots(packed), Totals(*row)) for day, packed, *row in found
     }
 
 
@@ -316,11 +317,11 @@ def _stored_page(
     earliest = date.min if first is None else _date(first // DAY_SLOTS)
     latest = date.max if end is None else _date((end - 1) // DAY_SLOTS)
     inside = and_(DAY.c.server_id == server_id, DAY.c.date.between(earliest, latest))
-    counted = select(DAY.c.date, DAY.c.states, DAY.c.packed, _nearer(first, earliest, latest))
+    counted = select(DAY.c.date, DAY.c.packed, _nearer(first, earliest, latest))
     inner = counted.where(inside).subquery()
-    near_enough = select(inner.c.date, inner.c.states, inner.c.packed)
-    for day, states, packed in session.execute(near_enough.where(inner.c.nearer < limit)):
-        yield first_slot(day) // DAY_SLOTS, Slots(states, packed)
+    near_enough = select(inner.c.date, inner.c.packed)
+    for day, packed in session.execute(near_enough.where(inner.c.nearer < limit)):
+        yield first_slot(day) // DAY_SLOTS, Slots(packed)
 
 
 def _nearer(first: int | None, earliest: date, latest: date) -> ColumnElement[int]:
@@ -377,11 +378,9 @@ def _lock(session: Session, ids: Sequence[int]) -> Sequence[int]:
 
 def _packed(session: Session, day: date, ids: Sequence[int]) -> dict[int, Slots]:
     found = session.execute(
-        select(DAY.c.server_id, DAY.c.states, DAY.c.packed).where(
-            DAY.c.server_id.in_(ids), DAY.c.date == day
-        )
+        select(DAY.c.server_id, DAY.c.packed).where(DAY.c.server_id.in_(ids), DAY.c.date == day)
     )
-    return {server_id: Slots(states, packed) for server_id, states, packed in found}
+    return {server_id: Slots(packed) for server_id, packed in found}
 
 
 def _row(server_id: int, day: date, slots: Slots, was_due: int) -> dict[str, object]:
@@ -389,7 +388,7 @@ def _row(server_id: int, day: date, slots: Slots, was_due: int) -> dict[str, obj
     return {
         "server_id": server_id,
         "date": day,
-        "states": slots.states,
+        "held": slots.held,
         "packed": slots.packed,
         **sums,
     }
@@ -445,10 +444,24 @@ def forget_pings(session: Session, day: date, low: int, high: int) -> int:
     Returns how many went. A row that the day doesn't hold yet, such as a late ping's, stays.
     """
     first = first_slot(day)
-    letter = func.substr(DAY.c.states, MINUTE - literal(first, Integer) + 1, 1)
-    held = exists().where(DAY.c.server_id == DATA.c.server_id, DAY.c.date == day, letter != NOTHING)
-    gone = delete(DATA).where(*_between(first + low, first + high), held)
+    minute = MINUTE - literal(first, Integer)
+    packed = exists().where(DAY.c.server_id == DATA.c.server_id, DAY.c.date == day, _held(minute))
+    gone = delete(DATA).where(*_between(first + low, first + high), packed)
     return session.connection().execute(gone).rowcount
+
+
+def _held(minute: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a day holds a slot: its bit in the digits of `held`, of which the last is lowest."""
+    four = literal_column("4", Integer)
+    digit = func.substr(DAY.c.held, literal(HELD_DIGITS, Integer) - minute // four, 1)
+    return or_(
+        *(
+            and_(
+                minute % four == bit, digit.in_([f"{one:x}" for one in range(16) if one >> bit & 1])
+            )
+            for bit in range(4)
+        )
+    )
 
 
 def forget_days(session: Session, before: date, ids: Sequence[int]) -> int:

@@ -166,16 +166,16 @@ class Day(Base):
     """
 
     __tablename__ = "day"
-    # Postgres then compresses `states`, which is nearly always one letter, instead of keeping it
-    # as it is in every row; the packed bytes go out of line either way.
+    # Postgres then compresses `held`, nearly always one digit, instead of keeping it as it is in
+    # every row; the packed bytes go out of line either way.
     __table_args__ = {"postgresql_with": {"toast_tuple_target": 256}}
 
     server_id: Mapped[int] = mapped_column(
         BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
     )
     date: Mapped[dt.date] = mapped_column(primary_key=True)
-    # A letter for each slot (core.slots.LETTERS): a raw row goes when its slot is in here.
-    states: Mapped[str] = mapped_column(String(1_440))
+    # The slots it holds as bits, in hexadecimal: a raw row goes when its slot is in here.
+    held: Mapped[str] = mapped_column(String(360))
     up: Mapped[int] = mapped_column(SmallInteger)
     degraded: Mapped[int] = mapped_column(SmallInteger)
     down: Mapped[int] = mapped_column(SmallInteger)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     BindParameter,
+    ColumnElement,
     Double,
     Executable,
     Integer,
@@ -365,10 +366,10 @@ def _strips(
         one.c.received == 0,
     ]
     sets = [func.sum(case((state, bit), else_=0)) for state in states]
-    mean_ms = func.avg(one.c.response_ms)
+    figures: list[ColumnElement[Any]] = [*sets, func.avg(one.c.response_ms)]
     strips: dict[int, dict[int, HalfHour]] = defaultdict(dict)
     for server_id, number, *masks, mean in session.execute(
-        select(one.c.server_id, place, *sets, mean_ms).group_by(one.c.server_id, place)
+        select(one.c.server_id, place, *figures).group_by(one.c.server_id, place)
     ):
         strips[server_id][number] = HalfHour(tuple(masks), mean)
     return strips

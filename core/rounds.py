@@ -1,13 +1,14 @@
 """Rounds: slots, and echoes made into pings. Holds no connection, knows no table."""
 
-import asyncio
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from core import probe
+from core.messages import Batch
 from core.probe import Echo, Kind, Pace, Result
-from core.schema import Ping, Probe, Target, Unobserved, quantised_ms
+from core.schema import SLOT, Ping, Probe, Target, Unobserved, quantised_ms
 from core.settings import Settings
 
 ECHOES = 4
@@ -16,6 +17,12 @@ UNKNOWN_PORT = (
     f"nothing answered on ports {', '.join(map(str, DISCOVERY_PORTS))}, and ICMP can't be used "
     "from here: give the server a port"
 )
+
+LATE = timedelta(seconds=30)
+"""A round may reach so far into the next slot: the clock that starts it may strike at any second of
+its minute (docs.aws.amazon.com/eventbridge, "Creating a rule that runs on a schedule")."""
+
+ByKind = dict[Kind, list[Target]]
 
 Progress = Callable[[int], None]
 """Called with how many echoes have ended since the last call."""
@@ -32,6 +39,19 @@ class Measured:
 def slot_of(moment: datetime) -> datetime:
     """Return the slot that `moment` lies in: its minute, UTC."""
     return moment.astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def deadline(slot: datetime) -> datetime:
+    """Return when `slot`'s round is over: what is measured later says nothing about that slot."""
+    return slot + SLOT + LATE
+
+
+def batches(slot: datetime, targets: Sequence[Target], size: int) -> list[Batch]:
+    """Cut a round into batches of `size` targets, in their order; the last may be smaller."""
+    return [
+        Batch(slot, deadline(slot), targets[start : start + size])
+        for start in range(0, len(targets), size)
+    ]
 
 
 def pace(settings: Settings, echoes: int = ECHOES) -> Pace:
@@ -53,20 +73,47 @@ async def measure(
     ICMP and TCP run side by side; a target whose echoes all failed on our side, or that can't be
     probed from here, is unobserved.
     """
+    # Loaded by who uses it: asyncio would double the cold start of the prober, which doesn't.
+    import asyncio  # pylint: disable=import-outside-toplevel
+
+    by_kind, impossible = _divide(targets)
+    heard = (lambda _target, _number, _echo: progress(1)) if progress else None
+    found = await asyncio.gather(
+        *(
+            probe.probe_async(kind, _to_probe(kind, members), how, heard)
+            for kind, members in by_kind.items()
+        )
+    )
+    return _measured(by_kind, found, impossible)
+
+
+def measure_blocking(targets: Sequence[Target], how: Pace) -> Measured:
+    """The same without asyncio, for a process that has nothing else to do meanwhile.
+
+    Where there are both, ICMP and TCP run one after the other, within `how.budget_s` together.
+    """
+    by_kind, impossible = _divide(targets)
+    started = time.monotonic()
+    found = []
+    for kind, members in by_kind.items():
+        if how.budget_s is not None:
+            how = replace(how, budget_s=max(0.0, how.budget_s - (time.monotonic() - started)))
+            started = time.monotonic()
+        found.append(probe.probe(kind, _to_probe(kind, members), how))
+    return _measured(by_kind, found, impossible)
+
+
+def _divide(targets: Sequence[Target]) -> tuple[ByKind, list[Unobserved]]:
+    """Return who is probed how, and who can't be probed from here."""
     icmp_problem = probe.icmp_problem()
-    by_kind: dict[Kind, list[Target]] = {Kind.ICMP: [], Kind.TCP: []}
-    unobserved = []
+    by_kind: ByKind = {}
+    impossible = []
     for target in targets:
         if target.probe is Probe.ICMP and icmp_problem:
-            unobserved.append(Unobserved(target.server_id, icmp_problem))
+            impossible.append(Unobserved(target.server_id, icmp_problem))
         else:
-            by_kind[_kind(target, icmp_problem)].append(target)
-    found = await asyncio.gather(
-        *(_sweep(kind, members, how, progress) for kind, members in by_kind.items())
-    )
-    outcomes = [outcome for outcomes in found for outcome in outcomes]
-    unobserved += [outcome for outcome in outcomes if isinstance(outcome, Unobserved)]
-    return Measured([outcome for outcome in outcomes if isinstance(outcome, Ping)], unobserved)
+            by_kind.setdefault(_kind(target, icmp_problem), []).append(target)
+    return by_kind, impossible
 
 
 def ping_once(target: Target, how: Pace) -> tuple[Sequence[Echo], Ping | Unobserved]:
@@ -88,15 +135,22 @@ def _kind(target: Target, icmp_problem: str | None) -> Kind:
     return Kind.ICMP
 
 
-async def _sweep(
-    kind: Kind, targets: Sequence[Target], how: Pace, progress: Progress | None
-) -> list[Ping | Unobserved]:
-    if not targets:
-        return []
-    to_probe = [probe.Target(target.ip, _ports(kind, target)) for target in targets]
-    heard = (lambda _target, _number, _echo: progress(1)) if progress else None
-    results = await probe.probe_async(kind, to_probe, how, heard)
-    return [add_up(kind, target, result) for target, result in zip(targets, results, strict=True)]
+def _to_probe(kind: Kind, targets: Sequence[Target]) -> list[probe.Target]:
+    return [probe.Target(target.ip, _ports(kind, target)) for target in targets]
+
+
+def _measured(
+    by_kind: ByKind, found: Sequence[Sequence[Result]], impossible: Sequence[Unobserved]
+) -> Measured:
+    outcomes = [
+        add_up(kind, target, result)
+        for (kind, targets), results in zip(by_kind.items(), found, strict=True)
+        for target, result in zip(targets, results, strict=True)
+    ]
+    lost = [outcome for outcome in outcomes if isinstance(outcome, Unobserved)]
+    return Measured(
+        [outcome for outcome in outcomes if isinstance(outcome, Ping)], [*impossible, *lost]
+    )
 
 
 def _ports(kind: Kind, target: Target) -> tuple[int, ...]:

@@ -441,8 +441,9 @@ class Counts:
 
     @property
     def worst(self) -> State | None:
-        """What they add up to: any down, else any degraded, else the more frequent of unobserved and
-        up; None where nothing was due.
+        """What they add up to: down if any is, else degraded if any is, else what prevails.
+
+        None where nothing was due.
         """
         if self.down:
             return State.DOWN

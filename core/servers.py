@@ -6,7 +6,7 @@ Every function takes a session inside a transaction that its caller ends.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy import BigInteger, ColumnElement, and_, delete, func, literal, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
@@ -216,11 +216,12 @@ def targets(session: Session, slot: datetime) -> list[Target]:
 
     A server is first due in the slot in which it was added, so that nobody waits a minute in vain.
     """
+    second = int(slot.timestamp())  # wider than interval_s, or 2038 would be the last year
     rows = session.execute(
         select(Server.id, Server.ip, Server.probe, Server.port, Server.last_port)
         .join(Schedule, Schedule.server_id == Server.id)
         .where(in_force(slot + SLOT))
-        .where(Schedule.enabled, int(slot.timestamp()) % Schedule.interval_s == 0)
+        .where(Schedule.enabled, literal(second, BigInteger) % Schedule.interval_s == 0)
         .order_by(Server.id)
     )
     return [

@@ -43,6 +43,16 @@ def _between(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
+def _count(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        number = int(value)
+        if not low <= number <= high:
+            raise ValueError(f"expected a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value not in choices:
@@ -158,6 +168,30 @@ class Settings:
     )
     worker_in_server: bool = _setting(
         False, "PINGLET_WORKER_IN_SERVER", "Whether `flask run` pings as well", _truth
+    )
+
+    batch_queue_url: str = _setting(
+        "",
+        "PINGLET_BATCH_QUEUE_URL",
+        "The SQS queue that `schedule` sends a round's batches to",
+    )
+    result_queue_url: str = _setting(
+        "",
+        "PINGLET_RESULT_QUEUE_URL",
+        "The SQS queue that `probe` sends what it found to",
+    )
+    batch_size: int = _setting(
+        100,
+        "PINGLET_BATCH_SIZE",
+        "How many servers one message to a prober holds",
+        _count(1, 1_000),
+    )
+    database_secret: str = _setting(
+        "",
+        "PINGLET_DATABASE_SECRET",
+        "The ARN of a secret in AWS Secrets Manager that holds the database's URL, or its user and "
+        "password as RDS keeps them; read at the first connection, and again once when the "
+        "database refuses the password",
     )
 
     @property

@@ -170,12 +170,14 @@ LETTERS = {State.UP: "+", State.DEGRADED: "~", State.DOWN: "-"}
 IS_SET = str.maketrans({NOTHING: "0"} | dict.fromkeys(LETTERS.values(), "1"))
 EMPTY = NOTHING * DAY_SLOTS
 
+HELD_DIGITS = DAY_SLOTS // 4
 LANES = Struct(f"<{DAY_SLOTS}H")
 LANE_BITS = 16
 MODULUS = 1 << LANE_BITS * DAY_SLOTS
 PLANE_SIZE = Struct("<H")
 VERSION = b"\x01"
-PLANES = 10  # a low and a high byte of: mean, mean - best, worst - mean, sent, sent - received
+PLANES = 11
+"""States; low and high bytes of: mean, mean - best, worst - mean, sent, sent - received."""
 
 
 class Slots:
@@ -185,31 +187,42 @@ class Slots:
     `worst` hold codes, UNTIMED where there is no time; `sent` is 0 where there is no ping.
     """
 
-    def __init__(self, states: str, packed: bytes | None = None) -> None:
-        self.states = states
+    def __init__(self, packed: bytes | None = None) -> None:
         if packed is not None:
             self.packed = packed
 
     @classmethod
     def of(cls, columns: "Columns") -> Self:
         """Make a day of its columns. A slot holds a ping where `sent` isn't 0."""
-        made = cls(_states(columns))
+        made = cls()
+        made.states = _states(columns)
         made.mean, made.best, made.worst, made.sent, made.received = columns
         return made
 
     @cached_property
     def packed(self) -> bytes:
-        """The columns in some kB: the version, then each plane's size and its deflated bytes.
+        """All of it in some kB: the version, then each plane's size and its deflated bytes.
 
         A plane is the high or the low bytes of a column. Best and worst are kept as their distance
-        to the mean, which takes half the room.
+        to the mean, which takes half the room. The states follow from the columns, but are wanted
+        without them.
         """
-        return _pack(self.columns)
+        return _pack(self.states, self.columns)
+
+    @cached_property
+    def states(self) -> str:
+        """A letter for each slot."""
+        return self._plane(0).decode("ascii")
 
     @cached_property
     def observed(self) -> int:
         """The slots that hold a ping, as bits."""
         return int(self.states[::-1].translate(IS_SET), 2)
+
+    @property
+    def held(self) -> str:
+        """The same as 360 hexadecimal digits: a set of slots that every database can look into."""
+        return f"{self.observed:0{HELD_DIGITS}x}"
 
     @cached_property
     def mean(self) -> Sequence[int]:
@@ -253,9 +266,12 @@ class Slots:
 
     def _numbers(self, column: int) -> int:
         lanes = bytearray(LANES.size)
-        lanes[0::2] = zlib.decompress(self._planes[2 * column], -zlib.MAX_WBITS)
-        lanes[1::2] = zlib.decompress(self._planes[2 * column + 1], -zlib.MAX_WBITS)
+        lanes[0::2] = self._plane(2 * column + 1)
+        lanes[1::2] = self._plane(2 * column + 2)
         return int.from_bytes(lanes, "little")
+
+    def _plane(self, place: int) -> bytes:
+        return zlib.decompress(self._planes[place], -zlib.MAX_WBITS)
 
     def missing(self, minutes: Iterable[int]) -> bool:
         """Whether one of these slots of the day holds no ping yet."""
@@ -381,16 +397,13 @@ def sum_of(some_codes: Sequence[int]) -> int:
 # its neighbour the number is odd to look at, but the way back is exact: modulo, nothing is lost.
 
 
-def _pack(columns: Columns) -> bytes:
+def _pack(states: str, columns: Columns) -> bytes:
     mean, best, worst, sent, received = (_number(column) for column in columns)
     kept = [mean, mean - best, worst - mean, sent, sent - received]
-    parts = [VERSION]
-    for number in kept:
-        lanes = (number % MODULUS).to_bytes(LANES.size, "little")
-        for plane in (lanes[0::2], lanes[1::2]):
-            deflated = zlib.compress(plane, 6, -zlib.MAX_WBITS)
-            parts += [PLANE_SIZE.pack(len(deflated)), deflated]
-    return b"".join(parts)
+    lanes = [(number % MODULUS).to_bytes(LANES.size, "little") for number in kept]
+    planes = [states.encode("ascii"), *(lane[half::2] for lane in lanes for half in (0, 1))]
+    deflated = [zlib.compress(plane, 6, -zlib.MAX_WBITS) for plane in planes]
+    return VERSION + b"".join(PLANE_SIZE.pack(len(plane)) + plane for plane in deflated)
 
 
 def _number(column: Sequence[int]) -> int:

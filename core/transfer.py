@@ -195,15 +195,14 @@ def _stored_from(session: Session, place: Place) -> tuple[dict[Key, Slots], Key 
     """The next packed days, and the first one that wasn't looked at."""
     start = tuple_(place.server_id, date_of(place.day * DAY_SLOTS), types=[BigInteger(), Date()])
     rows = session.execute(
-        select(DAY.c.server_id, DAY.c.date, DAY.c.states, DAY.c.packed)
+        select(DAY.c.server_id, DAY.c.date, DAY.c.packed)
         .where(tuple_(DAY.c.server_id, DAY.c.date) >= start)
         .where(DAY.c.server_id <= place.last_id)
         .order_by(DAY.c.server_id, DAY.c.date)
         .limit(DAYS_AT_ONCE)
     ).all()
     found = {
-        (server_id, first_slot(day) // DAY_SLOTS): Slots(states, packed)
-        for server_id, day, states, packed in rows
+        (server_id, first_slot(day) // DAY_SLOTS): Slots(packed) for server_id, day, packed in rows
     }
     if len(rows) < DAYS_AT_ONCE:
         return found, None

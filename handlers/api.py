@@ -5,7 +5,6 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any
 
-import serverless_wsgi
 from flask import Flask, Request, request
 from flask.json.provider import DefaultJSONProvider
 from flask.typing import ResponseReturnValue
@@ -25,7 +24,8 @@ from core.errors import (
     WrongRequest,
 )
 from core.settings import Settings
-from handlers import auth, compression, contract, dashboard, people, rest
+from handlers import auth, browser, compression, contract, dashboard, gateway, people, rest
+from infra import logs
 from infra.database import Database
 
 log = logging.getLogger("pinglet.api")
@@ -100,8 +100,8 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     code = HTTP_CODES[kind]
     level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
     log.log(level, "%s %r: %d %s: %s", request.method, request.path, code, error.status, error)
-    if isinstance(error, TokenRejected) and dashboard.wants_page():
-        return dashboard.to_login()
+    if isinstance(error, TokenRejected) and browser.wants_page():
+        return browser.to_login()
     headers = {}
     if isinstance(error, Unavailable | TooManyAttempts):
         headers["Retry-After"] = str(error.retry_after_s)
@@ -138,10 +138,7 @@ def _reply(
 warm_app = cache(create_app)  # the first event builds it, the warm container keeps it
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer one API Gateway event.
-
-    Not serverless-wsgi's own `wsgi_handler`, which runs code it finds in an event.
-    """
-    reply: dict[str, Any] = serverless_wsgi.handle_request(warm_app(), event, context)
-    return reply
+def handler(event: object, context: object) -> dict[str, Any]:
+    """Answer one event of API Gateway, a load balancer or a function URL."""
+    logs.configure(context)
+    return gateway.answer(warm_app, event, context)

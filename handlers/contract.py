@@ -12,7 +12,7 @@ from core.clock import utc_now
 from core.errors import WrongRequest
 from core.pings import History
 from core.schema import PAGE, HistoryRequest, NameRequest, ServerRequest, iso, read_json
-from handlers import dashboard
+from handlers import browser
 from infra.database import Database
 
 
@@ -52,9 +52,9 @@ class Contract(MethodView):
         return {"status": "DELETED"}
 
     def get(self) -> ResponseReturnValue:
-        """List all names, or the pings of one server; send a browser to the dashboard."""
-        if not request.args and not request.get_data() and dashboard.wants_page():
-            return dashboard.look_at("/dashboard")
+        """List all names, or the pings of one server; send a browser to the browser."""
+        if not request.query_string and not request.get_data() and browser.wants_page():
+            return browser.look_at("/dashboard")
         wanted = HistoryRequest.parse(request.get_data(), _query())
         with self.database.reading() as session:
             if wanted is None:

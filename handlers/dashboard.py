@@ -1,11 +1,9 @@
 """The pages: plain HTML around JavaScript that calls /api/v1. Holds no data of its own."""
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlencode
 
-from flask import Flask, Response, render_template, request, send_from_directory
+from flask import Flask, Response, render_template, send_from_directory
 from flask.typing import ResponseReturnValue
 
 HERE = Path(__file__).parent
@@ -70,20 +68,3 @@ def static(filename: str) -> ResponseReturnValue:
         response = send_from_directory(HERE / "static", filename)
     response.headers["Cache-Control"] = "no-cache"  # asked for again, answered by 304
     return response
-
-
-def wants_page() -> bool:
-    """Whether a browser asks for something to look at, not a program for data."""
-    if request.method not in ("GET", "HEAD"):
-        return False
-    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
-
-
-def to_login() -> ResponseReturnValue:
-    """Send a browser that isn't logged in to the form, and back afterwards."""
-    return look_at(f"/login?{urlencode({'next': request.path})}")
-
-
-def look_at(address: str) -> Response:
-    """Send a browser elsewhere; Flask's own redirect would say so in HTML."""
-    return Response(status=HTTPStatus.FOUND, headers={"Location": address})

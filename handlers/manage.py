@@ -8,19 +8,22 @@ import asyncio
 import csv
 import io
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any, TextIO
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.orm import Session
 
-from core import accounts, probe, rounds, servers
+from core import accounts, estimate, probe, rounds, servers
 from core.accounts import Grant, Kind, Role, Scope
 from core.clock import utc_now
 from core.errors import CoreError, WrongRequest
@@ -30,6 +33,7 @@ from core.schema import Probe, ServerRequest, State, iso, read_json, server_name
 from core.settings import Settings
 from handlers import demo, night, worker
 from handlers.worker import Round
+from infra import logs
 from infra.database import Database
 
 
@@ -37,6 +41,8 @@ def _choice(words: type[StrEnum]) -> click.Choice[str]:
     # click would offer the names of an enum; people type the values.
     return click.Choice([word.value for word in words])
 
+
+log = logging.getLogger("pinglet.manage")
 
 COLUMNS = ["name", "IP", "probe", "port"]
 
@@ -328,7 +334,7 @@ from_stdin = click.option("--password-stdin", is_flag=True, help="Read it from s
 
 @users_group.command("add")
 @click.argument("name")
-@click.option("--role", type=_choice(Role), default=Role.ADMIN, show_default=True)
+@click.option("--role", type=_choice(Role), default=Role.ADMIN.value, show_default=True)
 @from_stdin
 def add_user(name: str, role: str, password_stdin: bool) -> None:
     """Add a user."""
@@ -387,7 +393,7 @@ def remove_user(name: str) -> None:
 @users_group.command("token")
 @click.argument("name")
 @click.argument("label")
-@click.option("--scope", type=_choice(Scope), default=Scope.READ, show_default=True)
+@click.option("--scope", type=_choice(Scope), default=Scope.READ.value, show_default=True)
 @click.option("--days", type=click.IntRange(1, 5 * 365), default=365, show_default=True)
 def issue_token(name: str, label: str, scope: str, days: int) -> None:
     """Print a long-lived token of user NAME for a script, called LABEL. It is shown this once."""
@@ -448,7 +454,100 @@ def tidy_command() -> None:
     click.echo(str(done))
 
 
-COMMANDS = [servers_group, users_group, worker_command, ping, tidy_command, db_group, demo_command]
+# What it would cost on AWS
+
+
+@click.command("estimate")
+@click.option("--servers", "number", type=click.IntRange(1), help="Default: those you have.")
+@click.option("--every", type=click.IntRange(60, 86_400), default=60, show_default=True)
+@click.option("--requests", type=click.IntRange(0), default=100_000, show_default=True)
+@click.option("--database", type=click.Choice(estimate.DATABASES), default=estimate.DATABASES[0])
+@with_appcontext
+def estimate_command(number: int | None, every: int, requests: int, database: str) -> None:
+    """Say what a fleet costs on AWS in a month, and of what that is made.
+
+    Two figures: where every server answers, and where one in each call stays silent, so that each
+    prober waits four time-outs.
+    """
+    with _refusals():
+        if number is None:
+            with _database().reading() as session:
+                number = len(servers.names(session)) or 1
+        fleet = estimate.Fleet(number, every, api_requests=requests, database=database)
+        silent = estimate.estimate(fleet)
+        healthy = estimate.estimate(replace(fleet, probe_wait_s=estimate.ALL_ANSWER_S))
+    rows = [
+        [good.what, _units(bad.amount), bad.unit, f"{good.dollars:.2f}", f"{bad.dollars:.2f}"]
+        for good, bad in zip(healthy.lines, silent.lines, strict=True)
+    ]
+    rows.append(["together", "", "", f"{healthy.total:.2f}", f"{silent.total:.2f}"])
+    _table(["", "units", "unit", "$ all answer", "$ some are silent"], rows)
+    click.echo(
+        f"history when it is as long as it gets: {estimate.stored_gb(fleet):.1f} GB", err=True
+    )
+
+
+def _units(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 10 else f"{amount:.2g}"
+
+
+COMMANDS = [
+    servers_group,
+    users_group,
+    worker_command,
+    ping,
+    tidy_command,
+    db_group,
+    demo_command,
+    estimate_command,
+]
+
+
+# The same commands as a function: for those who may invoke it, by nothing else
+
+ONE_OFF = {"servers", "users", "db"}
+"""What runs as a function. A worker or a ping would want the internet, which `probe` has."""
+
+warm_database = cache(lambda: Database(Settings.from_env()))
+
+
+def handler(event: object, context: object) -> dict[str, Any]:
+    """Run one command: `{"command": ["db", "upgrade"], "input": "for its standard input"}`.
+
+    `command` may be one text with blanks between, `input` may be left out. Returns `exit_code` and
+    `output`, both streams together. Raises WrongRequest for another event: one that an API or a
+    queue sends is such, too.
+    """
+    logs.configure(context)
+    command, given = _read_command(event)
+    return run_command(warm_database(), command, given)
+
+
+def run_command(database: Database, command: Sequence[str], given: str = "") -> dict[str, Any]:
+    """Run one of the commands in this process, with `given` as its standard input."""
+    app = Flask(__name__, static_folder=None)
+    app.extensions["pinglet"] = database
+    for one in COMMANDS:
+        if one.name in ONE_OFF:
+            app.cli.add_command(one)
+    done = app.test_cli_runner().invoke(args=list(command), input=given)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        log.error("%s failed", command[:2], exc_info=done.exception)
+        return {"exit_code": 1, "output": f"{done.output}{done.exception!r}\n"}
+    return {"exit_code": done.exit_code, "output": done.output}
+
+
+def _read_command(event: object) -> tuple[list[str], str]:
+    if not isinstance(event, dict) or not {"command"} <= set(event) <= {"command", "input"}:
+        raise WrongRequest('expected {"command": ["db", "upgrade"]}, and perhaps "input"')
+    command, given = event["command"], event.get("input", "")
+    if isinstance(command, str):
+        command = command.split()
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        raise WrongRequest("a command is text, or a list of texts")
+    if not command or command[0] not in ONE_OFF or not isinstance(given, str):
+        raise WrongRequest(f"expected one of {', '.join(sorted(ONE_OFF))}, and text as input")
+    return command, given
 
 
 # How it looks

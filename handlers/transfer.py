@@ -245,7 +245,8 @@ def _checked(check: Callable[[object], str], value: object, field: str) -> str:
 def _past(given: datetime, field: str, now: datetime) -> datetime:
     """Return a time of the past: one in the future would look fresh for ever."""
     # The latest day's last hours lie beyond datetime's end elsewhere.
-    if not EPOCH.replace(tzinfo=None) < given.replace(tzinfo=None) < datetime(9000, 1, 1):  # noqa: DTZ001
+    year_9000 = datetime(9000, 1, 1)  # noqa: DTZ001
+    if not EPOCH.replace(tzinfo=None) < given.replace(tzinfo=None) < year_9000:
         raise WrongRequest("a time after 1970 was expected", field)
     if given > now + AHEAD:
         raise WrongRequest("a time of the past was expected", field)

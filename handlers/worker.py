@@ -9,14 +9,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from core import pings, rounds, servers
 from core.clock import Now, utc_now
-from core.errors import CoreError, Unavailable
-from core.schema import SLOT, Ping, State, Target, Unobserved, iso
+from core.errors import CoreError, Unavailable, WrongRequest
+from core.messages import Results
+from core.schema import SLOT, Ping, State, Target, Unobserved, iso, moment
 from core.settings import Settings
 from handlers import night
+from handlers.queues import Delivery, Message
+from infra import aws, logs
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -106,7 +110,7 @@ async def run(database: Database, now: Now = utc_now) -> None:
     It begins with the slot we are in. A round that overruns is followed by that of the slot it
     ended in: rounds never overlap and never shift, and a slot that passed meanwhile stays missed.
     """
-    nights = Nights(database, now)
+    nights = Nights(database)
     done = None
     try:
         while True:
@@ -115,7 +119,7 @@ async def run(database: Database, now: Now = utc_now) -> None:
                 with nights.held_off():
                     await _one_slot(database, slot, now)
                 done = slot
-                nights.begin_if_due()
+                nights.begin_if_due(slot)
             else:
                 await asyncio.sleep((slot + SLOT - now()).total_seconds())
     finally:
@@ -128,9 +132,8 @@ class Nights:
     A step that has begun ends in its thread; the round doesn't wait for it.
     """
 
-    def __init__(self, database: Database, now: Now) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._now = now
         self._between_rounds = asyncio.Event()
         self._tidied: date | None = None
         self._task: asyncio.Task[None] | None = None
@@ -144,24 +147,25 @@ class Nights:
         finally:
             self._between_rounds.set()
 
-    def begin_if_due(self) -> None:
-        """Begin, if today's work isn't done or under way. The night begins at 00:10 UTC.
+    def begin_if_due(self, slot: datetime) -> None:
+        """Begin after that slot's round, if the day's work isn't done or under way.
 
-        After a start at noon it begins at once: it may have been missed.
+        The night begins at 00:10 UTC. After a start at noon it begins at once: it may have been
+        missed.
         """
         under_way = self._task is not None and not self._task.done()
-        if not under_way and (self._now() - NIGHT).date() != self._tidied:
-            self._task = asyncio.create_task(self._tidy())
+        if not under_way and (slot - NIGHT).date() != self._tidied:
+            self._task = asyncio.create_task(self._tidy(slot))
 
     def cancel(self) -> None:
         """Begin no further step."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _tidy(self) -> None:
-        started = self._now()
+    async def _tidy(self, started: datetime) -> None:
         try:
             done = night.Tidied()
+            await self._between_rounds.wait()
             for step in await asyncio.to_thread(night.plan, self._database, started):
                 await self._between_rounds.wait()
                 done += await asyncio.to_thread(step)
@@ -193,14 +197,135 @@ def run_until_interrupted(database: Database) -> None:
         asyncio.run(run(database))
 
 
+# The same on a fleet: each half a function, with the prober and two queues between them.
+
 warm_database = cache(lambda: Database(Settings.from_env()))
 
+AHEAD = timedelta(minutes=5)
+"""A slot further in the future is nonsense: it would hide every later ping of its servers."""
 
-def tidy(_event: object, _context: object) -> dict[str, Any]:
+
+def schedule(event: object, context: object) -> dict[str, Any]:
+    """Cut the round of the event's minute into batches and send them to the probers.
+
+    `event` is EventBridge's, with the `time` it was due. Returns what was sent. Raises
+    WrongRequest for another event, Unavailable when database or queue can't serve it.
+    """
+    logs.configure(context)
+    return send_round(warm_database(), _slot_of_event(event), utc_now())
+
+
+def send_round(database: Database, slot: datetime, now: datetime) -> dict[str, Any]:
+    """Send a round's batches; none when its deadline has passed. Returns what was sent."""
+    if now >= rounds.deadline(slot):
+        log.error("round %s comes after its deadline: dropped", iso(slot))
+        return {"slot": iso(slot), "due": 0, "batches": 0}
+    settings = database.settings
+    targets = due(database, slot)
+    batches = rounds.batches(slot, targets, settings.batch_size)
+    aws.send(settings.batch_queue_url, [batch.text() for batch in batches])
+    sent = {"due": len(targets), "batches": len(batches)}
+    log.info("round %s", iso(slot), extra=logs.figures(rounds=1, **sent))
+    return {"slot": iso(slot), **sent}
+
+
+def _slot_of_event(event: object) -> datetime:
+    due_at = event.get("time") if isinstance(event, dict) else None
+    if not isinstance(due_at, str):
+        raise WrongRequest("expected an event of EventBridge, with its time")
+    slot = rounds.slot_of(moment(due_at, "time"))
+    if slot > utc_now() + AHEAD:
+        raise WrongRequest(f"the slot {iso(slot)} lies in the future")
+    return slot
+
+
+def record(event: object, context: object) -> dict[str, Any]:
+    """Record the results in one SQS event; return the messages that are to come again.
+
+    Order, duplicates and lateness don't matter. Raises WrongRequest for an event that isn't SQS's.
+    """
+    logs.configure(context)
+    return Recorder(warm_database()).answer(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Answers an event of the result queue."""
+
+    database: Database
+    now: Now = utc_now
+
+    def answer(self, event: object) -> dict[str, Any]:
+        """Do what `record` says."""
+        delivery = Delivery(event, self._read)
+        in_order = sorted(delivery.messages, key=_slot_of_message)
+        try:
+            for slot, messages in groupby(in_order, _slot_of_message):
+                self._store(delivery, slot, list(messages))
+        except Unavailable as error:
+            # It won't be there for the other slots either. What is stored already may come again.
+            for message in delivery.messages:
+                delivery.fail(message, error)
+        return delivery.reply()
+
+    def _read(self, text: str) -> Results:
+        results = Results.read(text)
+        if results.slot > self.now() + AHEAD:
+            raise WrongRequest(f"the slot {iso(results.slot)} lies in the future")
+        return results
+
+    def _store(
+        self, delivery: Delivery[Results], slot: datetime, messages: Sequence[Message[Results]]
+    ) -> None:
+        """Store one slot's results in one transaction; if they can't be, each in its own.
+
+        So a message that the database will never take fails alone, and goes to the dead letters.
+        """
+        by_server = {
+            (ping.server_id, ping.ip): ping for message in messages for ping in message.body.pings
+        }
+        try:
+            recorded = store(self.database, slot, list(by_server.values()))
+        except Unavailable:
+            raise
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            if len(messages) == 1:
+                log.exception("results can't be stored")
+                delivery.fail(messages[0], repr(error))
+                return
+            for message in messages:
+                self._store(delivery, slot, [message])
+        else:
+            _report(slot, [message.body for message in messages], recorded, self.now())
+
+
+def _slot_of_message(message: Message[Results]) -> datetime:
+    return message.body.slot
+
+
+def _report(slot: datetime, results: Sequence[Results], recorded: int, now: datetime) -> None:
+    refused = [reason for result in results for reason in result.refused]
+    for reason in refused:
+        log.error("a ping can't be read: %s", reason)
+    lost = [lost for result in results for lost in result.unobserved]
+    log.info(
+        "recorded %s, unobserved: %s",
+        iso(slot),
+        dict(Counter(entry.reason for entry in lost)),
+        extra=logs.figures(
+            observed=recorded,
+            unobserved=len(lost) + len(refused),
+            lag_s=(now - slot).total_seconds(),
+        ),
+    )
+
+
+def tidy(_event: object, context: object) -> dict[str, Any]:
     """Do the night's work as a function of its own; return what was done.
 
     It may run at any time, twice, or be cut off: the next night finishes it. Raises Unavailable.
     """
+    logs.configure(context)
     done = night.tidy(warm_database(), utc_now())
     log.info("night: %s", done)
     return asdict(done)

@@ -1,6 +1,7 @@
 """The database: engine, transactions, and all that Postgres and SQLite do differently."""
 
 import contextlib
+import json
 import logging
 import random
 import socket
@@ -24,7 +25,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from core.errors import SchemaMismatch, SettingsError, Unavailable
 from core.models import SCHEMA_VERSION, epoch_minute, json_rows, time_at
 from core.settings import Settings
-from infra import migrations
+from infra import aws, migrations
 
 log = logging.getLogger("pinglet.database")
 
@@ -49,13 +50,19 @@ SQLITE_TRANSIENT = tuple(
 """SQLite: the file is taken, or somebody must see to it. Source: sqlite.org/rescode.html"""
 
 
+LOGIN_REFUSED = {"28P01", "28000"}  # wrong password; no such user, or not from there
+UNKNOWN_YET = "postgresql+pg8000://"  # where a secret says which database it is
+
+
 class Database:
     """One database. Opens nothing until the first transaction."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises SettingsError for a URL that can't be used."""
         self.settings = settings
-        self.url = _database_url(settings.database_url)
+        self.url = make_url(UNKNOWN_YET)
+        if not settings.database_secret:
+            self.url = _database_url(settings.database_url)
         self.engine = _engine(self.url, settings)
         self._schema_is_known = False
 
@@ -245,14 +252,12 @@ def _time_at_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> s
 
 
 def _postgres_engine(url: URL, settings: Settings) -> Engine:
-    arguments = _postgres_arguments(url, settings)
+    login = Login(url, settings)
     pool: dict[str, Any] = {"poolclass": NullPool}
     if settings.database_pool == "keep":
         pool = {"pool_size": 1, "max_overflow": 9, "pool_pre_ping": True}
         pool["pool_timeout"] = settings.connect_timeout_s
-    engine = create_engine(
-        "postgresql+pg8000://", creator=lambda: _connect(arguments, settings), **pool
-    )
+    engine = create_engine("postgresql+pg8000://", creator=login.connect, **pool)
 
     @event.listens_for(engine, "handle_error")
     def distrust(context: ExceptionContext) -> None:
@@ -263,6 +268,67 @@ def _postgres_engine(url: URL, settings: Settings) -> Engine:
             context.is_disconnect = True
 
     return engine
+
+
+class Login:
+    """Connects as the settings say, or as the secret they name; that is read at the first need."""
+
+    def __init__(self, url: URL, settings: Settings) -> None:
+        """Raises SettingsError."""
+        self._settings = settings
+        self._arguments: dict[str, Any] = {}
+        if not settings.database_secret:
+            self._arguments = _postgres_arguments(url, settings)
+
+    def connect(self) -> "PostgresConnection":
+        """Return a new connection.
+
+        When the database refuses the password, the secret is read again, once: a password that is
+        changed while containers are warm costs nobody a request. Raises pg8000.Error, OSError,
+        Unavailable.
+        """
+        known = bool(self._arguments)
+        try:
+            return _connect(self._read(), self._settings)
+        except pg8000.Error as error:
+            refused = _sqlstate(error) in LOGIN_REFUSED
+            if not (refused and known and self._settings.database_secret):
+                raise
+        log.warning("the database refuses the password: the secret is read again")
+        self._arguments = {}
+        return _connect(self._read(), self._settings)
+
+    def _read(self) -> dict[str, Any]:
+        if not self._arguments:
+            url = _url_in_secret(aws.read_secret(self._settings.database_secret), self._settings)
+            self._arguments = _postgres_arguments(url, self._settings)
+        return self._arguments
+
+
+def _url_in_secret(text_secret: str, settings: Settings) -> URL:
+    """Read a secret: a URL, or JSON with `url`, or JSON with RDS's `username`, `password`, `host`.
+
+    What RDS's leaves out (it does when RDS rotates it) stands in DATABASE_URL. Source:
+    docs.aws.amazon.com/secretsmanager/latest/userguide/reference_secret_json_structure.html
+    """
+    try:
+        secret = json.loads(text_secret)
+    except ValueError:
+        return _database_url(text_secret.strip())
+    if not isinstance(secret, dict):
+        raise SettingsError("the database's secret is neither a URL nor an object")
+    if "url" in secret:
+        return _database_url(str(secret["url"]))
+    known = make_url(UNKNOWN_YET)
+    if settings.database_url.startswith("postgres"):
+        known = _database_url(settings.database_url)
+    return known.set(
+        username=secret.get("username", known.username),
+        password=secret.get("password", known.password),
+        host=secret.get("host", known.host),
+        port=secret.get("port", known.port),
+        database=secret.get("dbname", known.database),
+    )
 
 
 def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:

@@ -14,7 +14,10 @@ from core.settings import Settings
 from handlers import api
 from infra import migrations
 from infra.database import Database
+from tests.cloud import cloud
 from tests.postgres import Postgres
+
+__all__ = ["cloud"]
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,13 @@ CORE_BELOW = {
     "core.probe": {"core.probe"},
     "core.settings": {"core.errors", "core.addresses"},
     "core.schema": {"core.errors"},
+    "core.messages": {"core.errors", "core.schema"},
+    "core.estimate": {"core.errors", "core.schema"},
     "core.models": {"core.errors", "core.schema"},
     "core.slots": {"core.schema"},
     "core.rounds": {
         *("core.errors", "core.addresses", "core.clock", "core.settings", "core.schema"),
-        "core.probe",
+        *("core.probe", "core.messages"),
     },
 }
 CORE_GROUND = {
@@ -51,17 +53,26 @@ VIEWS = {
         *("health", "metrics", "openapi", "ping_now", "transfer"),
     )
 }
-BEHIND_VIEWS = {"handlers.auth", "handlers.shapes", "handlers.routes", "handlers.health"}
-NO_VIEWS = {"handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo"}
+BEHIND_VIEWS = {
+    "handlers.auth",
+    "handlers.browser",
+    "handlers.shapes",
+    "handlers.routes",
+    "handlers.health",
+}
+NO_VIEWS = {
+    *("handlers.worker", "handlers.prober", "handlers.manage", "handlers.demo", "handlers.queues"),
+}
 
 # Loaded when first needed, because most processes never need it, or have none (Windows).
 LATE = {
     "core/probe/__init__.py": {"core.probe.aloop"},
     "core/probe/tcp.py": {"resource"},
+    "core/rounds.py": {"asyncio"},
     "handlers/api.py": {"handlers.graphql"},
     "handlers/manage.py": {"rich"},
     "handlers/routes.py": {"a name made up while running"},
-    "infra/aws.py": {"boto3"},
+    "infra/aws.py": {"boto3", "botocore"},
     "infra/migrations/__init__.py": {"alembic"},
 }
 

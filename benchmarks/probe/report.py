@@ -17,11 +17,11 @@ Medians of several passes; a pass runs every peer once, and ratios are taken wit
 is the sweep's (libraries) or the process's (programs). *CPU* is per echo, start-up subtracted (the
 same program with one server). *Error* is how far the reported round trips are from the true ones,
 which the kernel stamps at the device where the packets leave for the world; those runs are
-separate ("5 + 5 runs"), because the stamping costs every peer CPU; a peer that takes many seconds
-runs less often, and one run serves for both. Over loopback the true ICMP round trip is 1 to 2 us, so
-there the error is the reported time itself. fping -i0 overruns its own receive buffer; what it drops
-it needn't work on, so its CPU is an underestimate where not all is answered. blackbox_exporter's CPU
-and memory are the service's alone.
+separate ("5 + 5 runs"), because the stamping costs every peer CPU; a peer that takes many
+seconds runs less often, and one run serves for both. Over loopback the true ICMP round trip is 1
+to 2 us, so there the error is the reported time itself. fping -i0 overruns its own receive buffer;
+what it drops it needn't work on, so its CPU is an underestimate where not all is answered.
+blackbox_exporter's CPU and memory are the service's alone.
 The C programs are floors: they match no tokens, keep no window and know no verdicts but one.
 """
 COLUMNS = (

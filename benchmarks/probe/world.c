@@ -369,6 +369,20 @@ static const struct rule *rule_for(int family, u16 server)
     return NULL;
 }
 
+/* A kernel stamp on CLOCK_MONOTONIC. If somebody set the clock between the stamp and our reading
+ * the packet, the old offset is the right one: it gives the later time that isn't in the future. */
+static i64 monotonic_of(i64 stamp_ns, const struct trip *trip)
+{
+    static i64 offset_ns, old_offset_ns;
+    if (llabs(trip->realtime_ns - offset_ns) > 1000000)
+        old_offset_ns = offset_ns;
+    offset_ns = trip->realtime_ns;
+    i64 new_ns = stamp_ns - offset_ns, old_ns = stamp_ns - old_offset_ns;
+    if (new_ns > trip->read_ns + 100000)
+        return old_ns;
+    return old_offset_ns && old_ns > new_ns && old_ns <= trip->read_ns ? old_ns : new_ns;
+}
+
 static u32 new_trip(const struct request *r, i64 sent_realtime_ns)
 {
     if (trip_count == trip_room) {
@@ -384,7 +398,7 @@ static u32 new_trip(const struct request *r, i64 sent_realtime_ns)
     trip->server = r->server;
     trip->read_ns = r->read_ns;
     trip->realtime_ns = realtime_offset_ns();
-    trip->sent_ns = sent_realtime_ns ? sent_realtime_ns - trip->realtime_ns : 0;
+    trip->sent_ns = sent_realtime_ns ? monotonic_of(sent_realtime_ns, trip) : 0;
     return trip_count++;
 }
 

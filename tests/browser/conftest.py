@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -97,7 +98,8 @@ def guarded_site(sqlite_settings: Settings) -> Iterator[Site]:
 def watched(browser: Browser, **more: object) -> Iterator[tuple[BrowserContext, Seen]]:
     """Open a context whose pages may open no dialog, break no policy and throw no error."""
     seen = Seen()
-    context = browser.new_context(locale="en-GB", timezone_id="UTC", **more)  # type: ignore[arg-type]
+    words: dict[str, Any] = {"locale": "en-GB", "timezone_id": "UTC", **more}
+    context = browser.new_context(**words)
     context.set_default_timeout(30_000)
     context.expose_binding("reportViolation", lambda _source, text: seen.faults.append(text))
     context.add_init_script(REPORT)

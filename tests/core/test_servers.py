@@ -66,6 +66,11 @@ def test_targets_come_in_order_of_creation(database: Database) -> None:
     assert due(database) == ids == sorted(ids)
 
 
+def test_servers_are_due_after_2038_too(database: Database) -> None:
+    server_id = add(database)
+    assert due(database, SLOT.replace(year=2038, month=2)) == [server_id]
+
+
 @pytest.mark.parametrize("second", [0, 1, 59.999])
 def test_a_server_is_due_in_the_very_slot_in_which_it_was_added(
     database: Database, second: float

@@ -37,11 +37,22 @@ RIGHT = [
     ("hosts", "a.example", ("a.example",)),
     ("hosts", " A.example , b.example,, ", ("a.example", "b.example")),
     ("hosts", "*", ("*",)),
+    ("keep_raw_hours", "72", 72),
+    ("keep_days", "30", 30),
+    ("batch_queue_url", "https://sqs.example/batches", "https://sqs.example/batches"),
+    ("result_queue_url", "https://sqs.example/results", "https://sqs.example/results"),
+    ("batch_size", "50", 50),
+    ("database_secret", "arn:aws:secretsmanager:x", "arn:aws:secretsmanager:x"),
     ("worker_in_server", "1", True),
     ("worker_in_server", "TRUE", True),
     ("worker_in_server", "yes", True),
     ("worker_in_server", "on", True),
     ("worker_in_server", "false", False),
+    ("batch_queue_url", "https://sqs.example/1/batches", "https://sqs.example/1/batches"),
+    ("result_queue_url", "https://sqs.example/1/results", "https://sqs.example/1/results"),
+    ("batch_size", "1", 1),
+    ("batch_size", "1000", 1000),
+    ("database_secret", "arn:aws:secretsmanager:x:1:secret", "arn:aws:secretsmanager:x:1:secret"),
 ]
 WRONG = [
     ("database_pool", "some"),
@@ -71,8 +82,15 @@ WRONG = [
     ("allow_loopback", "maybe"),
     ("allow_private", "2"),
     ("authentication", "none"),
+    ("keep_raw_hours", "1"),
+    ("keep_days", "0"),
+    ("batch_size", "0"),
     ("worker_in_server", "yes please"),
     ("worker_in_server", " "),
+    ("batch_size", "0"),
+    ("batch_size", "1001"),
+    ("batch_size", "1e2"),
+    ("batch_size", "100.0"),
 ]
 
 

@@ -82,6 +82,12 @@ OUR_OWN_HEADERS: list[dict[str, str]] = [
 ]
 
 
+@pytest.fixture
+def settings(sqlite_settings: Settings) -> Settings:
+    """Strangers don't get as far as a database: one kind is enough."""
+    return open_to_all(sqlite_settings.database_url)
+
+
 @pytest.mark.parametrize("headers", STRANGE_HEADERS, ids=lambda headers: repr(headers)[:60])
 def test_nothing_is_changed_from_elsewhere(
     client: FlaskClient, rows: Callable[[], Rows], headers: dict[str, str]

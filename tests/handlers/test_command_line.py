@@ -343,17 +343,20 @@ def test_an_upgrade_says_where_the_tables_are(cli: FlaskCliRunner) -> None:
         assert SCHEMA_VERSION in done(cli, "db", "upgrade")
 
 
-def test_the_demo_makes_up_servers_and_history_once(
-    cli: FlaskCliRunner, rows: Callable[[], Rows]
-) -> None:
+def test_the_demo_makes_up_servers_and_history_once(sqlite_settings: Settings) -> None:
+    app = local.create_app(open_to_all(sqlite_settings.database_url))
+    cli = app.test_cli_runner()
     assert "5 servers and 1 days" in done(cli, "demo", "--days", "1")
     listed = done(cli, "servers", "list").splitlines()
     assert len(listed) == 5
     assert all(line.startswith("demo ") for line in listed)
-    before = rows()
-    assert 5 * 1_300 < len(before["data"]) <= 5 * 1_440
+    # Of the day's 1,440 slots twenty are unobserved on purpose.
+    history = app.test_client().get("/?server=demo%20office&limit=2000").get_json()
+    assert len(history["pings"]) == 1_420
+    assert {None} < {ms for ping in history["pings"] for ms in ping.values()}
     assert "exists already" in refused(cli, "demo")
-    assert rows() == before
+    assert done(cli, "servers", "list").splitlines() == listed
+    app.extensions["pinglet"].engine.dispose()
 
 
 @pytest.mark.parametrize(

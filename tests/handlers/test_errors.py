@@ -18,7 +18,6 @@ PATHS = [
     "/favicon.ico",
     "/index.html",
     "/robots.txt",
-    "/static/style.css",
     "/console",
     "/admin",
     "/server",
@@ -51,11 +50,11 @@ def settings(sqlite_settings: Settings) -> Settings:
 
 
 @pytest.mark.parametrize("path", PATHS, ids=[repr(path[:20]) for path in PATHS])
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "MADEUP"])
-def test_an_unknown_path_is_not_found(client: FlaskClient, path: str, method: str) -> None:
-    # Past the client's own ideas of a path: this one arrives as it stands here.
-    response = client.open("/", method=method, environ_overrides={"PATH_INFO": path})
-    assert told(response) == NOT_FOUND
+def test_an_unknown_path_is_not_found(client: FlaskClient, path: str) -> None:
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "MADEUP"):
+        # Past the client's own ideas of a path: this one arrives as it stands here.
+        response = client.open("/", method=method, environ_overrides={"PATH_INFO": path})
+        assert told(response) == NOT_FOUND, method
 
 
 @pytest.mark.parametrize("path", ["", "/", "//", "///"])

@@ -224,10 +224,10 @@ def test_an_old_postgres_is_503_until_it_is_upgraded(
 ) -> None:
     database = Database(postgres_settings)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("DROP DATABASE IF EXISTS bare"))
-        connection.execute(text("CREATE DATABASE bare TEMPLATE template0"))
+        connection.execute(text("DROP DATABASE IF EXISTS old_one"))
+        connection.execute(text("CREATE DATABASE old_one TEMPLATE template0"))
     database.engine.dispose()
-    url = f"{postgres_settings.database_url.rpartition('/')[0]}/bare"
+    url = f"{postgres_settings.database_url.rpartition('/')[0]}/old_one"
     running = Running(tmp_path, DATABASE_URL=url, PINGLET_WORKER_IN_SERVER="0")
     try:
         running.wait_until_it_answers()

@@ -16,7 +16,7 @@ def upgrade() -> None:
         "day",
         sa.Column("server_id", BIG_ID, sa.ForeignKey("server.id", ondelete="CASCADE")),
         sa.Column("date", sa.Date),
-        sa.Column("states", sa.String(1_440), nullable=False),
+        sa.Column("held", sa.String(360), nullable=False),
         sa.Column("up", sa.SmallInteger, nullable=False),
         sa.Column("degraded", sa.SmallInteger, nullable=False),
         sa.Column("down", sa.SmallInteger, nullable=False),

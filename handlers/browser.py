@@ -1,0 +1,24 @@
+"""Browsers and programs ask at the same addresses: which is it, and where to send a browser."""
+
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from flask import Response, request
+from flask.typing import ResponseReturnValue
+
+
+def wants_page() -> bool:
+    """Whether a browser asks for something to look at, not a program for data."""
+    if request.method not in ("GET", "HEAD"):
+        return False
+    return request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+
+
+def to_login() -> ResponseReturnValue:
+    """Send a browser that isn't logged in to the form, and back afterwards."""
+    return look_at(f"/login?{urlencode({'next': request.path})}")
+
+
+def look_at(address: str) -> Response:
+    """Send a browser elsewhere; Flask's own redirect would say so in HTML."""
+    return Response(status=HTTPStatus.FOUND, headers={"Location": address})

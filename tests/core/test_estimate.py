@@ -1,0 +1,61 @@
+"""What a fleet costs: the design's budget, and how it grows."""
+
+import dataclasses
+
+import pytest
+from flask import Flask
+
+from core.errors import WrongRequest
+from core.estimate import ALL_ANSWER_S, PRICES, Fleet, estimate, stored_gb
+from handlers import manage
+
+
+def test_a_thousand_servers_each_minute_are_within_the_budget_even_if_some_are_silent() -> None:
+    assert estimate(Fleet(1_000)).functions <= 7
+    assert estimate(Fleet(1_000, probe_wait_s=ALL_ANSWER_S)).functions <= 7
+
+
+def test_cost_grows_no_faster_than_the_fleet() -> None:
+    small, large = estimate(Fleet(10_000)), estimate(Fleet(100_000))
+    assert large.functions <= 10 * small.functions
+
+
+def test_half_as_often_is_about_half_as_dear() -> None:
+    often, seldom = estimate(Fleet(100_000, 60)), estimate(Fleet(100_000, 120))
+    assert 0.4 < seldom.functions / often.functions < 0.6
+
+
+def test_a_database_of_aws_is_on_the_bill() -> None:
+    external = estimate(Fleet(1_000)).total
+    assert external + 20 < estimate(Fleet(1_000, database="rds")).total
+    assert external + 50 < estimate(Fleet(1_000, database="aurora")).total
+
+
+def test_history_is_bounded() -> None:
+    assert stored_gb(Fleet(1_000)) < 5
+
+
+@pytest.mark.parametrize(
+    "fleet", [Fleet(0), Fleet(1, 59), Fleet(1, database="oracle"), Fleet(-1, 0)]
+)
+def test_a_fleet_that_can_not_be_is_refused(fleet: Fleet) -> None:
+    with pytest.raises(WrongRequest):
+        estimate(fleet)
+
+
+def test_every_price_says_where_it_is_written() -> None:
+    for price in PRICES.values():
+        assert price.dollars > 0
+        assert price.source.startswith("aws.amazon.com/")
+    bill = estimate(Fleet(5, database="rds"))
+    assert bill.total == pytest.approx(sum(line.dollars for line in bill.lines))
+    assert {field.name for field in dataclasses.fields(bill)} == {"lines"}
+
+
+def test_the_command_prints_the_bill(app: Flask) -> None:
+
+    app.cli.add_command(manage.estimate_command)
+    done = app.test_cli_runner().invoke(args=["estimate", "--servers", "1000", "--every", "60"])
+    assert done.exit_code == 0, done.output
+    assert "together" in done.output
+    assert app.test_cli_runner().invoke(args=["estimate"]).exit_code == 0

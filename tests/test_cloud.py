@@ -1,0 +1,125 @@
+"""End to end: deployed into a cloud on this machine, used by real HTTP clients, removed."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from infra import build
+from tests import local_cloud
+from tests.local_cloud import LocalCloud
+
+pytestmark = [
+    pytest.mark.xdist_group("npm"),
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        f"{sys.version_info[0]}.{sys.version_info[1]}" != build.PYTHON,
+        reason=f"what is deployed runs on Python {build.PYTHON}, which is tested as well",
+    ),
+]
+
+WEB = {"server": {"name": "web", "IP": "127.0.0.1"}}
+TWO_ROUNDS_S = 150
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[LocalCloud]:
+    """A cloud without anything of ours in it, but for the packages on disk."""
+    local_cloud.package()
+    with LocalCloud() as running:
+        yield running
+
+
+class Client:
+    """A client with a token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def __call__(self, method: str, body: object = None, query: str = "") -> tuple[int, Any]:
+        reply = requests.request(
+            method, self.url + query, json=body, headers=self.headers, timeout=60
+        )
+        return reply.status_code, reply.json()
+
+
+def wait_for(happened: Callable[[], Any], cloud: LocalCloud, patience_s: float) -> Any:
+    """Look again and again until something is there; what happens in a cloud tells nobody."""
+    give_up = time.monotonic() + patience_s
+    while not (found := happened()):
+        assert time.monotonic() < give_up, cloud.log()[-5000:]
+        time.sleep(0.5)
+    return found
+
+
+def deployed(cloud: LocalCloud) -> dict[str, Any]:
+    """Return what stands in the cloud: code and settings of functions, queues, mappings."""
+    functions = cloud.client("lambda").list_functions()["Functions"]
+    mappings = cloud.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+    return {
+        "functions": {
+            one["FunctionName"]: (one["CodeSha256"], one["Environment"], one["Timeout"])
+            for one in functions
+        },
+        "queues": cloud.client("sqs").list_queues()["QueueUrls"],
+        "mappings": sorted((one["UUID"], one["BatchSize"]) for one in mappings),
+        "api": cloud.api,
+    }
+
+
+def test_pinglet_is_deployed_used_and_removed(cloud: LocalCloud) -> None:
+    access = local_cloud.prepare(cloud)
+    call = Client(access["api"], access["token"])
+
+    # Nobody without a token.
+    assert Client(access["api"], "")("GET") == (401, {"status": "UNAUTHORIZED"})
+
+    # The contract's five calls.
+    assert call("POST", WEB) == (201, {"status": "CREATED"})
+    assert call("POST", WEB) == (409, {"status": "NAME_ALREADY_EXIST"})
+    assert call("PUT", WEB) == (200, {"status": "UPDATED"})
+    assert call("GET") == (200, {"servers": ["web"]})
+    assert call("POST", {"server": {"name": "gone", "IP": "127.0.0.2"}})[0] == 201
+    assert call("DELETE", {"server": "gone"}) == (200, {"status": "DELETED"})
+    assert call("GET", {"server": "gone"}) == (404, {"status": "NAME_DID_NOT_FOUND"})
+    assert call("POST", {"server": "nonsense"}) == (400, {"status": "WRONG_REQUEST"})
+
+    # Pings come by themselves, through schedule, probe and record: by body and by query.
+    def pings() -> Any:
+        code, found = call("GET", {"server": "web"})
+        assert code == 200
+        return found["pings"]
+
+    first, *_ = wait_for(pings, cloud, TWO_ROUNDS_S)
+    ((slot, response_ms),) = first.items()
+    assert slot.endswith(":00Z")
+    assert response_ms > 0
+    code, by_query = call("GET", query="?server=web")
+    assert (code, by_query["server"]) == (200, "web")
+    assert "web\t127.0.0.1\tup" in cloud.manage("servers", "list")
+
+    # What can't be read ends among the dead letters; SQS would wait a quarter of an hour for that.
+    sqs, queue = cloud.client("sqs"), cloud.queue("BatchQueue")
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
+    sqs.send_message(QueueUrl=queue, MessageBody="poison")
+
+    def dead() -> Any:
+        letters = sqs.receive_message(QueueUrl=cloud.queue("BatchDeadLetters"))
+        return letters.get("Messages")
+
+    (letter,) = wait_for(dead, cloud, 120)
+    assert letter["Body"] == "poison"
+    assert f"message {letter['MessageId']} failed: can't be read" in cloud.log()
+
+    # A second deploy changes nothing; a removal leaves nothing.
+    before = deployed(cloud)
+    cloud.deploy()
+    assert deployed(cloud) == before
+    assert call("GET") == (200, {"servers": ["web"]})
+    cloud.remove()
+    assert cloud.client("lambda").list_functions()["Functions"] == []
+    assert cloud.client("sqs").list_queues().get("QueueUrls", []) == []
