@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,11 +27,12 @@ def settings(sqlite_settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def guarded(sqlite_settings: Settings) -> FlaskClient:
+def guarded(sqlite_settings: Settings) -> Iterator[FlaskClient]:
     """A client of an application that asks for tokens."""
     app = api.create_app(replace(sqlite_settings, authentication=True))
     people.add(app.extensions["pinglet"])
-    return app.test_client()
+    yield app.test_client()
+    app.extensions["pinglet"].engine.dispose()
 
 
 def policy(client: FlaskClient, page: str) -> dict[str, list[str]]:
