@@ -8,7 +8,7 @@ from sqlalchemy import func, select, text
 
 from core import pings, servers
 from core.models import Ping as StoredPing
-from core.models import Server
+from core.models import Schedule, Server
 from core.schema import Ping, Probe, ServerRequest
 from infra.database import Database
 
@@ -18,16 +18,25 @@ IP = "192.0.2.1"
 
 
 def add(database: Database, name: str = "web", ip: str = IP, **more: Any) -> int:
-    """Add a server some time before SLOT; return its id."""
-    return add_many(database, [name], ip, **more)[0]
+    """Add a server as a user does, some time before SLOT; return its id."""
+    early = SLOT - timedelta(days=1)
+    with database.transaction() as session:
+        wanted = ServerRequest(name, ip, **more)
+        return servers.create(session, wanted, database.settings, early).id
 
 
 def add_many(database: Database, names: Sequence[str], ip: str = IP, **more: Any) -> list[int]:
-    """Add several servers with one address."""
+    """Add several servers with one address, a thousand as fast as one."""
+    early = SLOT - timedelta(days=1)
+    given = {"ip": ip, "added": early, "probe": Probe.AUTO} | more
     with database.transaction() as session:
-        wanted = [ServerRequest(name, ip, **more) for name in names]
-        early = SLOT - timedelta(days=1)
-        return [servers.create(session, w, database.settings, early).id for w in wanted]
+        new = [Server(name=name, **given) for name in names]
+        session.add_all(new)
+        session.flush()
+        ids = [server.id for server in new]
+        due = {"since": early, "interval_s": database.settings.interval_s, "enabled": True}
+        session.add_all(Schedule(server_id=server_id, **due) for server_id in ids)
+    return ids
 
 
 def ping(server_id: int, ms: float | None = 1.5, ip: str = IP, port: int | None = None) -> Ping:
