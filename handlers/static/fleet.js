@@ -106,17 +106,20 @@ function update(server) {
 const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 const stateWord = (server) => server.enabled ? server.state : "paused";
 
+// Said once more as roles, since they aren't laid out as a table.
+const cell = (attributes, ...children) => h("td", { role: "cell", ...attributes }, ...children);
+
 function made(server) {
   const parts = {
-    name: h("bdi", { class: "name" }), ip: h("span", { class: "ip" }), state: h("td"),
-    ms: h("td", { class: "number", "data-label": "round trip" }),
+    name: h("bdi", { class: "name" }), ip: h("span", { class: "ip" }), state: cell(),
+    ms: cell({ class: "number", "data-label": "round trip" }),
     strip: h("canvas", { role: "img" }),
-    uptime: h("td", { class: "number", "data-label": "uptime" }),
-    coverage: h("td", { class: "number", "data-label": "coverage" }),
+    uptime: cell({ class: "number", "data-label": "uptime" }),
+    coverage: cell({ class: "number", "data-label": "coverage" }),
   };
-  parts.row = h("tr", {},
-    h("td", {}, h("a", { href: `/dashboard/servers/${server.id}` }, parts.name), parts.ip),
-    parts.state, parts.ms, h("td", { class: "wide" }, parts.strip), parts.uptime, parts.coverage);
+  parts.row = h("tr", { role: "row" },
+    cell({}, h("a", { href: `/dashboard/servers/${server.id}` }, parts.name), parts.ip),
+    parts.state, parts.ms, cell({ class: "wide" }, parts.strip), parts.uptime, parts.coverage);
   rows.set(server.id, parts);
   seen.observe(parts.strip);
   return parts;
@@ -139,11 +142,11 @@ function draw(strip) {
   if (!server || !strip.isConnected) return;
   const context = fitted(strip);
   sparkline(context, strip.clientWidth, 18, server.means_ms);
-  drawStates(context, cells(server.strip), strip.clientWidth, 22, 12, 1);
+  drawStates(context, spansOf(server.strip), strip.clientWidth, 22, 12, 1);
 }
 
 // A cell each, but what wasn't observed is one frame as long as it lasted.
-function cells(states) {
+function spansOf(states) {
   const each = states.map((state, index) => ({ state, from: index / states.length, to: (index + 1) / states.length }));
   const hollow = runs(each).filter(({ state }) => state === "unobserved");
   return [...each.filter(({ state }) => state !== "unobserved"), ...hollow];

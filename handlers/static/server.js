@@ -1,5 +1,5 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, call, colour, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, runs, toast, when, whoami } from "./common.js";
+import { $, call, colour, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, runs, stateMark, toast, when, whoami } from "./common.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };

@@ -25,7 +25,9 @@ ECHOES = 4
 
 
 class Quiet(WSGIRequestHandler):
-    """Without a line for each request."""
+    """Without a line for each request; a browser that says nothing more isn't waited for."""
+
+    timeout = 5  # seconds
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing."""
@@ -76,7 +78,7 @@ class Site:
 
 
 def made_up(chance: random.Random, number: int, server_id: int) -> Ping:
-    """Return a ping such as one sees: most are whole, some servers lose echoes."""
+    """Return a ping such as one sees: most are whole, every tenth server loses some echoes."""
     lost_share = {3: 0.3, 7: 0.98}.get(number % 10, 0.0)
     base_ms = 1.0 + 7 * (number % 23)
     times = [
@@ -105,6 +107,8 @@ def serve(settings: Settings) -> Iterator[Site]:
     """Serve the application on a free port of this machine."""
     app = api.create_app(settings)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    # Closing waits for the requests that are being answered: they hold connections.
+    server.daemon_threads = False  # type: ignore[attr-defined]
     database: Database = app.extensions["pinglet"]
     site = Site(f"http://127.0.0.1:{server.server_port}", database)
     event.listen(

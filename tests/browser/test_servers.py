@@ -1,5 +1,6 @@
 """What a user does with servers, in a real browser, on real pings of this machine."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -126,6 +127,7 @@ def test_ping_now_shows_each_echo_and_stores_nothing(
 ) -> None:
     steps.server(page, site, watched_server)
     steps.button(page, "Ping now")
+
     expect(page.locator("#echoes li")).to_have_count(4)
     expect(page.locator("#echoes")).to_contain_text("clock")
     assert not any(sql.startswith("INSERT") for sql in site.statements[-6:])
@@ -239,9 +241,8 @@ def test_a_dead_worker_leaves_no_green_lights(site: Site, page: Page) -> None:
     ids = site.add("web", ago=DAY)
     site.history(ids, slots(DAY, timedelta(hours=1), end=slots(DAY)[-11]))
     steps.fleet(page, site)
-    expect(page.locator("#warning")).to_contain_text(
-        "Nobody is looking: the last round was 10 min ago"
-    )
+    said = re.compile("Nobody is looking: the last round was 1[01] min ago")
+    expect(page.locator("#warning")).to_contain_text(said)
     expect(page.locator("#servers tbody tr")).to_contain_text("unobserved")
 
 
@@ -254,13 +255,11 @@ def test_an_update_keeps_every_node(site: Site, page: Page) -> None:
     site.history(ids[:1], slots(timedelta(0)))
     page.clock.fast_forward(20_000)  # by itself
     expect(page.locator("#servers tbody tr").first).to_contain_text(" ms")
-    fresh = page.evaluate(
-        "[...document.querySelectorAll('#servers tbody *')].filter((node) => !node.old)"
-        ".map((node) => node.closest('tr').rowIndex + node.className)"
+    fresh = page.locator("#servers tbody *").evaluate_all(
+        "(all) => all.filter((node) => !node.old)"
+        ".map((node) => `${node.closest('tr').rowIndex} ${node.className}`)"
     )
-    assert all(where.startswith("1") and "state" in where + "state" for where in fresh)
-    assert len(fresh) <= 2  # the first row's state: its mark and its word
-    assert page.evaluate("document.querySelectorAll('canvas').length") == 3
+    assert fresh == ["1 state", "1 mark up"]  # the first server's state, and nothing else
 
 
 @pytest.mark.parametrize("view", ["/dashboard", "/dashboard/servers/1"])
