@@ -110,7 +110,7 @@ async def run(database: Database, now: Now = utc_now) -> None:
     It begins with the slot we are in. A round that overruns is followed by that of the slot it
     ended in: rounds never overlap and never shift, and a slot that passed meanwhile stays missed.
     """
-    nights = Nights(database, now)
+    nights = Nights(database)
     done = None
     try:
         while True:
@@ -119,7 +119,7 @@ async def run(database: Database, now: Now = utc_now) -> None:
                 with nights.held_off():
                     await _one_slot(database, slot, now)
                 done = slot
-                nights.begin_if_due()
+                nights.begin_if_due(slot)
             else:
                 await asyncio.sleep((slot + SLOT - now()).total_seconds())
     finally:
@@ -132,9 +132,8 @@ class Nights:
     A step that has begun ends in its thread; the round doesn't wait for it.
     """
 
-    def __init__(self, database: Database, now: Now) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._now = now
         self._between_rounds = asyncio.Event()
         self._tidied: date | None = None
         self._task: asyncio.Task[None] | None = None
@@ -148,22 +147,22 @@ class Nights:
         finally:
             self._between_rounds.set()
 
-    def begin_if_due(self) -> None:
-        """Begin, if today's work isn't done or under way. The night begins at 00:10 UTC.
+    def begin_if_due(self, slot: datetime) -> None:
+        """Begin after that slot's round, if the day's work isn't done or under way.
 
-        After a start at noon it begins at once: it may have been missed.
+        The night begins at 00:10 UTC. After a start at noon it begins at once: it may have been
+        missed.
         """
         under_way = self._task is not None and not self._task.done()
-        if not under_way and (self._now() - NIGHT).date() != self._tidied:
-            self._task = asyncio.create_task(self._tidy())
+        if not under_way and (slot - NIGHT).date() != self._tidied:
+            self._task = asyncio.create_task(self._tidy(slot))
 
     def cancel(self) -> None:
         """Begin no further step."""
         if self._task is not None:
             self._task.cancel()
 
-    async def _tidy(self) -> None:
-        started = self._now()
+    async def _tidy(self, started: datetime) -> None:
         try:
             done = night.Tidied()
             await self._between_rounds.wait()

@@ -311,9 +311,9 @@ def test_no_step_of_the_night_begins_while_a_round_is_under_way(database: Databa
     )
 
     async def a_round() -> None:
-        nights = Nights(database, lambda: now + DAY)
+        nights = Nights(database)
         with nights.held_off():
-            nights.begin_if_due()
+            nights.begin_if_due(now + DAY)
             for _turn in range(1_000):
                 await asyncio.sleep(0)
             assert sent == []
@@ -337,11 +337,11 @@ def test_a_night_that_fails_ends_no_round_and_is_not_tried_each_minute(
     event.listen(database.engine, "before_cursor_execute", refuse)
 
     async def some_rounds() -> None:
-        nights = Nights(database, lambda: now)
+        nights = Nights(database)
         for _round in range(5):
             with nights.held_off():
                 pass
-            nights.begin_if_due()
+            nights.begin_if_due(now)
             while "the night's work failed" not in caplog.messages:
                 await asyncio.sleep(0)
 
