@@ -21,6 +21,7 @@ from sqlalchemy import (
     Integer,
     SmallInteger,
     String,
+    Subquery,
     and_,
     bindparam,
     case,
@@ -344,17 +345,7 @@ def _strips(
 
     The sum of different powers of two is a set; so the database adds up and no slot is lost.
     """
-    ping = models.Ping
-    pinged = select(
-        ping.server_id,
-        ping.sent,
-        ping.received,
-        ping.response_ms,
-        (epoch_minute(ping.slot) - since).label("slot"),
-    ).where(ping.slot >= slot_time(since), ping.slot < slot_time(since + DAY_SLOTS))
-    if ids is not None:
-        pinged = pinged.where(ping.server_id.in_(ids))
-    one = pinged.subquery()
+    one = _slots_of_day(ids, since)
     place = one.c.slot // IN_HALF_HOUR_SQL
     bit = cast(1, Integer).bitwise_lshift(one.c.slot % IN_HALF_HOUR_SQL)
     states = [
@@ -370,6 +361,21 @@ def _strips(
     ):
         strips[server_id][number] = HalfHour(tuple(masks), mean)
     return strips
+
+
+def _slots_of_day(ids: Sequence[int] | None, since: int) -> Subquery:
+    """The pings of the 1,440 slots from `since`, each slot as its number from there."""
+    ping = models.Ping
+    pinged = select(
+        ping.server_id,
+        ping.sent,
+        ping.received,
+        ping.response_ms,
+        (epoch_minute(ping.slot) - since).label("slot"),
+    ).where(ping.slot >= slot_time(since), ping.slot < slot_time(since + DAY_SLOTS))
+    if ids is not None:
+        pinged = pinged.where(ping.server_id.in_(ids))
+    return pinged.subquery()
 
 
 def _incoming() -> CTE:
