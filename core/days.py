@@ -15,7 +15,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple, TypeVarTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -71,7 +71,6 @@ DAY = models.Base.metadata.tables["day"]
 # Written out, not sent as parameters: what a query groups by must be what it selects.
 SLOTS_A_DAY = literal_column("1440", Integer)
 HUNDRED = literal_column("100", Integer)
-Found = TypeVarTuple("Found")
 MINUTE = epoch_minute(DATA.c.datetime)
 DAY_NUMBER = MINUTE // SLOTS_A_DAY
 
@@ -121,25 +120,34 @@ def _by_server(
     return dict(found)
 
 
-def window(
-    session: Session, server_id: int, first: int, end: int, now: int, *, whole: bool = False
-) -> dict[int, Day]:
-    """Return a server's days that touch the slots from `first` to before `end`, by day number.
+def windows(
+    session: Session,
+    ids: Sequence[int],
+    first: int,
+    end: int,
+    now: int,
+    *,
+    whole: bool = False,
+) -> dict[int, dict[int, Day]]:
+    """Return, by server, the days that touch the slots from `first` to before `end`, by number.
 
     Slots of theirs that lie outside may be missing. The slot `now` and those after it are not due
     yet. `whole` promises that days inside the window are only looked at as a whole: then most
-    needn't be unpacked, nor fetched. Three statements.
+    needn't be unpacked, nor fetched. Three statements, however many servers.
     """
-    raw = _raw(session, [server_id], first, end)
+    raw = _raw(session, ids, first, end)
     numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
     cut = {numbers[0], numbers[-1], *(number for _server_id, number in raw)}
-    stored = _stored(session, server_id, numbers, cut if whole else None)
-    planned = spans(schedules(session, [server_id]).get(server_id, []))
-    days = {}
-    for number in numbers:
-        was_due = due(planned, number * DAY_SLOTS, now)
-        days[number] = _day(was_due, stored.get(number), raw.get((server_id, number)))
-    return days
+    stored = _stored(session, ids, numbers, cut if whole else None)
+    planned = schedules(session, ids)
+    found: dict[int, dict[int, Day]] = {}
+    for server_id in ids:
+        due_in = spans(planned.get(server_id, []))
+        found[server_id] = {}
+        for number in numbers:
+            was_due, key = due(due_in, number * DAY_SLOTS, now), (server_id, number)
+            found[server_id][number] = _day(was_due, stored.get(key), raw.get(key))
+    return found
 
 
 def _day(was_due: int, stored: tuple[Slots, Totals] | None, raw: RawColumns | None) -> Day:
@@ -222,23 +230,26 @@ def by_day(session: Session, data: FromClause) -> dict[tuple[int, int], Rows]:
 
 
 def _stored(
-    session: Session, server_id: int, numbers: Sequence[int], unpack: Collection[int] | None
-) -> dict[int, tuple[Slots, Totals]]:
+    session: Session, ids: Sequence[int], numbers: Sequence[int], unpack: Collection[int] | None
+) -> dict[tuple[int, int], tuple[Slots, Totals]]:
     """Return the stored days; only those in `unpack`, None for all, may be looked into."""
-    bounds = {"server_id": server_id, "first": _date(numbers[0]), "last": _date(numbers[-1])}
+    bounds = {"ids": ids, "first": _date(numbers[0]), "last": _date(numbers[-1])}
     if unpack is None:
         found = session.execute(SELECT_DAYS, bounds)
     else:
         found = session.execute(SELECT_SUMS, bounds | {"dates": [_date(one) for one in unpack]})
-    return {number: (Slots(packed or b""), Totals(*sums)) for number, packed, *sums in found}
+    return {
+        (server_id, number): (Slots(packed or b""), Totals(*sums))
+        for server_id, number, packed, *sums in found
+    }
 
 
 def _select_days(packed: ColumnElement[bytes]) -> Select[Any]:
     # The date as a number: pg8000 takes 40 us to read a date.
     number = epoch_minute(DAY.c.date) // SLOTS_A_DAY
     return (
-        select(number, packed, *(DAY.c[name] for name in Totals._fields))
-        .where(DAY.c.server_id == bindparam("server_id"))
+        select(DAY.c.server_id, number, packed, *(DAY.c[name] for name in Totals._fields))
+        .where(DAY.c.server_id.in_(bindparam("ids", expanding=True)))
         .where(DAY.c.date.between(bindparam("first"), bindparam("last")))
     )
 
@@ -269,7 +280,7 @@ def page(
     statements, which read little more than the page.
     """
     found = _raw_page(session, server_id, first, end, limit)
-    for number, slots in _stored_page(session, server_id, first, end, limit):
+    for _server_id, number, slots in _stored_pages(session, [server_id], first, end, limit):
         start = number * DAY_SLOTS
         for minute, letter in enumerate(slots.states):
             if letter != NOTHING:
@@ -308,61 +319,68 @@ def kept(first: int, slots: Slots) -> Iterator[Kept]:
             yield Kept(slot, ms_of(mean), ms_of(best), ms_of(worst), sent, received)
 
 
-def full_page(
-    session: Session, server_id: int, first: int | None, end: int | None, limit: int
-) -> list[Kept]:
-    """Return the same pings as `page`, with all that is kept of them. Two statements."""
-    found = _raw_full_page(session, server_id, first, end, limit)
-    for number, slots in _stored_page(session, server_id, first, end, limit):
-        found |= {ping.slot: ping for ping in kept(number * DAY_SLOTS, slots)}
-    return [found[slot] for slot in _cut(found, first, end, limit)]
+def full_pages(
+    session: Session, ids: Sequence[int], first: int | None, end: int | None, limit: int
+) -> dict[int, list[Kept]]:
+    """Return the same pings as `page`, of many servers, with all that is kept of them.
+
+    Two statements, however many servers; for one they read little more than the page.
+    """
+    found = _raw_full_pages(session, ids, first, end, limit)
+    for server_id, number, slots in _stored_pages(session, ids, first, end, limit):
+        found[server_id] |= {ping.slot: ping for ping in kept(number * DAY_SLOTS, slots)}
+    return {
+        server_id: [found[server_id][slot] for slot in _cut(found[server_id], first, end, limit)]
+        for server_id in ids
+    }
 
 
-def _raw_full_page(
-    session: Session, server_id: int, first: int | None, end: int | None, limit: int
-) -> dict[int, Kept]:
-    columns = [
-        DATA.c[name] for name in ("response_time", "best_ms", "worst_ms", "sent", "received")
-    ]
-    query = select(MINUTE.label("slot"), *columns)
-    rows = session.execute(_nearest(query, server_id, first, end, limit))
-    return {row[0]: Kept(*row) for row in rows}
+def _raw_full_pages(
+    session: Session, ids: Sequence[int], first: int | None, end: int | None, limit: int
+) -> dict[int, dict[int, Kept]]:
+    order = DATA.c.datetime.desc() if first is None else DATA.c.datetime
+    place = func.row_number().over(partition_by=DATA.c.server_id, order_by=order).label("place")
+    names = ("response_time", "best_ms", "worst_ms", "sent", "received")
+    columns = [DATA.c.server_id, MINUTE.label("slot"), *(DATA.c[name] for name in names)]
+    placed = select(*columns, place).where(_inside(ids, first, end)).subquery()
+    query = select(*(placed.c[column.name] for column in columns)).where(placed.c.place <= limit)
+    found: dict[int, dict[int, Kept]] = defaultdict(dict)
+    for server_id, *fields in session.execute(query):
+        found[server_id][fields[0]] = Kept(*fields)
+    return found
+
+
+def _inside(ids: Sequence[int], first: int | None, end: int | None) -> ColumnElement[bool]:
+    bounds: list[ColumnElement[bool]] = [DATA.c.server_id.in_(ids)]
+    bounds += [] if first is None else [DATA.c.datetime >= _time(first)]
+    bounds += [] if end is None else [DATA.c.datetime < _time(end)]
+    return and_(*bounds)
 
 
 def _raw_page(
     session: Session, server_id: int, first: int | None, end: int | None, limit: int
 ) -> dict[int, int]:
-    query = select(MINUTE.label("slot"), _hundredths(DATA.c.response_time).label("mean"))
-    rows = _nearest(query, server_id, first, end, limit).subquery()
+    order = DATA.c.datetime.desc() if first is None else DATA.c.datetime
+    nearest = select(MINUTE.label("slot"), _hundredths(DATA.c.response_time).label("mean"))
+    nearest = nearest.where(_inside([server_id], first, end)).order_by(order).limit(limit)
+    rows = nearest.subquery()
     slots, means = session.execute(select(_listed(rows.c.slot), _listed(rows.c.mean))).one()
     if slots is None:
         return {}
     return dict(zip(json.loads(f"[{slots}]"), codes(json.loads(f"[{means}]")), strict=True))
 
 
-def _nearest(
-    query: Select[*Found], server_id: int, first: int | None, end: int | None, limit: int
-) -> Select[*Found]:
-    query = query.where(DATA.c.server_id == server_id)
-    if first is not None:
-        query = query.where(DATA.c.datetime >= _time(first))
-    if end is not None:
-        query = query.where(DATA.c.datetime < _time(end))
-    order = DATA.c.datetime.desc() if first is None else DATA.c.datetime
-    return query.order_by(order).limit(limit)
-
-
-def _stored_page(
-    session: Session, server_id: int, first: int | None, end: int | None, limit: int
-) -> Iterator[tuple[int, Slots]]:
+def _stored_pages(
+    session: Session, ids: Sequence[int], first: int | None, end: int | None, limit: int
+) -> Iterator[tuple[int, int, Slots]]:
     earliest = date.min if first is None else _date(first // DAY_SLOTS)
     latest = date.max if end is None else _date((end - 1) // DAY_SLOTS)
-    inside = and_(DAY.c.server_id == server_id, DAY.c.date.between(earliest, latest))
-    counted = select(DAY.c.date, DAY.c.packed, _nearer(first, earliest, latest))
+    inside = and_(DAY.c.server_id.in_(ids), DAY.c.date.between(earliest, latest))
+    counted = select(DAY.c.server_id, DAY.c.date, DAY.c.packed, _nearer(first, earliest, latest))
     inner = counted.where(inside).subquery()
-    near_enough = select(inner.c.date, inner.c.packed)
-    for day, packed in session.execute(near_enough.where(inner.c.nearer < limit)):
-        yield first_slot(day) // DAY_SLOTS, Slots(packed)
+    near_enough = select(inner.c.server_id, inner.c.date, inner.c.packed)
+    for server_id, day, packed in session.execute(near_enough.where(inner.c.nearer < limit)):
+        yield server_id, first_slot(day) // DAY_SLOTS, Slots(packed)
 
 
 def _nearer(first: int | None, earliest: date, latest: date) -> ColumnElement[int]:
@@ -372,7 +390,7 @@ def _nearer(first: int | None, earliest: date, latest: date) -> ColumnElement[in
     """
     near, order = (latest, DAY.c.date.desc()) if first is None else (earliest, DAY.c.date)
     held = case((DAY.c.date == near, 0), else_=DAY.c.up + DAY.c.degraded + DAY.c.down)
-    summed = func.sum(held).over(order_by=order, rows=(None, -1))
+    summed = func.sum(held).over(partition_by=DAY.c.server_id, order_by=order, rows=(None, -1))
     return case((summed.is_(None), 0), else_=summed).label("nearer")
 
 

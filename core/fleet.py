@@ -79,7 +79,8 @@ def page(session: Session, wanted: FleetRequest, now: datetime) -> FleetPage:
         ids=[row.id for row in shown],
         totals=totals,
         last_round=last_round,
-        after=_cursor(shown[-1]) if more else None,
+        cursors=[_cursor(row) for row in shown],
+        more=bool(more),
     )
 
 

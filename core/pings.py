@@ -154,9 +154,24 @@ def page(
 
     Two statements, whatever the size of the history.
     """
-    first = None if since is None else slot_number(since)
-    end = None if until is None else slot_number(until)
-    found = days.full_page(session, server.id, first, end, limit + 1)
+    return pages(session, [server.id], (since, until), limit)[server.id]
+
+
+def pages(
+    session: Session,
+    ids: Sequence[int],
+    window: tuple[datetime | None, datetime | None],
+    limit: int,
+) -> dict[int, Page]:
+    """Return such a page of each server, by server. Two statements."""
+    first, end = (None if bound is None else slot_number(bound) for bound in window)
+    found = days.full_pages(session, ids, first, end, limit + 1)
+    return {server_id: _page(kept, *window, limit) for server_id, kept in found.items()}
+
+
+def _page(
+    found: Sequence[Kept], since: datetime | None, until: datetime | None, limit: int
+) -> Page:
     more = len(found) > limit
     if since is not None:
         return Page(found[:limit], before=since, after=slot_time(found[-1].slot) if more else None)
@@ -173,11 +188,25 @@ def series(  # pylint: disable=too-many-positional-arguments
     from UTC's midnight on; the first and the last are cut off by the window. Every slot of the
     window is in exactly one bucket. Raises WrongRequest for an empty window or a too long one.
     """
-    first, end = _window(since, until)
+    return all_series(session, [server.id], (since, until), points, now)[server.id]
+
+
+def all_series(
+    session: Session,
+    ids: Sequence[int],
+    window: tuple[datetime, datetime],
+    points: int,
+    now: datetime,
+) -> dict[int, list[Bucket]]:
+    """Return the series of many servers, by server. Three statements."""
+    first, end = _window(*window)
     step, start = _step(first, end, points)
-    found = days.window(session, server.id, first, end, current_slot(now), whole=step == DAY_SLOTS)
+    found = days.windows(session, ids, first, end, current_slot(now), whole=step == DAY_SLOTS)
     edges = [first, *range(start + step, end, step), end]
-    return [_add_up(Bucket, found, low, high) for low, high in pairwise(edges)]
+    return {
+        server_id: [_add_up(Bucket, of_one, low, high) for low, high in pairwise(edges)]
+        for server_id, of_one in found.items()
+    }
 
 
 def summary(
@@ -190,9 +219,16 @@ def summary(
     unobserved when the next slot has begun; until then, and in the future, it is not due.
     Raises WrongRequest for an empty window or a too long one.
     """
-    first, end = _window(since, until)
-    found = days.window(session, server.id, first, end, current_slot(now))
-    return _add_up(Summary, found, first, end)
+    return summaries(session, [server.id], (since, until), now)[server.id]
+
+
+def summaries(
+    session: Session, ids: Sequence[int], window: tuple[datetime, datetime], now: datetime
+) -> dict[int, Summary]:
+    """Return the summaries of many servers, by server. Three statements."""
+    first, end = _window(*window)
+    found = days.windows(session, ids, first, end, current_slot(now))
+    return {server_id: _add_up(Summary, of_one, first, end) for server_id, of_one in found.items()}
 
 
 def _window(since: datetime, until: datetime) -> tuple[int, int]:

@@ -249,14 +249,21 @@ class FleetRequest:
 class FleetPage:
     """A page of servers, by id, in the order wanted.
 
-    `totals` counts the states of all servers that search and name find, on whatever page;
-    `last_round` is the newest slot of any server; `after` asks for the page that follows.
+    `cursors` are their places: as `after` in a request, one asks for what follows it. `more` says
+    that something follows the last. `totals` counts the states of all servers that search and name
+    find, on whatever page; `last_round` is the newest slot of any server.
     """
 
     ids: Sequence[int]
+    cursors: Sequence[str]
+    more: bool
     totals: Mapping[State, int]
     last_round: datetime | None
-    after: str | None
+
+    @property
+    def after(self) -> str | None:
+        """What asks for the page that follows, if one does."""
+        return self.cursors[-1] if self.more else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,14 @@ def find_id(session: Session, server_id: int, lock: bool = False) -> Server:
     return server
 
 
+def known(session: Session, wanted: Sequence[int]) -> Sequence[int]:
+    """Return those of these ids that a server has, in order of creation."""
+    possible = [server_id for server_id in wanted if server_id <= LARGEST_ID]
+    return session.scalars(
+        select(Server.id).where(Server.id.in_(possible)).order_by(Server.id)
+    ).all()
+
+
 def names(session: Session) -> Sequence[str]:
     """Return every server's name, in order of creation."""
     return session.scalars(select(Server.name).order_by(Server.id)).all()

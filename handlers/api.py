@@ -25,6 +25,7 @@ from core.errors import (
 )
 from core.settings import Settings
 from handlers import auth, browser, compression, contract, dashboard, gateway, people, rest
+from handlers.routes import Later
 from infra import logs
 from infra.database import Database
 
@@ -87,6 +88,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     people.register(app, database)
     dashboard.register(app)
     rest.register(app, database)
+    graphql = Later("handlers.graphql.answer", database)
+    app.add_url_rule("/graphql", "graphql", graphql, methods=["GET", "POST"])
     compression.register(app)
     app.register_error_handler(CoreError, reply_with_error)
     app.register_error_handler(HTTPException, reply_with_refusal)
@@ -127,7 +130,10 @@ def reply_with_fault(error: Exception) -> ResponseReturnValue:
 def _reply(
     code: HTTPStatus, word: str, told: str, headers: dict[str, str], field: str | None = None
 ) -> ResponseReturnValue:
-    """The contract's shape, or under /api/ a problem as RFC 9457 has it."""
+    """The contract's shape; under /api/ a problem as RFC 9457 has it, at /graphql what it has."""
+    if request.path == "/graphql":
+        extensions = {"code": word} | ({"field": field} if field else {})
+        return {"errors": [{"message": told, "extensions": extensions}]}, code, headers
     if not request.path.startswith("/api/"):
         return {"status": word}, code, headers
     problem = {"type": "about:blank", "title": code.phrase, "status": int(code), "code": word}

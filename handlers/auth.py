@@ -1,7 +1,7 @@
 """The one gate: who asks, from where, and what they may do. Deny by default."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -28,6 +28,8 @@ PERMISSIONS: Mapping[str, Mapping[str, Level]] = {
     "/dashboard/add": {"GET": READ},
     "/dashboard/account": {"GET": READ},
     "/dashboard/servers/<int:server_id>": {"GET": READ},
+    "/dashboard/graphql": {"GET": READ},
+    "/graphql": {"GET": READ, "POST": READ},
     "/login": {"GET": PUBLIC},
     "/static/<path:filename>": {"GET": PUBLIC},
     "/api/v1/docs": {"GET": PUBLIC},
@@ -54,6 +56,35 @@ PERMISSIONS: Mapping[str, Mapping[str, Level]] = {
     "/api/v1/users/<int:user_id>": {"PATCH": ADMIN, "DELETE": ADMIN},
 }
 """Who may do what, for every route and method there is; what isn't here is refused."""
+
+GRAPHQL: Mapping[str, Mapping[str, Level]] = {
+    "query": {
+        "__typename": READ,
+        "__schema": WRITE,
+        "__type": WRITE,
+        "me": READ,
+        "server": READ,
+        "servers": READ,
+        "tokens": READ,
+        "users": ADMIN,
+    },
+    "mutation": {
+        "__typename": READ,
+        "changePassword": READ,
+        "changeServer": WRITE,
+        "changeUser": ADMIN,
+        "createServer": WRITE,
+        "createToken": READ,
+        "createTokenPair": READ,
+        "createUser": ADMIN,
+        "pingNow": WRITE,
+        "putServers": WRITE,
+        "removeServer": WRITE,
+        "removeToken": READ,
+        "removeUser": ADMIN,
+    },
+}
+"""The same for the fields of /graphql, by the operation that calls them."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 COOKIE = "pinglet_session"
@@ -91,6 +122,16 @@ def whoami() -> Identity:
     """Return who sends this request; only for routes that aren't public."""
     identity: Identity = g.identity
     return identity
+
+
+def may_call(operation: str, fields: Iterable[str]) -> None:
+    """Let this request's sender call these fields of /graphql, all of them. Raises Forbidden."""
+    for name in fields:
+        level = GRAPHQL.get(operation, {}).get(name)
+        if level is None:
+            raise Forbidden(f"nobody has said who may call {operation} {name}")
+        if whoami().level < level:
+            raise Forbidden(f"{whoami().name} may not call {name}")
 
 
 def _needed(rule: str, method: str) -> Level:

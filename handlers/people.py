@@ -1,26 +1,23 @@
 """/api/v1: log in and out, tokens, users."""
 
-from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
 
-import msgspec
-from flask import Flask, Response, jsonify, request
+from flask import Flask, request
 from flask.typing import ResponseReturnValue
 
 from core import accounts
-from core.accounts import Grant, Identity, Issued, Kind, Level, Role, Scope
+from core.accounts import Grant, Kind
 from core.clock import utc_now
-from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
-from core.models import Token, User
+from core.errors import TokenRejected
 from handlers import auth, routes, shapes
+from handlers.people_calls import PeopleCalls, pair_shown
 from handlers.routes import Route
 from infra.database import Database
 
 
 def register(app: Flask, database: Database) -> None:
     """Serve the people's part of /api/v1."""
-    people = People(database)
+    people = People(PeopleCalls(database))
     created, users, user = HTTPStatus.CREATED, "/api/v1/users", "/api/v1/users/<int:user_id>"
     unknown, taken, often = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS
     routes.register(
@@ -94,10 +91,11 @@ def register(app: Flask, database: Database) -> None:
 
 
 class People:
-    """The views; each is one call of core."""
+    """The views."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, calls: PeopleCalls) -> None:
+        self.calls = calls
+        self.database = calls.database
 
     # Sessions
 
@@ -107,7 +105,7 @@ class People:
         identity = auth.log_in(self.database, wanted.name, wanted.password)
         with self.database.transaction() as session:
             issued = accounts.issue(session, identity, Grant(Kind.SESSION), utc_now())
-        response = _json(_me(identity), HTTPStatus.CREATED)
+        response = routes.reply(self.calls.me(identity), HTTPStatus.CREATED)
         response.set_cookie(
             auth.COOKIE,
             issued.token,
@@ -122,52 +120,31 @@ class People:
         """End the session, or whatever log-in the token shown comes from."""
         with self.database.transaction() as session:
             accounts.revoke_family(session, auth.whoami().family)
-        response = _json({"status": "LOGGED_OUT"})
+        response = routes.reply(shapes.Done(status="LOGGED_OUT"))
         response.delete_cookie(auth.COOKIE, secure=request.is_secure, httponly=True, samesite="Lax")
         return response
 
     def me(self) -> ResponseReturnValue:
         """Who is asking."""
-        return _json(_me(auth.whoami()))
+        return routes.reply(self.calls.me(auth.whoami()))
 
     def change_own_password(self) -> ResponseReturnValue:
         """Change one's own password, which ends every token one has."""
         wanted = shapes.parse(shapes.PasswordChange, request.get_data())
-        identity = auth.log_in(self.database, auth.whoami().name, wanted.old)
-        with self.database.transaction() as session:
-            accounts.change_user(session, identity.user_id, password=wanted.new)
-        return _json({"status": "UPDATED"})
+        return routes.reply(self.calls.change_password(auth.whoami(), wanted))
 
     # Tokens
 
     def list_tokens(self) -> ResponseReturnValue:
         """One's own tokens."""
-        with self.database.reading() as session:
-            found = accounts.tokens(session, auth.whoami().user_id, utc_now())
-            return _json({"tokens": [_token(row) for row in found]})
+        return routes.reply(self.calls.tokens(auth.whoami()))
 
     def issue(self) -> ResponseReturnValue:
         """With a password and no body: an access and a refresh token. With a name: a key."""
-        identity = auth.whoami()
         if not request.get_data():
-            return self._issue_pair(identity)
-        if identity.kind is Kind.KEY:
-            raise Forbidden("a key makes no other keys: use your password")
+            return routes.reply(self.calls.issue_pair(auth.whoami()), HTTPStatus.CREATED)
         wanted = shapes.parse(shapes.TokenWanted, request.get_data())
-        if wanted.scope.level > identity.level:
-            raise Forbidden(f"{identity.name} may not give away the scope {wanted.scope}")
-        life = timedelta(seconds=wanted.expires_in_s)
-        grant = Grant(Kind.KEY, wanted.scope, accounts.label(wanted.name), life)
-        with self.database.transaction() as session:
-            issued = accounts.issue(session, _account(identity), grant, utc_now())
-        return _json(_issued(issued), HTTPStatus.CREATED)
-
-    def _issue_pair(self, identity: Identity) -> ResponseReturnValue:
-        if identity.kind is not None:
-            raise WrongRequest("a pair of tokens is for a password (HTTP Basic); a key has a name")
-        with self.database.transaction() as session:
-            pair = accounts.issue_pair(session, _account(identity), utc_now())
-        return _json(_pair(*pair), HTTPStatus.CREATED)
+        return routes.reply(self.calls.issue_key(auth.whoami(), wanted), HTTPStatus.CREATED)
 
     def refresh(self) -> ResponseReturnValue:
         """Trade a refresh token for the next pair."""
@@ -176,103 +153,30 @@ class People:
             pair = accounts.refresh(session, wanted.refresh, utc_now())
         if pair is None:
             raise TokenRejected("this refresh token was used before: log in again")
-        return _json(_pair(*pair), HTTPStatus.CREATED)
+        return routes.reply(pair_shown(*pair), HTTPStatus.CREATED)
 
     def revoke(self, token: str) -> ResponseReturnValue:
         """End one of one's own tokens, by id, or `current`; with it go those of the same log-in."""
-        identity = auth.whoami()
         if token == "current":  # noqa: S105 (a word, not a secret)
             return self.log_out()
-        if not (token.isascii() and token.isdecimal() and len(token) < 19):
-            raise TokenUnknown(token)
-        if identity.kind is Kind.KEY and int(token) != identity.token_id:
-            raise Forbidden("a key ends no token but itself: use your password")
-        with self.database.transaction() as session:
-            if not accounts.revoke(session, identity.user_id, int(token)):
-                raise TokenUnknown(token)
-        return _json({"status": "DELETED"})
+        return routes.reply(self.calls.revoke(auth.whoami(), token))
 
     # Users
 
     def list_users(self) -> ResponseReturnValue:
         """Every user."""
-        with self.database.reading() as session:
-            return _json({"users": [_user(row) for row in accounts.users(session)]})
+        return routes.reply(self.calls.users())
 
     def create_user(self) -> ResponseReturnValue:
         """Add a user."""
         wanted = shapes.parse(shapes.UserWanted, request.get_data())
-        with self.database.transaction() as session:
-            user = accounts.create_user(
-                session, wanted.name, wanted.password, wanted.role, utc_now()
-            )
-            return _json(_user(user), HTTPStatus.CREATED)
+        return routes.reply(self.calls.create_user(wanted), HTTPStatus.CREATED)
 
     def change_user(self, user_id: int) -> ResponseReturnValue:
         """Change a user's password, role, or whether they may come in."""
         wanted = shapes.parse(shapes.UserChange, request.get_data())
-        with self.database.transaction() as session:
-            user = accounts.change_user(
-                session,
-                user_id,
-                password=wanted.password,
-                role=wanted.role,
-                enabled=wanted.enabled,
-            )
-            return _json(_user(user))
+        return routes.reply(self.calls.change_user(user_id, wanted))
 
     def remove_user(self, user_id: int) -> ResponseReturnValue:
         """Delete a user and all their tokens."""
-        with self.database.transaction() as session:
-            accounts.remove_user(session, user_id)
-        return _json({"status": "DELETED"})
-
-
-def _account(identity: Identity) -> Identity:
-    if not identity.user_id:
-        raise WrongRequest("nobody has an account here yet: make one with `flask users add NAME`")
-    return identity
-
-
-def _json(body: Any, code: HTTPStatus = HTTPStatus.OK) -> Response:
-    response = jsonify(msgspec.to_builtins(body))
-    response.status_code = code
-    return response
-
-
-def _me(identity: Identity) -> shapes.Me:
-    may = Level(identity.level).name.lower()
-    return shapes.Me(name=identity.name, may=may, open=not identity.user_id)
-
-
-def _pair(access: Issued, refresh: Issued) -> shapes.TokenPair:
-    life_s = int(accounts.LIVES[Kind.ACCESS].total_seconds())
-    return shapes.TokenPair(access=access.token, refresh=refresh.token, expires_in_s=life_s)
-
-
-def _issued(issued: Issued) -> shapes.TokenIssued:
-    return shapes.TokenIssued(
-        id=issued.id,
-        token=issued.token,
-        kind=issued.kind,
-        scope=issued.scope,
-        expires=issued.expires,
-    )
-
-
-def _token(row: Token) -> shapes.TokenListed:
-    return shapes.TokenListed(
-        id=row.id,
-        name=row.name,
-        kind=Kind(row.kind),
-        scope=Scope(row.scope),
-        created=row.created,
-        expires=row.expires,
-        last_used=row.last_used,
-    )
-
-
-def _user(row: User) -> shapes.UserListed:
-    return shapes.UserListed(
-        id=row.id, name=row.name, role=Role(row.role), enabled=row.enabled, created=row.created
-    )
+        return routes.reply(self.calls.remove_user(user_id))

@@ -11,14 +11,19 @@ from handlers import routes, shapes
 from infra.database import Database
 
 
-def ping_now(database: Database, server_id: int) -> ResponseReturnValue:
+def view(database: Database, server_id: int) -> ResponseReturnValue:
     """Ping a server now and show each echo; nothing is stored."""
+    return routes.reply(ping_now(database, server_id))
+
+
+def ping_now(database: Database, server_id: int) -> shapes.PingNow:
+    """Ping a server now; show each echo, store nothing. Raises IdUnknown."""
     with database.reading() as session:
         server = servers.find_id(session, server_id)
         target = Target(server.id, server.ip, Probe(server.probe), server.port, server.last_port)
     # No connection is held while the echoes are out.
     echoes, outcome = rounds.ping_once(target, rounds.pace(database.settings))
-    return routes.reply(_shown(echoes, outcome))
+    return _shown(echoes, outcome)
 
 
 def _shown(echoes: Sequence[Echo], outcome: Ping | Unobserved) -> shapes.PingNow:

@@ -77,7 +77,7 @@ def register(app: Flask, routes: Sequence[Route]) -> None:
 
 def query(shape: type[Shape]) -> Shape:
     """Read this request's query. Raises WrongRequest with the field."""
-    words = _once_each(query_words())
+    words = once_each(query_words())
     try:
         return msgspec.convert(words, shape, strict=False)
     except msgspec.ValidationError as error:
@@ -95,7 +95,8 @@ def query_words() -> dict[str, list[str]]:
         raise WrongRequest("the query is not UTF-8, percent-encoded") from None
 
 
-def _once_each(words: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def once_each(words: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return a query whose every word stands in it once. Raises WrongRequest with the word."""
     for name, values in words.items():
         if len(values) != 1:
             raise WrongRequest("a parameter stands twice in the query", name)

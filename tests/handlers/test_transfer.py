@@ -107,7 +107,7 @@ def known(client: FlaskClient) -> list[object]:
                 .where(Schedule.server_id == server.id)
                 .order_by(Schedule.since)
             ).all()
-            kept = days.full_page(session, server.id, 0, None, 1_000_000)
+            kept = days.full_pages(session, [server.id], 0, None, 1_000_000)[server.id]
             since = datetime.fromtimestamp(0, UTC) if not kept else server.added
             window = max(since, now - timedelta(days=700)), now
             found.append((columns, [tuple(row) for row in rows], kept))

@@ -1,0 +1,265 @@
+"""What a document may ask for, decided before anything is executed, and before it is validated.
+
+A document's fields are counted as they would be executed: with fragments in their places. Each
+fragment is measured once, so those that multiply each other cost nothing to refuse.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple, cast
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    OperationDefinitionNode,
+    SelectionNode,
+    SelectionSetNode,
+    ValueNode,
+    value_from_ast_untyped,
+)
+from graphql import parse as parse_document
+
+from core.clock import utc_now
+from core.errors import WrongRequest
+from core.schema import moment
+from handlers.server_calls import DAY, length
+
+MAX_LENGTH = 20_000
+"""Characters of a document; what is long, such as many servers, is sent as a variable."""
+MAX_TOKENS = 4_000
+MAX_FRAGMENTS = 30
+MAX_DEPTH = 15
+"""The deepest of ours is 6; the query by which tools read the schema needs 13."""
+MAX_FIELDS = 500
+MAX_ALIASES = 30
+MAX_BREADTH = 60
+"""Fields in one pair of braces."""
+MAX_COST = 50_000
+"""In values shown, or what takes about as long: some seconds on a small machine."""
+MAX_ITEMS = 1_000
+"""Servers in one bulk mutation."""
+
+DAY_COST = 5  # a day is unpacked in the time of so many values
+
+
+class Size(NamedTuple):
+    """What a part of a document adds up to."""
+
+    depth: int = 0
+    fields: int = 0
+    aliases: int = 0
+    breadth: int = 0
+    cost: int = 0
+
+
+BOUNDS = Size(MAX_DEPTH, MAX_FIELDS, MAX_ALIASES, MAX_BREADTH, MAX_COST)
+
+
+def parse(query: str) -> DocumentNode:
+    """Parse a document. Raises WrongRequest."""
+    if len(query) > MAX_LENGTH:
+        raise WrongRequest(
+            f"a document is at most {MAX_LENGTH:,} characters long: send long values as variables",
+            "query",
+        )
+    try:
+        document = parse_document(query, max_tokens=MAX_TOKENS, allow_empty_selection_sets=False)
+    except GraphQLError as error:
+        raise WrongRequest(f"the document is no GraphQL: {error.message}", "query") from None
+    except RecursionError:
+        raise WrongRequest("the document is nested too deep", "query") from None
+    if sum(isinstance(one, FragmentDefinitionNode) for one in document.definitions) > MAX_FRAGMENTS:
+        raise WrongRequest(f"a document has at most {MAX_FRAGMENTS} fragments", "query")
+    return document
+
+
+def check(
+    document: DocumentNode, operation: OperationDefinitionNode, variables: Mapping[str, Any]
+) -> None:
+    """Refuse what is too deep, wide, long or costly. Raises WrongRequest.
+
+    All of a document counts, also what isn't executed: all of it is validated.
+    """
+    measure = _Measure(document, _values(operation, variables))
+    size = _sum(measure.definitions(document))
+    for name, found, bound in zip(Size._fields, size, BOUNDS, strict=True):
+        if found > bound:
+            raise WrongRequest(f"the document's {name} is {found:,}, more than {bound:,}", "query")
+
+
+def root_fields(document: DocumentNode, operation: OperationDefinitionNode) -> set[str]:
+    """Return the names of the fields that an operation calls, those in fragments, too."""
+    return set(_names(operation.selection_set, _fragments(document)))
+
+
+def _names(
+    selections: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode]
+) -> Iterator[str]:
+    for one in selections.selections:
+        if isinstance(one, FieldNode):
+            yield one.name.value
+        elif isinstance(one, FragmentSpreadNode):
+            yield from _names(fragments[one.name.value].selection_set, fragments)
+        else:
+            yield from _names(cast(Any, one).selection_set, fragments)
+
+
+def _fragments(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:
+    found = (one for one in document.definitions if isinstance(one, FragmentDefinitionNode))
+    return {one.name.value: one for one in found}
+
+
+def _values(operation: OperationDefinitionNode, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables as they will be, without their types: a document isn't validated yet."""
+    defaults = {
+        one.variable.name.value: value_from_ast_untyped(one.default_value)
+        for one in operation.variable_definitions or ()
+        if one.default_value
+    }
+    return defaults | dict(given)
+
+
+class _Measure:
+    """Adds a document's parts up."""
+
+    def __init__(self, document: DocumentNode, values: Mapping[str, Any]) -> None:
+        self.fragments = _fragments(document)
+        self.values = values
+        self.measured: dict[str, Size | None] = {}
+
+    def definitions(self, document: DocumentNode) -> list[Size]:
+        """Measure everything."""
+        found = [self.fragment(name) for name in self.fragments]
+        unused = [Size(depth=one.depth, fields=one.fields, aliases=one.aliases) for one in found]
+        operations = (one for one in document.definitions if hasattr(one, "operation"))
+        return unused + [self.selections(cast(Any, one).selection_set) for one in operations]
+
+    def selections(self, node: SelectionSetNode | None) -> Size:
+        """Measure what stands in a pair of braces."""
+        if node is None:
+            return Size()
+        size = _sum([self.selection(one) for one in node.selections])
+        return size._replace(breadth=max(size.breadth, len(node.selections)))
+
+    def selection(self, node: SelectionNode) -> Size:
+        """Measure a field or a fragment."""
+        if isinstance(node, FragmentSpreadNode):
+            return self.fragment(node.name.value)
+        inside = self.selections(cast(Any, node).selection_set)
+        if not isinstance(node, FieldNode):
+            return inside
+        return Size(
+            depth=inside.depth + 1,
+            fields=inside.fields + 1,
+            aliases=inside.aliases + bool(node.alias),
+            breadth=inside.breadth,
+            cost=self.cost(node, inside.cost),
+        )
+
+    def fragment(self, name: str) -> Size:
+        """Measure a fragment, once."""
+        if name not in self.fragments:
+            raise WrongRequest(f"there is no fragment {name!r}", "query")
+        if name not in self.measured:
+            self.measured[name] = None
+            self.measured[name] = self.selections(self.fragments[name].selection_set)
+        size = self.measured[name]
+        if size is None:
+            raise WrongRequest(f"the fragment {name!r} contains itself", "query")
+        return size
+
+    def cost(self, node: FieldNode, inside: int) -> int:
+        """What a field costs, given what its fields cost."""
+        weigh = COSTS.get(node.name.value)
+        if weigh is None:
+            return 1 + inside
+        words = {one.name.value: self.value(one.value) for one in node.arguments or ()}
+        return weigh(words, inside)
+
+    def value(self, node: ValueNode) -> Any:
+        """An argument's value, as far as it is known before its type is."""
+        return value_from_ast_untyped(node, dict(self.values))
+
+
+def _sum(parts: list[Size]) -> Size:
+    if not parts:
+        return Size()
+    depths, fields, aliases, breadths, costs = zip(*parts, strict=True)
+    return Size(max(depths), sum(fields), sum(aliases), max(breadths), sum(costs))
+
+
+Words = Mapping[str, Any]
+
+
+def _servers(words: Words, inside: int) -> int:
+    return _whole(words.get("first"), 100) * (1 + inside)
+
+
+def _pings(words: Words, inside: int) -> int:
+    # Two days of raw rows are looked through, and a value of many is quickly shown.
+    return 100 + _whole(words.get("limit"), 60) * (1 + inside) // 4
+
+
+def _series(words: Words, inside: int) -> int:
+    points = _whole(words.get("points"), 300) * (1 + inside) // 4
+    return DAY_COST * _days(words, DAY) + points
+
+
+def _summary(words: Words, inside: int) -> int:
+    try:
+        window = length(str(words.get("window", "24h")))
+    except (ValueError, KeyError):
+        window = DAY  # it will be refused
+    return DAY_COST * _days(words, window) + inside
+
+
+def _items(words: Words, inside: int) -> int:
+    items = words.get("servers")
+    if isinstance(items, list) and len(items) > MAX_ITEMS:
+        raise WrongRequest(f"at most {MAX_ITEMS:,} servers at once", "servers")
+    return (len(items) if isinstance(items, list) else 1) * (1 + inside)
+
+
+def _seconds(_words: Words, inside: int) -> int:
+    return 12_500 + inside  # an echo may be waited for; four of these and no more
+
+
+def _password(_words: Words, inside: int) -> int:
+    return 5_000 + inside  # a hash takes long on purpose
+
+
+COSTS: Mapping[str, Callable[[Words, int], int]] = {
+    "servers": _servers,
+    "pings": _pings,
+    "series": _series,
+    "summary": _summary,
+    "putServers": _items,
+    "pingNow": _seconds,
+    "changePassword": _password,
+    "createUser": _password,
+    "changeUser": _password,
+}
+"""By a field's name alone, whose type isn't known yet; what isn't here costs 1 and its fields."""
+
+
+def _whole(value: object, default: int) -> int:
+    return max(1, int(value)) if isinstance(value, int | float) else default
+
+
+def _days(words: Words, default: timedelta) -> int:
+    """How many days a window touches."""
+    now = utc_now()
+    until = _time(words.get("until")) or now
+    since = _time(words.get("since"))
+    window = until - since if since else default
+    return max(window // DAY, 0) + 2
+
+
+def _time(value: object) -> Any:
+    try:
+        return moment(value, "") if isinstance(value, str) else None
+    except WrongRequest:
+        return None  # it will be refused
