@@ -24,7 +24,17 @@ from core.errors import (
     WrongRequest,
 )
 from core.settings import Settings
-from handlers import auth, browser, compression, contract, dashboard, gateway, people, rest
+from handlers import (
+    auth,
+    browser,
+    compression,
+    contract,
+    dashboard,
+    explorer,
+    gateway,
+    people,
+    rest,
+)
 from handlers.routes import Later
 from infra import logs
 from infra.database import Database
@@ -87,6 +97,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     contract.register(app, database)
     people.register(app, database)
     dashboard.register(app)
+    explorer.register(app)
     rest.register(app, database)
     graphql = Later("handlers.graphql.answer", database)
     app.add_url_rule("/graphql", "graphql", graphql, methods=["GET", "POST"])

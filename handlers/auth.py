@@ -32,6 +32,7 @@ PERMISSIONS: Mapping[str, Mapping[str, Level]] = {
     "/graphql": {"GET": READ, "POST": READ},
     "/login": {"GET": PUBLIC},
     "/static/<path:filename>": {"GET": PUBLIC},
+    "/static/explorer/<name>": {"GET": PUBLIC},
     "/api/v1/docs": {"GET": PUBLIC},
     "/api/v1/docs.css": {"GET": PUBLIC},
     "/api/v1/export": {"GET": READ},

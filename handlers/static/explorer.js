@@ -1,0 +1,28 @@
+// GraphiQL on /graphql, with the session of this page. It is React's: the only page that is.
+import { $, whoami } from "./common.js";
+
+const EXAMPLE = `# The worst first, with their last month. Ctrl-Enter runs it.
+query Fleet {
+  servers(first: 10, sort: state) {
+    totals { up degraded down unobserved }
+    nodes {
+      name
+      state
+      lastPing { slot responseMs }
+      summary(window: "30d") { uptime coverage p95Ms }
+    }
+  }
+}
+`;
+
+// The style element that its dialogs make may stand here only with this.
+globalThis.__webpack_nonce__ = $("meta[name=style-nonce]").content;
+
+const fetcher = GraphiQL.createFetcher({ url: "/graphql", headers: { "X-Requested-With": "pinglet" } });
+const theme = () => document.documentElement.dataset.theme;
+const root = ReactDOM.createRoot($("#graphiql"));
+const show = () => root.render(React.createElement(GraphiQL, { fetcher, defaultQuery: EXAMPLE, forcedTheme: theme() }));
+
+whoami();
+show();
+document.addEventListener("theme", show);
