@@ -1,4 +1,4 @@
-"""The page to explore /graphql with: GraphiQL, from npm where it is, else from a CDN by its hash."""
+"""The page to explore /graphql with: GraphiQL, from npm if it is there, else from a CDN."""
 
 from dataclasses import dataclass
 from pathlib import Path

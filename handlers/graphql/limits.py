@@ -14,10 +14,13 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLObjectType,
+    InlineFragmentNode,
+    NamedTypeNode,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
-    ValueNode,
+    get_named_type,
     value_from_ast_untyped,
 )
 from graphql import parse as parse_document
@@ -25,6 +28,7 @@ from graphql import parse as parse_document
 from core.clock import utc_now
 from core.errors import WrongRequest
 from core.schema import moment
+from handlers.graphql.resolvers import SCHEMA
 from handlers.server_calls import DAY, length
 
 MAX_LENGTH = 20_000
@@ -83,8 +87,7 @@ def check(
 
     All of a document counts, also what isn't executed: all of it is validated.
     """
-    measure = _Measure(document, _values(operation, variables))
-    size = _sum(measure.definitions(document))
+    size = _Measure(document, _values(operation, variables)).everything()
     for name, found, bound in zip(Size._fields, size, BOUNDS, strict=True):
         if found > bound:
             raise WrongRequest(f"the document's {name} is {found:,}, more than {bound:,}", "query")
@@ -123,40 +126,52 @@ def _values(operation: OperationDefinitionNode, given: Mapping[str, Any]) -> dic
 
 
 class _Measure:
-    """Adds a document's parts up."""
+    """Adds a document's parts up. What the schema doesn't know costs 1: it is refused next."""
 
     def __init__(self, document: DocumentNode, values: Mapping[str, Any]) -> None:
+        self.document = document
         self.fragments = _fragments(document)
-        self.values = values
+        self.values = dict(values)
         self.measured: dict[str, Size | None] = {}
 
-    def definitions(self, document: DocumentNode) -> list[Size]:
-        """Measure everything."""
-        found = [self.fragment(name) for name in self.fragments]
-        unused = [Size(depth=one.depth, fields=one.fields, aliases=one.aliases) for one in found]
-        operations = (one for one in document.definitions if hasattr(one, "operation"))
-        return unused + [self.selections(cast(Any, one).selection_set) for one in operations]
+    def everything(self) -> Size:
+        """Measure all operations, and fragments that none of them uses."""
+        found = [self.fragment(name)._replace(cost=0) for name in self.fragments]
+        operations = (
+            one for one in self.document.definitions if isinstance(one, OperationDefinitionNode)
+        )
+        return _sum([*found, *map(self.operation, operations)])
 
-    def selections(self, node: SelectionSetNode | None) -> Size:
-        """Measure what stands in a pair of braces."""
+    def operation(self, node: OperationDefinitionNode) -> Size:
+        """Measure an operation."""
+        return self.selections(node.selection_set, SCHEMA.get_root_type(node.operation))
+
+    def selections(self, node: SelectionSetNode | None, kind: object) -> Size:
+        """Measure what stands in a pair of braces and is asked of that type."""
         if node is None:
             return Size()
-        size = _sum([self.selection(one) for one in node.selections])
+        size = _sum([self.selection(one, kind) for one in node.selections])
         return size._replace(breadth=max(size.breadth, len(node.selections)))
 
-    def selection(self, node: SelectionNode) -> Size:
+    def selection(self, node: SelectionNode, kind: object) -> Size:
         """Measure a field or a fragment."""
         if isinstance(node, FragmentSpreadNode):
             return self.fragment(node.name.value)
-        inside = self.selections(cast(Any, node).selection_set)
-        if not isinstance(node, FieldNode):
-            return inside
+        if isinstance(node, FieldNode):
+            return self.field(node, kind)
+        inline = cast(InlineFragmentNode, node)
+        return self.selections(inline.selection_set, _type(inline.type_condition) or kind)
+
+    def field(self, node: FieldNode, kind: object) -> Size:
+        """Measure a field with its fields."""
+        known = kind.fields.get(node.name.value) if isinstance(kind, GraphQLObjectType) else None
+        inside = self.selections(node.selection_set, known and get_named_type(known.type))
         return Size(
             depth=inside.depth + 1,
             fields=inside.fields + 1,
             aliases=inside.aliases + bool(node.alias),
             breadth=inside.breadth,
-            cost=self.cost(node, inside.cost),
+            cost=self.cost(node, kind, inside.cost),
         )
 
     def fragment(self, name: str) -> Size:
@@ -165,23 +180,25 @@ class _Measure:
             raise WrongRequest(f"there is no fragment {name!r}", "query")
         if name not in self.measured:
             self.measured[name] = None
-            self.measured[name] = self.selections(self.fragments[name].selection_set)
+            node = self.fragments[name]
+            self.measured[name] = self.selections(node.selection_set, _type(node.type_condition))
         size = self.measured[name]
         if size is None:
             raise WrongRequest(f"the fragment {name!r} contains itself", "query")
         return size
 
-    def cost(self, node: FieldNode, inside: int) -> int:
+    def cost(self, node: FieldNode, kind: object, inside: int) -> int:
         """What a field costs, given what its fields cost."""
-        weigh = COSTS.get(node.name.value)
+        weigh = COSTS.get(f"{kind}.{node.name.value}")
         if weigh is None:
             return 1 + inside
-        words = {one.name.value: self.value(one.value) for one in node.arguments or ()}
+        given = node.arguments or ()
+        words = {one.name.value: value_from_ast_untyped(one.value, self.values) for one in given}
         return weigh(words, inside)
 
-    def value(self, node: ValueNode) -> Any:
-        """An argument's value, as far as it is known before its type is."""
-        return value_from_ast_untyped(node, dict(self.values))
+
+def _type(node: NamedTypeNode | None) -> object:
+    return SCHEMA.get_type(node.name.value) if node else None
 
 
 def _sum(parts: list[Size]) -> Size:
@@ -232,17 +249,17 @@ def _password(_words: Words, inside: int) -> int:
 
 
 COSTS: Mapping[str, Callable[[Words, int], int]] = {
-    "servers": _servers,
-    "pings": _pings,
-    "series": _series,
-    "summary": _summary,
-    "putServers": _items,
-    "pingNow": _seconds,
-    "changePassword": _password,
-    "createUser": _password,
-    "changeUser": _password,
+    "Query.servers": _servers,
+    "Server.pings": _pings,
+    "Server.series": _series,
+    "Server.summary": _summary,
+    "Mutation.putServers": _items,
+    "Mutation.pingNow": _seconds,
+    "Mutation.changePassword": _password,
+    "Mutation.createUser": _password,
+    "Mutation.changeUser": _password,
 }
-"""By a field's name alone, whose type isn't known yet; what isn't here costs 1 and its fields."""
+"""What isn't here costs 1 and its fields."""
 
 
 def _whole(value: object, default: int) -> int:

@@ -17,7 +17,7 @@ from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 from core.accounts import Identity
 from core.errors import CoreError, Unavailable, WrongRequest
 from core.pings import Page
-from core.schema import iso
+from core.schema import iso, server_name
 from handlers import shapes
 from handlers.people_calls import PeopleCalls
 from handlers.ping_now import ping_now
@@ -124,7 +124,8 @@ def find_one(_root: object, info: Info, **words: Any) -> Listed | None:
         case {"id": str() as text, **others} if not others.get("name"):
             found = asker.servers.listed([_number(text)])
         case {"name": str() as name, **others} if not others.get("id"):
-            found = asker.servers.find(_read(shapes.FleetQuery, {"name": name}))[0].servers
+            wanted = shapes.FleetQuery(name=server_name(name))
+            found = asker.servers.find(wanted)[0].servers
         case _:
             raise WrongRequest("say which server: by id or by name")
     return next(iter(_listed(found)), None)

@@ -1,0 +1,201 @@
+"""What asks for too much is refused before a statement is sent, and before it takes long."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from infra.database import Database
+from tests.handlers.conftest import Rows
+from tests.handlers.graph import ask, counted, post, refused
+from tests.handlers.histories import add
+
+MB = 1_000_000
+
+
+def nested(depth: int) -> str:
+    return "{ me " * depth + "{ may }" + " }" * depth
+
+
+def many(count: int, field: str) -> str:
+    return f"{{ {' '.join(f'a{number}: {field}' for number in range(count))} }}"
+
+
+def multiplied(levels: int) -> str:
+    """Return a document whose fragments, put in their places, are 2 ** levels fields."""
+    parts = [
+        f"fragment f{level} on Query {{ ...f{level + 1} ...f{level + 1} }}"
+        for level in range(levels)
+    ]
+    return " ".join(["{ ...f0 }", *parts, f"fragment f{levels} on Query {{ me {{ may }} }}"])
+
+
+def chained(count: int) -> str:
+    parts = [f"fragment f{n} on Query {{ ...f{n + 1} }}" for n in range(count)]
+    return " ".join(["{ ...f0 }", *parts, f"fragment f{count} on Query {{ me {{ may }} }}"])
+
+
+TOO_MUCH: dict[str, str] = {
+    "depth 16": nested(15),
+    "depth 50": nested(50),
+    "depth 1,999": nested(1_999),
+    "depth beyond Python's stack": "{ a" * 5_000,
+    "depth of a list": "{ server(name: " + "[" * 5_000,
+    "depth of an object": "mutation { createServer(server: " + "{a:" * 3_000,
+    "depth of a type": "query($a: " + "[" * 5_000 + " { me { may } }",
+    "31 aliases": many(31, "me { may }"),
+    "1,000 aliases": many(1_000, "me{may}"),
+    "10,000 aliases": many(10_000, "me{may}"),
+    "aliases in a fragment that is used ten times": (
+        "{" + "...a " * 10 + "} fragment a on Query " + many(4, "me { may }")
+    ),
+    "501 fields": "{" + " ".join(["me { " + "may " * 49 + "}"] * 11) + "}",
+    "one field 1,500 times": "{ me { " + "may " * 1_500 + "} }",
+    "61 fields in one pair of braces": "{ me { " + "may " * 61 + "} }",
+    "a fragment that contains itself": "{ ...a } fragment a on Query { ...a }",
+    "fragments that contain each other": (
+        "{ ...a } fragment a on Query { me { may } ...b } fragment b on Query { ...a }"
+    ),
+    "a circle of fragments that nobody uses": (
+        "{ me { may } } fragment a on Query { ...b } fragment b on Query { ...a }"
+    ),
+    "a fragment that nobody wrote": "{ ...a }",
+    "fragments that multiply each other": multiplied(28),
+    "31 fragments": chained(30),
+    "400 fragments": chained(400),
+    "1,000 directives": "{ me " + "@skip(if: false) " * 900 + "{ may } }",
+    "1,000 variables": "query("
+    + " ".join(f"$a{n}: Int" for n in range(1_000))
+    + ") { me { may } }",
+    "1,000 operations": " ".join(f"query a{n} {{ me {{ may }} }}" for n in range(1_000)),
+    "a literal of 1 MB": '{ server(name: "' + "x" * (MB - 1_000) + '") { id } }',
+    "a comment of 100 kB": "#" + "x" * 100_000 + "\n{ me { may } }",
+    "100 kB of blanks": " " * 100_000 + "{ me { may } }",
+    "a whole year of 1,000 servers": (
+        '{ servers(first: 1000) { nodes { summary(window: "1y") { uptime } } } }'
+    ),
+    "the same in a fragment": (
+        "{ servers(first: 1000) { nodes { ...a } } } "
+        'fragment a on Server { summary(window: "1y") { uptime } }'
+    ),
+    "all series of all servers": (
+        "{ servers(first: 1000) { edges { node { series(points: 2000) "
+        "{ buckets { meanMs } } } } } }"
+    ),
+    "all pings of all servers": (
+        "{ servers(first: 1000) { nodes { pings(limit: 10000) { pings { slot } } } } }"
+    ),
+    "a long window by its ends": (
+        '{ servers(first: 1000) { nodes { summary(since: "2025-01-01", until: "2026-01-01") '
+        "{ uptime } } } }"
+    ),
+    "a huge page": "{ servers(first: 2147483647) { nodes { id } } }",
+    "eleven passwords": "mutation "
+    + many(11, 'changePassword(change: { old: "a", new: "b" }) { status }'),
+    "five pings now": "mutation " + many(5, 'pingNow(id: "1") { status }'),
+}
+
+
+@pytest.fixture
+def nothing_asked(client: FlaskClient) -> int:
+    """How many statements a document takes that asks the database for nothing: the gate's."""
+    database: Database = client.application.extensions["pinglet"]
+    ask(client, "{ __typename }")  # opens the connection
+    with counted(database) as sent:
+        ask(client, "{ __typename }")
+    return len(sent)
+
+
+@pytest.mark.parametrize("what", TOO_MUCH)
+def test_what_is_too_much_is_refused_before_a_statement(
+    client: FlaskClient, nothing_asked: int, what: str
+) -> None:
+    database: Database = client.application.extensions["pinglet"]
+    with counted(database) as sent:
+        response = post(client, TOO_MUCH[what])
+    assert refused(response) == (400, "WRONG_REQUEST", "query")
+    assert len(sent) == nothing_asked
+    assert ask(client, "{ me { may } }") == {"me": {"may": "admin"}}
+
+
+def test_an_operation_that_is_not_executed_counts_too(client: FlaskClient) -> None:
+    large = "query large { " + "...a " * 60 + "} fragment a on Query { me { " + "may " * 20 + "} }"
+    body = {"query": "query small { me { may } } " + large, "operationName": "small"}
+    assert refused(client.post("/graphql", json=body)) == (400, "WRONG_REQUEST", "query")
+
+
+def test_a_value_in_a_variable_or_its_default_costs_what_it_costs_in_its_place(
+    client: FlaskClient,
+) -> None:
+    query = '{{ servers(first: {}) {{ nodes {{ summary(window: "60d") {{ uptime }} }} }} }}'
+    add(client, "web")
+    assert ask(client, query.format(10))
+    given, default = "query($n: Int!) ", "query($n: Int! = 1000) "
+    assert ask(client, given + query.format("$n"), n=10)
+    assert refused(post(client, given + query.format("$n"), n=1_000))[2] == "query"
+    assert refused(post(client, default + query.format("$n")))[2] == "query"
+    assert ask(client, default + query.format("$n"), n=10)
+
+
+@pytest.mark.parametrize("count", [1, 2, 10_000])
+def test_a_batch_is_refused(
+    client: FlaskClient, nothing_asked: int, rows: Callable[[], Rows], count: int
+) -> None:
+    database: Database = client.application.extensions["pinglet"]
+    add(client, "web")
+    before = rows()
+    mutation = "mutation { removeServer(id: 1) { status } }"
+    with counted(database) as sent:
+        response = client.post("/graphql", json=[{"query": mutation}] * count)
+    assert refused(response) == (400, "WRONG_REQUEST", None)
+    assert len(sent) == nothing_asked
+    assert rows() == before
+
+
+def test_a_body_of_more_than_1_mb_is_not_read(client: FlaskClient, nothing_asked: int) -> None:
+    database: Database = client.application.extensions["pinglet"]
+    with counted(database) as sent:
+        response = post(client, "query($n: String) { server(name: $n) { id } }", n="x" * MB)
+    assert refused(response)[:2] == (413, "REQUEST_TOO_LARGE")
+    assert len(sent) == nothing_asked
+
+
+WITHIN: dict[str, tuple[str, dict[str, Any]]] = {
+    "30 aliases": (many(30, "me { may }"), {}),
+    "60 fields in one pair of braces": ("{ me { " + "may " * 60 + "} }", {}),
+    "1,000 servers with the week of each": (
+        '{ servers(first: 1000) { nodes { name state summary(window: "7d") { uptime } } } }',
+        {},
+    ),
+    "the same with fragments": (
+        "{ servers(first: 1000) { nodes { ...a } } } fragment a on Server { ...b state } "
+        'fragment b on Server { name ... on Server { summary(window: "7d") { uptime } } }',
+        {},
+    ),
+    "one server's year": (
+        '{ server(name: "web") { summary(window: "1y") { uptime } '
+        'series(since: "2026-01-01", points: 400) { buckets { meanMs p95Ms counts { due } } } } }',
+        {},
+    ),
+    "10,000 pings": (
+        '{ server(name: "web") { pings(limit: 10000) { pings { slot responseMs state } } } }',
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WITHIN)
+def test_what_is_much_but_not_too_much_is_answered(client: FlaskClient, what: str) -> None:
+    add(client, "web")
+    query, variables = WITHIN[what]
+    assert ask(client, query, **variables)
+
+
+def test_a_document_that_compares_every_field_with_every_other_is_answered_soon(
+    client: FlaskClient,
+) -> None:
+    """The rule that fields of one name must agree looks at all pairs: the bounds keep them few."""
+    field = 'servers(search: "a", first: 1) { totals { up } }'
+    query = "{" + " ".join([field] * 60) + "}"
+    assert ask(client, query)["servers"]["totals"] == {"up": 0}
