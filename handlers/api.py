@@ -113,7 +113,9 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     kind = next(kind for kind in type(error).__mro__ if kind in HTTP_CODES)
     code = HTTP_CODES[kind]
     level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
-    log.log(level, "%s %r: %d %s: %s", request.method, request.path, code, error.status, error)
+    # What GraphQL says of a wrong value repeats it, and it may be a password.
+    told = "..." if request.path == "/graphql" and isinstance(error, WrongRequest) else str(error)
+    log.log(level, "%s %r: %d %s: %s", request.method, request.path, code, error.status, told)
     if isinstance(error, TokenRejected) and browser.wants_page():
         return browser.to_login()
     headers = {}

@@ -1,6 +1,6 @@
-"""The README's transcript: the user's calls, made by running them.
+"""The README's transcripts: the user's calls and a few of GraphQL, made by running them.
 
-`python -m tests.readme --write` puts it into README.md; tests/test_readme.py compares.
+`python -m tests.readme --write` puts them into README.md; tests/test_readme.py compares.
 """
 
 import os
@@ -18,7 +18,9 @@ from tests.postgres import free_port
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PLACE = re.compile(r"(<!-- transcript.*?-->\n```console\n)(.*?)(```\n<!-- end -->)", re.DOTALL)
+PLACE = re.compile(
+    r"(<!-- (contract|graphql) transcript.*?-->\n```console\n)(.*?)(```\n<!-- end -->)", re.DOTALL
+)
 SERVED = "127.0.0.1:5000"
 CALLS = [
     """curl -X POST 127.0.0.1:5000 -d '{"server": {"name": "me", "IP": "127.0.0.1"}}'""",
@@ -29,6 +31,13 @@ CALLS = [
     """curl -X DELETE 127.0.0.1:5000 -d '{"server": "me too"}'""",
 ]
 HISTORY = CALLS[4]
+GRAPHQL_CALLS = [
+    "curl 127.0.0.1:5000/graphql -d "
+    """'{"query": "{ servers { nodes { name state lastPing { responseMs } } } }"}'""",
+    "curl 127.0.0.1:5000/graphql -d "
+    r"""'{"query": "mutation { createServer(server: {name: \"me\", ip: \"127.1\"}) """
+    """{ status field detail } }"}'""",
+]
 
 
 def flask(*arguments: str) -> list[str]:
@@ -36,7 +45,7 @@ def flask(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "flask", *arguments]
 
 
-def transcript(folder: Path) -> str:
+def transcripts(folder: Path) -> dict[str, str]:
     """Serve an empty database from `folder`, make the calls, return what a terminal would show."""
     environ = os.environ | {
         "DATABASE_URL": f"sqlite:///{folder / 'pinglet.db'}",
@@ -52,7 +61,10 @@ def transcript(folder: Path) -> str:
     )
     try:
         _await(address)
-        return "".join(_shown(call, address, environ) for call in CALLS)
+        return {
+            name: "".join(_shown(call, address, environ) for call in calls)
+            for name, calls in {"contract": CALLS, "graphql": GRAPHQL_CALLS}.items()
+        }
     finally:
         server.terminate()
         server.wait(30)
@@ -72,9 +84,11 @@ def _made(call: str, address: str) -> str:
     words = shlex.split(call)
     method = words[words.index("-X") + 1] if "-X" in words else "GET"
     body = words[words.index("-d") + 1] if "-d" in words else None
+    path = next(word for word in words if word.startswith(SERVED)).removeprefix(SERVED) or "/"
+    method = "POST" if body and "-X" not in words else method
     connection = HTTPConnection(address, timeout=30)
-    connection.request(method, "/", body, {"Content-Type": "application/x-www-form-urlencoded"})
-    return connection.getresponse().read().decode()
+    connection.request(method, path, body, {"Content-Type": "application/x-www-form-urlencoded"})
+    return connection.getresponse().read().decode().rstrip("\n") + "\n"
 
 
 def _await(address: str) -> None:
@@ -92,21 +106,20 @@ def _await(address: str) -> None:
 def comparable(text: str) -> str:
     """Return a transcript with its times made alike."""
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:00Z", "SLOT", text)
-    return re.sub(r'"SLOT":[\d.]+', '"SLOT":MS', text)
+    return re.sub(r'"(SLOT|responseMs)":[\d.]+', r'"\1":MS', text)
 
 
-def in_readme() -> str:
-    """Return the transcript that stands in the README."""
-    found = PLACE.search(README.read_text())
-    assert found, "the README has no transcript"
-    return found[2]
+def in_readme() -> dict[str, str]:
+    """Return the transcripts that stand in the README."""
+    return {found[2]: found[3] for found in PLACE.finditer(README.read_text())}
 
 
 def write() -> None:
-    """Put a fresh transcript into the README."""
+    """Put fresh transcripts into the README."""
     with tempfile.TemporaryDirectory() as folder:
-        made = transcript(Path(folder))
-    README.write_text(PLACE.sub(lambda found: found[1] + made + found[3], README.read_text()))
+        made = transcripts(Path(folder))
+    text = README.read_text()
+    README.write_text(PLACE.sub(lambda found: found[1] + made[found[2]] + found[4], text))
 
 
 if __name__ == "__main__":

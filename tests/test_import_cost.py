@@ -39,6 +39,8 @@ def by_floor() -> set[str]:
         "boto3",
         "botocore",
         "graphql",
+        "ariadne",
+        "handlers.graphql",
         "strawberry",
         "pydantic",
         "requests",

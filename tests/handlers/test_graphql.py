@@ -593,6 +593,27 @@ def test_people_and_tokens_are_managed_as_by_rest(closed: Flask) -> None:
     assert post(client, "{ me { may } }", access).status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("mutation($u: UserWanted!) { createUser(user: $u) { status } }", True),
+        ('mutation { createUser(user: { name: "bob", password: SECRET }) { status } }', False),
+        ('mutation { createUser(user: { name: "bob", password: "SECRET }) { status } }', False),
+    ],
+)
+def test_a_password_that_is_no_text_is_in_no_log(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, query: str, variables: bool
+) -> None:
+    user = {"name": "bob", "password": 31_415_926}
+    with caplog.at_level(logging.DEBUG):
+        response = post(
+            client, query.replace("SECRET", "31415926"), **({"u": user} if variables else {})
+        )
+    assert refused(response)[:2] == (400, "WRONG_REQUEST")
+    assert "WRONG_REQUEST" in caplog.text
+    assert "31415926" not in caplog.text
+
+
 def test_times_are_written_as_rest_writes_them(client: FlaskClient) -> None:
     add(client, "web")
     (node,) = ask(client, "{ servers { nodes { added } } }")["servers"]["nodes"]

@@ -22,6 +22,7 @@ from core.clock import utc_now
 from core.settings import Settings
 from handlers import api, auth
 from handlers import people as views
+from handlers import people_calls
 from infra.database import Database
 from tests import people
 from tests.handlers.calls import CREATED, server, told
@@ -268,7 +269,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that only goes when it is told to."""
     made = Clock()
-    for module in (auth, views):
+    for module in (auth, views, people_calls):
         monkeypatch.setattr(module, "utc_now", made)
     return made
 
