@@ -16,7 +16,9 @@ def wants_page() -> bool:
 
 def to_login() -> ResponseReturnValue:
     """Send a browser that isn't logged in to the form, and back afterwards."""
-    return look_at(f"/login?{urlencode({'next': request.path})}")
+    # With what a filtered list has in its address: somebody may have been sent there.
+    wanted = request.full_path if request.query_string else request.path
+    return look_at(f"/login?{urlencode({'next': wanted})}")
 
 
 def look_at(address: str) -> Response:

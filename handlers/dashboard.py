@@ -1,4 +1,4 @@
-"""The pages: plain HTML around JavaScript that calls /api/v1. Holds no data of its own."""
+"""The pages: plain HTML around JavaScript that calls /api/v1. All they say is who is looking."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,10 +6,11 @@ from pathlib import Path
 from flask import Flask, Response, render_template, send_from_directory
 from flask.typing import ResponseReturnValue
 
+from handlers import auth
+
 HERE = Path(__file__).parent
 CHART = Path("chart.js") / "dist" / "chart.umd.min.js"
 MODULES = HERE.parent / "node_modules"
-CDN = "https://cdn.jsdelivr.net"
 PAGES = (
     ("fleet", "/dashboard", "Fleet"),
     ("add", "/dashboard/add", "Add"),
@@ -27,7 +28,7 @@ class Script:
 
 OWN_CHART = Script("/static/chart.js")
 CDN_CHART = Script(
-    f"{CDN}/npm/chart.js@4.6.1/dist/chart.umd.min.js",
+    "https://cdn.jsdelivr.net/npm/chart.js@4.6.1/dist/chart.umd.min.js",
     "sha384-Emf5ZVIUiarAdhkgtqK+5/Z5qIvM6QoVrS+qAVtfyZVuD5lIHrac0me485+Antp0",
 )
 
@@ -44,10 +45,12 @@ def register(app: Flask) -> None:
 def page(name: str, title: str) -> ResponseReturnValue:
     """Return one of the pages."""
     chart = OWN_CHART if (MODULES / CHART).is_file() else CDN_CHART
-    html = render_template(f"{name}.html", page=name, title=title, pages=PAGES, chart=chart)
+    me = None if name == "login" else auth.whoami()
+    html = render_template(f"{name}.html", page=name, title=title, pages=PAGES, chart=chart, me=me)
     response = Response(html)
     # Nothing inline, nothing from elsewhere: a name that gets through as markup can do nothing.
-    scripts = f"'self' {CDN}" if name == "server" and chart is CDN_CHART else "'self'"
+    # The CDN holds all of npm, so it is one file of it that may run.
+    scripts = f"'self' {chart.address}" if name == "server" and chart is CDN_CHART else "'self'"
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; script-src {scripts}; style-src 'self'; img-src 'self' data:; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -1,4 +1,6 @@
-"""The pictures in docs/, made by running Pinglet on demo data: `python -m tests.screenshots`."""
+"""The pictures in docs/, made by running Pinglet on demo data: `python -m tests.screenshots`.
+
+The pages take Inter where the machine has it (apt-get install fonts-inter-variable)."""
 
 import shutil
 import sys

@@ -1,6 +1,5 @@
-import { $, call, day, h, onSubmit, toast, when, whoami } from "./common.js";
+import { $, call, day, h, me, onSubmit, toast, when } from "./common.js";
 
-const me = await whoami();
 $("#open").hidden = !me.open;
 $("#mine").hidden = me.open;
 $("#people").hidden = me.open || me.may !== "admin";

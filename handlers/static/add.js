@@ -1,4 +1,4 @@
-import { $, call, h, mayWrite, onSubmit, toast, whoami } from "./common.js";
+import { $, call, h, me, onSubmit, toast } from "./common.js";
 
 onSubmit($("#one"), async (form) => {
   const wanted = { name: form.get("name"), ip: form.get("ip").trim(), probe: form.get("probe") };
@@ -9,26 +9,34 @@ onSubmit($("#one"), async (form) => {
   $("#one [name=name]").focus();
 });
 
-// "name, address": the address is what stands behind the last comma or blank, so a name may hold both.
+// "name, address": the address is what stands behind the last comma or blank, so a name may hold
+// both. What stands alone is the name as well.
 function parsed(line) {
   const found = /^(.*?)[\s,;]+([^\s,;]+)$/.exec(line.trim());
-  return found ? { name: found[1], ip: found[2] } : { name: line, ip: "" };
+  return found ? { name: found[1], ip: found[2] } : { name: line, ip: line.trim() };
 }
+
+const WATCHED = { CREATED: "added", UPDATED: "changed", UNCHANGED: "watched already" };
+const CHUNK = 2000; // servers a call: below the limit of a body
 
 onSubmit($("#many"), async (form) => {
   const lines = form.get("list").split("\n").filter((line) => line.trim());
-  const results = $("#results");
-  results.replaceChildren();
-  const CHUNK = 2000; // servers a call: below the limit of a body
+  const refused = [];
+  $("#results").replaceChildren();
   for (let start = 0; start < lines.length; start += CHUNK) {
     const chunk = lines.slice(start, start + CHUNK);
     const done = await call("POST", "servers/bulk", { servers: chunk.map(parsed), upsert: form.get("upsert") !== null });
-    done.results.forEach((result, index) => results.append(h("li", {},
-      h("bdi", {}, chunk[index]), ` – ${result.status}${result.detail ? `: ${result.detail}` : ""}`)));
+    $("#results").append(...done.results.map((result, index) => told(chunk[index], result)));
+    refused.push(...chunk.filter((_line, index) => !(done.results[index].status in WATCHED)));
+    // What is left to be mended stays where it can be.
+    $("#many [name=list]").value = [...refused, ...lines.slice(start + CHUNK)].join("\n");
   }
-  const taken = [...results.children].filter((line) => /– (CREATED|UPDATED|UNCHANGED)$/.test(line.textContent)).length;
-  toast(`${taken} of ${lines.length} servers are watched`);
+  toast(`${lines.length - refused.length} of ${lines.length} servers are watched`);
 });
 
-const me = await whoami();
-$("#refused").hidden = mayWrite(me);
+function told(line, { status, detail }) {
+  const good = status in WATCHED;
+  return h("li", { class: good ? "good" : "bad" }, h("bdi", {}, line), h("span", {}, good ? WATCHED[status] : detail ?? status));
+}
+
+$("#refused").hidden = me.mayWrite;

@@ -1,5 +1,9 @@
 // What every page stands on: elements without HTML, calls of /api/v1, the bar on top, words for times.
 
+// Who is looking: the page was written for them.
+const { may, open } = document.documentElement.dataset;
+export const me = { may, open: open !== undefined, mayWrite: may === "write" || may === "admin" };
+
 export const $ = (selector, root = document) => root.querySelector(selector);
 
 // Elements from text alone: a name such as <img onerror=...> is text here, whatever it looks like.
@@ -35,16 +39,18 @@ export async function call(method, path, body) {
   const response = await fetch(`/api/v1/${path}`, {
     // A call that is out when the page is left still arrives.
     method, headers, keepalive: method === "DELETE", body: body === undefined ? undefined : JSON.stringify(body),
-  });
+  }).catch(() => { throw new Refusal({ detail: "Pinglet can't be reached" }, 0); });
   const date = Date.parse(response.headers.get("Date"));
   if (date) skew = date - Date.now();
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   if (response.status === 401 && document.documentElement.dataset.page !== "login") {
-    location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   throw new Refusal(answer, response.status);
 }
+
+const UNDO_MS = 8000; // as long as .undoable shrinks its bar
 
 // Say what went wrong beside the form, and mark the field.
 export function onSubmit(form, act) {
@@ -68,14 +74,18 @@ export function onSubmit(form, act) {
   });
 }
 
-// With `undo` there is a button for it; otherwise `gone` is called when the time for it is over.
+// With `undo` there is a button for it, which has the focus: nobody has to look for it in eight
+// seconds. Otherwise `gone` is called when the time for it is over.
 export function toast(text, { undo, gone } = {}) {
   const line = h("div", { class: "toast" }, h("span", {}, text));
-  const timer = setTimeout(() => { line.remove(); gone?.(); }, undo ? 8000 : 4000);
-  if (undo) {
-    line.append(h("button", { type: "button", onclick: () => { clearTimeout(timer); line.remove(); undo(); } }, "Undo"));
-  }
+  const timer = setTimeout(() => { line.remove(); gone?.(); }, undo ? UNDO_MS : 5000);
   $("#toasts").append(line);
+  if (!undo) return;
+  const before = document.activeElement;
+  const button = h("button", { type: "button", onclick: () => { clearTimeout(timer); line.remove(); before.focus(); undo(); } }, "Undo");
+  line.append(button);
+  line.classList.add("undoable");
+  button.focus({ preventScroll: true });
 }
 
 // Words
@@ -92,7 +102,11 @@ export function percent(share) {
 // Never rounded down to 0 either, where something was lost.
 export const lossShare = (share) => share > 0 && share < 0.0001 ? "< 0.01 %" : percent(share);
 
+export const count = (number) => number.toLocaleString();
+
 export const when = (time) => new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+export const clock = (time) => new Date(time).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
 
 export const day = (time) => new Date(time).toLocaleDateString(undefined, { dateStyle: "medium" });
 
@@ -126,21 +140,25 @@ export function drawStates(context, spans, whole, top, height, gap = 0) {
     if (!state) continue;
     const [x, width] = [from * whole + gap / 2, Math.max((to - from) * whole - gap, 1)];
     // Worse states are taller as well as of another colour.
-    const share = { up: 0.55, degraded: 0.8, down: 1, unobserved: 0.55 }[state];
-    const y = top + height * (1 - share);
+    const tall = height * { up: 0.65, degraded: 0.82, down: 1, unobserved: 0.65 }[state];
+    const y = top + height - tall;
     if (state === "unobserved" && width > 3) {
       context.strokeStyle = colours.unobserved;
       context.lineWidth = 1;
-      context.setLineDash([2, 2]);
-      context.strokeRect(x + 0.5, y + 0.5, width - 1, height * share - 1);
-      context.setLineDash([]);
+      box(context, x + 0.5, y + 0.5, width - 1, tall - 1);
+      context.stroke();
     } else {
       context.fillStyle = colours[state];
       // Too narrow for a frame: a line at the foot is as hollow as it gets.
       if (state === "unobserved") context.fillRect(x, top + height - 1, width, 1);
-      else context.fillRect(x, y, width, height * share);
+      else { box(context, x, y, width, tall); context.fill(); }
     }
   }
+}
+
+function box(context, x, y, width, height) {
+  context.beginPath();
+  context.roundRect(x, y, width, height, Math.min(2, width / 3));
 }
 
 export function fitted(canvas) {
@@ -155,37 +173,16 @@ export function fitted(canvas) {
 
 // The bar on top
 
-export async function whoami() {
-  const me = await call("GET", "me");
-  const who = $("#who");
-  if (who) who.textContent = me.open ? "open access" : me.name;
-  document.documentElement.dataset.may = me.may;
-  if (!me.open) $("#log-out")?.removeAttribute("hidden");
-  for (const link of document.querySelectorAll("[data-needs=write]")) link.hidden = !mayWrite(me);
-  return me;
-}
-
-export const mayWrite = (me) => me.may === "write" || me.may === "admin";
-
-function theme() {
-  const button = $("#theme");
-  if (!button) return;
-  const show = () => { button.textContent = document.documentElement.dataset.theme === "dark" ? "☀" : "☾"; };
-  button.addEventListener("click", () => {
-    const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    localStorage.setItem("theme", next);
-    document.documentElement.dataset.theme = next;
-    show();
-    document.dispatchEvent(new Event("theme"));
-  });
-  show();
-}
+$("#theme")?.addEventListener("click", () => {
+  const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  localStorage.setItem("theme", next);
+  document.documentElement.dataset.theme = next;
+  document.dispatchEvent(new Event("theme"));
+});
 
 $("#log-out")?.addEventListener("click", async () => {
-  await call("DELETE", "session");
-  location.replace("/login");
+  try { await call("DELETE", "session"); location.replace("/login"); } catch (problem) { toast(problem.message); }
 });
 
 // Back after logging out must not show what was there.
 addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-theme();

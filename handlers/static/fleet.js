@@ -1,10 +1,11 @@
 // The fleet: one request a refresh, however many servers there are.
-import { $, ago, call, colour, drawStates, fitted, h, ms, now, percent, runs, stateMark, whoami } from "./common.js";
+import { $, ago, call, clock, colour, count, drawStates, fitted, h, me, ms, now, percent, runs, stateMark } from "./common.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
 const REFRESH_MS = 20_000;
 const LATE_S = 180;
+const HALF_HOUR_MS = 1_800_000;
 
 const filter = $("#filter");
 const body = $("#servers tbody");
@@ -28,7 +29,8 @@ async function refresh() {
 
 function show(page) {
   next = page.next;
-  const filtered = [...new FormData(filter)].some(([, value]) => value);
+  $("#loading").hidden = true;
+  const filtered = [...new FormData(filter)].some(([name, value]) => value && name !== "sort");
   const total = STATES.reduce((sum, state) => sum + (page.totals[state] ?? 0), 0);
   $("#empty").hidden = total > 0 || filtered;
   $("#nothing").hidden = page.servers.length > 0 || !filtered;
@@ -44,25 +46,27 @@ function show(page) {
 
 const figures = Object.fromEntries(STATES.map((state) => [state, h("span", { class: "figure" })]));
 const buttons = Object.fromEntries(STATES.map((state) => [state, h("button", {
-  type: "button", class: "tile",
+  type: "button", class: "tile count",
   onclick: () => { filter.elements.state.value = filter.elements.state.value === state ? "" : state; restart(); },
-}, h("span", { class: "what" }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), state), figures[state])]));
+}, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), figures[state], h("span", { class: "what" }, state))]));
 $("#summary").append(...Object.values(buttons));
 
 function tiles(totals) {
   for (const state of STATES) {
-    figures[state].textContent = String(totals[state] ?? 0);
+    set(figures[state], count(totals[state] ?? 0));
+    buttons[state].classList.toggle("none", !totals[state]);
     buttons[state].setAttribute("aria-pressed", String(filter.elements.state.value === state));
   }
+  // To be seen on a tab that is in the background.
+  document.title = totals.down ? `${count(totals.down)} down · Pinglet` : "Fleet · Pinglet";
 }
 
 function lateness(lastRound, total) {
   const seconds = lastRound ? (now() - Date.parse(lastRound)) / 1000 : null;
   const late = total > 0 && (seconds === null || seconds > LATE_S);
-  $("#age").textContent = lastRound ? `last round ${ago(Math.max(0, seconds))}` : "";
+  $("#age").textContent = lastRound && total ? `last round ${ago(Math.max(0, seconds))}` : "";
   const warning = $("#warning");
   warning.hidden = !late;
-  warning.classList.toggle("late", late);
   set(warning, late
     ? `Nobody is looking: ${lastRound ? `the last round was ${ago(seconds)}` : "there was no round yet"}. Is the worker running? What it didn't see is unobserved, neither up nor down.`
     : "");
@@ -73,12 +77,15 @@ function fill(servers) {
   for (const [id, { row, strip }] of rows) {
     if (!wanted.has(id)) { seen.unobserve(strip); row.remove(); rows.delete(id); }
   }
+  const focused = document.activeElement;
   let place = body.firstElementChild;
   for (const server of servers) {
     const row = update(server);
     if (row === place) place = place.nextElementSibling;
     else body.insertBefore(row, place);
   }
+  // A row that moved has lost the focus.
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 }
 
 // A row is made once; afterwards only what has changed is set. So nothing flickers, and the focus stays.
@@ -126,7 +133,7 @@ function made(server) {
 }
 
 const described = (server) =>
-  `24 hours: ${STATES.map((state) => `${server.counts[state]} rounds ${state}`).join(", ")}`;
+  `24 hours: ${STATES.map((state) => `${count(server.counts[state])} rounds ${state}`).join(", ")}`;
 
 // Only what is on the screen is drawn: a thousand servers cost what twenty cost.
 const strips = new WeakMap();
@@ -137,12 +144,14 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "200px" });
 
+const [LINE, GAP, CELLS] = [20, 4, 16]; // px: the sparkline's height, and the strip's below it
+
 function draw(strip) {
   const server = strips.get(strip);
   if (!server || !strip.isConnected) return;
   const context = fitted(strip);
-  sparkline(context, strip.clientWidth, 18, server.means_ms);
-  drawStates(context, spansOf(server.strip), strip.clientWidth, 22, 12, 1);
+  sparkline(context, strip.clientWidth, LINE, server.means_ms);
+  drawStates(context, spansOf(server.strip), strip.clientWidth, LINE + GAP, CELLS, strip.clientWidth < 300 ? 1 : 2);
 }
 
 // A cell each, but what wasn't observed is one frame as long as it lasted.
@@ -156,7 +165,9 @@ function sparkline(context, width, height, means) {
   const known = means.filter((mean) => mean != null);
   if (known.length < 2) return;
   const [low, high] = [Math.min(...known), Math.max(...known)];
-  const y = (mean) => height - 1.5 - (high > low ? (mean - low) / (high - low) : 0.5) * (height - 3);
+  // A third of the time at least fills the height: a steady server's noise looks as small as it is.
+  const [middle, span] = [(low + high) / 2, Math.max(high - low, high / 3)];
+  const y = (mean) => height / 2 - (span ? (mean - middle) / span : 0) * (height - 3);
   context.strokeStyle = colour("accent");
   context.lineWidth = 1.5;
   context.lineJoin = "round";
@@ -172,6 +183,26 @@ function sparkline(context, width, height, means) {
 }
 
 const redraw = () => { for (const { strip } of rows.values()) if (visible.has(strip)) draw(strip); };
+
+// What a half hour was, said beside the pointer.
+const tip = $("#tip");
+
+function point(event) {
+  const strip = event.target.closest?.("tr")?.querySelector("canvas");
+  const area = strip?.getBoundingClientRect();
+  const server = strip && strips.get(strip);
+  const place = area ? Math.floor((event.clientX - area.left) / area.width * server.strip.length) : -1;
+  const over = area && event.clientY >= area.top && event.clientY <= area.bottom;
+  const state = over ? server.strip[place] : null;
+  tip.hidden = !state;
+  if (!state) return;
+  const since = (Math.floor(now() / 60_000) + 1) * 60_000 - (server.strip.length - place) * HALF_HOUR_MS;
+  const mean = server.means_ms[place];
+  tip.replaceChildren(h("span", {}, `${clock(since)} – ${clock(since + HALF_HOUR_MS)}`), stateMark(state), mean == null ? "" : h("span", {}, ms(mean)));
+  const x = area.left + (place + 0.5) * area.width / server.strip.length;
+  tip.style.left = `${Math.max(8, Math.min(x - tip.offsetWidth / 2, document.documentElement.clientWidth - tip.offsetWidth - 8))}px`;
+  tip.style.top = `${area.top - tip.offsetHeight - 4}px`;
+}
 
 function restart() {
   after = [];
@@ -192,13 +223,19 @@ function fromAddress() {
 async function guarded() {
   try { await refresh(); } catch (problem) {
     $("#warning").hidden = false;
-    $("#warning").textContent = `The list can't be read: ${problem.message}`;
+    set($("#warning"), `The list can't be read: ${problem.message}`);
+    $("#loading").hidden = true;
   }
 }
 
 let typing;
 filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(restart, 200); });
 filter.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
+$("#clear").addEventListener("click", () => { filter.reset(); restart(); });
+body.addEventListener("pointermove", point);
+body.addEventListener("pointerdown", point);
+body.addEventListener("pointerleave", () => { tip.hidden = true; });
+addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
 $("#more").addEventListener("click", () => { after.push(next); guarded(); scrollTo(0, 0); });
 $("#back").addEventListener("click", () => { after.pop(); guarded(); scrollTo(0, 0); });
 addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
@@ -206,7 +243,7 @@ document.addEventListener("theme", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
 setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
-$("#example").textContent = `curl -X POST ${location.origin} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
+const token = me.open ? "" : " -H 'Authorization: Bearer TOKEN'";
+$("#example").textContent = `curl -X POST ${location.origin}${token} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
 fromAddress();
-await whoami();
 await guarded();

@@ -1,5 +1,5 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, call, colour, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, runs, stateMark, toast, when, whoami } from "./common.js";
+import { $, ago, call, clock, colour, count, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, runs, stateMark, toast, when } from "./common.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
@@ -39,29 +39,41 @@ async function refresh() {
 
 function heading() {
   document.title = `${server.name} · Pinglet`;
-  $("#name").textContent = server.name;
+  set($("#name"), server.name);
   $("#mark").className = `mark ${server.state}`;
-  const probe = server.probe === "auto" ? "" : `, ${server.probe}`;
-  $("#address").textContent = `${server.ip}${server.port ? `:${server.port}` : ""}${probe}, ${server.enabled ? server.state : "paused"}, ${every(server.interval_s / 60)}`;
-  $("#pause").textContent = server.enabled ? "Pause" : "Resume";
+  const port = server.port ? `:${server.port}` : "";
+  const facts = [`${server.ip}${port}`, server.enabled ? server.state : "paused", every(server.interval_s / 60), lastSeen(server.last_ping)];
+  if (server.probe !== "auto") facts.splice(1, 0, server.probe);
+  if (facts.join() !== [...$("#address").children].map((fact) => fact.textContent).join()) {
+    $("#address").replaceChildren(...facts.map((fact) => h("bdi", {}, fact)));
+  }
+  set($("#pause"), server.enabled ? "Pause" : "Resume");
+  for (const button of $(".actions").children) if (button !== pinging) button.disabled = false;
 }
 
-const every = (minutes) => minutes === 1 ? "every minute" : minutes % 60 ? `every ${minutes} minutes` : minutes === 60 ? "every hour" : `every ${minutes / 60} hours`;
+const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+
+const every = (minutes) => minutes === 1 ? "every minute" : minutes % 60 ? `every ${minutes} minutes` : minutes === 60 ? "every hour" : minutes === 1440 ? "every day" : `every ${minutes / 60} hours`;
+
+function lastSeen(ping) {
+  if (!ping) return "no ping yet";
+  return `${ping.response_ms == null ? "no answer" : ms(ping.response_ms)}, ${ago(Math.max(0, (now() - Date.parse(ping.slot)) / 1000))}`;
+}
 
 function figures(summary) {
-  const shown = {
-    Uptime: [percent(summary.uptime), "of what we saw"],
-    Coverage: [percent(summary.coverage), `${summary.counts.unobserved} of ${summary.counts.due} rounds unobserved`],
-    Median: [ms(summary.p50_ms), "p50"],
-    "95th percentile": [ms(summary.p95_ms), "p95"],
-    "99th percentile": [ms(summary.p99_ms), "p99"],
-    "Echoes lost": [lossShare(summary.lost_share), `${summary.sent - summary.received} of ${summary.sent}`],
-  };
-  $("#figures").replaceChildren(...Object.entries(shown).map(([name, [figure, more]]) =>
-    h("div", { class: "tile" }, h("dt", {}, name), h("dd", {}, figure, h("small", {}, more)))));
   const { up, degraded, down, unobserved } = summary.counts;
+  figure("uptime", percent(summary.uptime), "of what we saw");
+  figure("coverage", percent(summary.coverage), `${count(unobserved)} unobserved`);
+  for (const name of ["p50", "p95", "p99"]) figure(name, ms(summary[`${name}_ms`]), name);
+  figure("lost", lossShare(summary.lost_share), `${count(summary.sent - summary.received)} of ${count(summary.sent)}`);
   $("#chart").setAttribute("aria-label", `Round trips: median ${ms(summary.p50_ms)}, best ${ms(summary.best_ms)}, worst ${ms(summary.worst_ms)}`);
   $("#states").setAttribute("aria-label", `States: ${up} rounds up, ${degraded} degraded, ${down} down, ${unobserved} unobserved`);
+}
+
+function figure(name, value, more) {
+  const shown = $(`[data-figure=${name}]`);
+  set(shown, value);
+  set(shown.nextElementSibling, more);
 }
 
 // The chart
@@ -71,9 +83,10 @@ let chart = null;
 const MINUTE = 60_000;
 const TICKS_MIN = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080, 20160, 43200];
 
-// Round local times, eight at most.
-function ticksOf(since, until) {
-  const step = (TICKS_MIN.find((minutes) => (until - since) / MINUTE / minutes <= 8) ?? 86400) * MINUTE;
+// Round local times, as many as there is room for.
+function ticksOf(since, until, width) {
+  const most = Math.max(2, Math.min(8, Math.floor(width / 60)));
+  const step = (TICKS_MIN.find((minutes) => (until - since) / MINUTE / minutes <= most) ?? 129600) * MINUTE;
   const shift = new Date(since).getTimezoneOffset() * MINUTE;
   const found = [];
   for (let at = Math.ceil((since - shift) / step) * step + shift; at <= until; at += step) found.push({ value: at });
@@ -82,7 +95,7 @@ function ticksOf(since, until) {
 
 function tick(time, span) {
   const date = new Date(time);
-  if (span <= 2 * 86400e3) return date.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+  if (span <= 2 * 86400e3) return clock(time);
   return date.toLocaleDateString(undefined, { month: "short", day: "numeric" });
 }
 
@@ -105,31 +118,55 @@ const alone = (index) => buckets[index - 1]?.mean_ms == null && buckets[index + 
 const radius = ({ dataIndex }) => buckets.length < 80 || alone(dataIndex) ? 2 : 0;
 
 function datasets() {
-  const lossy = (bucket) => bucket.sent > bucket.received && bucket.mean_ms != null;
   return [
-    { label: "worst", data: points((b) => b.worst_ms), borderWidth: 0, pointRadius: 0, fill: "+1", backgroundColor: colour("band") },
-    { label: "best", data: points((b) => b.best_ms), borderWidth: 0, pointRadius: 0 },
+    { label: "worst", data: points((b) => b.worst_ms), borderWidth: 0, pointRadius: 0, pointHoverRadius: 0, fill: "+1", backgroundColor: colour("band") },
+    { label: "best", data: points((b) => b.best_ms), borderWidth: 0, pointRadius: 0, pointHoverRadius: 0 },
     { label: "mean", data: points((b) => b.mean_ms), borderColor: colour("accent"), borderWidth: 1.8, pointRadius: radius, pointBackgroundColor: colour("accent"), tension: 0 },
-    { label: "echoes lost", data: points((b) => lossy(b) ? b.mean_ms : null), showLine: false, pointStyle: "triangle", pointRadius: 3, pointBackgroundColor: colour("degraded"), borderColor: colour("degraded") },
   ];
 }
 
-// Where nothing answered there is no time to draw: the whole height is marked instead.
-const outages = {
-  id: "outages",
-  beforeDatasetsDraw({ ctx, chartArea, scales }) {
-    ctx.save();
-    ctx.globalAlpha = 0.22;
-    ctx.fillStyle = colour("down");
-    for (const bucket of buckets) {
-      if (!bucket.counts.down || bucket.mean_ms != null) continue;
+const seen = (bucket) => bucket.mean_ms != null || bucket.counts.down > 0;
+
+// Lost echoes have no time to draw. They stand on the ground, as high as the share that got lost:
+// where nothing answered, that is the whole height. Where nobody looked it is hatched, and where
+// the pointer is there is a line.
+const beneath = {
+  id: "beneath",
+  beforeDatasetsDraw({ ctx, chartArea, scales, tooltip }) {
+    const column = (bucket, share) => {
       const left = Math.max(chartArea.left, scales.x.getPixelForValue(start(bucket)));
       const right = Math.min(chartArea.right, scales.x.getPixelForValue(end(bucket)));
-      ctx.fillRect(left, chartArea.top, Math.max(1, right - left), chartArea.height);
-    }
+      const height = Math.max(4, share * chartArea.height);
+      ctx.fillRect(left, chartArea.bottom - height, Math.max(1, right - left), height);
+    };
+    const lossy = buckets.filter((bucket) => bucket.received < bucket.sent);
+    ctx.save();
+    ctx.globalAlpha = 0.35;
+    ctx.fillStyle = hatched(ctx, colour("unobserved"));
+    for (const bucket of buckets) if (!seen(bucket) && bucket.counts.unobserved) column(bucket, 1);
+    ctx.globalAlpha = 0.25;
+    ctx.fillStyle = colour("down");
+    for (const bucket of lossy) if (bucket.received === 0) column(bucket, 1);
+    ctx.globalAlpha = 0.45;
+    ctx.fillStyle = colour("degraded");
+    for (const bucket of lossy) if (bucket.received > 0) column(bucket, 1 - bucket.received / bucket.sent);
     ctx.restore();
+    if (tooltip?.opacity) {
+      ctx.fillStyle = colour("muted");
+      ctx.fillRect(Math.round(tooltip.caretX), chartArea.top, 1, chartArea.height);
+    }
   },
+  afterRender: drawStrip,
 };
+
+function hatched(context, ink) {
+  const tile = h("canvas", { width: 8, height: 8 });
+  const brush = tile.getContext("2d");
+  brush.strokeStyle = ink;
+  for (const shift of [-8, 0, 8]) { brush.moveTo(shift, 8); brush.lineTo(shift + 8, 0); }
+  brush.stroke();
+  return context.createPattern(tile, "repeat");
+}
 
 function options(since, until) {
   const muted = { color: colour("muted") };
@@ -138,22 +175,41 @@ function options(since, until) {
     animation: false, maintainAspectRatio: false, spanGaps: false, normalized: true,
     interaction: { mode: "index", intersect: false },
     scales: {
-      x: { type: "linear", min: since, max: until, grid, afterBuildTicks: (axis) => { axis.ticks = ticksOf(since, until); }, ticks: { ...muted, maxTicksLimit: 8, maxRotation: 0, callback: (time) => tick(time, until - since) } },
-      y: { beginAtZero: true, grid, ticks: { ...muted, callback: (value) => `${value} ms` } },
+      x: { type: "linear", min: since, max: until, grid: { ...grid, drawOnChartArea: false }, border: grid, afterBuildTicks: (axis) => { axis.ticks = ticksOf(since, until, axis.width); }, ticks: { ...muted, autoSkip: false, maxRotation: 0, callback: (time) => tick(time, until - since) } },
+      y: { beginAtZero: true, grid, border: { display: false }, ticks: { ...muted, maxTicksLimit: 6, callback: (value) => `${value} ms` } },
     },
-    plugins: { legend: { display: false }, tooltip: { callbacks: { title, label: () => null, afterBody } } },
+    plugins: { legend: { display: false }, tooltip: {
+      backgroundColor: colour("ink"), titleColor: colour("page"), bodyColor: colour("page"),
+      displayColors: false, padding: 10, cornerRadius: 8, caretSize: 0, caretPadding: 12,
+      callbacks: { title, label: () => null, afterBody },
+    } },
   };
 }
 
+let view = null; // {since, until}: what the chart shows
+let drawn = 0;
+
 function draw(since, until) {
+  view = { since, until };
+  drawn += 1;
   $("#out").hidden = !zoom;
-  const made = { data: { datasets: datasets() }, options: options(since, until) };
-  if (chart) { Object.assign(chart, made); chart.update("none"); }
-  else chart = new Chart($("#chart"), { type: "line", plugins: [outages], ...made });
-  drawStrip(since, until);
   const moment = (time) => h("time", { datetime: iso(time) }, when(time));
   $("#window").replaceChildren(moment(since), " to ", moment(until));
+  if (!globalThis.Chart) { missing(); return; }
+  const made = { data: { datasets: datasets() }, options: options(since, until) };
+  if (chart) { Object.assign(chart, made); chart.update("none"); }
+  else {
+    Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
+    chart = new Chart($("#chart"), { type: "line", plugins: [beneath], ...made });
+  }
   $("#window").dataset.minutes = (until - since) / MINUTE;
+}
+
+// Neither npm has put it beside us, nor did the CDN give what we know.
+function missing() {
+  if ($("#chart").hidden) return;
+  $("#chart").hidden = $(".strip").hidden = true;
+  $(".chart").append(h("p", { class: "error" }, "The chart can't be drawn: Chart.js didn't load. ", h("code", {}, "npm ci"), " puts it where it is found."));
 }
 
 const title = (items) => items.length ? when(start(buckets[items[0].dataIndex])) : "";
@@ -170,10 +226,17 @@ function afterBody(items) {
 }
 
 // As wide as the chart's own area, so that a state stands below its bucket.
-function drawStrip(since, until) {
+let strip = "";
+
+function drawStrip({ chartArea: { left, width } }) {
+  // The chart is painted at each move of the pointer, this only when it is another.
+  const wanted = [left, width, drawn].join();
+  if (wanted === strip) return;
+  strip = wanted;
+  const { since, until } = view;
   const canvas = $("#states");
-  canvas.style.marginLeft = `${chart.chartArea.left}px`;
-  canvas.style.width = `${chart.chartArea.width}px`;
+  canvas.style.marginLeft = `${left}px`;
+  canvas.style.width = `${width}px`;
   const share = (time) => Math.min(1, Math.max(0, (time - since) / (until - since)));
   const spans = buckets.map((bucket) => ({ state: worst(bucket.counts), from: share(start(bucket)), to: share(end(bucket)) }));
   const rank = [null, "up", "unobserved", "degraded", "down"];
@@ -197,24 +260,35 @@ function look(since, until) {
 function byKey(event) {
   const { since, until } = windowShown();
   const quarter = (until - since) / 4;
+  if (event.key === "Escape") { if (zoom) wholeRange(); return; }
   const moves = {
     ArrowLeft: [-quarter, -quarter], ArrowRight: [quarter, quarter],
     "+": [quarter, -quarter], "-": [-2 * quarter, 2 * quarter],
   };
-  if (event.key === "Escape") { zoom = null; guarded(); return; }
   const move = moves[event.key];
   if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   look(since + move[0], until + move[1]);
 }
 
+function wholeRange() {
+  zoom = null;
+  return guarded();
+}
+
+// With a mouse, a pen or a finger; a finger that moves up or down scrolls the page.
 function selecting() {
   const area = $(".chart");
   const mark = h("div", { class: "selection", hidden: true });
   area.append(mark);
   let from = null;
   const at = (event) => Math.min(Math.max(event.clientX - area.getBoundingClientRect().left, chart.chartArea.left), chart.chartArea.right);
-  area.addEventListener("pointerdown", (event) => { if (chart && event.pointerType === "mouse") { from = at(event); area.setPointerCapture(event.pointerId); } });
+  const over = () => { mark.hidden = true; from = null; };
+  area.addEventListener("pointerdown", (event) => {
+    if (!chart || event.button !== 0 || !event.isPrimary) return;
+    from = at(event);
+    area.setPointerCapture(event.pointerId);
+  });
   area.addEventListener("pointermove", (event) => {
     if (from === null) return;
     const [low, high] = [Math.min(from, at(event)), Math.max(from, at(event))];
@@ -224,30 +298,33 @@ function selecting() {
   });
   area.addEventListener("pointerup", (event) => {
     if (from === null) return;
-    const pressed = from;
-    const times = [from, at(event)].sort((a, b) => a - b).map((x) => chart.scales.x.getValueForPixel(x));
-    mark.hidden = true;
-    from = null;
-    if (Math.abs(at(event) - pressed) < 4) return; // a click
-    look(...times);
+    const [low, high] = [from, at(event)].sort((a, b) => a - b);
+    over();
+    if (high - low < 4) return; // a click
+    look(chart.scales.x.getValueForPixel(low), chart.scales.x.getValueForPixel(high));
   });
+  area.addEventListener("pointercancel", over);
+  area.addEventListener("dblclick", () => { if (zoom) wholeRange(); });
 }
 
 // What can be done
 
+let pinging = null; // the button, as long as it waits
+
 async function pingNow() {
   const box = $("#echoes");
+  pinging = $("#ping");
   box.hidden = false;
   box.textContent = "Four echoes are out …";
-  $("#ping").disabled = true;
+  pinging.disabled = true;
   try {
     const found = await call("POST", `servers/${id}/ping`, {});
     box.replaceChildren(h("div", { class: "row" }, stateMark(found.state), h("strong", {}, ms(found.response_ms)), found.reason ?? ""),
-      h("ul", {}, ...found.echoes.map((echo) => h("li", {}, echo.rtt_ms == null
+      h("ul", { class: "echoes" }, ...found.echoes.map((echo) => h("li", {}, echo.rtt_ms == null
         ? `${echo.verdict}${echo.reason ? `: ${echo.reason}` : ""}`
         : `${echo.rtt_ms.toFixed(3)} ms, ${echo.clock} clock, ± ${echo.bound_ms.toFixed(3)} ms`))),
       h("p", { class: "muted" }, "Not stored: the history holds only what was due."));
-  } catch (problem) { box.textContent = problem.message; } finally { $("#ping").disabled = false; }
+  } catch (problem) { box.textContent = problem.message; } finally { pinging.disabled = false; pinging = null; }
 }
 
 // The removal waits as long as it can be undone; whoever leaves the page has decided.
@@ -269,6 +346,9 @@ addEventListener("pagehide", () => { if (removing) call("DELETE", `servers/${id}
 
 function edit() {
   const form = $("#editor form");
+  // What was set elsewhere may be any divisor of a day.
+  const intervals = [...new Set([60, 300, 900, 3600, server.interval_s])].sort((one, other) => one - other);
+  form.elements.interval_s.replaceChildren(...intervals.map((seconds) => h("option", { value: seconds }, every(seconds / 60).slice("every ".length))));
   for (const name of ["name", "ip", "probe", "interval_s"]) form.elements.namedItem(name).value = server[name];
   form.elements.namedItem("port").value = server.port ?? "";
   $(".error", form).hidden = true;
@@ -276,14 +356,22 @@ function edit() {
 }
 
 function gone() {
+  clearInterval(refreshing);
+  document.title = "No such server · Pinglet";
+  for (const part of $("#main").children) part.hidden = !part.contains($("#name"));
+  $("#mark").hidden = true;
+  $(".actions").hidden = true;
   $("#name").textContent = "There is no such server";
-  for (const part of $("#main").children) if (!part.contains($("#name"))) part.hidden = true;
+  $("#address").replaceChildren("It may have been removed. ", h("a", { href: "/dashboard" }, "See all servers"));
 }
 
+let failing = false; // said once, not every half minute
+
 async function guarded() {
-  try { await refresh(); } catch (problem) {
+  try { await refresh(); failing = false; } catch (problem) {
     if (problem.status === 404) { gone(); return; }
-    toast(problem.message);
+    if (!failing) toast(`The page can't be brought up to date: ${problem.message}`);
+    failing = true;
   }
 }
 
@@ -296,7 +384,7 @@ $("#ranges").append(...Object.keys(RANGES).map((name) => h("button", {
     guarded();
   },
 }, name)));
-$("#out").addEventListener("click", () => { zoom = null; $(".chart").focus(); guarded(); });
+$("#out").addEventListener("click", () => { $(".chart").focus(); wholeRange(); });
 $(".chart").addEventListener("keydown", byKey);
 $("#ping").addEventListener("click", pingNow);
 $("#edit").addEventListener("click", edit);
@@ -311,10 +399,10 @@ onSubmit($("#editor form"), async (form) => {
   $("#editor").close();
   await guarded();
 });
-document.addEventListener("theme", guarded);
-addEventListener("resize", () => { if (chart) { const { since, until } = windowShown(); drawStrip(since, until); } });
-setInterval(() => { if (!document.hidden && !zoom) guarded(); }, REFRESH_MS);
+document.addEventListener("theme", () => { if (chart) draw(view.since, view.until); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
+// Also where one looks closer: the state above is of now.
+const refreshing = setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
-await whoami();
 selecting();
 await guarded();

@@ -109,7 +109,8 @@ def watched(browser: Browser, **more: object) -> Iterator[tuple[BrowserContext, 
 
     def note(message) -> None:  # type: ignore[no-untyped-def]
         # A refusal that a test provokes is logged by the browser itself.
-        if message.type == "error" and not message.text.startswith("Failed to load resource"):
+        provoked = ("Failed to load resource", "Failed to find a valid digest")
+        if message.type == "error" and not message.text.startswith(provoked):
             seen.faults.append(message.text)
 
     context.on("console", note)

@@ -32,6 +32,15 @@ def test_who_logs_in_comes_to_the_page_they_asked_for(guarded_site: Site, page: 
     expect(page.locator("h1")).to_have_text("Account")
 
 
+def test_whoever_logs_in_finds_the_filter_that_was_in_the_address(
+    guarded_site: Site, page: Page
+) -> None:
+    guarded_site.add("alpha", "beta")
+    steps.log_in(page, guarded_site, at="/dashboard?search=alp")
+    expect(page.locator("#servers tbody tr")).to_have_count(1)
+    expect(page.get_by_label("Search")).to_have_value("alp")
+
+
 @pytest.mark.parametrize(
     "elsewhere",
     [

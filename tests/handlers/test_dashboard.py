@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -30,7 +31,8 @@ def settings(sqlite_settings: Settings) -> Settings:
 def guarded(sqlite_settings: Settings) -> Iterator[FlaskClient]:
     """A client of an application that asks for tokens."""
     app = api.create_app(replace(sqlite_settings, authentication=True))
-    people.add(app.extensions["pinglet"])
+    for name, role in (("ann", "admin"), ("eve", "editor"), ("viv", "viewer")):
+        people.add(app.extensions["pinglet"], name, people.Role(role))
     yield app.test_client()
     app.extensions["pinglet"].engine.dispose()
 
@@ -93,6 +95,22 @@ def test_a_browser_without_a_token_is_sent_to_the_form_and_back(
     assert guarded.get("/login", headers=BROWSER).status_code == 200
 
 
+def test_whoever_is_sent_to_the_form_keeps_the_filter_in_the_address(guarded: FlaskClient) -> None:
+    response = guarded.get("/dashboard?state=down&search=a%26b", headers=BROWSER)
+    wanted = parse_qs(urlsplit(response.headers["Location"]).query)["next"]
+    assert wanted == ["/dashboard?state=down&search=a%26b"]
+
+
+@pytest.mark.parametrize(("name", "may"), [("ann", "admin"), ("eve", "write"), ("viv", "read")])
+def test_a_page_says_who_looks_and_what_they_may(guarded: FlaskClient, name: str, may: str) -> None:
+    wanted = {"name": name, "password": people.PASSWORD}
+    assert guarded.post("/api/v1/session", json=wanted).status_code == 201
+    text = guarded.get("/dashboard", headers=BROWSER).text
+    assert f'data-may="{may}"' in text
+    assert f'<bdi id="who">{name}</bdi>' in text
+    assert "data-open" not in text
+
+
 @pytest.mark.parametrize("page", ["/", "/dashboard", "/api/v1/servers"])
 def test_a_program_without_a_token_is_refused(guarded: FlaskClient, page: str) -> None:
     response = guarded.get(page)
@@ -124,7 +142,8 @@ def test_without_npm_only_the_page_with_a_chart_may_use_the_cdn(
 ) -> None:
     monkeypatch.setattr(dashboard, "MODULES", tmp_path)
     has_chart = "/servers/" in page
-    assert policy(client, page)["script-src"] == (["'self'", CDN] if has_chart else ["'self'"])
+    allowed = ["'self'", dashboard.CDN_CHART.address] if has_chart else ["'self'"]
+    assert policy(client, page)["script-src"] == allowed
     tags = re.findall(r"<script[^>]*cdn[^>]*>", client.get(page).text)
     assert len(tags) == has_chart
     for tag in tags:
