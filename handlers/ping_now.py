@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flask.typing import ResponseReturnValue
 
 from core import rounds, servers
+from core.errors import Forbidden
 from core.probe import Echo
 from core.schema import Ping, Probe, State, Target, Unobserved
 from handlers import routes, shapes
@@ -13,6 +14,11 @@ from infra.database import Database
 
 def ping_now(database: Database, server_id: int) -> ResponseReturnValue:
     """Ping a server now and show each echo; nothing is stored."""
+    if not database.settings.ping_now:
+        # Every echo would be lost on the way out, and a server that is up shown as down.
+        raise Forbidden(
+            "this deployment's API has no way to the servers: they are pinged by its rounds only"
+        )
     with database.reading() as session:
         server = servers.find_id(session, server_id)
         target = Target(server.id, server.ip, Probe(server.probe), server.port, server.last_port)
