@@ -66,9 +66,14 @@ class Runtime:
     """One container: a process that answers events one after the other."""
 
     def __init__(
-        self, package: Path, folder: Path, handler: str, environment: dict[str, str]
+        self,
+        package: Path,
+        folder: Path,
+        handler: str,
+        environment: dict[str, str],
+        log: int | None = None,
     ) -> None:
-        """`folder` is empty; the package is unpacked there."""
+        """`folder` is empty; the package is unpacked there. `log` as subprocess has it."""
         with zipfile.ZipFile(package) as archive:
             archive.extractall(folder / "task")
         self.folder = folder / "task"
@@ -76,6 +81,7 @@ class Runtime:
         _link_runtime(self.runtime)
         self.handler = handler
         self.environment = environment
+        self.log = log
         self.events: queue.Queue[Any] = queue.Queue()
         self.answers: queue.Queue[Answer] = queue.Queue()
         self.server = Server(("127.0.0.1", 0), _interface(self))
@@ -98,7 +104,7 @@ class Runtime:
             "PATH": os.environ["PATH"],
         }
         self.process = subprocess.Popen(
-            command, cwd=self.folder, env=surroundings | self.environment
+            command, cwd=self.folder, env=surroundings | self.environment, stdout=self.log
         )
         return self
 

@@ -1,9 +1,9 @@
 """What a fleet costs on AWS in a month: prices, measured durations, and their product.
 
 Prices are those of eu-central-1 for arm64, in dollars, without the free tier unless said; they
-change: look at the sources before you rely on them, and edit them here. Durations are of
-`python -m benchmarks.fleet` and of the echoes' own way; what Lambda really bills stands in the
-metric `billed_ms` and in each log's REPORT lines.
+change: look at the sources before you rely on them, and edit them here. Durations are those of
+`python -m benchmarks.fleet`, rounded up (it fails where they are too low), and of the echoes' own
+way; what Lambda really bills stands in the metric `billed_ms` and in each log's REPORT lines.
 """
 
 import math
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from core.errors import WrongRequest
 from core.schema import SLOT
+from core.settings import DAY_S
 
 MONTH_S = 730 * 3600  # AWS's own month
 GB = 1e9
@@ -61,6 +62,9 @@ LOG_BYTES = 900  # of one call: its START, END and REPORT, and our line
 CPU_S = {"schedule": (0.010, 25e-6), "probe": (0.010, 250e-6), "record": (0.010, 35e-6)}
 DATABASE_S = {"schedule": (0.010, 20e-6), "probe": (0.0, 0.0), "record": (0.010, 100e-6)}
 API_S = 0.05
+TIDY_S = (
+    0.02  # packing a server's day, by `python -m benchmarks.storage`; tidy has a full processor
+)
 CORE_GB = 1.769  # docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 
 ROW_BYTES = 230  # a raw ping with its index; kept for two days
@@ -133,6 +137,7 @@ def estimate(fleet: Fleet) -> Bill:
     }
     compute = rounds * sum(MEMORY_GB[name] * used for name, used in seconds.items())
     compute += fleet.api_requests * MEMORY_GB["api"] * API_S
+    compute += due * TIDY_S * CORE_GB * MONTH_S / DAY_S
     calls = rounds * (1 + probes + records) + fleet.api_requests
     # Sent ten at a time; received and deleted by event.
     requests = IDLE_REQUESTS + rounds * (math.ceil(batches / 10) + 3 * probes + 2 * records)

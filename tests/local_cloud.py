@@ -23,7 +23,6 @@ from typing import Any, Self
 
 import boto3
 
-from infra import build
 from tests.infra.npm import ROOT, need_tools, serverless
 from tests.postgres import Postgres, free_port
 
@@ -157,7 +156,7 @@ class LocalCloud:
         parameters = {
             "architecture": ARCHITECTURES[os.uname().machine],
             "coverage": "unwatched",
-            "hosts": "127.0.0.1",
+            "hosts": "*",  # the host that a browser uses has a name made up in the deploy
             "loopback": "1",
         }
         arguments = [part for item in parameters.items() for part in ("--param", "=".join(item))]
@@ -199,21 +198,24 @@ class LocalCloud:
 
     @property
     def api(self) -> str:
-        """The API's URL: its own port and path, because no name server knows its host here."""
+        """The API's URL for scripts: a path of the cloud's, where no name server knows its host."""
+        return f"{self.url}/_aws/execute-api/{self._api_id()}/%24default/"
+
+    @property
+    def site(self) -> str:
+        """The pages' URL: browsers, and curl, take any name under localhost for this machine."""
+        return f"http://{self._api_id()}.execute-api.localhost:{self.port}"
+
+    def _api_id(self) -> str:
         (api,) = self.client("apigatewayv2").get_apis()["Items"]
-        return f"{self.url}/_aws/execute-api/{api['ApiId']}/%24default/"
+        api_id: str = api["ApiId"]
+        return api_id
 
     def queue(self, name: str) -> str:
         """Return the URL of a queue of the stack's."""
         found = self.client("sqs").list_queues(QueueNamePrefix=f"pinglet-{self.stage}-{name}")
         url: str = found["QueueUrls"][0]
         return url
-
-
-def package() -> None:
-    """Build what will be deployed, for this machine."""
-    for built in build.build(ARCHITECTURES[os.uname().machine], ROOT / "build"):
-        print(f"{built.name}: {built.stat().st_size / 1e6:.1f} MB", flush=True)
 
 
 def prepare(cloud: LocalCloud) -> dict[str, str]:
@@ -224,21 +226,23 @@ def prepare(cloud: LocalCloud) -> dict[str, str]:
     password = secrets.token_urlsafe(12)
     cloud.manage("users", "add", "admin", "--password-stdin", given=f"{password}\n")
     token = cloud.manage("users", "token", "admin", "local cloud", "--scope", "admin").strip()
-    return {"api": cloud.api, "user": "admin", "password": password, "token": token}
+    access = {"user": "admin", "password": password, "token": token}
+    return access | {"api": cloud.api, "site": cloud.site}
 
 
 def serve(ready: Path) -> None:
     """Run a cloud until a signal comes; say in `ready` how to get in."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    package()
+    print("building, deploying: half a minute, the first time two", flush=True)
     with LocalCloud() as cloud:
         access = prepare(cloud)
         rows = "".join(f"server {n},127.0.0.{n}\n" for n in range(1, SERVERS + 1))
         given = f"name,IP\n{rows}"
         cloud.manage("servers", "import", "-", "--format", "csv", given=given)
-        ready.write_text(
-            json.dumps(access | {"pid": os.getpid(), "log": str(cloud.folder / "log")})
-        )
+        access |= {"pid": str(os.getpid()), "log": str(cloud.folder / "log")}
+        written = ready.with_suffix(".part")
+        written.write_text(json.dumps(access))
+        written.replace(ready)  # whole, or not there
         signal.pause()
 
 
@@ -250,13 +254,18 @@ def up() -> int:
     RUNNING.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "tests.local_cloud", "serve"]
     child = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
-    while not RUNNING.exists():
-        if child.poll() is not None:
-            return child.returncode
-        time.sleep(0.2)
+    try:
+        while not RUNNING.exists():
+            if child.poll() is not None:
+                return child.returncode
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        child.terminate()
+        return child.wait()
     access = json.loads(RUNNING.read_text())
-    print(f"Pinglet answers at  {access['api']}")
+    print(f"in a browser        {access['site']}/dashboard")
     print(f"user and password   {access['user']} {access['password']}")
+    print(f"for scripts         {access['api']}")
     print(f"logs                {access['log']}")
     print(f"curl -H 'Authorization: Bearer {access['token']}' {access['api']}")
     return 0
@@ -267,15 +276,20 @@ def down() -> int:
     if not RUNNING.exists():
         print("none is running")
         return 0
-    pid = json.loads(RUNNING.read_text())["pid"]
-    RUNNING.unlink()
-    try:
+    pid = int(json.loads(RUNNING.read_text())["pid"])
+    if _serves(pid):
         os.kill(pid, signal.SIGTERM)
-        while Path(f"/proc/{pid}").exists():
-            time.sleep(0.1)
-    except ProcessLookupError:
-        pass
+    while _serves(pid):
+        time.sleep(0.1)
+    RUNNING.unlink()
     return 0
+
+
+def _serves(pid: int) -> bool:
+    """Whether that process runs a cloud: it may be dead, and its number be another's by now."""
+    command = ["ps", "-o", "args=", "-p", str(pid)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return "tests.local_cloud serve" in done.stdout
 
 
 if __name__ == "__main__":

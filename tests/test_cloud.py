@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import requests
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from infra import build
 from tests import local_cloud
+from tests.browser import steps
+from tests.browser.conftest import launch, need_chromium
 from tests.local_cloud import LocalCloud
 
 pytestmark = [
@@ -27,10 +30,17 @@ TWO_ROUNDS_S = 150
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[LocalCloud]:
-    """A cloud without anything of ours in it, but for the packages on disk."""
-    local_cloud.package()
+    """A cloud without anything of ours in it."""
     with LocalCloud() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser."""
+    need_chromium()
+    with sync_playwright() as playwright, launch(playwright) as started:
+        yield started
 
 
 class Client:
@@ -56,6 +66,34 @@ def wait_for(happened: Callable[[], Any], cloud: LocalCloud, patience_s: float) 
     return found
 
 
+def add_by_hand(page: Page, access: dict[str, str]) -> None:
+    """Log in and add a server, as somebody does who has just deployed."""
+    page.goto(f"{access['site']}/dashboard")
+    page.get_by_label("Name").fill(access["user"])
+    page.get_by_label("Password").fill(access["password"])
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("#who")).to_have_text(access["user"])
+    page.goto(f"{access['site']}/dashboard/add")
+    form = page.locator("#one")
+    form.get_by_label("Name").fill("by hand")
+    form.get_by_label("IPv4 address").fill("127.0.0.3")
+    form.get_by_role("button", name="Add").click()
+    expect(page.locator("#toasts")).to_have_text("by hand is watched from now on")
+
+
+def see_its_ping(page: Page, access: dict[str, str]) -> None:
+    """Find the server and its ping in the list, then its chart, drawn by our own Chart.js."""
+    page.goto(f"{access['site']}/dashboard")
+    row = page.locator("#servers tbody tr").filter(has_text="by hand")
+    expect(row).to_contain_text("up", timeout=1000 * TWO_ROUNDS_S)  # the page looks by itself
+    expect(row).to_contain_text(" ms")
+    with page.expect_response(f"{access['site']}/static/chart.js") as loaded:
+        row.get_by_role("link", name="by hand").click()
+    assert loaded.value.status == 200
+    expect(page.locator("#figures .tile")).to_have_count(6)
+    assert steps.ink(page, "#chart")[0] > 0
+
+
 def deployed(cloud: LocalCloud) -> dict[str, Any]:
     """Return what stands in the cloud: code and settings of functions, queues, mappings."""
     functions = cloud.client("lambda").list_functions()["Functions"]
@@ -71,7 +109,7 @@ def deployed(cloud: LocalCloud) -> dict[str, Any]:
     }
 
 
-def test_pinglet_is_deployed_used_and_removed(cloud: LocalCloud) -> None:
+def test_pinglet_is_deployed_used_and_removed(cloud: LocalCloud, browser: Browser) -> None:
     access = local_cloud.prepare(cloud)
     call = Client(access["api"], access["token"])
 
@@ -88,6 +126,9 @@ def test_pinglet_is_deployed_used_and_removed(cloud: LocalCloud) -> None:
     assert call("GET", {"server": "gone"}) == (404, {"status": "NAME_DID_NOT_FOUND"})
     assert call("POST", {"server": "nonsense"}) == (400, {"status": "WRONG_REQUEST"})
 
+    page = browser.new_page()
+    add_by_hand(page, access)
+
     # Pings come by themselves, through schedule, probe and record: by body and by query.
     def pings() -> Any:
         code, found = call("GET", {"server": "web"})
@@ -100,6 +141,7 @@ def test_pinglet_is_deployed_used_and_removed(cloud: LocalCloud) -> None:
     assert response_ms > 0
     code, by_query = call("GET", query="?server=web")
     assert (code, by_query["server"]) == (200, "web")
+    see_its_ping(page, access)
     assert "web\t127.0.0.1\tup" in cloud.manage("servers", "list")
 
     # What can't be read ends among the dead letters; SQS would wait a quarter of an hour for that.
@@ -119,7 +161,7 @@ def test_pinglet_is_deployed_used_and_removed(cloud: LocalCloud) -> None:
     before = deployed(cloud)
     cloud.deploy()
     assert deployed(cloud) == before
-    assert call("GET") == (200, {"servers": ["web"]})
+    assert call("GET") == (200, {"servers": ["web", "by hand"]})
     cloud.remove()
     assert cloud.client("lambda").list_functions()["Functions"] == []
     assert cloud.client("sqs").list_queues().get("QueueUrls", []) == []

@@ -46,6 +46,7 @@ def by_floor() -> set[str]:
         "requests",
         "dotenv",
         "sqlite3",
+        "sqlalchemy.dialects.sqlite",
         "core.probe",
         "core.rounds",
         "core.gauges",

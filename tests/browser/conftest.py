@@ -54,9 +54,8 @@ def launch(playwright) -> Browser:  # type: ignore[no-untyped-def]
     return playwright.chromium.launch(executable_path=CHROMIUM, args=QUIETLY)
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all of these tests; afterwards its event loop is gone from this thread."""
+def need_chromium() -> None:
+    """Have Chromium and node's packages, or skip loudly; CI never skips."""
     missing = [
         what
         for what, found in {
@@ -70,6 +69,12 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(complaint)
         pytest.skip(complaint)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all of these tests; afterwards its event loop is gone from this thread."""
+    need_chromium()
     with sync_playwright() as playwright:
         started = launch(playwright)
         yield started

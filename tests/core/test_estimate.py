@@ -1,13 +1,23 @@
 """What a fleet costs: the design's budget, and how it grows."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from core.errors import WrongRequest
-from core.estimate import ALL_ANSWER_S, PRICES, Fleet, estimate, stored_gb
+from core.estimate import (
+    ALL_ANSWER_S,
+    ONE_IS_SILENT_S,
+    PRICES,
+    Fleet,
+    estimate,
+    stored_gb,
+)
 from handlers import manage
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_thousand_servers_each_minute_are_within_the_budget_even_if_some_are_silent() -> None:
@@ -50,6 +60,32 @@ def test_every_price_says_where_it_is_written() -> None:
     bill = estimate(Fleet(5, database="rds"))
     assert bill.total == pytest.approx(sum(line.dollars for line in bill.lines))
     assert {field.name for field in dataclasses.fields(bill)} == {"lines"}
+
+
+@pytest.mark.parametrize(
+    ("file", "prices"),
+    [
+        ("infra/database-rds.yml", ["rds", "endpoint", "secret"]),
+        ("infra/database-aurora.yml", ["aurora", "endpoint", "secret"]),
+        ("infra/network.yml", ["endpoint"]),
+        ("infra/database-external.yml", ["secret"]),
+    ],
+)
+def test_a_choice_says_what_it_costs_where_it_is_made(file: str, prices: list[str]) -> None:
+    written = (ROOT / file).read_text()
+    for price in prices:
+        assert f"{PRICES[price].dollars:.2f} $" in written
+
+
+def test_the_document_says_what_the_estimate_says() -> None:
+    document = (ROOT / "docs" / "deploy.md").read_text()
+    for wait_s in (ALL_ANSWER_S, ONE_IS_SILENT_S):
+        assert f" {estimate(Fleet(1_000, probe_wait_s=wait_s)).functions:.2f} $" in document
+    external = estimate(Fleet(1_000)).total
+    for database in ("rds", "aurora"):
+        extra = estimate(Fleet(1_000, database=database)).total - external
+        (row,) = (line for line in document.splitlines() if f"`database={database}`" in line)
+        assert f"about {round(extra)} $" in row
 
 
 def test_the_command_prints_the_bill(app: Flask) -> None:

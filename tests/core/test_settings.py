@@ -31,6 +31,7 @@ RIGHT = [
     ("echo_gap_s", "5", 5),
     ("rate_pps", "1e3", 1000),
     ("rate_pps", "0", 0),
+    ("ping_now", "0", False),
     ("allow_loopback", "0", False),
     ("allow_private", "No", False),
     ("authentication", "off", False),

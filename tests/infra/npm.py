@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ def need_tools() -> None:
 def serverless(*arguments: str, **environment: str) -> str:
     """Run the framework in the project's folder; return what it prints."""
     quiet = {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off"}
+    quiet["PYTHON"] = sys.executable  # what is deployed is built by it
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     (ROOT / ".serverless").mkdir(exist_ok=True)  # it is written to before it is made
     done = subprocess.run(

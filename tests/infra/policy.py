@@ -208,6 +208,13 @@ def manage_is_not_on_the_web(resources: Resources) -> Iterator[str]:
     yield from (f"{name} is open" for name, _ in of_type(resources, "AWS::Lambda::Url"))
 
 
+def ping_now_is_refused_where_it_would_lie(resources: Resources) -> Iterator[str]:
+    """From a network without a way out every server would look down."""
+    api = resources["ApiLambdaFunction"]["Properties"]
+    if "VpcConfig" in api and api["Environment"]["Variables"].get("PINGLET_PING_NOW") != "0":
+        yield "the API pings into the void"
+
+
 def logs_end(resources: Resources) -> Iterator[str]:
     """Each function has a log of its own that isn't kept for ever."""
     for name, group in of_type(resources, "AWS::Logs::LogGroup"):
@@ -227,6 +234,7 @@ RULES: list[Rule] = [
     messages_stay_hidden_long_enough,
     a_late_round_is_dropped,
     manage_is_not_on_the_web,
+    ping_now_is_refused_where_it_would_lie,
     logs_end,
 ]
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from core.settings import Settings
+from handlers import dashboard
 from infra import build
 from tests.infra import policy
 from tests.infra.npm import ROOT, need_tools, serverless
@@ -208,6 +209,12 @@ RDS_BREAKS: list[tuple[str, Break]] = [
         ),
     ),
     (
+        "ping_now_is_refused_where_it_would_lie",
+        lambda t: properties(t, "ApiLambdaFunction")["Environment"]["Variables"].pop(
+            "PINGLET_PING_NOW"
+        ),
+    ),
+    (
         "no_wildcards",
         lambda t: properties(t, "QueueEndpoint")["PolicyDocument"]["Statement"][0].update(
             Action="*"
@@ -298,6 +305,16 @@ def test_a_package_holds_bytecode_for_all_its_source_and_the_terms_of_its_librar
     assert "rds.pem" in _names(packages[0])
     assert any(name.startswith("flask-") and "METADATA" in name for name in _names(packages[0]))
     assert not any("wsgi_handler" in name for name in _names(packages[0]))
+
+
+@needs_its_python
+def test_the_pages_are_packed_with_all_they_load_and_its_terms(packages: list[Path]) -> None:
+    names = set(_names(packages[0]))
+    ours = {f"handlers/static/{path.name}" for path in (ROOT / "handlers/static").iterdir()}
+    assert ours <= names
+    assert f"node_modules/{dashboard.CHART.as_posix()}" in names
+    assert "node_modules/chart.js/LICENSE.md" in names
+    assert not any(name.startswith("infra/") and name.endswith(".js") for name in names)
 
 
 def _names(package: Path) -> list[str]:
