@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from core import gauges
 from core.clock import utc_now
 from core.gauges import Gauge
-from core.schema import State
+from core.schema import AHEAD, State
 from infra.database import Database
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -52,7 +52,8 @@ def _of_pinglet(found: Sequence[Gauge], now: datetime) -> Iterator[str]:
     states = Counter(one.state for one in found)
     yield from _family("pinglet_servers", "Servers by their state now.")
     yield from (f'pinglet_servers{{state="{state}"}} {states[state]}' for state in State)
-    last_round = max((one.last_slot for one in found if one.last_slot), default=None)
+    slots = [one.last_slot for one in found if one.last_slot and one.last_slot <= now + AHEAD]
+    last_round = max(slots, default=None)
     if last_round is None:
         return
     yield from _family("pinglet_last_round_timestamp_seconds", "The newest round's slot.")

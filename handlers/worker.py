@@ -16,7 +16,7 @@ from core import pings, rounds, servers
 from core.clock import Now, utc_now
 from core.errors import CoreError, Unavailable, WrongRequest
 from core.messages import Results
-from core.schema import SLOT, Ping, State, Target, Unobserved, iso, moment
+from core.schema import AHEAD, SLOT, Ping, State, Target, Unobserved, iso, moment
 from core.settings import Settings
 from handlers import night
 from handlers.queues import Delivery, Message
@@ -53,13 +53,13 @@ def due(database: Database, slot: datetime) -> list[Target]:
         return servers.targets(session, slot)
 
 
-def store(database: Database, slot: datetime, measured: Sequence[Ping]) -> int:
+def store(database: Database, slot: datetime, measured: Sequence[Ping], now: datetime) -> int:
     """Record a round, in a transaction of its own; return how many rows are new.
 
     Raises Unavailable.
     """
     with database.transaction() as session:
-        return pings.record(session, slot, measured)
+        return pings.record(session, slot, measured, now)
 
 
 async def run_round(
@@ -76,7 +76,7 @@ async def run_round(
     """
     started = now()
     measured = await rounds.measure(targets, rounds.pace(database.settings), progress)
-    recorded = await _store_patiently(database, slot, measured.pings, now)
+    recorded = await _store_patiently(database, slot, measured.pings, started, now)
     for lost in measured.unobserved:
         log.warning("server %s unobserved: %s", lost.server_id, lost.reason)
     return Round(
@@ -90,12 +90,12 @@ async def run_round(
 
 
 async def _store_patiently(
-    database: Database, slot: datetime, measured: Sequence[Ping], now: Now
+    database: Database, slot: datetime, measured: Sequence[Ping], started: datetime, now: Now
 ) -> int:
     pause_s = 0.1
     while True:
         try:
-            return await asyncio.to_thread(store, database, slot, measured)
+            return await asyncio.to_thread(store, database, slot, measured, started)
         except Unavailable as error:
             if now() >= slot + 2 * SLOT:
                 raise
@@ -201,9 +201,6 @@ def run_until_interrupted(database: Database) -> None:
 
 warm_database = cache(lambda: Database(Settings.from_env()))
 
-AHEAD = timedelta(minutes=5)
-"""A slot further in the future is nonsense: it would hide every later ping of its servers."""
-
 
 def schedule(event: object, context: object) -> dict[str, Any]:
     """Cut the round of the event's minute into batches and send them to the probers.
@@ -285,7 +282,7 @@ class Recorder:
             (ping.server_id, ping.ip): ping for message in messages for ping in message.body.pings
         }
         try:
-            recorded = store(self.database, slot, list(by_server.values()))
+            recorded = store(self.database, slot, list(by_server.values()), self.now())
         except Unavailable:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught

@@ -28,7 +28,7 @@ from sqlalchemy import text
 
 from core import estimate, rounds
 from core.clock import utc_now
-from core.schema import SLOT
+from core.schema import AHEAD, SLOT
 from core.settings import Settings
 from handlers import prober, worker
 from infra import aws, migrations
@@ -117,7 +117,7 @@ def run(database: Database, number: int, wait_s: float) -> list[str]:
     queues = Queues()
     aws.send = queues.send  # type: ignore[assignment]
     # A few minutes ahead: one process does all that hundreds do at once, in more than a minute.
-    slot = rounds.slot_of(utc_now() + worker.AHEAD - SLOT)
+    slot = rounds.slot_of(utc_now() + AHEAD - SLOT)
     schedule, probe, record = (
         Calls(estimate.MEMORY_GB[name]) for name in ("schedule", "probe", "record")
     )
