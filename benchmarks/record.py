@@ -19,10 +19,10 @@ from functools import partial
 from sqlalchemy import event, insert, select, text
 
 from benchmarks.storage.report import HEAD, Row
-from core import pings
 from core.models import Server
 from core.schema import Ping, Probe
 from core.settings import Settings
+from handlers import worker
 from infra import migrations
 from infra.database import Database
 from tests.postgres import Postgres
@@ -136,8 +136,7 @@ def _copy_command(cluster: Postgres, measured: Sequence[Ping], slot: datetime) -
 
 
 def _record(database: Database, slot: datetime, measured: Sequence[Ping]) -> None:
-    with database.transaction() as session:
-        new = pings.record(session, slot, measured)
+    new = worker.store(database, slot, measured, slot)
     assert new == len(measured), f"{new} of {len(measured)} rows are new"
 
 
