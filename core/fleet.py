@@ -44,6 +44,7 @@ from core import models
 from core.errors import NameTaken, WrongRequest
 from core.models import Schedule, Server, UtcDateTime, epoch_minute
 from core.schema import (
+    AHEAD,
     Changes,
     FleetPage,
     FleetRequest,
@@ -73,7 +74,7 @@ def page(session: Session, wanted: FleetRequest, now: datetime) -> FleetPage:
     """
     standing = _standing(now)
     found = session.execute(_page_query(standing, wanted)).all()
-    totals, last_round = _totals(session, standing, wanted)
+    totals, last_round = _totals(session, standing, wanted, now)
     shown, more = found[: wanted.limit], found[wanted.limit :]
     return FleetPage(
         ids=[row.id for row in shown],
@@ -102,9 +103,9 @@ def standings(session: Session, now: datetime) -> list[Standing]:
     return [Standing(row.id, row.name, WORST_FIRST[row.rank], row.last_slot) for row in rows]
 
 
-def newest_slot(session: Session) -> datetime | None:
-    """Return the newest slot that any server has a ping of."""
-    return session.scalar(select(func.max(Server.last_slot)))
+def newest_slot(session: Session, now: datetime) -> datetime | None:
+    """Return the newest slot that any server has a ping of, but for slots of the future."""
+    return session.scalar(select(func.max(Server.last_slot)).where(Server.last_slot <= now + AHEAD))
 
 
 def _standing(now: datetime) -> FromClause:
@@ -115,6 +116,7 @@ def _standing(now: datetime) -> FromClause:
         Server.last_slot.is_(None),
         func.coalesce(Schedule.enabled, False).is_(False),
         fresh_until_s < literal(now.timestamp(), Double()),
+        Server.last_slot > now + AHEAD,
     )
     rank = case(
         (unseen, WORST_FIRST.index(State.UNOBSERVED)),
@@ -146,10 +148,11 @@ def _found(standing: FromClause, wanted: FleetRequest) -> ColumnElement[bool]:
 
 
 def _totals(
-    session: Session, standing: FromClause, wanted: FleetRequest
+    session: Session, standing: FromClause, wanted: FleetRequest, now: datetime
 ) -> tuple[dict[State, int], datetime | None]:
     matching = case((_found(standing, wanted), 1), else_=0)
-    figures = [standing.c.rank, func.sum(matching), func.max(standing.c.last_slot)]
+    past = case((standing.c.last_slot <= now + AHEAD, standing.c.last_slot))
+    figures = [standing.c.rank, func.sum(matching), func.max(past)]
     rows = session.execute(select(*figures).group_by(standing.c.rank)).all()
     counted = {WORST_FIRST[rank]: int(count) for rank, count, _ in rows}
     slots = [slot for *_, slot in rows if slot is not None]

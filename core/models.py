@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeDecorator
 
 from core.schema import NAME_LENGTH, USER_NAME_LENGTH
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
 
 
@@ -189,6 +189,18 @@ class Day(Base):
     p95_ms: Mapped[float | None]
     p99_ms: Mapped[float | None]
     packed: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Round(Base):
+    """One round: what was due in its slot, and what came of it. Kept as long as raw rows are."""
+
+    __tablename__ = "round"
+
+    slot: Mapped[datetime] = mapped_column(primary_key=True)
+    due: Mapped[int]
+    observed: Mapped[int]  # rows that it added to `data`
+    began: Mapped[datetime]
+    ended: Mapped[datetime | None]  # when the last of them was recorded
 
 
 class User(Base):

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
@@ -42,6 +42,7 @@ from core.days import Day, Kept
 from core.errors import WrongRequest
 from core.models import Server, UtcDateTime, epoch_minute
 from core.schema import (
+    AHEAD,
     Bucket,
     Counts,
     HistoryRequest,
@@ -81,6 +82,8 @@ STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1_440)
 """How many slots a bucket of a series may hold; beyond these, whole days."""
 F = TypeVar("F", Bucket, Summary)
 SLOT: BindParameter[datetime] = bindparam("slot", type_=UtcDateTime())
+FUTURE: BindParameter[datetime] = bindparam("future", type_=UtcDateTime())
+NO_FUTURE = datetime.max.replace(tzinfo=UTC) - AHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +100,15 @@ class History:
     after: datetime | None = None
 
 
-def record(session: Session, slot: datetime, pings: Sequence[Ping]) -> int:
+def record(
+    session: Session, slot: datetime, pings: Sequence[Ping], now: datetime = NO_FUTURE
+) -> int:
     """Write one row for each ping and repeat it on its server; return how many rows are new.
 
     A ping whose server is gone, or has another address by now, is dropped; one that is there
-    already changes nothing, and a late round never turns `last_*` back. Raises ValueError for
-    a slot that isn't a whole minute.
+    already changes nothing, and a late round never turns `last_*` back: unless they lie in the
+    future of `now`, told by a clock that was wrong. Raises ValueError for a slot that isn't a whole
+    minute.
     """
     if slot.second or slot.microsecond:
         raise ValueError(f"{slot} is no slot: slots are whole minutes")
@@ -111,6 +117,7 @@ def record(session: Session, slot: datetime, pings: Sequence[Ping]) -> int:
     # The same parameter feeds both statements: all pings as one JSON array of arrays.
     parameters = {
         "slot": slot,
+        "future": now + AHEAD,
         "rows": json.dumps([[getattr(p, f) for f in FIELDS] for p in pings]),
     }
     # Counted by the database: to have 10,000 ids returned costs a fifth of the statement.
@@ -450,10 +457,11 @@ def _insert() -> Executable:
 
 def _update() -> Executable:
     incoming = _incoming()
+    last_slot = SERVER.c.last_slot
     return (
         update(SERVER)
         .where(SERVER.c.id == incoming.c.server_id, SERVER.c.ip == incoming.c.ip)
-        .where(or_(SERVER.c.last_slot.is_(None), SERVER.c.last_slot < SLOT))
+        .where(or_(last_slot.is_(None), last_slot < SLOT, last_slot > FUTURE))
         .values(
             last_slot=SLOT,
             last_ms=incoming.c.response_ms,

@@ -17,6 +17,9 @@ from typing import Any, NoReturn, Self, TypedDict
 from core.errors import WrongRequest
 
 SLOT = timedelta(minutes=1)
+AHEAD = timedelta(minutes=5)
+"""How far ahead of ours a clock may be. What lies further in the future was told by a clock that
+was wrong, and would look fresh for ever."""
 NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
@@ -58,12 +61,13 @@ class Last:
     def state(self, now: datetime) -> State:
         """Return the state at `now`.
 
-        A newest ping older than two intervals says nothing about now; of a paused server, or one
-        whose schedule is yet to begin, we say nothing either: nobody looks.
+        A newest ping older than two intervals says nothing about now, nor does one of the future,
+        recorded while the clock was wrong; of a paused server, or one whose schedule is yet to
+        begin, we say nothing either: nobody looks.
         """
         if self.slot is None or not self.enabled or self.interval_s is None:
             return State.UNOBSERVED
-        if self.slot < now - timedelta(seconds=2 * self.interval_s):
+        if not now - timedelta(seconds=2 * self.interval_s) <= self.slot <= now + AHEAD:
             return State.UNOBSERVED
         return State.of(self.sent or 0, self.received or 0)
 

@@ -53,7 +53,7 @@ class Health:
     def _look(self) -> Looked:
         try:
             with self.database.reading() as session:
-                return Looked(time.monotonic(), True, fleet.newest_slot(session))
+                return Looked(time.monotonic(), True, fleet.newest_slot(session, utc_now()))
         except Unavailable:
             return Looked(time.monotonic(), False, None)
 

@@ -12,10 +12,12 @@ from datetime import datetime
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 
-from core import gauges
+from core import gauges, tallies
 from core.clock import utc_now
-from core.gauges import Gauge
-from core.schema import State
+from core.gauges import LATELY_SLOTS, Gauge
+from core.schema import AHEAD, State
+from core.slots import current_slot, slot_time
+from core.tallies import Tally
 from infra.database import Database
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,9 +30,11 @@ Value = Callable[[Gauge], float | None]
 def show(database: Database) -> ResponseReturnValue:
     """Tell Prometheus about every server, and about Pinglet itself."""
     now = utc_now()
+    over = current_slot(now) - 1  # a slot's round is over half a minute after the next one begins
     with database.reading() as session:
         found = gauges.gauges(session, now)
-    lines = [*_of_pinglet(found, now), *_of_servers(found)]
+        rounds = tallies.between(session, slot_time(over - LATELY_SLOTS), slot_time(over))
+    lines = [*_of_pinglet(found, now), *_of_rounds(rounds), *_of_servers(found)]
     if _wants_open_metrics():
         kind = f"{OPEN_METRICS}; version=1.0.0; charset=utf-8"
         response = Response("\n".join([*lines, "# EOF", ""]), content_type=kind)
@@ -41,8 +45,10 @@ def show(database: Database) -> ResponseReturnValue:
 
 
 def _wants_open_metrics() -> bool:
-    # Scrapers add versions to the types, with which Werkzeug's own matching finds nothing.
-    known = (kind.partition(";")[0] for kind in request.accept_mimetypes.values())
+    # Scrapers add versions to the types, with which Werkzeug's own matching finds nothing; and its
+    # order puts a type with a version before one that is wanted more.
+    by_quality = sorted(request.accept_mimetypes, key=lambda accepted: -accepted[1])
+    known = (kind.partition(";")[0] for kind, _quality in by_quality)
     return (
         next((kind for kind in known if kind in (OPEN_METRICS, "text/plain")), "") == OPEN_METRICS
     )
@@ -52,7 +58,8 @@ def _of_pinglet(found: Sequence[Gauge], now: datetime) -> Iterator[str]:
     states = Counter(one.state for one in found)
     yield from _family("pinglet_servers", "Servers by their state now.")
     yield from (f'pinglet_servers{{state="{state}"}} {states[state]}' for state in State)
-    last_round = max((one.last_slot for one in found if one.last_slot), default=None)
+    slots = [one.last_slot for one in found if one.last_slot and one.last_slot <= now + AHEAD]
+    last_round = max(slots, default=None)
     if last_round is None:
         return
     yield from _family("pinglet_last_round_timestamp_seconds", "The newest round's slot.")
@@ -61,6 +68,29 @@ def _of_pinglet(found: Sequence[Gauge], now: datetime) -> Iterator[str]:
     yield f"pinglet_last_round_age_seconds {(now - last_round).total_seconds()}"
     yield from _family("pinglet_last_round_pings", "Servers that the newest round has a ping of.")
     yield f"pinglet_last_round_pings {sum(one.last_slot == last_round for one in found)}"
+
+
+def _of_rounds(rounds: Sequence[Tally]) -> Iterator[str]:
+    yield from _family("pinglet_rounds", f"Rounds that began {QUARTER}.")
+    yield f"pinglet_rounds {len(rounds)}"
+    yield from _family("pinglet_round_pings_due", f"Pings that were due {QUARTER}.")
+    yield f"pinglet_round_pings_due {sum(one.due for one in rounds)}"
+    told = "Of these, pings that nobody could make (local faults) or that got lost on their way."
+    yield from _family("pinglet_round_pings_unobserved", told)
+    yield f"pinglet_round_pings_unobserved {sum(one.unobserved for one in rounds)}"
+    lags = [one.lag for one in rounds]
+    if lags:
+        yield from _family(
+            "pinglet_round_lag_seconds", f"The longest that a round began after its slot {QUARTER}."
+        )
+        yield f"pinglet_round_lag_seconds {max(lags).total_seconds()}"
+    durations = [one.duration for one in rounds if one.duration is not None]
+    if durations:
+        yield from _family(
+            "pinglet_round_duration_seconds",
+            f"The longest that a round took until its last ping was recorded {QUARTER}.",
+        )
+        yield f"pinglet_round_duration_seconds {max(durations).total_seconds()}"
 
 
 def _of_servers(found: Sequence[Gauge]) -> Iterator[str]:

@@ -12,8 +12,8 @@ from functools import partial
 from itertools import pairwise
 from typing import Self
 
-from core import days, servers
-from core.slots import DAY_SLOTS
+from core import days, servers, tallies
+from core.slots import DAY_SLOTS, first_slot, slot_time
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -65,6 +65,7 @@ def plan(database: Database, now: datetime) -> Sequence[Step]:
             steps += _forgetting(database, day, len(ids))
     oldest = today - timedelta(days=database.settings.keep_days)
     steps += [partial(_forget_days, database, oldest, some) for some in _cut(ids, DAYS_AT_ONCE)]
+    steps.append(partial(_forget_rounds, database, slot_time(first_slot(expired))))
     return steps
 
 
@@ -102,6 +103,12 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
     if not ids:
         return Tidied()
     return sum((step() for step in (*_packing(database, day, ids), *forgetting)), Tidied())
+
+
+def _forget_rounds(database: Database, before: datetime) -> Tidied:
+    with database.transaction() as session:
+        tallies.forget(session, before)
+    return Tidied()
 
 
 def _forget_days(database: Database, before: date, ids: Sequence[int]) -> Tidied:

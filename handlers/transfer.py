@@ -16,7 +16,7 @@ from core import transfer
 from core.clock import utc_now
 from core.days import Kept
 from core.errors import WrongRequest
-from core.schema import iso, moment, quantised_ms, read_json, server_ip, server_name
+from core.schema import AHEAD, iso, moment, quantised_ms, read_json, server_ip, server_name
 from core.slots import EPOCH, EPOCH_DATE, Planned, date_of, first_slot, slot_time
 from core.transfer import KeptDay, KeptServer, LastPing, Place
 from handlers import routes, shapes
@@ -24,7 +24,6 @@ from infra.database import Database
 
 BUDGET = 900_000  # bytes: a page with its frame stays below MAX_BODY, so it can be imported
 CSV = "text/csv"
-AHEAD = timedelta(minutes=5)  # how much another instance's clock may be ahead of ours
 
 Item = KeptServer | KeptDay
 Encode = Callable[[Item], bytes]

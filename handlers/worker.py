@@ -4,19 +4,20 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
-from core import pings, rounds, servers
+from core import pings, rounds, servers, tallies
 from core.clock import Now, utc_now
 from core.errors import CoreError, Unavailable, WrongRequest
 from core.messages import Results
-from core.schema import SLOT, Ping, State, Target, Unobserved, iso, moment
+from core.schema import AHEAD, SLOT, Ping, State, Target, Unobserved, iso, moment
 from core.settings import Settings
 from handlers import night
 from handlers.queues import Delivery, Message
@@ -47,19 +48,36 @@ class Round:
         return f"{iso(self.slot)}: {', '.join(figures)} in {self.duration_s:.1f} s"
 
 
+class Begun(NamedTuple):
+    """When a round began, and how many pings were due."""
+
+    at: datetime
+    due: int
+
+
 def due(database: Database, slot: datetime) -> list[Target]:
     """Return the servers due in `slot`, in a transaction of its own. Raises Unavailable."""
     with database.reading() as session:
         return servers.targets(session, slot)
 
 
-def store(database: Database, slot: datetime, measured: Sequence[Ping]) -> int:
-    """Record a round, in a transaction of its own; return how many rows are new.
+def store(
+    database: Database,
+    slot: datetime,
+    measured: Sequence[Ping],
+    now: datetime,
+    begun: Begun | None = None,
+) -> int:
+    """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
-    Raises Unavailable.
+    `begun` is for a round whose beginning nobody has noted yet. Raises Unavailable.
     """
     with database.transaction() as session:
-        return pings.record(session, slot, measured)
+        new = pings.record(session, slot, measured, now)
+        if begun:
+            tallies.begin(session, slot, begun.due, begun.at)
+        tallies.add(session, slot, new, now)
+        return new
 
 
 async def run_round(
@@ -75,8 +93,14 @@ async def run_round(
     true whenever it is written. Raises Unavailable after that.
     """
     started = now()
+    ticks_s = time.monotonic()  # the wall clock may step meanwhile
+
+    def store_all() -> int:
+        ended = started + timedelta(seconds=time.monotonic() - ticks_s)
+        return store(database, slot, measured.pings, ended, Begun(started, len(targets)))
+
     measured = await rounds.measure(targets, rounds.pace(database.settings), progress)
-    recorded = await _store_patiently(database, slot, measured.pings, now)
+    recorded = await _patiently(store_all, slot, now)
     for lost in measured.unobserved:
         log.warning("server %s unobserved: %s", lost.server_id, lost.reason)
     return Round(
@@ -89,13 +113,11 @@ async def run_round(
     )
 
 
-async def _store_patiently(
-    database: Database, slot: datetime, measured: Sequence[Ping], now: Now
-) -> int:
+async def _patiently(store_all: Callable[[], int], slot: datetime, now: Now) -> int:
     pause_s = 0.1
     while True:
         try:
-            return await asyncio.to_thread(store, database, slot, measured)
+            return await asyncio.to_thread(store_all)
         except Unavailable as error:
             if now() >= slot + 2 * SLOT:
                 raise
@@ -201,9 +223,6 @@ def run_until_interrupted(database: Database) -> None:
 
 warm_database = cache(lambda: Database(Settings.from_env()))
 
-AHEAD = timedelta(minutes=5)
-"""A slot further in the future is nonsense: it would hide every later ping of its servers."""
-
 
 def schedule(event: object, context: object) -> dict[str, Any]:
     """Cut the round of the event's minute into batches and send them to the probers.
@@ -221,7 +240,9 @@ def send_round(database: Database, slot: datetime, now: datetime) -> dict[str, A
         log.error("round %s comes after its deadline: dropped", iso(slot))
         return {"slot": iso(slot), "due": 0, "batches": 0}
     settings = database.settings
-    targets = due(database, slot)
+    with database.transaction() as session:
+        targets = servers.targets(session, slot)
+        tallies.begin(session, slot, len(targets), now)
     batches = rounds.batches(slot, targets, settings.batch_size)
     aws.send(settings.batch_queue_url, [batch.text() for batch in batches])
     sent = {"due": len(targets), "batches": len(batches)}
@@ -285,7 +306,7 @@ class Recorder:
             (ping.server_id, ping.ip): ping for message in messages for ping in message.body.pings
         }
         try:
-            recorded = store(self.database, slot, list(by_server.values()))
+            recorded = store(self.database, slot, list(by_server.values()), self.now())
         except Unavailable:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught

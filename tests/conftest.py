@@ -58,7 +58,7 @@ def postgres_settings(postgres: Postgres) -> Settings:
     settings = Settings(database_url=postgres.url())
     database = Database(settings)
     with database.transaction() as session:
-        session.execute(text("TRUNCATE server RESTART IDENTITY CASCADE"))
+        session.execute(text("TRUNCATE server, round RESTART IDENTITY CASCADE"))
     database.engine.dispose()
     return settings
 

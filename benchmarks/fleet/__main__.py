@@ -31,7 +31,7 @@ from benchmarks.fleet import report
 from benchmarks.fleet.report import Calls, Measured
 from core import estimate, rounds
 from core.clock import utc_now
-from core.schema import SLOT
+from core.schema import AHEAD, SLOT
 from core.settings import Settings
 from handlers import prober, worker
 from infra import aws, migrations
@@ -104,7 +104,7 @@ def run(database: Database, number: int) -> Measured:
     queues = Queues()
     aws.send = queues.send  # type: ignore[assignment]
     # A few minutes ahead: one process does all that hundreds do at once, in more than a minute.
-    slot = rounds.slot_of(utc_now() + worker.AHEAD - SLOT)
+    slot = rounds.slot_of(utc_now() + AHEAD - SLOT)
     schedule, probe, record = Calls("schedule"), Calls("probe"), Calls("record")
     event = {"time": slot.isoformat()}
     timed(schedule, lambda: worker.schedule(event, Context()))

@@ -13,12 +13,14 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, text
 
 from benchmarks.storage import world
+from benchmarks.storage.report import HEAD, Row, Section
 from core.settings import Settings
 from infra import migrations
 from infra.database import Database
 from tests.postgres import Postgres
 
-SERVERS = 500
+CYCLES = 3
+TOLERATED = 2
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 SLICE = timedelta(minutes=10)
@@ -34,18 +36,33 @@ ROUND = text(
 )
 
 
-def run() -> list[str]:
-    """Measure both; return the lines of a table."""
-    lines = [f"## Which index finds old rows ({SERVERS} servers, three cycles)", ""]
-    lines += ["| index | its size | a round | a slice removed | oldest slot | last 5 minutes |"]
-    lines += ["|---|--:|--:|--:|--:|--:|"]
+def run(count: int) -> Section:
+    """Measure every index with so many servers; return the figures and what follows from them."""
+    print(f"\nretention\n{HEAD}", flush=True)
+    found: dict[str, dict[str, Row]] = {}
     for name, create in INDICES.items():
-        lines.append("| " + " | ".join([name, *_measure(create)]) + " |")
-        print(lines[-1], flush=True)
-    return [*lines, ""]
+        found[name] = {}
+        for row in _measure(name, create, count):
+            print(row.line(), flush=True)
+            found[name][row.what.removeprefix(f"{name}: ")] = row
+    rows = [row for of_index in found.values() for row in of_index.values()]
+    title = f"Which index finds old raw rows ({count:,} servers, after three cycles of retention)"
+    return Section(title, rows, verdict(found))
 
 
-def _measure(create: str) -> Iterator[str]:
+def verdict(found: dict[str, dict[str, Row]]) -> str:
+    """Say whether BRIN has proved itself: it is smaller, so it wins where it is hardly slower."""
+    slower = [
+        f"{what} ({found['BRIN'][what].figure:.1f} ms against {tree.figure:.1f})"
+        for what, tree in found["b-tree"].items()
+        if tree.unit == "ms" and found["BRIN"][what].figure > max(TOLERATED * tree.figure, 1.0)
+    ]
+    if slower:
+        return f"So it is a b-tree: BRIN is more than {TOLERATED} x slower at {', '.join(slower)}."
+    return f"So BRIN has proved itself: nothing is more than {TOLERATED} x slower than by b-tree."
+
+
+def _measure(name: str, create: str, count: int) -> Iterator[Row]:
     cluster = Postgres()
     try:
         cluster.start()
@@ -53,44 +70,50 @@ def _measure(create: str) -> Iterator[str]:
         migrations.upgrade(database.engine)
         engine = database.engine.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            _prepare(connection, create)
-            for number in range(3):
-                _record(connection, FIRST + number * DAY)
-            rounds, slices = [], []
-            for number in range(3):
-                rounds += _record(connection, FIRST + (number + 3) * DAY)
-                slices += _forget(connection, FIRST + number * DAY)
-                world.vacuum(connection)
-            size = connection.scalar(text("SELECT pg_relation_size(to_regclass('data_slot'))"))
-            yield f"{(size or 0) / 1e6:.2f} MB"
-            yield f"{statistics.median(rounds):.1f} ms"
-            yield f"{statistics.median(slices):.1f} ms"
-            yield f"{_timed(connection, 'SELECT min(datetime) FROM data'):.1f} ms"
-            last = "SELECT count(*) FROM data WHERE datetime >= '2026-01-06 23:55:00+00'"
-            yield f"{_timed(connection, last):.1f} ms"
+            _prepare(connection, create, count)
+            for what, figure, unit in _figures(connection, count):
+                yield Row(f"{name}: {what}", figure, unit)
         database.engine.dispose()
     finally:
         cluster.close()
 
 
-def _prepare(connection: Connection, create: str) -> None:
+def _figures(connection: Connection, count: int) -> Iterator[tuple[str, float, str]]:
+    for number in range(CYCLES):
+        _record(connection, FIRST + number * DAY, count)
+    rounds, slices = [], []
+    for number in range(CYCLES):
+        rounds += _record(connection, FIRST + (number + CYCLES) * DAY, count)
+        slices += _forget(connection, FIRST + number * DAY)
+        world.vacuum(connection)
+    size = connection.scalar(text("SELECT pg_relation_size(to_regclass('data_slot'))"))
+    yield "its size", (size or 0) / 1e6, "MB"
+    yield "a round recorded", statistics.median(rounds), "ms"
+    yield "10 minutes removed", statistics.median(slices), "ms"
+    yield "the oldest slot found", _timed(connection, "SELECT min(datetime) FROM data"), "ms"
+    last = (FIRST + 2 * CYCLES * DAY - 5 * SLICE / 10).isoformat()
+    recent = f"SELECT count(*) FROM data WHERE datetime >= '{last}'"
+    yield "the last 5 minutes read", _timed(connection, recent), "ms"
+
+
+def _prepare(connection: Connection, create: str, count: int) -> None:
     connection.execute(
         text(
             "INSERT INTO server (id, name, ip, datetime, probe) SELECT number, 's' || number, "
             "'10.0.0.1', :added, 'auto' FROM generate_series(1, :servers) AS number"
         ),
-        {"added": FIRST, "servers": SERVERS},
+        {"added": FIRST, "servers": count},
     )
     connection.execute(text("DROP INDEX data_slot"))
     if create:
         connection.execute(text(create))
 
 
-def _record(connection: Connection, day: datetime) -> list[float]:
+def _record(connection: Connection, day: datetime, count: int) -> list[float]:
     took = []
     for minute in range(1_440):
         began = time.perf_counter()
-        connection.execute(ROUND, {"slot": day + minute * SLICE / 10, "servers": SERVERS})
+        connection.execute(ROUND, {"slot": day + minute * SLICE / 10, "servers": count})
         took.append((time.perf_counter() - began) * 1e3)
     return took
 

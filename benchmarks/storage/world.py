@@ -20,7 +20,6 @@ from core import models
 from core.schema import SLOT, quantised_ms
 from core.slots import DAY_SLOTS, WHOLE_DAY, Rows, Slots, merged, totals
 
-POOL = 300
 NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 CHUNK = 500_000
@@ -34,6 +33,7 @@ class Size:
     servers: int
     raw_rows: int
     days: int
+    made_up: int = 300  # days that are made up slot by slot; the others repeat them
 
     @property
     def slots(self) -> int:
@@ -88,7 +88,7 @@ def fill(engine: Engine, size: Size) -> None:
     with engine.begin() as connection:
         for first in range(size.servers + 1, size.all_servers + 1, 1_000):
             _servers(connection, size, first, min(size.all_servers, first + 999))
-        _pool(connection)
+        _pool(connection, size.made_up)
     sqlite = engine.dialect.name == "sqlite"
     rounds = max(1, CHUNK // size.all_servers)
     if sqlite:
@@ -115,13 +115,18 @@ def vacuum(connection: Connection) -> None:
     connection.exec_driver_sql("VACUUM ANALYZE")
 
 
+def ip_of(number: int) -> str:
+    """Return the address of the server of that id."""
+    return f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+
+
 def _servers(connection: Connection, size: Size, first: int, last: int) -> None:
     added = NOW - max(size.days + 1, size.slots // DAY_SLOTS + 1) * DAY
     rows = [
         {
             "id": number,
             "name": f"server-{number}",
-            "ip": f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}",
+            "ip": ip_of(number),
             "datetime": added,
             "probe": "auto",
             "last_slot": NOW.replace(second=0),
@@ -139,10 +144,10 @@ def _servers(connection: Connection, size: Size, first: int, last: int) -> None:
     connection.execute(insert(schedule).returning(schedule.c.server_id), planned)
 
 
-def _pool(connection: Connection) -> None:
+def _pool(connection: Connection, count: int) -> None:
     connection.execute(text("CREATE TABLE pool AS SELECT 0 AS number, day.* FROM day"))
     rows = []
-    for number in range(POOL):
+    for number in range(count):
         made = made_up_day(number)
         row: dict[str, Any] = {"number": number, "held": made.held, "packed": made.packed}
         rows.append(row | totals(made, WHOLE_DAY)._asdict())
@@ -164,7 +169,7 @@ def _day(connection: Connection, size: Size, number: int) -> None:
         {
             "date": date.isoformat() if connection.dialect.name == "sqlite" else date,
             "day": number,
-            "pool": POOL,
+            "pool": size.made_up,
             "last": size.all_servers if recent else size.servers,
         },
     )

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -92,6 +93,24 @@ def test_a_late_round_adds_its_rows_and_turns_nothing_back(database: Database) -
     assert [slot for _id, slot, _ms in stored(database)] == [SLOT, SLOT + MINUTE]
     last = server(database)
     assert (last.last_slot, last.last_ms, last.last_port) == (SLOT + MINUTE, 2.0, 80)
+
+
+def test_what_a_clock_that_was_ahead_left_behind_is_turned_back(database: Database) -> None:
+    server_id = add(database)
+    tomorrow = SLOT + timedelta(days=1)
+    record(database, tomorrow, [ping(server_id, 9.0)], now=tomorrow)
+    record(database, SLOT, [ping(server_id, None)], now=SLOT)
+    last = server(database)
+    assert (last.last_slot, last.last_ms, last.last_received) == (SLOT, None, 0)
+    record(database, SLOT - MINUTE, [ping(server_id, 1.0)], now=SLOT)
+    assert server(database).last_slot == SLOT
+
+
+def test_a_clock_that_is_a_little_ahead_is_believed(database: Database) -> None:
+    server_id = add(database)
+    record(database, SLOT + 5 * MINUTE, [ping(server_id, 9.0)], now=SLOT)
+    record(database, SLOT, [ping(server_id, None)], now=SLOT)
+    assert server(database).last_slot == SLOT + 5 * MINUTE
 
 
 def test_the_port_that_answered_is_kept_when_nothing_answers(database: Database) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from core import rounds, servers
+from core import rounds, servers, tallies
 from core.clock import utc_now
 from core.errors import Unavailable, WrongRequest
 from core.messages import Batch, Results
@@ -452,6 +452,11 @@ def test_a_round_run_twice_over_queues_is_recorded_once(fleet: dict[str, Queue])
     before = stored(database)
     run_round(fleet, slot)
     assert stored(database) == before
+    with database.reading() as session:
+        [tally] = tallies.between(session, slot, slot + MINUTE)
+    assert (tally.due, tally.observed, tally.unobserved) == (5, 5, 0)
+    assert tally.lag >= timedelta(0)
+    assert tally.duration is not None
 
 
 def test_poison_ends_in_the_dead_letters_under_the_id_that_the_log_names(

@@ -19,7 +19,7 @@ import pytest
 from flask.testing import FlaskCliRunner
 from sqlalchemy import event, func, select
 
-from core import models, pings, servers
+from core import models, pings, servers, tallies
 from core.schema import SLOT, ServerRequest
 from core.settings import Settings
 from handlers import night, worker
@@ -409,3 +409,14 @@ def test_a_ping_recorded_while_its_day_is_being_tidied_is_kept(database: Databas
         record(database, slot, history.pings[slot])
         step()
         assert everything(database, history)
+
+
+def test_rounds_are_kept_as_long_as_raw_rows_are(database: Database) -> None:
+    first = datetime.fromisoformat("2026-05-01T12:00:00Z")
+    with database.transaction() as session:
+        for number in range(5):
+            tallies.begin(session, first + number * DAY, 1, first)
+    night.tidy(database, first + 4 * DAY)
+    with database.reading() as session:
+        kept = tallies.between(session, first, first + 9 * DAY)
+    assert [one.slot for one in kept] == [first + number * DAY for number in (2, 3, 4)]

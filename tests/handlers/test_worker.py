@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from core import tallies
 from core.schema import Probe
 from handlers import worker
 from infra.database import Database
@@ -205,3 +206,23 @@ def test_a_cancelled_worker_ends_at_once_and_leaves_the_database_in_order(
     asyncio.run(cancelled())
     assert rows_in(database, SLOT) <= 1
     assert one_round(database, SLOT + MINUTE).recorded == 1
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_round_notes_what_was_due_and_what_came_of_it(database: Database) -> None:
+    add_many(database, ["out of reach"], ip="224.0.0.1")  # nobody may probe it: a fault of ours
+    one_round(database, now=Clock(0.5, 3))
+    with database.reading() as session:
+        [tally] = tallies.between(session, SLOT, SLOT + MINUTE)
+    assert (tally.slot, tally.due, tally.observed, tally.unobserved) == (SLOT, 2, 1, 1)
+    assert tally.lag == timedelta(seconds=0.5)
+    assert tally.duration is not None
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_round_made_twice_is_noted_once(database: Database) -> None:
+    one_round(database)
+    one_round(database)
+    with database.reading() as session:
+        [tally] = tallies.between(session, SLOT, SLOT + MINUTE)
+    assert (tally.due, tally.observed) == (1, 1)

@@ -45,10 +45,15 @@ def ping(server_id: int, ms: float | None = 1.5, ip: str = IP, port: int | None 
     return Ping(server_id, ip, 4, received, ms, ms, ms, Probe.TCP, port)
 
 
-def record(database: Database, slot: datetime, measured: Sequence[Ping]) -> int:
+def record(
+    database: Database,
+    slot: datetime,
+    measured: Sequence[Ping],
+    now: datetime = pings.NO_FUTURE,
+) -> int:
     """Record a round in a transaction of its own; return how many rows are new."""
     with database.transaction() as session:
-        return pings.record(session, slot, measured)
+        return pings.record(session, slot, measured, now)
 
 
 def stored(database: Database) -> list[tuple[int, datetime, float | None]]:

@@ -69,7 +69,7 @@ def live(settings: Settings, number: int, transactions: int) -> list[str]:
         assert name in client.get("/").get_json()["servers"]
         with database.reading() as session:
             server_id = servers.find(session, name).id
-        assert worker.store(database, SLOT + step * MINUTE, [ping(server_id, ip=HERE)]) == 1
+        assert worker.store(database, SLOT + step * MINUTE, [ping(server_id, ip=HERE)], SLOT) == 1
         assert len(client.get("/", json={"server": name}).get_json()["pings"]) == 1
         if step % 2:
             assert client.delete("/", json={"server": name}).status_code == 200
@@ -162,13 +162,13 @@ def test_kill_9_in_the_midst_of_recording_tears_nothing_either(cluster: Postgres
         timer = killed_after(cluster, chance.uniform(0, 0.2))
         acknowledged = True
         try:
-            worker.store(database, slot, [ping(server_id) for server_id in ids])
+            worker.store(database, slot, [ping(server_id) for server_id in ids], slot)
         except Unavailable:
             acknowledged = False
         timer.join()
         cluster.start()
         assert fresh_count(cluster, slot) in ([len(ids)] if acknowledged else [0, len(ids)])
-        worker.store(database, slot, [ping(server_id) for server_id in ids])
+        worker.store(database, slot, [ping(server_id) for server_id in ids], slot)
         assert fresh_count(cluster, slot) == len(ids)
     database.engine.dispose()
 
