@@ -381,14 +381,15 @@ def _subject(*parts: str) -> str:
 
 
 def _network(address: str) -> str:
-    # Whoever has one IPv6 address has 2^64 of them.
+    # Whoever has one IPv6 address has 2^64 of them. On a socket for both kinds every IPv4 caller has
+    # one, ::ffff:192.0.2.1: by its first 64 bits the whole of IPv4 would be one address.
     try:
         parsed = ip_address(address)
     except ValueError:
         return address
-    if isinstance(parsed, IPv6Address):
-        return str(ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
 
 
 def check_password(session: Session, name: str, password: str) -> Identity:

@@ -656,6 +656,18 @@ def test_one_ipv6_network_is_one_address(database: Database) -> None:
     assert attempt(database, address="2001:db8:0:1::1") is None
 
 
+def test_ipv4_callers_of_a_socket_for_both_kinds_are_not_one_address(database: Database) -> None:
+    answers = attempts(
+        database, [(f"user {end}", f"::ffff:192.0.2.{end}", NOW) for end in range(ADDRESS + 5)]
+    )
+    assert looked_at(answers) == ADDRESS + 5
+    assert looked_at(attempts(database, [("ann", "::ffff:192.0.2.1", NOW)] * PAIR)) == PAIR
+    assert attempt(database, address="192.0.2.1") is not None
+    succeed(database, "eve", address="::ffff:203.0.113.1")
+    attempts(database, [("eve", f"192.0.2.{number % 60}", NOW) for number in range(ACCOUNT)])
+    assert attempt(database, "eve", "::ffff:203.0.113.2") is not None
+
+
 def test_what_is_no_address_or_no_name_is_limited_as_one(database: Database) -> None:
     for address in ("", "unix:", "::1%lo", "fe80::1%eth0", "999.1.1.1"):
         assert looked_at(attempts(database, [(address, address, NOW)] * 10)) == PAIR
