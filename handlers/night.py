@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Self
 
-from core import days, servers
+from core import accounts, days, servers
 from core.slots import DAY_SLOTS
 from infra.database import Database
 
@@ -65,7 +65,7 @@ def plan(database: Database, now: datetime) -> Sequence[Step]:
             steps += _forgetting(database, day, len(ids))
     oldest = today - timedelta(days=database.settings.keep_days)
     steps += [partial(_forget_days, database, oldest, some) for some in _cut(ids, DAYS_AT_ONCE)]
-    return steps
+    return [*steps, partial(_forget_log_ins, database, now)]
 
 
 def _packing(database: Database, day: date, ids: Sequence[int]) -> list[Step]:
@@ -107,3 +107,12 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
 def _forget_days(database: Database, before: date, ids: Sequence[int]) -> Tidied:
     with database.transaction() as session:
         return Tidied(days=days.forget_days(session, before, ids))
+
+
+def _forget_log_ins(database: Database, now: datetime) -> Tidied:
+    """Tokens that have expired, attempts at passwords that no longer count."""
+    gone = ROWS_AT_ONCE
+    while gone >= ROWS_AT_ONCE:
+        with database.transaction() as session:
+            gone = accounts.sweep(session, now, ROWS_AT_ONCE)
+    return Tidied()
