@@ -166,13 +166,17 @@ def change_user(
     password: str | None = None,
     role: Role | None = None,
     enabled: bool | None = None,
+    generation: int | None = None,
 ) -> User:
     """Change what is given. A new password and being disabled end all the user's tokens.
 
-    Raises UserUnknown, WrongRequest.
+    With the `generation` of who was identified, nothing is changed for whoever has since been
+    disabled or given a new password: TokenRejected. Raises UserUnknown, WrongRequest.
     """
     _lock_admins(session)
     user = find_user(session, user_id)
+    if generation not in (None, user.generation):
+        raise TokenRejected("this user is disabled, or has a new password")
     if password is not None:
         user.password_hash = HASHER.hash(checked_password(password))
     if password is not None or enabled is False:

@@ -135,7 +135,13 @@ class People:
         wanted = shapes.parse(shapes.PasswordChange, request.get_data())
         identity = auth.log_in(self.database, auth.whoami().name, wanted.old)
         with self.database.transaction() as session:
-            accounts.change_user(session, identity.user_id, password=wanted.new)
+            # An admin may have taken the account away meanwhile: the old password is worth nothing.
+            accounts.change_user(
+                session,
+                identity.user_id,
+                password=wanted.new,
+                generation=identity.generation,
+            )
         return _json({"status": "UPDATED"})
 
     # Tokens

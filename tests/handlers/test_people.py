@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
+from core import accounts
 from core.accounts import Identity, Kind, Role, Scope
 from core.clock import utc_now
 from core.models import Attempt
@@ -29,6 +30,7 @@ from handlers import people as views
 from infra.database import Database
 from tests import people
 from tests.handlers.calls import CREATED, server, told
+from tests.infra.rows import wait_for_a_blocked_one
 from tests.people import PASSWORD, add, basic, bearer, cookie, token
 
 CAMPAIGN = bool(os.environ.get("PINGLET_CAMPAIGN"))
@@ -392,6 +394,26 @@ def test_one_needs_the_old_password_for_a_new_one(client: FlaskClient, database:
         answer = client.put(url, json=wrong, headers=shown)
     problem(answer, 429)
     assert client.get("/", headers=shown).status_code == 200
+
+
+@pytest.mark.parametrize("given", [{"password": NEW_PASSWORD}, {"enabled": False}])
+def test_the_old_password_changes_nothing_while_an_admin_takes_it_away(
+    client: FlaskClient, database: Database, given: dict[str, Any]
+) -> None:
+    add(database, "root")
+    user = add(database, "ann", Role.EDITOR)
+    body = {"old": PASSWORD, "new": "the thief's password"}
+
+    def steal() -> TestResponse:
+        return client.put("/api/v1/me/password", json=body, headers=basic())
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            accounts.change_user(session, user.user_id, **given)
+            stolen = thread.submit(steal)
+            wait_for_a_blocked_one(database)
+        problem(stolen.result(60), 401)
+    assert client.get("/", headers=basic("ann", body["new"])).status_code == 401
 
 
 # Whoever guesses
