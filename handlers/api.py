@@ -99,7 +99,7 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     kind = next(kind for kind in type(error).__mro__ if kind in HTTP_CODES)
     code = HTTP_CODES[kind]
     level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
-    log.log(level, "%s %r: %d %s: %s", request.method, request.path, code, error.status, error)
+    log.log(level, "%r: %d %s: %s", _asked(), code, error.status, error)
     if isinstance(error, TokenRejected) and browser.wants_page():
         return browser.to_login()
     headers = {}
@@ -120,8 +120,13 @@ def reply_with_refusal(error: HTTPException) -> ResponseReturnValue:
 
 def reply_with_fault(error: Exception) -> ResponseReturnValue:
     """Answer 503 for a defect of ours; the traceback goes to the log, never to the caller."""
-    log.error("%s %r failed", request.method, request.path, exc_info=error)
+    log.error("%r failed", _asked(), exc_info=error)
     return _reply(HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.status, "this is our fault", {})
+
+
+def _asked() -> str:
+    """What was asked for; a log shows it by repr(): both parts may hold control characters."""
+    return f"{request.method} {request.path}"
 
 
 def _reply(

@@ -16,6 +16,7 @@ from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader
 from core.errors import SettingsError
 from core.settings import Settings
 from handlers import api, manage, worker
+from infra import logs
 
 log = logging.getLogger("pinglet")
 
@@ -39,8 +40,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-class PlainFormatter(logging.Formatter):
-    """Lines without the colours that Werkzeug puts into them, terminal or not."""
+class Lines(logging.Formatter):
+    """Lines for people; no token is in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return logs.without_tokens(super().format(record))
+
+
+class PlainLines(Lines):
+    """The same without the colours that Werkzeug puts into them, terminal or not."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -49,7 +58,7 @@ class PlainFormatter(logging.Formatter):
 
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
-    kind = logging.Formatter if sys.stderr.isatty() else PlainFormatter
+    kind = Lines if sys.stderr.isatty() else PlainLines
     handler.setFormatter(kind("%(asctime)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -190,12 +190,12 @@ class People:
         if token == "current":  # noqa: S105 (a word, not a secret)
             return self.log_out()
         if not (token.isascii() and token.isdecimal() and len(token) < 19):
-            raise TokenUnknown(token)
+            raise TokenUnknown
         if identity.kind is Kind.KEY and int(token) != identity.token_id:
             raise Forbidden("a key ends no token but itself: use your password")
         with self.database.transaction() as session:
             if not accounts.revoke(session, identity.user_id, int(token)):
-                raise TokenUnknown(token)
+                raise TokenUnknown
         return _json({"status": "DELETED"})
 
     # Users
