@@ -13,7 +13,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from sqlalchemy import CursorResult, case, delete, or_, select, update
+from sqlalchemy import CursorResult, and_, case, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -166,13 +166,17 @@ def change_user(
     password: str | None = None,
     role: Role | None = None,
     enabled: bool | None = None,
+    generation: int | None = None,
 ) -> User:
     """Change what is given. A new password and being disabled end all the user's tokens.
 
-    Raises UserUnknown, WrongRequest.
+    With the `generation` of who was identified, nothing is changed for whoever has since been
+    disabled or given a new password: TokenRejected. Raises UserUnknown, WrongRequest.
     """
     _lock_admins(session)
     user = find_user(session, user_id)
+    if generation not in (None, user.generation):
+        raise TokenRejected("this user is disabled, or has a new password")
     if password is not None:
         user.password_hash = HASHER.hash(checked_password(password))
     if password is not None or enabled is False:
@@ -381,14 +385,15 @@ def _subject(*parts: str) -> str:
 
 
 def _network(address: str) -> str:
-    # Whoever has one IPv6 address has 2^64 of them.
+    # Whoever has one IPv6 address has 2^64 of them. On a socket for both kinds an IPv4 caller is
+    # ::ffff:192.0.2.1: by its first 64 bits the whole of IPv4 would be one address.
     try:
         parsed = ip_address(address)
     except ValueError:
         return address
-    if isinstance(parsed, IPv6Address):
-        return str(ip_network((parsed, 64), strict=False))
-    return str(parsed)
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
 
 
 def check_password(session: Session, name: str, password: str) -> Identity:
@@ -539,11 +544,18 @@ def _lock_owner(session: Session, family: str) -> None:
     session.scalars(select(User.id).where(User.id.in_(owner)).with_for_update(key_share=True)).all()
 
 
-def sweep(session: Session, now: datetime) -> int:
-    """Forget tokens and attempts that no longer mean anything; return how many."""
+def sweep(session: Session, now: datetime, limit: int) -> int:
+    """Forget tokens and attempts that no longer mean anything; return how many.
+
+    At most `limit` of each: while strangers try passwords there may be very many.
+    """
+    over = Attempt.tries > 0, Attempt.since <= now - WINDOW
+    unknown_again = Attempt.since <= now - KNOWN_ADDRESS
+    dead = select(Token.id).where(Token.expires <= now).limit(limit)
+    stale = select(Attempt.subject).where(or_(and_(*over), unknown_again)).limit(limit)
     gone = [
-        session.execute(delete(Token).where(Token.expires < now)),
-        session.execute(delete(Attempt).where(Attempt.since < now - KNOWN_ADDRESS)),
+        session.execute(delete(Token).where(Token.id.in_(dead))),
+        session.execute(delete(Attempt).where(Attempt.subject.in_(stale))),
     ]
     return sum(result.rowcount for result in gone if isinstance(result, CursorResult))
 

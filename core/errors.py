@@ -82,8 +82,9 @@ class TokenUnknown(CoreError):
 
     status = "TOKEN_DID_NOT_FOUND"
 
-    def __init__(self, token_id: str) -> None:
-        super().__init__(f"you have no token of the id {token_id!r}")
+    def __init__(self) -> None:
+        # Without what was asked for: somebody may have put the token itself in the id's place.
+        super().__init__("you have no token of that id")
 
 
 class TokenRejected(CoreError):

@@ -115,7 +115,7 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
     # What GraphQL says of a wrong value repeats it, and it may be a password.
     told = "..." if request.path == "/graphql" and isinstance(error, WrongRequest) else str(error)
-    log.log(level, "%s %r: %d %s: %s", request.method, request.path, code, error.status, told)
+    log.log(level, "%r: %d %s: %s", _asked(), code, error.status, told)
     if isinstance(error, TokenRejected) and browser.wants_page():
         return browser.to_login()
     headers = {}
@@ -136,8 +136,13 @@ def reply_with_refusal(error: HTTPException) -> ResponseReturnValue:
 
 def reply_with_fault(error: Exception) -> ResponseReturnValue:
     """Answer 503 for a defect of ours; the traceback goes to the log, never to the caller."""
-    log.error("%s %r failed", request.method, request.path, exc_info=error)
+    log.error("%r failed", _asked(), exc_info=error)
     return _reply(HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.status, "this is our fault", {})
+
+
+def _asked() -> str:
+    """What was asked for; a log shows it by repr(): both parts may hold control characters."""
+    return f"{request.method} {request.path}"
 
 
 def _reply(

@@ -6,7 +6,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from ipaddress import ip_address
 from urllib.parse import urlsplit
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from flask import Flask, Response, g, request
 from werkzeug.datastructures import Authorization
@@ -16,6 +16,7 @@ from core.accounts import Attempts, Identity, Kind, Level
 from core.clock import utc_now
 from core.errors import Forbidden, TokenRejected, Unavailable
 from core.settings import Settings
+from handlers import browser
 from infra.database import Database
 
 log = logging.getLogger("pinglet.auth")
@@ -96,9 +97,14 @@ FROM_PROXIES = ("Forwarded", "Via", "X-Forwarded", "X-Real-Ip", "X-Client-Ip", "
 """How headers begin by which proxies say that somebody else asks."""
 
 LOCAL = Identity("whoever sits at this machine", Level.ADMIN)
+OPEN = f"open access: {LOCAL.name} may do everything; `flask users add NAME` ends that for good"
+CLOSED = "every request needs a token or a password"
 
 BEGUN: WeakSet[Database] = WeakSet()
 """The databases that are known to have had a user."""
+
+SAID: WeakKeyDictionary[Database, bool] = WeakKeyDictionary()
+"""What the log has said last: whether access is open."""
 
 
 def guard(app: Flask, database: Database) -> None:
@@ -201,7 +207,7 @@ def _is_address(hostname: str) -> bool:
 
 def identify(database: Database) -> Identity:
     """Return who sends this request. Raises TokenRejected, TooManyAttempts."""
-    if _is_open(database):
+    if _is_local_request() and access_is_open(database):
         return LOCAL
     credentials = _credentials()
     if credentials is not None and credentials.type == "basic":
@@ -264,16 +270,19 @@ def _verified(database: Database, token: str) -> Identity:
     return identity
 
 
-def _is_open(database: Database) -> bool:
-    """Whether whoever sits at this machine may do everything without a token.
+def access_is_open(database: Database) -> bool:
+    """Whether whoever sits at this machine may do everything without a token; the log says which.
 
-    Only where the settings say so, only from this machine to this machine, not through a proxy,
-    and never again once a user was made.
+    Only where the settings say so, and never again once a user was made. Raises Unavailable.
     """
-    if database.settings.authentication or not _is_local_request():
-        return False
-    with database.reading() as session:
-        return accounts.access_is_open(session)
+    is_open = False
+    if not database.settings.authentication:
+        with database.reading() as session:
+            is_open = accounts.access_is_open(session)
+    if SAID.get(database) is not is_open:
+        SAID[database] = is_open
+        log.warning(OPEN if is_open else CLOSED)
+    return is_open
 
 
 def _say_how_to_begin(database: Database) -> None:
@@ -289,6 +298,7 @@ def _say_how_to_begin(database: Database) -> None:
 
 
 def _is_local_request() -> bool:
+    """Whether this request comes from this machine to this machine, not through a proxy."""
     if any(name.startswith(FROM_PROXIES) for name, _ in request.headers):
         return False
     return all(
@@ -301,17 +311,9 @@ def _is_local_request() -> bool:
 
 
 def _headers(response: Response) -> Response:
-    """Source: OWASP HTTP Headers Cheat Sheet. Pages loosen what they must by setting it first."""
-    defaults = {
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "same-origin",
-        "Cache-Control": "no-store",
-        "Cross-Origin-Resource-Policy": "same-origin",
-    }
-    if request.is_secure:
-        defaults["Strict-Transport-Security"] = "max-age=31536000"
-    for name, value in defaults.items():
+    """Pages loosen what they must by setting it first."""
+    said = browser.HEADERS | (browser.ON_HTTPS if request.is_secure else {})
+    for name, value in said.items():
         response.headers.setdefault(name, value)
     if request.path == "/":
         response.vary.add("Accept")

@@ -18,6 +18,7 @@ import serverless_wsgi
 from flask import Flask
 
 from core.errors import WrongRequest
+from handlers import browser
 
 log = logging.getLogger("pinglet.gateway")
 
@@ -56,7 +57,7 @@ def answer(application: Callable[[], Flask], event: object, context: object) -> 
 def _refusal(code: int, status: str) -> Reply:
     return {
         "statusCode": code,
-        "headers": {"Content-Type": "application/json"},
+        "headers": {"Content-Type": "application/json"} | browser.HEADERS | browser.ON_HTTPS,
         "body": f'{{"status":"{status}"}}',
         "isBase64Encoded": False,
     }

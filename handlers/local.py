@@ -7,15 +7,19 @@ import logging
 import re
 import sys
 import threading
+from typing import Any
 
 import click
 from flask import Flask
 from flask.helpers import get_debug_flag
+from werkzeug import serving
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader
 
-from core.errors import SettingsError
+from core.errors import CoreError, SettingsError
 from core.settings import Settings
-from handlers import api, manage, worker
+from handlers import api, auth, browser, manage, worker
+from infra import logs
+from infra.database import Database
 
 log = logging.getLogger("pinglet")
 
@@ -23,7 +27,8 @@ log = logging.getLogger("pinglet")
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the application with its commands; inside `flask run`, start the worker as well."""
     _log_to_stderr()
-    _refuse_in_json()
+    # The server that `flask run` starts can't be given another one.
+    serving.WSGIRequestHandler = RequestHandler  # type: ignore[misc]
     try:
         app = api.create_app(settings)
     except SettingsError as error:
@@ -32,15 +37,26 @@ def create_app(settings: Settings | None = None) -> Flask:
     for command in manage.COMMANDS:
         app.cli.add_command(command)
     database = app.extensions["pinglet"]
-    if database.settings.worker_in_server and _is_serving():
+    if not _is_serving():
+        return app
+    _say_who_may(database)
+    if database.settings.worker_in_server:
         thread = threading.Thread(target=worker.run_until_interrupted, args=[database], daemon=True)
         thread.start()
         log.info("the worker runs beside the server: one round a minute")
     return app
 
 
-class PlainFormatter(logging.Formatter):
-    """Lines without the colours that Werkzeug puts into them, terminal or not."""
+class Lines(logging.Formatter):
+    """Lines for people; no token is in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return logs.without_tokens(super().format(record))
+
+
+class PlainLines(Lines):
+    """The same without the colours that Werkzeug puts into them, terminal or not."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -49,16 +65,36 @@ class PlainFormatter(logging.Formatter):
 
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
-    kind = logging.Formatter if sys.stderr.isatty() else PlainFormatter
+    kind = Lines if sys.stderr.isatty() else PlainLines
     handler.setFormatter(kind("%(asctime)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-def _refuse_in_json() -> None:
-    # What the development server refuses before Flask sees it: a line too long, no HTTP at all.
-    WSGIRequestHandler.error_content_type = "application/json"
-    WSGIRequestHandler.error_message_format = '{"status":"WRONG_REQUEST"}\n'
+class RequestHandler(WSGIRequestHandler):
+    """What the development server refuses before Flask sees it: a line too long, no HTTP at all."""
+
+    error_content_type = "application/json"
+    error_message_format = '{"status":"WRONG_REQUEST"}\n'
+    refuses = False
+
+    def send_error(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse in JSON."""
+        self.refuses = True
+        super().send_error(*args, **kwargs)
+
+    def end_headers(self) -> None:
+        """Give refusals the headers that every reply has."""
+        for name, value in browser.HEADERS.items() if self.refuses else ():
+            self.send_header(name, value)
+        super().end_headers()
+
+
+def _say_who_may(database: Database) -> None:
+    try:
+        auth.access_is_open(database)
+    except CoreError as error:
+        log.warning("%s", error)
 
 
 def _is_serving() -> bool:

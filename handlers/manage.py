@@ -338,8 +338,10 @@ from_stdin = click.option("--password-stdin", is_flag=True, help="Read it from s
 @from_stdin
 def add_user(name: str, role: str, password_stdin: bool) -> None:
     """Add a user."""
+    # Before the transaction: while somebody is typing, nobody else could write to an SQLite file.
+    password = _password(password_stdin)
     with _refusals(), _database().transaction() as session:
-        accounts.create_user(session, name, _password(password_stdin), Role(role), utc_now())
+        accounts.create_user(session, name, password, Role(role), utc_now())
     click.echo(f"{name} may log in; from now on every request needs a token")
 
 
@@ -399,7 +401,7 @@ def issue_token(name: str, label: str, scope: str, days: int) -> None:
     """Print a long-lived token of user NAME for a script, called LABEL. It is shown this once."""
     with _refusals(), _database().transaction() as session:
         user = accounts.find_user_named(session, name)
-        grant = Grant(Kind.KEY, Scope(scope), accounts.user_name(label), timedelta(days=days))
+        grant = Grant(Kind.KEY, Scope(scope), accounts.label(label), timedelta(days=days))
         issued = accounts.issue(session, accounts.identity_of(user), grant, utc_now())
     click.echo(issued.token)
 

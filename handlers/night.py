@@ -12,7 +12,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Self
 
-from core import days, servers, tallies
+from core import accounts, days, servers, tallies
 from core.slots import DAY_SLOTS, first_slot, slot_time
 from infra.database import Database
 
@@ -66,7 +66,7 @@ def plan(database: Database, now: datetime) -> Sequence[Step]:
     oldest = today - timedelta(days=database.settings.keep_days)
     steps += [partial(_forget_days, database, oldest, some) for some in _cut(ids, DAYS_AT_ONCE)]
     steps.append(partial(_forget_rounds, database, slot_time(first_slot(expired))))
-    return steps
+    return [*steps, partial(_forget_log_ins, database, now)]
 
 
 def _packing(database: Database, day: date, ids: Sequence[int]) -> list[Step]:
@@ -114,3 +114,12 @@ def _forget_rounds(database: Database, before: datetime) -> Tidied:
 def _forget_days(database: Database, before: date, ids: Sequence[int]) -> Tidied:
     with database.transaction() as session:
         return Tidied(days=days.forget_days(session, before, ids))
+
+
+def _forget_log_ins(database: Database, now: datetime) -> Tidied:
+    """Tokens that have expired, attempts at passwords that no longer count."""
+    gone = ROWS_AT_ONCE
+    while gone >= ROWS_AT_ONCE:
+        with database.transaction() as session:
+            gone = accounts.sweep(session, now, ROWS_AT_ONCE)
+    return Tidied()

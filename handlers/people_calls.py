@@ -36,7 +36,10 @@ class PeopleCalls:
         """
         known = auth.log_in(self.database, identity.name, wanted.old)
         with self.database.transaction() as session:
-            accounts.change_user(session, known.user_id, password=wanted.new)
+            # An admin may have taken the account away meanwhile: the old password is worth nothing.
+            accounts.change_user(
+                session, known.user_id, password=wanted.new, generation=known.generation
+            )
         return UPDATED
 
     # Tokens
@@ -71,12 +74,12 @@ class PeopleCalls:
         Raises Forbidden, TokenUnknown.
         """
         if not (token_id.isascii() and token_id.isdecimal() and len(token_id) < 19):
-            raise TokenUnknown(token_id)
+            raise TokenUnknown
         if identity.kind is Kind.KEY and int(token_id) != identity.token_id:
             raise Forbidden("a key ends no token but itself: use your password")
         with self.database.transaction() as session:
             if not accounts.revoke(session, identity.user_id, int(token_id)):
-                raise TokenUnknown(token_id)
+                raise TokenUnknown
         return DELETED
 
     # Users

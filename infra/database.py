@@ -210,6 +210,7 @@ def _sqlite_engine(url: URL, settings: Settings) -> Engine:
         url,
         connect_args={"timeout": settings.statement_timeout_s},
         pool_timeout=settings.connect_timeout_s,
+        hide_parameters=True,  # hashes of passwords and tokens, or a traceback would show them
     )
     # INSERT ... WITH ... SELECT: Python's driver counts new rows where INSERT is the first word.
     engine.dialect.cte_follows_insert = True
@@ -259,7 +260,12 @@ def _postgres_engine(url: URL, settings: Settings) -> Engine:
     if settings.database_pool == "keep":
         pool = {"pool_size": 1, "max_overflow": 9, "pool_pre_ping": True}
         pool["pool_timeout"] = settings.connect_timeout_s
-    engine = create_engine("postgresql+pg8000://", creator=login.connect, **pool)
+    engine = create_engine(
+        "postgresql+pg8000://",
+        creator=login.connect,
+        hide_parameters=True,  # as above
+        **pool,
+    )
 
     @event.listens_for(engine, "handle_error")
     def distrust(context: ExceptionContext) -> None:

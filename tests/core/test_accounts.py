@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from argon2 import extract_parameters
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core import accounts
@@ -656,6 +656,18 @@ def test_one_ipv6_network_is_one_address(database: Database) -> None:
     assert attempt(database, address="2001:db8:0:1::1") is None
 
 
+def test_ipv4_callers_of_a_socket_for_both_kinds_are_not_one_address(database: Database) -> None:
+    answers = attempts(
+        database, [(f"user {end}", f"::ffff:192.0.2.{end}", NOW) for end in range(ADDRESS + 5)]
+    )
+    assert looked_at(answers) == ADDRESS + 5
+    assert looked_at(attempts(database, [("ann", "::ffff:192.0.2.1", NOW)] * PAIR)) == PAIR
+    assert attempt(database, address="192.0.2.1") is not None
+    succeed(database, "eve", address="::ffff:203.0.113.1")
+    attempts(database, [("eve", f"192.0.2.{number % 60}", NOW) for number in range(ACCOUNT)])
+    assert attempt(database, "eve", "::ffff:203.0.113.2") is not None
+
+
 def test_what_is_no_address_or_no_name_is_limited_as_one(database: Database) -> None:
     for address in ("", "unix:", "::1%lo", "fe80::1%eth0", "999.1.1.1"):
         assert looked_at(attempts(database, [(address, address, NOW)] * 10)) == PAIR
@@ -690,8 +702,25 @@ def test_what_is_over_is_swept_away(database: Database) -> None:
     issue(database, user, life=MINUTE)
     kept = issue(database, user, kind=Kind.KEY)
     succeed(database, "bob", now=NOW - timedelta(days=31))
+    succeed(database, address=HOME)
+    attempts(database, [("ann", ELSEWHERE, NOW)] * PAIR)
     with database.transaction() as session:
-        assert accounts.sweep(session, NOW + timedelta(days=1)) == 1 + 4
-        session.execute(insert(Attempt).values(subject="x", since=NOW, tries=1))
-        assert accounts.sweep(session, NOW + timedelta(days=1)) == 0
+        assert accounts.sweep(session, NOW + MINUTE - SECOND, 9) == 4
+        assert accounts.sweep(session, NOW + MINUTE, 9) == 1
     assert not is_dead(database, kept)
+    assert attempt(database, address=ELSEWHERE, now=NOW + WINDOW - SECOND) is not None
+
+
+def test_attempts_are_forgotten_with_their_window_but_not_where_the_owner_logs_in(
+    database: Database,
+) -> None:
+    succeed(database, address=HOME)
+    later = NOW + WINDOW
+    attempts(database, [*at_everybody(3), *from_everywhere(ACCOUNT, later)])
+    with database.transaction() as session:
+        # Three names and the address they were tried from; then the address alone was tried again.
+        assert accounts.sweep(session, later, 2) == 2
+        assert accounts.sweep(session, later, 99) == 4
+        assert accounts.sweep(session, later, 99) == 0
+    assert attempt(database, address=ELSEWHERE, now=later) is not None
+    assert attempt(database, address=HOME, now=later) is None

@@ -137,10 +137,12 @@ settings_made, denied, DATABASE = json.load(sys.stdin)
 from sqlalchemy import select
 from core import accounts, probe, rounds, servers
 from core.clock import utc_now
+from core.messages import Batch
 from core.models import Schedule, Server
 from core.schema import ServerRequest
 from core.settings import Settings
 from handlers import api, worker
+from handlers.prober import Prober
 from infra.database import Database
 
 settings = Settings(**settings_made)
@@ -151,14 +153,35 @@ with database.transaction() as session:
     user = accounts.create_user(session, "ann", "a password", accounts.Role.ADMIN, utc_now())
     grant = accounts.Grant(accounts.Kind.ACCESS)
     token = accounts.issue(session, accounts.identity_of(user), grant, utc_now()).token
-    servers.create(session, ServerRequest("kept", "8.8.8.8"), settings, utc_now())
+    kept = servers.create(session, ServerRequest("kept", "8.8.8.8"), settings, utc_now()).id
 
 headers = {"Authorization": "Bearer " + token}
-answers = set()
-for address in denied:
-    for method, name in (("POST", "new"), ("PUT", "kept")):
-        body = json.dumps({"server": {"name": name, "IP": address}})
-        answers.add(client.open("/", method=method, data=body, headers=headers).status_code)
+exported = client.get("/api/v1/export?format=json", headers=headers).get_json()["servers"][0]
+lines = client.get("/api/v1/export?format=csv", headers=headers).text.replace("kept", "new")
+
+
+def ways_in(address):
+    # Method, path and body of every call that takes an address.
+    yield "POST", "/", {"server": {"name": "new", "IP": address}}
+    yield "PUT", "/", {"server": {"name": "kept", "IP": address}}
+    yield "POST", "/api/v1/servers", {"name": "new", "ip": address}
+    yield "PATCH", f"/api/v1/servers/{kept}", {"ip": address}
+    for name in ("new", "kept"):
+        moved = exported | {"name": name, "ip": address}
+        yield "POST", "/api/v1/import?format=json", {"servers": [moved]}
+    yield "POST", "/api/v1/import?format=csv", lines.replace("8.8.8.8", f'"{address}"')
+
+
+def reply(method, path, body):
+    data = body if isinstance(body, str) else json.dumps(body)
+    return client.open(path, method=method, data=data, headers=headers)
+
+
+answers = {reply(*way).status_code for address in denied for way in ways_in(address)}
+for upsert in (False, True):
+    rows = [{"name": name, "ip": address} for address in denied for name in ("new", "kept")]
+    done = reply("POST", "/api/v1/servers/bulk", {"servers": rows, "upsert": upsert}).get_json()
+    answers |= {one["status"] + " " + one["field"] for one in done["results"]}
 with database.reading() as session:
     stored = [server.ip for server in servers.everything(session)]
 
@@ -177,13 +200,22 @@ with database.transaction() as session:
 slot = rounds.slot_of(utc_now())
 targets = worker.due(database, slot)
 done = asyncio.run(worker.run_round(database, slot, targets))
+now = {
+    reply("POST", f"/api/v1/servers/{target.server_id}/ping", "").get_json()["state"]
+    for target in targets
+}
+# And as if a queue's message came from an older release.
+queued = [Batch.read(batch.text()) for batch in rounds.batches(slot, targets, 50)]
+probed = Prober(settings, rounds.deadline(slot)).measure(queued)
 how = rounds.pace(settings)
 for kind in probe.Kind:
     for address in denied:
         probe.probe(kind, [probe.Target(address, (80,))], how)
 database.engine.dispose()
-print(json.dumps({"answers": sorted(answers), "stored": stored, "pings": len(done.pings),
-                  "unobserved": len(done.unobserved), "targets": len(targets),
+print(json.dumps({"answers": sorted(answers, key=str), "stored": stored, "pings": len(done.pings),
+                  "unobserved": len(done.unobserved), "targets": len(targets), "now": sorted(now),
+                  "probed": len(probed.pings),
+                  "not probed": len(probed.unobserved),
                   "handed over": handed_over}))
 """
 
@@ -206,10 +238,12 @@ def test_no_way_in_stores_or_reaches_a_denied_address(settings: Settings) -> Non
         )
     assert found.returncode == 0, found.stderr
     told = json.loads(found.stdout)
-    assert told["answers"] == [400]
+    assert told["answers"] == [400, "WRONG_REQUEST ip"]
     assert told["stored"] == ["8.8.8.8"]
     assert told["targets"] == told["unobserved"] >= 120
-    assert told["pings"] == 0
+    assert told["pings"] == told["probed"] == 0
+    assert told["not probed"] >= 100
+    assert told["now"] == ["unobserved"]
     assert told["handed over"] == []
 
 

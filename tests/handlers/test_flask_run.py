@@ -15,7 +15,9 @@ import requests
 from sqlalchemy import text
 
 from core.settings import Settings
+from handlers import browser
 from infra.database import Database
+from tests import people
 from tests.handlers.calls import named, server
 from tests.handlers.conftest import ROOT, environment, flask_command
 from tests.postgres import free_port
@@ -172,6 +174,9 @@ def test_no_request_is_answered_in_html(running: Running, request_line: bytes) -
     assert b"text/html" not in told
     assert told.rstrip().endswith(b"}")
     assert b" 500 " not in told.split(b"\r\n")[0]
+    # What isn't HTTP is answered as HTTP was before it had headers.
+    for name, value in browser.HEADERS.items() if told.startswith(b"HTTP/") else ():
+        assert f"\r\n{name}: {value}\r\n".encode() in told
 
 
 def test_a_worker_in_the_server_pings_and_ctrl_c_ends_both(tmp_path: Path) -> None:
@@ -238,3 +243,68 @@ def test_an_old_postgres_is_503_until_it_is_upgraded(
         assert call(running, "GET") == (200, {"servers": []})
     finally:
         running.close()
+
+
+@pytest.fixture
+def machines(settings: Settings, tmp_path: Path) -> Iterator[list[Running]]:
+    """Two servers on one database without users."""
+    started = []
+    with people.nobody_but(settings) as own:
+        try:
+            for name in ("here", "there"):
+                folder = tmp_path / name
+                folder.mkdir()
+                variables = {"DATABASE_URL": own.database_url, "PINGLET_WORKER_IN_SERVER": "0"}
+                started.append(Running(folder, **variables))
+            for running in started:
+                running.wait_until_it_answers()
+            yield started
+        finally:
+            for running in started:
+                running.close()
+
+
+def ask(running: Running, method: str, path: str, **options: Any) -> requests.Response:
+    """Call /api/v1."""
+    return requests.request(method, f"{running.url}api/v1/{path}", timeout=DEADLINE_S, **options)
+
+
+def answers(running: Running, shown: dict[str, str]) -> int:
+    """Return the code of a request that shows this."""
+    return requests.get(running.url, headers=shown, timeout=DEADLINE_S).status_code
+
+
+def test_what_ends_in_one_process_has_ended_in_the_other(
+    machines: list[Running], settings: Settings
+) -> None:
+    here, there = machines
+    for machine in machines:
+        assert answers(machine, {}) == 200
+        assert "open access: whoever sits at this machine" in machine.said()
+    subprocess.run(
+        flask_command("users", "add", "ann", "--password-stdin"),
+        cwd=ROOT,
+        env=environment(settings.database_url),
+        input=people.PASSWORD.encode(),
+        check=True,
+        timeout=DEADLINE_S,
+    )
+    for machine in machines:
+        assert answers(machine, {}) == 401
+        assert "every request needs a token" in machine.said()
+    password = people.basic()
+    pair = ask(here, "POST", "tokens", headers=password).json()
+    log_in = {"name": "ann", "password": people.PASSWORD}
+    session = ask(here, "POST", "session", json=log_in).cookies["pinglet_session"]
+    for shown in (people.bearer(pair["access"]), people.cookie(session)):
+        assert answers(there, shown) == 200
+        assert ask(here, "DELETE", "session", headers=shown).status_code == 200
+        assert answers(there, shown) == 401
+    spent = {"refresh": pair["refresh"]}
+    assert ask(there, "POST", "tokens/refresh", json=spent).status_code == 401
+    key = ask(here, "POST", "tokens", json={"name": "script"}, headers=password).json()["token"]
+    assert answers(there, people.bearer(key)) == 200
+    new = {"old": people.PASSWORD, "new": "another good password"}
+    assert ask(here, "PUT", "me/password", json=new, headers=password).status_code == 200
+    assert answers(there, people.bearer(key)) == 401
+    assert answers(there, password) == 401

@@ -460,6 +460,21 @@ def test_the_first_user_ends_open_access_for_good_everywhere(
     other.extensions["pinglet"].engine.dispose()
 
 
+def test_the_log_says_who_may_and_when_that_changes(
+    open_app: Flask, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = open_app.test_client()
+    for _ in range(2):
+        client.get("/", environ_overrides=NEAR)
+    assert caplog.text.count("open access") == 1
+    add(database)
+    caplog.clear()
+    for _ in range(2):
+        client.get("/", environ_overrides=NEAR)
+    assert caplog.text.count("every request needs a token") == 1
+    assert "open access" not in caplog.text
+
+
 def test_whoever_sits_at_the_machine_has_no_tokens(open_app: Flask) -> None:
     client = open_app.test_client()
     for data in (b"", b'{"name": "script"}'):

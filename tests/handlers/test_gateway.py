@@ -16,7 +16,7 @@ from core.accounts import Grant, Kind, Role
 from core.clock import utc_now
 from core.models import Token
 from core.settings import Settings
-from handlers import api, gateway
+from handlers import api, browser, gateway
 from infra.database import Database
 from tests.cloud import Context, event_of
 from tests.counts import examples
@@ -109,8 +109,12 @@ def _allow(database: Database) -> None:
 
 
 def answer(event: object) -> tuple[int, Any]:
-    """Return the code and the JSON of the answer."""
+    """Return the code and the JSON of the answer; it says what every reply says to browsers."""
     reply = api.handler(event, Context())
+    several = {name: values[0] for name, values in reply.get("multiValueHeaders", {}).items()}
+    said = {name.lower(): value for name, value in (reply.get("headers") or several).items()}
+    for name, value in browser.HEADERS.items():
+        assert said[name.lower()] == value
     return reply["statusCode"], json.loads(reply["body"])
 
 

@@ -1,11 +1,13 @@
 """/api/v1: log in and out, tokens, users; what ends when; what happens to whoever guesses."""
 
 import base64
+import io
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,17 +17,21 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given
 from hypothesis import settings as counts
 from hypothesis import strategies as st
+from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
+from core import accounts
 from core.accounts import Identity, Kind, Role, Scope
 from core.clock import utc_now
+from core.models import Attempt
 from core.settings import Settings
-from handlers import api, auth
+from handlers import api, auth, local
 from handlers import people as views
 from handlers import people_calls
 from infra.database import Database
 from tests import people
 from tests.handlers.calls import CREATED, server, told
+from tests.infra.rows import wait_for_a_blocked_one
 from tests.people import PASSWORD, add, basic, bearer, cookie, token
 
 CAMPAIGN = bool(os.environ.get("PINGLET_CAMPAIGN"))
@@ -391,6 +397,26 @@ def test_one_needs_the_old_password_for_a_new_one(client: FlaskClient, database:
     assert client.get("/", headers=shown).status_code == 200
 
 
+@pytest.mark.parametrize("given", [{"password": NEW_PASSWORD}, {"enabled": False}])
+def test_the_old_password_changes_nothing_while_an_admin_takes_it_away(
+    client: FlaskClient, database: Database, given: dict[str, Any]
+) -> None:
+    add(database, "root")
+    user = add(database, "ann", Role.EDITOR)
+    body = {"old": PASSWORD, "new": "the thief's password"}
+
+    def steal() -> TestResponse:
+        return client.put("/api/v1/me/password", json=body, headers=basic())
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            accounts.change_user(session, user.user_id, **given)
+            stolen = thread.submit(steal)
+            wait_for_a_blocked_one(database)
+        problem(stolen.result(60), 401)
+    assert client.get("/", headers=basic("ann", body["new"])).status_code == 401
+
+
 # Whoever guesses
 
 
@@ -649,3 +675,36 @@ def test_no_id_is_a_fault_of_ours(client: FlaskClient, database: Database) -> No
                 f"/api/v1/{url}/{number}", method=method, data=b"{}", headers=shown
             )
             assert answer.status_code in (404, 405), (method, url, number)
+
+
+# The command line
+
+
+class TypedSlowly(io.BytesIO):
+    """A password, and what happens while somebody is typing it."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(PASSWORD.encode() + b"\n")
+        self.meanwhile = meanwhile
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        """Read on; first let it happen."""
+        self.meanwhile()
+        return super().read1(size)
+
+
+def test_nobody_waits_while_a_password_is_typed(settings: Settings, client: FlaskClient) -> None:
+    other = Database(replace(settings, statement_timeout_s=0.5))
+
+    def write() -> None:
+        with other.transaction() as session:
+            session.execute(delete(Attempt))
+
+    command_line = local.create_app(settings)
+    done = command_line.test_cli_runner().invoke(
+        args=["users", "add", "ann", "--password-stdin"], input=TypedSlowly(write)
+    )
+    assert done.exit_code == 0, done.output
+    assert client.get("/", headers=basic()).status_code == 200
+    for opened in (other, command_line.extensions["pinglet"]):
+        opened.engine.dispose()

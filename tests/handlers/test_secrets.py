@@ -15,7 +15,8 @@ from core import accounts
 from core.errors import CoreError, SettingsError
 from core.models import Token, User
 from core.settings import Settings
-from handlers import api, local
+from handlers import api, local, manage
+from infra import logs
 from infra.database import Database
 from tests import people
 from tests.handlers.conftest import environment, flask_command
@@ -152,9 +153,54 @@ def test_no_secret_shows_in_a_traceback(
     finally:
         mended(database, table)
     assert "Traceback" in heard.log
-    for secret in [text, session, OWN, people.PASSWORD, "$argon2id"]:
+    for secret in [text, session, OWN, people.PASSWORD, "$argon2id", accounts.digest(text)]:
         assert secret not in heard.log
         assert secret not in "\n".join(heard.replies)
+
+
+def test_no_hash_shows_where_a_command_fails(heard: Heard, database: Database) -> None:
+    def rename(old: str, new: str) -> None:
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql(f'ALTER TABLE "user" RENAME COLUMN {old} TO {new}')
+
+    rename("created", "elsewhere")
+    try:
+        done = manage.run_command(database, ["users", "add", "ann", "--password-stdin"], OWN)
+    finally:
+        rename("elsewhere", "created")
+    assert done["exit_code"] == 1
+    assert "INSERT INTO" in heard.log
+    for secret in (OWN, "$argon2id"):
+        assert secret not in heard.log + done["output"]
+
+
+def test_a_token_in_the_address_is_not_written_down(
+    heard: Heard, client: FlaskClient, database: Database
+) -> None:
+    user = add(database)
+    text = token(database, user)
+    for method, url in [
+        ("DELETE", f"/api/v1/tokens/{text}"),
+        ("GET", f"/api/v1/me?token={text}"),
+        ("GET", f"/?server={text}"),
+        ("GET", f"/{text}"),
+    ]:
+        heard.call(client, method, url, headers=bearer(text))
+    heard.call(client, "GET", "/", headers={"Host": "evil.example", "Origin": text})
+    line = f"GET /?{text} HTTP/1.1"  # what a server may log of itself
+    logging.getLogger("werkzeug").info("%s", line, exc_info=ValueError(line))
+    for formatter in (local.Lines(), local.PlainLines(), logs.JsonLines()):
+        written = "\n".join(formatter.format(record) for record in heard.caplog.records)
+        assert "pinglet_..." in written
+        assert text not in written
+    assert text not in "\n".join(heard.replies)
+
+
+def test_a_methods_control_characters_reach_no_terminal(heard: Heard, client: FlaskClient) -> None:
+    heard.call(client, "\x1b[31mX\n", "/", headers={"Host": "evil.example"})
+    assert "evil.example" in heard.log
+    assert "\x1b" not in heard.log
+    assert len(heard.caplog.records) == 1
 
 
 # The password of the database

@@ -19,13 +19,16 @@ import pytest
 from flask.testing import FlaskCliRunner
 from sqlalchemy import event, func, select
 
-from core import models, pings, servers, tallies
+from core import accounts, models, pings, servers, tallies
+from core.accounts import Attempts
+from core.clock import utc_now
 from core.schema import SLOT, ServerRequest
 from core.settings import Settings
 from handlers import night, worker
 from handlers.night import Tidied
 from handlers.worker import Nights
 from infra.database import Database
+from tests import people
 from tests.core.histories import (
     DATES,
     IP,
@@ -420,3 +423,22 @@ def test_rounds_are_kept_as_long_as_raw_rows_are(database: Database) -> None:
     with database.reading() as session:
         kept = tallies.between(session, first, first + 9 * DAY)
     assert [one.slot for one in kept] == [first + number * DAY for number in (2, 3, 4)]
+
+
+def test_a_night_forgets_tokens_and_tries_at_passwords_that_are_over(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(night, "ROWS_AT_ONCE", 2)
+    with people.nobody_but(settings) as own:
+        database = Database(own)
+        user = people.add(database)
+        for hours in (1, 1, 1, 48):
+            people.token(database, user, life=timedelta(hours=hours))
+        with database.transaction() as session:
+            for name in ("ann", "bob", "eve"):
+                accounts.count_attempt(session, Attempts(name, "192.0.2.1"), utc_now())
+        night.tidy(database, utc_now() + DAY)
+        with database.reading() as session:
+            assert session.scalar(select(func.count()).select_from(models.Token)) == 1
+            assert not session.scalars(select(models.Attempt)).all()
+        database.engine.dispose()
