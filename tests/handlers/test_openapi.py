@@ -24,10 +24,8 @@ from core.settings import Settings
 from handlers import api, auth, openapi
 from infra.database import Database
 from tests import people
-from tests.counts import count
+from tests.counts import CASES
 from tests.handlers.conftest import standing_settings
-
-EXAMPLES = count(2, 20)  # for each operation, database, kind of data and of caller
 
 # What one parameter allows and two of them together, or the address's owner, may not.
 BEYOND_SCHEMA = [
@@ -190,7 +188,7 @@ def test_the_description_and_its_page_are_for_everybody(settings: Settings) -> N
 PUBLIC_PAGES = ["openapi.json", "docs", "docs.css", "health"]
 
 quickly = run(
-    max_examples=EXAMPLES,
+    max_examples=CASES,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
