@@ -4,10 +4,11 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # A name on PATH may be a shim for a Python that isn't there, and Debian's own may lack ensurepip:
-# only one that can make a virtual environment counts.
+# only one that can make a virtual environment counts. The loop must not end with the 127 of a Python
+# that isn't there: make would throw away what it found before.
 find_python = $(firstword $(shell for python in python$(1) python3 ~/.pyenv/versions/$(1).*/bin/python; \
   do "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != ($(subst .,$(,),$(1))))' \
-  2>/dev/null && echo "$$python"; done))
+  2>/dev/null && echo "$$python"; done; true))
 , := ,
 VERSIONS := 3.11 3.13
 FOUND := $(foreach version,3.13 3.12 3.11,$(call find_python,$(version)))

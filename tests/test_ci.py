@@ -3,6 +3,7 @@
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -57,6 +58,22 @@ def test_the_python_of_the_deploy_is_the_one_that_tests_it() -> None:
     assert versions
     assert ".".join(setup.groups()) == build.PYTHON
     assert build.PYTHON in versions[1].split()
+
+
+def test_a_python_on_the_path_is_enough_for_make_run(tmp_path: Path) -> None:
+    """Nobody's home has a pyenv in it."""
+    if not (make := shutil.which("make")):
+        pytest.skip("NOT TESTED: the Makefile; needs make")
+    found = Path(sys.base_prefix, "bin")
+    done = subprocess.run(
+        [make, "--dry-run", "--always-make", ".venv/installed"],
+        cwd=ROOT,
+        env={"HOME": str(tmp_path), "PATH": f"{found}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"^python3\S* -m venv \.venv$", done.stdout, re.M), done.stdout
 
 
 def run_some(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
