@@ -53,12 +53,17 @@ def launch(playwright) -> Browser:  # type: ignore[no-untyped-def]
     return playwright.chromium.launch(executable_path=CHROMIUM, args=QUIETLY)
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """One Chromium for all of these tests; afterwards its event loop is gone from this thread."""
+def need_chromium() -> None:
+    """Have Chromium and what npm installs, or say aloud that no page is tested."""
     if not CHROMIUM:
         pytest.skip("NOT TESTED: the pages; needs Chromium (chromium, fonts-dejavu-core)")
     need_tools("the pages")  # Chart.js and axe
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all of these tests; afterwards its event loop is gone from this thread."""
+    need_chromium()
     with sync_playwright() as playwright:
         started = launch(playwright)
         yield started
