@@ -24,7 +24,20 @@ from core.schema import (
     server_name,
 )
 
-UserName = Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="No colon in it")]
+# What core's plain_text and user_name refuse, said for those who read openapi.json. The end is
+# marked twice: in Python `$` also stands before a line's end.
+PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
+NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NAME_PATTERN)]
+UserName = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=64,
+        pattern=NAME_PATTERN.replace("[^", "[^:"),
+        description="No colon in it",
+    ),
+]
 Password = Annotated[str, msgspec.Meta(min_length=8, max_length=256)]
 Shape = TypeVar("Shape")
 
@@ -59,7 +72,7 @@ class Refresh(Request, frozen=True):
 class TokenWanted(Request, frozen=True):
     """A named token for a script."""
 
-    name: UserName
+    name: Label
     scope: Scope = Scope.READ
     expires_in_s: Annotated[int, msgspec.Meta(ge=60, le=5 * 365 * 86_400)] = 365 * 86_400
 
@@ -150,10 +163,6 @@ class Me(Reply, frozen=True):
 # Servers
 
 
-# What server_name and server_ip refuse, said for those who read openapi.json. The end is marked
-# twice: in Python `$` also stands before a line's end.
-PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
-NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PATTERN)]
 Ip = Annotated[
     str,

@@ -18,6 +18,7 @@ from tests.cloud import cloud
 from tests.postgres import Postgres
 
 __all__ = ["cloud"]
+pytest_plugins = ["tests.skips", "tests.campaign"]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""How often a test repeats: a few times at the desk, in full with PINGLET_CAMPAIGN=1."""
+"""How often a test repeats: a few times at the desk, as often as the issues say in a campaign.
+
+`make campaign` sets PINGLET_CAMPAIGN=1 and writes docs/campaign.md, which lists what is named here.
+"""
 
 import os
 
@@ -6,6 +9,13 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 CAMPAIGN = bool(os.environ.get("PINGLET_CAMPAIGN"))
+NAMED: dict[str, int] = {}  # what a campaign repeats, and how often
+
+
+def named(what: str, full: int) -> int:
+    """Return `full`, listed in docs/campaign.md as `what`."""
+    NAMED[what] = full
+    return full
 
 
 def count(few: int, full: int) -> int:
@@ -20,3 +30,22 @@ def examples(few: int, full: int) -> hypothesis_settings:
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
+
+
+TRANSACTIONS = count(400, named("transactions of 8 processes on one SQLite file", 2_000))
+KILLS = count(4, named("kills of Postgres (-9) in a round, and as many in its recording", 20))
+STARTS = count(4, named("starts of 8 processes at once on a missing SQLite file", 50))
+BODIES = named("arbitrary requests of each method of the contract, on each database", 10_000)
+API_BODIES = named("arbitrary bodies for every route of /api/v1, on each database", 2_000)
+CASES = count(
+    2, named("schemathesis cases of each operation, kind of data, caller and database", 20)
+)
+PASSWORDS = count(200, named("wrong passwords from one address, and from a hundred", 1_000))
+EVENTS = named("events of every shape at each Lambda handler, on each database", 5_000)
+MESSAGES = count(200, named("result messages, 30 % of them doubled, all shuffled", 1_000))
+HISTORIES = named("histories packed and read, held against reading raw rows", 400)
+CUTS = count(5, named("moments at which packing and tidying are cut off", 30))
+FLEET = count(30, named("servers in rounds in fast time", 1_000))
+ROUNDS = count(60, named("rounds of those servers", 1_440))
+WORLDS = named("random worlds that the probe engine is judged by", 300)
+TARGETS = count(2_000, named("hosts in one sweep", 10_000))

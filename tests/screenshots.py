@@ -15,8 +15,9 @@ from handlers import demo
 from infra import migrations
 from infra.database import Database
 from tests.browser import steps
-from tests.browser.conftest import CHROMIUM, ROOT, launch
+from tests.browser.conftest import CHROMIUM, launch
 from tests.browser.site import Site, serve
+from tests.infra.npm import ROOT
 
 PICTURES = ROOT / "docs" / "screenshots"
 DAYS = 2

@@ -7,8 +7,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import steps
-from tests.browser.conftest import ROOT, watched
+from tests.browser.conftest import watched
 from tests.browser.site import Site, slots
+from tests.infra.npm import ROOT
 
 pytestmark = pytest.mark.xdist_group("browser")
 DAY = timedelta(days=1)

@@ -1,6 +1,5 @@
 """Reading history: every window, from either table, is what its slots say one by one."""
 
-import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,8 +41,8 @@ from tests.core.histories import (
     record,
     store,
 )
+from tests.counts import CAMPAIGN, HISTORIES, count
 
-EXAMPLES = 400 if os.environ.get("PINGLET_CAMPAIGN") else 6
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 FIRST = midnight(DATES[0])
@@ -53,9 +52,9 @@ steps = st.lists(
     st.tuples(st.sampled_from(["pack", "forget", "late"]), st.integers(0, 2)), max_size=8
 )
 common = {
-    "max_examples": EXAMPLES,
+    "max_examples": count(6, HISTORIES),
     "deadline": None,
-    "derandomize": not os.environ.get("PINGLET_CAMPAIGN"),
+    "derandomize": not CAMPAIGN,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
 

@@ -13,7 +13,7 @@ from core import messages, rounds
 from core.errors import WrongRequest
 from core.messages import MESSAGE_BYTES, Batch, Results
 from core.schema import Ping, Probe, Target, Unobserved
-from tests.counts import examples
+from tests.counts import EVENTS, examples
 
 SLOT = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
 TARGET = Target(17, "192.0.2.1", Probe.AUTO, None, 443)
@@ -48,14 +48,14 @@ junk = st.recursive(
 
 
 @given(slots, st.lists(targets, max_size=20))
-@examples(100, 5000)
+@examples(100, EVENTS)
 def test_a_batch_is_read_as_it_was_written(slot: datetime, members: list[Target]) -> None:
     batch = Batch(slot, rounds.deadline(slot), members)
     assert replace(Batch.read(batch.text()), refused=()) == batch
 
 
 @given(slots, st.lists(pings, max_size=20), st.lists(losses, max_size=20))
-@examples(100, 5000)
+@examples(100, EVENTS)
 def test_results_are_read_as_they_were_written(
     slot: datetime, found: list[Ping], lost: list[Unobserved]
 ) -> None:
@@ -84,7 +84,7 @@ def test_a_batch_of_a_hundred_servers_stays_below_one_billed_unit_of_64_kb() -> 
 
 
 @given(st.text() | junk.map(json.dumps))
-@examples(300, 5000)
+@examples(300, EVENTS)
 def test_any_other_text_is_refused_and_nothing_else_happens(text: str) -> None:
     for kind in (Batch, Results):
         with pytest.raises(WrongRequest):
@@ -121,7 +121,7 @@ def test_a_batch_of_another_shape_is_refused(extra: dict[str, Any]) -> None:
 
 
 @given(junk)
-@examples(300, 5000)
+@examples(300, EVENTS)
 def test_a_target_that_is_nonsense_costs_its_neighbours_nothing(nonsense: object) -> None:
     good = json.loads(BATCH_TEXT)["targets"][0]
     try:

@@ -25,7 +25,7 @@ KNOWN = Target(1, "192.0.2.1", Probe.TCP, 443)
 NEVER_ANSWERED = Target(1, "192.0.2.1", Probe.TCP)
 
 icmp_only = pytest.mark.skipif(
-    probe.icmp_problem() is not None, reason=f"NOT TESTED: {probe.icmp_problem()}"
+    probe.icmp_problem() is not None, reason=f"NOT TESTED: ICMP; {probe.icmp_problem()}"
 )
 
 

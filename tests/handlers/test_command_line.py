@@ -17,7 +17,9 @@ from tests.handlers.conftest import Rows, open_to_all
 
 Said = Callable[..., str]
 
-needs_icmp = pytest.mark.skipif(bool(probe.icmp_problem()), reason=str(probe.icmp_problem()))
+needs_icmp = pytest.mark.skipif(
+    bool(probe.icmp_problem()), reason=f"NOT TESTED: ICMP; {probe.icmp_problem()}"
+)
 
 
 def run(cli: FlaskCliRunner, *arguments: str, stdin: str = "") -> Result:

@@ -1,29 +1,23 @@
 """Whatever arrives, the answer is one of the contract's, in JSON, and no fault of ours."""
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given
-from hypothesis import settings as counts
+from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from core.settings import Settings
 from handlers import api
+from tests.counts import BODIES, examples
 from tests.handlers.calls import server
 from tests.handlers.conftest import standing_settings
 
-EXAMPLES = 10_000 if os.environ.get("PINGLET_CAMPAIGN") else 60
-many = counts(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+many = examples(60, BODIES)
 
 METHODS = ["GET", "POST", "PUT", "DELETE"]
 STATUSES = {

@@ -27,7 +27,7 @@ from handlers.prober import Prober
 from handlers.worker import Recorder
 from infra.database import Database
 from tests.cloud import Context, Queue, event_of, failed
-from tests.counts import count, examples
+from tests.counts import EVENTS, MESSAGES, examples
 from tests.infra.rows import add_many, rows_in, stored
 from tests.infra.rows import server as server_row
 
@@ -84,7 +84,7 @@ def test_results_delivered_again_and_out_of_order_change_nothing_and_lose_nothin
     """Issue 6: 1,000 messages, 30 % duplicated, shuffled, some a day late."""
     chance = random.Random(6)
     ids = add_many(recorder.database, names(10))
-    slots = [SLOT + n * MINUTE for n in range(count(20, 100))]
+    slots = [SLOT + n * MINUTE for n in range(MESSAGES // 10)]
     groups = [ids[n : n + 1] for n in range(10)]
     texts = [results_of(slot, *group) for slot in slots for group in groups]
     texts += chance.sample(texts, k=3 * len(texts) // 10)
@@ -162,7 +162,7 @@ def test_a_message_that_only_the_database_refuses_fails_alone(postgres_settings:
 
 
 @given(st.data())
-@examples(40, 5000)
+@examples(40, EVENTS)
 def test_whatever_a_queue_brings_no_row_is_lost_or_doubled(
     recorder: Recorder, data: st.DataObject
 ) -> None:
@@ -306,7 +306,7 @@ def test_an_empty_batch_sends_nothing(results: Queue) -> None:
 
 
 @given(st.lists(st.sampled_from(POISON) | st.text(max_size=50), min_size=1, max_size=10))
-@examples(40, 5000)
+@examples(40, EVENTS)
 def test_whatever_the_batch_queue_brings_only_what_can_not_be_read_fails(
     results: Queue, nonsense: list[str]
 ) -> None:
@@ -349,7 +349,7 @@ def test_an_event_that_is_not_of_a_queue_is_refused(database: Database, event: o
         ),
     )
 )
-@examples(100, 5000)
+@examples(100, EVENTS)
 def test_records_that_are_no_messages_fail_or_make_the_whole_event_come_again(
     recorder: Recorder, event: Any
 ) -> None:
@@ -492,7 +492,7 @@ def test_an_event_without_its_time_starts_no_round(fleet: dict[str, Queue], even
 
 
 @given(st.text() | st.datetimes().map(str) | st.integers() | st.none())
-@examples(50, 5000)
+@examples(50, EVENTS)
 def test_a_schedule_event_is_scheduled_or_refused_and_never_anything_else(
     fleet: dict[str, Queue], time: object
 ) -> None:

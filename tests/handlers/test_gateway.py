@@ -19,7 +19,7 @@ from core.settings import Settings
 from handlers import api, browser, gateway
 from infra.database import Database
 from tests.cloud import Context, event_of
-from tests.counts import examples
+from tests.counts import EVENTS, examples
 
 HOST = "abc123.execute-api.eu-central-1.amazonaws.com"
 TOKEN = "pinglet_of-the-tests"
@@ -284,7 +284,7 @@ junk = st.recursive(
 
 @given(data=st.data())
 @pytest.mark.parametrize("kind", KINDS)
-@examples(150, 5000)
+@examples(150, EVENTS)
 def test_an_event_with_any_part_changed_is_answered_in_json(
     deployed: None, kind: Any, data: st.DataObject
 ) -> None:
@@ -306,7 +306,7 @@ def _places(event: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 @given(junk | st.dictionaries(st.sampled_from(sorted(payload_2() | payload_1())), junk))
-@examples(150, 5000)
+@examples(150, EVENTS)
 def test_any_event_at_all_is_answered_in_json(deployed: None, event: object) -> None:
     _is_a_clean_answer(api.handler(event, Context()))
 
@@ -317,7 +317,7 @@ def test_any_event_at_all_is_answered_in_json(deployed: None, event: object) -> 
     st.text(max_size=60),
     st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "BREW"]),
 )
-@examples(150, 5000)
+@examples(150, EVENTS)
 def test_any_path_query_body_and_method_is_answered_in_json(
     deployed: None, path: str, query: str, body: str, method: str
 ) -> None:

@@ -13,7 +13,7 @@ from core.settings import Settings
 from handlers import manage
 from infra.database import Database
 from tests.cloud import Context, event_of
-from tests.counts import examples
+from tests.counts import EVENTS, examples
 from tests.handlers.test_gateway import balancer, payload_1, payload_2
 
 
@@ -103,7 +103,7 @@ def test_what_is_no_command_is_refused(deployed: Database, event: object) -> Non
     st.sampled_from(sorted(manage.ONE_OFF)),
     st.text(max_size=40),
 )
-@examples(40, 5000)
+@examples(40, EVENTS)
 def test_any_words_after_a_command_end_with_an_exit_code(
     sqlite_settings: Settings, words: list[str], group: str, given_text: str
 ) -> None:

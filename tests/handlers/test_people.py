@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given
-from hypothesis import settings as counts
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete
 from werkzeug.test import TestResponse
@@ -30,12 +28,11 @@ from handlers import people as views
 from handlers import people_calls
 from infra.database import Database
 from tests import people
+from tests.counts import API_BODIES, PASSWORDS, examples
 from tests.handlers.calls import CREATED, server, told
 from tests.infra.rows import wait_for_a_blocked_one
 from tests.people import PASSWORD, add, basic, bearer, cookie, token
 
-CAMPAIGN = bool(os.environ.get("PINGLET_CAMPAIGN"))
-TRIES = 1_000 if CAMPAIGN else 200
 NEW_PASSWORD = "another good password"
 Call = Callable[..., TestResponse]
 
@@ -444,8 +441,8 @@ def test_wrong_passwords_from_one_address_are_looked_at_five_times(
     client: FlaskClient, database: Database, clock: Clock
 ) -> None:
     add(database)
-    answers = [guess(client, number, "192.0.2.1") for number in range(TRIES)]
-    assert Counter(answer.status_code for answer in answers) == {401: 5, 429: TRIES - 5}
+    answers = [guess(client, number, "192.0.2.1") for number in range(PASSWORDS)]
+    assert Counter(answer.status_code for answer in answers) == {401: 5, 429: PASSWORDS - 5}
     assert answers[-1].headers["Retry-After"] == "901"
     assert told(answers[-1]) == (429, b'{"status":"TOO_MANY_REQUESTS"}\n')
     assert owner(client, "192.0.2.1") == 429  # the right password at last changes nothing
@@ -459,8 +456,8 @@ def test_wrong_passwords_from_a_hundred_addresses_are_looked_at_a_hundred_times(
 ) -> None:
     add(database)
     assert owner(client, "203.0.113.1") == 200
-    answers = [guess(client, number, f"192.0.2.{number % 100}") for number in range(TRIES)]
-    assert Counter(answer.status_code for answer in answers) == {401: 100, 429: TRIES - 100}
+    answers = [guess(client, number, f"192.0.2.{number % 100}") for number in range(PASSWORDS)]
+    assert Counter(answer.status_code for answer in answers) == {401: 100, 429: PASSWORDS - 100}
     assert owner(client, "203.0.113.1") == 200
     assert owner(client, "203.0.113.2") == 429
     clock.go(minutes=15)
@@ -536,11 +533,7 @@ def acceptable(response: TestResponse) -> bool:
     return response.status_code in (400, 401, 403, 404, 405, 409, 413, 429)
 
 
-@counts(
-    max_examples=2_000 if CAMPAIGN else 12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@examples(12, API_BODIES)
 @given(body=BODIES, start=st.integers(0, len(API_ROUTES) - 1))
 def test_no_body_is_a_fault_of_ours(
     app: Flask, database: Database, body: bytes, start: int

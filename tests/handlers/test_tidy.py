@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import random
 import signal
 import subprocess
@@ -40,9 +39,8 @@ from tests.core.histories import (
     read_pages,
     record,
 )
+from tests.counts import CUTS, FLEET, ROUNDS
 
-CAMPAIGN = bool(os.environ.get("PINGLET_CAMPAIGN"))
-CUTS = 30 if CAMPAIGN else 5
 DAY = timedelta(days=1)
 
 
@@ -355,21 +353,20 @@ def test_a_night_that_fails_ends_no_round_and_is_not_tried_each_minute(
 
 def test_rows_are_rounds_recorded_times_servers_alive(database: Database) -> None:
     """Rounds come twice, are cut off, or never come; servers are removed; nights pass."""
-    many, rounds_made = (1_000, 1_440) if CAMPAIGN else (30, 60)
     chance = random.Random(17)
     first = datetime.fromisoformat("2026-05-01T12:00:00Z")
     with database.transaction() as session:
-        wanted = [ServerRequest(f"web-{number}", IP) for number in range(many)]
+        wanted = [ServerRequest(f"web-{number}", IP) for number in range(FLEET)]
         alive = {
             servers.create(session, one, database.settings, first).id: one.name for one in wanted
         }
     recorded = dict.fromkeys(alive, 0)
     tracemalloc.start()
     used = []
-    for number in range(rounds_made):
+    for number in range(ROUNDS):
         slot = first + number * SLOT
         measured = [a_ping(chance, server_id, 20.0) for server_id in alive]
-        if number % (rounds_made // 3) == 10:
+        if number % (ROUNDS // 3) == 10:
             used.append(tracemalloc.get_traced_memory()[0])
         if chance.random() < 0.1:
             continue  # the worker was dead

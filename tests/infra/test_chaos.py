@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import multiprocessing
-import os
 import random
 import socket
 import threading
@@ -21,12 +20,10 @@ from core.schema import Probe, Target
 from core.settings import Settings
 from handlers import api, worker
 from infra.database import Database
+from tests.counts import KILLS, TRANSACTIONS
 from tests.infra.rows import MINUTE, SLOT, add, add_many, ping, rows_in, stored
 from tests.postgres import Postgres
 
-CAMPAIGN = os.environ.get("PINGLET_CAMPAIGN") == "1"
-TRANSACTIONS = 2_000 if CAMPAIGN else 400
-KILLS = 20 if CAMPAIGN else 4
 PROCESSES = 8
 SERVERS = 500
 HERE = "127.0.0.1"

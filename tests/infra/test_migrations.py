@@ -20,10 +20,10 @@ from core.settings import Settings
 from infra import migrations
 from infra.database import Database, schema_version
 from infra.migrations import NewerSchema
+from tests.counts import STARTS
 from tests.infra.rows import add
 
 NEWER = "9999"
-CAMPAIGN = os.environ.get("PINGLET_CAMPAIGN") == "1"
 SCRIPTS = ScriptDirectory.from_config(migrations.configuration())
 VERSIONS = list(SCRIPTS.walk_revisions())
 spawn = multiprocessing.get_context("spawn")
@@ -116,7 +116,7 @@ def test_eight_processes_that_start_at_once_on_a_missing_file_all_work(
     tmp_path: Path,
 ) -> None:
     with ProcessPoolExecutor(8, mp_context=spawn) as processes:
-        for attempt in range(50 if CAMPAIGN else 4):
+        for attempt in range(STARTS):
             settings = Settings(database_url=f"sqlite:///{tmp_path}/{attempt}/pinglet.db")
             assert list(processes.map(upgrade_and_look, [settings] * 8)) == [[]] * 8
 

@@ -12,7 +12,7 @@ from benchmarks.probe.world import Forge, Outcome, Rule, World, address
 def ping(world: World, server: int, family: int, *options: str) -> str:
     """What `ping` says about one echo to the server of this number."""
     if shutil.which("ping") is None:
-        pytest.skip("NOT TESTED: the world against iputils-ping, which isn't installed")
+        pytest.skip("NOT TESTED: the world itself; needs ping (iputils-ping)")
     command = world.command("ping", "-n", "-c1", "-W1", *options, address(server, family))
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 

@@ -16,11 +16,11 @@ import pytest
 
 from benchmarks.probe.world import Rule, World, address
 from core.probe import Kind, Pace, Verdict, channel, probe, probe_async
-from tests.core.probe.worlds import CAMPAIGN, PORT, Sweep, targets_at
+from tests.core.probe.worlds import PORT, Sweep, targets_at
+from tests.counts import CAMPAIGN, TARGETS
 
 ROOT = Path(__file__).parents[3]
 KINDS = pytest.mark.parametrize("kind", list(Kind))
-MANY = 10_000 if CAMPAIGN else 2_000
 ROUNDS = 60  # an hour of them, one a minute
 ETH_P_ALL = 3
 # One line of JSON before and after the rounds: open descriptors, then traced and resident kB.
@@ -44,7 +44,7 @@ print(json.dumps([before, used()]))
 """
 
 
-def many(count: int = MANY) -> list[str]:
+def many(count: int = TARGETS) -> list[str]:
     """That many addresses."""
     return [address(server) for server in range(count)]
 
@@ -82,7 +82,7 @@ def test_every_answer_is_counted_with_the_default_receive_buffer(
     world.plan([Rule(delay_ms=35)])
     sweep = Sweep(world, kind, many(), Pace(echoes=2, timeout_s=2))
     sweep.judge()
-    assert sweep.verdicts == {Verdict.ANSWERED: 2 * MANY}
+    assert sweep.verdicts == {Verdict.ANSWERED: 2 * TARGETS}
 
 
 @KINDS
@@ -90,12 +90,12 @@ def test_every_answer_is_counted_with_the_buffer_we_ask_for(world: World, kind: 
     world.plan([Rule(delay_ms=35)])
     sweep = Sweep(world, kind, many(), Pace(echoes=2, timeout_s=2))
     sweep.judge()
-    assert sweep.verdicts == {Verdict.ANSWERED: 2 * MANY}
+    assert sweep.verdicts == {Verdict.ANSWERED: 2 * TARGETS}
 
 
 @KINDS
 def test_half_the_fleet_a_black_hole_loses_no_answer_of_the_rest(world: World, kind: Kind) -> None:
-    half = MANY // 2
+    half = TARGETS // 2
     world.plan([Rule(last=half - 1, delay_ms=35), Rule(icmp="silent", tcp="silent")])
     # Every other one, so that the dead keep the living company in every window.
     mixed = [one for pair in zip(many()[:half], many()[half:], strict=True) for one in pair]
@@ -107,13 +107,13 @@ def test_half_the_fleet_a_black_hole_loses_no_answer_of_the_rest(world: World, k
 @KINDS
 def test_answers_all_at_once_are_all_counted(world: World, kind: Kind) -> None:
     # What comes late in the sweep is due sooner: the worst burst for a receive buffer.
-    step = MANY // 100
+    step = TARGETS // 100
     world.plan(
         [Rule(first=step * at, last=step * (at + 1) - 1, delay_ms=150 - at) for at in range(0, 100)]
     )
     sweep = Sweep(world, kind, many(), Pace(echoes=1, timeout_s=2))
     sweep.judge()
-    assert sweep.verdicts == {Verdict.ANSWERED: MANY}
+    assert sweep.verdicts == {Verdict.ANSWERED: TARGETS}
 
 
 @KINDS

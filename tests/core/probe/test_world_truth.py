@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from benchmarks.probe.world import ERRORS, Forge, Rule, World, address
 from core.probe import Kind, Pace
-from tests.core.probe.worlds import CAMPAIGN, Sweep
+from tests.core.probe.worlds import Sweep
+from tests.counts import CAMPAIGN, WORLDS, count
 
 GROUP = 4  # servers that share a rule
 TIMEOUT_MS = 300
@@ -40,7 +41,7 @@ BEHAVIOURS = st.builds(
     seed=st.integers(0, 2**31),
 )
 @settings(
-    max_examples=300 if CAMPAIGN else 15,
+    max_examples=count(15, WORLDS),
     deadline=None,
     derandomize=not CAMPAIGN,
     suppress_health_check=list(HealthCheck),

@@ -1,14 +1,11 @@
 """Judges what the engine reports against what the world saw."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from benchmarks.probe.world import Outcome, Trip, Truth, World
 from core.probe import Echo, Kind, Pace, Result, Target, Verdict, probe
 
-# Quick counts for everybody's desk; a campaign runs the counts the issue asks for.
-CAMPAIGN = os.environ.get("PINGLET_CAMPAIGN") == "1"
 PORT = 443
 UNSHARP_MS = 50
 VERDICTS = {
