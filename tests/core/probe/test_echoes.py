@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from itertools import pairwise
 from time import monotonic
@@ -372,3 +373,42 @@ def need_root() -> None:
         if os.environ.get("CI"):
             pytest.fail("CI must test this as root")
         pytest.skip("NOT TESTED: needs root")
+
+
+FOUR = Pace(echoes=4, timeout_s=5, gap_s=0.001)
+
+
+@LOOPBACKS
+def test_one_socket_serves_echo_after_echo(address: str, port: int) -> None:
+    kept: list[int] = []
+
+    def reset(fd: int) -> bool:
+        kept.append(fd)
+        assert HERE.reset
+        return HERE.reset(fd)
+
+    target = Target(address, (port,))
+    (result,) = probe(Kind.TCP, [target], FOUR, system=replace(HERE, reset=reset))
+    assert verdicts([result]) == [[Verdict.ANSWERED] * 4]
+    assert {echo.clock for echo in result.echoes} == {ClockUsed.KERNEL}
+    assert kept == [kept[0]] * 3, "the last one is closed"
+
+
+def test_both_families_are_answered_when_sockets_serve_again(port: int) -> None:
+    targets = [Target(address, (port,)) for address in ("127.0.0.1", "::1", "127.0.0.2")]
+    assert verdicts(probe(Kind.TCP, targets, FOUR)) == [[Verdict.ANSWERED] * 4] * 3
+
+
+def test_a_socket_that_cannot_be_reset_gives_way_to_another(port: int) -> None:
+    stubborn = replace(HERE, reset=lambda fd: False)
+    results = probe(Kind.TCP, [Target("127.0.0.1", (port,))], FOUR, system=stubborn)
+    assert verdicts(results) == [[Verdict.ANSWERED] * 4]
+
+
+def test_the_server_sees_every_connection_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        probe(Kind.TCP, [Target("127.0.0.1", (server.getsockname()[1],))], FOUR)
+        for _ in range(4):
+            connection, _ = server.accept()
+            with connection, pytest.raises(ConnectionResetError):
+                connection.recv(1)
