@@ -76,13 +76,6 @@ class Verdict:
     allowed: float
     unit: str = "x"
 
-    @property
-    def holds(self) -> str:
-        """For the table."""
-        if isnan(self.measured):
-            return "not measured"
-        return "holds" if self.measured <= self.allowed else "**BROKEN**"
-
 
 def verdicts(results: Results) -> list[Verdict]:
     """Every probe row of DESIGN section 6 and of the issue's list."""

@@ -41,19 +41,19 @@ def ours(addresses: list[str], count: int, kind: str, port: int) -> None:
     begun = perf_counter()
     results = probe(Kind(kind), targets, Pace(echoes=count, timeout_s=TIMEOUT_S, gap_s=GAP_S))
     wall_s = perf_counter() - begun
-    faults = sum(
-        echo.verdict is Verdict.LOCAL_FAULT for result in results for echo in result.echoes
-    )
     if kind == "icmp":
         here = channel.Channel(V4, True)
         window = here.window
         here.close()
     else:
         window = min(tcp.WINDOW, int(tcp.SHARE * tcp.free_descriptors()))
-    rows = (
-        (address, [echo.rtt_ms for echo in result.echoes])
-        for address, result in zip(addresses, results, strict=True)
-    )
+    rows, faults = [], 0
+    for address, result in zip(addresses, results, strict=True):
+        rtts_ms = []
+        for echo in result.echoes:
+            rtts_ms.append(echo.rtt_ms)
+            faults += echo.verdict is Verdict.LOCAL_FAULT
+        rows.append((address, rtts_ms))
     show(rows, wall_s=wall_s, faults=faults, window=window)
 
 

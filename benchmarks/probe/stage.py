@@ -46,7 +46,8 @@ class Scene:
         """For people."""
         where = "loopback" if self.loopback else f"{RTT_MS:g} ms world"
         cage = f", CPU of a {self.cage_mb} MB Lambda" if self.cage_mb else ""
-        return f"{where}, {self.servers:,} servers, {self.echoes} echo(es) each{cage}"
+        echoes = "one echo" if self.echoes == 1 else f"{self.echoes} echoes"
+        return f"{where}, {self.servers:,} servers, {echoes} each{cage}"
 
 
 @dataclass
@@ -101,8 +102,16 @@ class Cage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if not self.folder:
+            return
+        for pid in (self.folder / "cgroup.procs").read_text(encoding="ascii").split():
+            (self.folder.parent / "cgroup.procs").write_text(pid, encoding="ascii")
+        self.folder.rmdir()
+
+    def take(self, pid: int) -> None:
+        """A running process comes in, until the cage is taken away."""
         if self.folder:
-            self.folder.rmdir()
+            (self.folder / "cgroup.procs").write_text(str(pid), encoding="ascii")
 
     def around(self, command: list[str]) -> list[str]:
         """The command line that starts `command` inside."""
@@ -172,6 +181,7 @@ class Stage:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            start_new_session=True,  # so that a cage without cgroups holds this one only
         )
         self.helpers.append(helper)
         return helper
@@ -216,7 +226,10 @@ class Stage:
         """Runs a command under the meter, inside the namespace."""
         out, complaints = self.folder / "meter", self.folder / "complaints"
         with Cage(cage_mb / LAMBDA_MB if cage_mb else 1.0) as cage:
-            caged = cage.around(command) if cage_mb else command
+            service = self.service.pid if peer.service and self.service else 0
+            if cage_mb and service:  # it's the service that has little CPU, not the one who asks it
+                cage.take(service)
+            caged = cage.around(command) if cage_mb and not service else command
             metered = self.world.command(str(built(PEER)), "meter", str(out), *caged)
             with (
                 open(complaints, "w+", encoding="utf-8") as errors,
@@ -231,7 +244,7 @@ class Stage:
             ):
                 try:
                     if cage_mb:
-                        with cage.holding(process.pid):
+                        with cage.holding(service or process.pid):
                             printed = process.communicate(timeout=LIMIT_S)[0]
                     else:
                         printed = process.communicate(timeout=LIMIT_S)[0]

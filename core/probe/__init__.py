@@ -45,9 +45,7 @@ def probe(
     through (the sweep ends, its sockets are closed). `system=PORTABLE` does without anything that
     only Linux has.
     """
-    sweep = _sweep(kind, targets, pace, heard, system)
-    drive(sweep)
-    return sweep.ledger.results()
+    return drive(_sweep(kind, targets, pace, heard, system))
 
 
 async def probe_async(

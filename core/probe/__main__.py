@@ -6,6 +6,7 @@ skipped. Exit status: 0 every echo came back, 1 some didn't, 2 it couldn't be tr
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TextIO
@@ -148,4 +149,8 @@ def _dull(verdict: Verdict) -> str:
 
 
 if __name__ == "__main__":
+    # Ctrl-C, and a reader that has read enough (`| head`), end this as they end other programs.
+    for name in ("SIGINT", "SIGPIPE"):
+        if hasattr(signal, name):  # Windows has no SIGPIPE
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     sys.exit(main())

@@ -48,11 +48,13 @@ def understand(literal: str) -> Place:
 def sockaddr_of(literal: str) -> Sockaddr | None:
     """The shortcut for well-formed IPv4: what `understand(literal).sockaddr()` gives, or None."""
     try:
-        if inet_ntop(IPV4, inet_pton(IPV4, literal)) == literal:
-            return literal, 0
+        packed = inet_pton(IPV4, literal)
     except (OSError, ValueError):
-        pass
-    return None
+        return None
+    # Only a part that begins with 0 can be written in two ways.
+    if literal[0] != "0" and ".0" not in literal:
+        return literal, 0
+    return (literal, 0) if inet_ntop(IPV4, packed) == literal else None
 
 
 def _interface(scope: str, literal: str) -> int:

@@ -99,10 +99,12 @@ class IcmpSweep(Sweep):
     # Names of attributes are looked up for every packet, locals aren't.
     def launch(self, slots: list[int]) -> int:  # pylint: disable=too-many-locals
         clock, tokens, targets, began_ns = self._clock, self._tokens, len(self.targets), self.now_ns
+        places, senders = self.places, self._senders
+        before_ns, spent_ns = self._before_ns, self._calling_ns
         sent = []
         for position, slot in enumerate(slots):
-            place = self.places[slot % targets]
-            write, sendto = self._senders[len(place)]
+            place = places[slot % targets]
+            write, sendto = senders[len(place)]
             packet = write(slot, tokens[slot])
             before = clock()
             try:
@@ -112,9 +114,9 @@ class IcmpSweep(Sweep):
                     break
                 continue
             calling_ns = clock() - before
-            self._before_ns[slot] = before
+            before_ns[slot] = before
             # Out of range only where the clock was set in this very moment, which is noticed soon.
-            self._calling_ns[slot] = calling_ns if 0 <= calling_ns < LONGEST_NS else LONGEST_NS
+            spent_ns[slot] = calling_ns if 0 <= calling_ns < LONGEST_NS else LONGEST_NS
             sent.append(slot)
         self._note_sent(sent, began_ns)
         return len(sent)
@@ -173,7 +175,8 @@ class IcmpSweep(Sweep):
             self._refused(refusal)
         return everything
 
-    def _answered(self, replies: list[Reply]) -> None:
+    # Names of attributes are looked up for every packet, locals aren't.
+    def _answered(self, replies: list[Reply]) -> None:  # pylint: disable=too-many-locals
         """Count those that are what we wait for.
 
         The packet left while sendto was called: in the middle, say. A call that took much longer
@@ -186,20 +189,22 @@ class IcmpSweep(Sweep):
             self.places,
             len(self.targets),
         )
+        before_ns, spent_ns, timed = self._before_ns, self._calling_ns, self.ledger.timed
+        by_stamps, by_user = self._stamped, self._by_user
         for slot, token, source, stamp_ns in replies:
             if slot >= len(codes) or codes[slot] or token != tokens[slot]:
                 continue
             if source != places[slot % targets][0]:
                 continue
             self.in_flight -= 1
-            most_ns = stamp_ns - self._before_ns[slot]
-            if most_ns <= 0 or slot in self._by_user or not self._stamped:
+            most_ns, in_call_ns = stamp_ns - before_ns[slot], spent_ns[slot]
+            if most_ns <= 0 or not by_stamps or slot in by_user:
                 self._answered_by_user(slot)
                 continue
-            calling_ns = min(most_ns, self._calling_ns[slot])
-            inside_ns = calling_ns / 2 if calling_ns < CALL_NS else CALL_NS / 2
+            calling_ns = in_call_ns if in_call_ns < most_ns else most_ns
+            inside_ns = (calling_ns if calling_ns < CALL_NS else CALL_NS) / 2
             bound_ms = (calling_ns - inside_ns + RESOLUTION_NS) / 1e6
-            self.ledger.timed(slot, ANSWERED, (most_ns - inside_ns) / 1e6, bound_ms, KERNEL)
+            timed(slot, ANSWERED, (most_ns - inside_ns) / 1e6, bound_ms, KERNEL)
 
     def _answered_by_user(self, slot: int) -> None:
         """Time an echo by the monotonic clock: no stamps, or the wall clock was set meanwhile."""

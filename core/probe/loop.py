@@ -19,7 +19,7 @@ from typing import Self
 from core.probe.addresses import Sockaddr, sockaddr_of, understand
 from core.probe.ledger import LOCAL_FAULT, Ledger
 from core.probe.meter import Meter
-from core.probe.signature import Heard, Pace, Target, anywhere
+from core.probe.signature import Heard, Pace, Result, Target, anywhere
 from core.probe.system import Events, System
 
 BURST = 32  # packets sent before looking for replies again
@@ -63,7 +63,7 @@ class Sweep(ABC):
         self.quiet_ns = now_ns  # whatever this turn brings, it wasn't there yet at that time
         self._gap_ns = int(pace.gap_s * 1e9)
         self._allowed = None if pace.allowed is anywhere else pace.allowed
-        self._meter = Meter(pace.rate_pps, max((len(t.ports) for t in targets), default=1), now_ns)
+        self._meter = Meter(pace.rate_pps, _most_ports(targets), now_ns)
         self._ends_ns = NEVER_NS if pace.budget_s is None else now_ns + int(pace.budget_s * 1e9)
         self._next = 0  # the slot after the last one taken in order
         self._later: list[tuple[int, int]] = []  # a heap of (not before, slot), out of order
@@ -190,17 +190,19 @@ class Sweep(ABC):
     def _pick_next(self, slots: list[int], room: int) -> None:
         targets, places, sent_ns = self.ledger.targets, self.places, self.sent_ns
         codes, allowed, rested_ns = self.ledger.codes, self._allowed, self.now_ns - self._gap_ns
-        first, last = self._next, min(self._next + GLANCE, len(self.ledger.codes))
-        for slot in range(first, last):
+        slot, last, room = self._next, min(self._next + GLANCE, len(codes)), room - len(slots)
+        while slot < last and room > 0:
             target = slot % targets
-            if len(slots) >= room or sent_ns[target] > rested_ns:
-                return
-            self._next = slot + 1
+            if sent_ns[target] > rested_ns:
+                break
             if target == len(places):
                 self._understand(target)
             if not codes[slot] and (allowed is None or self._may_be_sent(slot)):
                 sent_ns[target] = self.now_ns  # so that no burst holds two echoes of one target
                 slots.append(slot)
+                room -= 1
+            slot += 1
+        self._next = slot
 
     def _rested_ns(self, slot: int) -> int:
         """When that slot's target has had its gap."""
@@ -244,6 +246,11 @@ class Sweep(ABC):
             due_ns = min(due_ns, self._next_send_ns())
         return max(0.0, (due_ns - monotonic_ns()) / 1e9)
 
+    @property
+    def more_to_send(self) -> bool:
+        """Whether there are echoes whose turn hasn't come."""
+        return self._next < len(self.due_ns) or bool(self._later)
+
     def next_look_ns(self) -> int:
         """When to look for news at the latest."""
         return NEVER_NS
@@ -253,6 +260,10 @@ class Sweep(ABC):
         if self._next < len(self.ledger.codes):
             due_ns = min(due_ns, self._rested_ns(self._next))
         return max(due_ns, self._held_ns, self._meter.ready_ns())
+
+
+def _most_ports(targets: Sequence[Target]) -> int:
+    return max(map(len, {target.ports for target in targets}), default=1)
 
 
 NOWHERE = ("0.0.0.0", 0)  # noqa: S104  # stands for an address that is none
@@ -270,9 +281,10 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def drive(sweep: Sweep) -> None:
-    """Turn a sweep until it is over, waiting in the poller; then close it."""
+def drive(sweep: Sweep) -> list[Result]:
+    """Turn a sweep until it is over, waiting in the poller; close it; return what came of it."""
     with sweep, _no_garbage_collection():
         wait_s: float | None = 0.0
         while wait_s is not None:
             wait_s = sweep.turn(min(wait_s, 60.0))
+        return sweep.ledger.results()

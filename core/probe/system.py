@@ -1,5 +1,6 @@
 """What differs between operating systems: how to wait for sockets, and whether to trust stamps."""
 
+import ctypes
 import select
 import selectors
 import sys
@@ -9,6 +10,8 @@ from functools import partial
 from typing import Protocol
 
 TROUBLE = 0x08 | 0x10  # EPOLLERR | EPOLLHUP: the socket has an error to tell
+
+UNSPECIFIED = bytes(16)  # a struct sockaddr of family AF_UNSPEC, which is 0
 
 Events = list[tuple[int, int]]
 
@@ -28,6 +31,9 @@ class Poller(Protocol):
     def watch_connecting(self, fd: int) -> None:
         """Report once, when the connection is made or has failed."""
 
+    def watch_again(self, fd: int) -> None:
+        """The same for one that has been reported and is connecting anew."""
+
     def forget(self, fd: int) -> None:
         """Must be called before `fd` is closed."""
 
@@ -46,6 +52,7 @@ class Epoll:
         self._register = self._epoll.register
         once = select.EPOLLOUT | select.EPOLLONESHOT | select.EPOLLET
         self.watch_connecting: Callable[[int], None] = partial(self._register, eventmask=once)
+        self.watch_again: Callable[[int], None] = partial(self._epoll.modify, eventmask=once)
 
     def watch_reading(self, fd: int) -> None:
         """Level-triggered: what a turn leaves unread is reported again."""
@@ -79,6 +86,9 @@ class Selector:
         """Report when writable, which a failed connection is, too."""
         self._selector.register(fd, selectors.EVENT_WRITE)
 
+    def watch_again(self, fd: int) -> None:
+        """It is still registered."""
+
     def forget(self, fd: int) -> None:
         """Selectors keep closed descriptors, and the number will be used again."""
         self._selector.unregister(fd)
@@ -90,7 +100,23 @@ class System:
 
     poller: Callable[[], Poller]
     kernel_clocks: bool  # SO_TIMESTAMPNS, TCP_INFO and the other Linux socket options
+    reset: Callable[[int], bool] | None = None  # see _reset_by; None: a socket serves once
+
+
+def _reset_by(connect: Callable[[int, bytes, int], int]) -> Callable[[int], bool]:
+    """What ends a connection by a RST and leaves its socket as good as new; false if it can't.
+
+    By libc's connect: connecting to an address of the family AF_UNSPEC dissolves the association
+    (connect(2)), and Python's own connect can't say that.
+    """
+    return lambda fd: not connect(fd, UNSPECIFIED, len(UNSPECIFIED))
+
+
+def _here() -> System:
+    if sys.platform != "linux":
+        return PORTABLE
+    return System(Epoll, kernel_clocks=True, reset=_reset_by(ctypes.PyDLL(None).connect))
 
 
 PORTABLE = System(Selector, kernel_clocks=False)
-HERE = System(Epoll, kernel_clocks=True) if sys.platform == "linux" else PORTABLE
+HERE = _here()

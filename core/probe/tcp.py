@@ -6,7 +6,7 @@ import socket
 import struct
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
 
 from core.probe.addresses import Sockaddr
@@ -57,6 +57,8 @@ SHARE = 0.85  # of the free file descriptors
 WINDOW = 16_384  # connections under way, however many descriptors are free
 SPARED = "not sent: no port answered the first echo"
 
+IPV4_PARTS = 2  # of a socket address; IPv6 has four
+
 Line = tuple[Socket, int, int, int, int]
 """A connection under way: (socket, slot, port, monotonic ns before and after the SYN was sent)."""
 
@@ -92,8 +94,11 @@ class TcpSweep(Sweep):
         super().__init__(targets, pace, heard, system)
         self.window = min(WINDOW, max(1, int(SHARE * free_descriptors())))
         self._kernel = self.unhurried = system.kernel_clocks
-        self._watch = self.poller.watch_connecting
+        self._watch, self._watch_again = self.poller.watch_connecting, self.poller.watch_again
         self._lines: dict[int, Line] = {}  # by file descriptor
+        # Sockets that served and may serve again, by whether they are IPv4's.
+        self._idle: dict[bool, list[Socket]] = {True: [], False: []}
+        self._reset = system.reset
         self._fds: dict[int, tuple[int, ...]] = {}  # of each slot that is under way
         self._ports = array("H", bytes(2 * len(targets)))  # what serves a target; 0: not known yet
         self._seeking: dict[int, int] = {}  # target -> slot of its volley
@@ -104,14 +109,17 @@ class TcpSweep(Sweep):
     def close(self) -> None:
         for line in list(self._lines.values()):
             self._drop_line(line)
+        while self._close_idle():
+            pass
         super().close()
 
     def usable(self, target: int, place: Sockaddr) -> str:
         ports = self.targets[target].ports
         if not ports:
             return "no port to connect to"
-        if not all(0 < port < 65536 for port in ports):
-            return f"not a port: {next(p for p in ports if not 0 < p < 65536)}"
+        for port in ports:
+            if not 0 < port < 65536:
+                return f"not a port: {port}"
         if len(ports) == 1:
             self._ports[target] = ports[0]
         return ""
@@ -169,24 +177,22 @@ class TcpSweep(Sweep):
     def _connect(self, slot: int, target: int, port: int) -> int:
         """Send one SYN: 1; 0 if that failed; -1 if there's no room and waiting will help."""
         place = self.places[target]
-        v4 = len(place) == 2
+        v4 = len(place) == IPV4_PARTS
         try:
-            sock = Socket(IPV4 if v4 else IPV6, STREAM)
+            sock, watch = self._socket(v4)
         except OSError as error:
             if error.errno in FULL and self._lines:
                 self.window = max(1, len(self._lines))
                 return -1
             self._troubles[slot] = os.strerror(error.errno or 0)
             return 0
-        if STREAM == socket.SOCK_STREAM:
-            sock.setblocking(False)
-        connect = sock.connect_ex
+        where = (place[0], port) if v4 else (place[0], port, *place[2:])
         before_ns = monotonic_ns()
         try:
-            error_number = connect((place[0], port) if v4 else (place[0], port, *place[2:]))
+            error_number = sock.connect_ex(where)
             after_ns = monotonic_ns()
             fd = sock.fileno()
-            self._watch(fd)
+            watch(fd)
         except OSError as error:
             sock.close()
             self._troubles[slot] = os.strerror(error.errno or 0)
@@ -202,6 +208,24 @@ class TcpSweep(Sweep):
         self._drop_line(line)
         self._troubles[slot] = os.strerror(error_number)
         return 0
+
+    def _socket(self, v4: bool) -> tuple[Socket, Callable[[int], None]]:
+        """An idle socket or else a new one, and how to watch it. Raises OSError."""
+        if self._idle[v4]:
+            return self._idle[v4].pop(), self._watch_again
+        self._close_idle()  # one of the other family makes room
+        sock = Socket(IPV4 if v4 else IPV6, STREAM)
+        if STREAM == socket.SOCK_STREAM:
+            sock.setblocking(False)
+        return sock, self._watch
+
+    def _close_idle(self) -> bool:
+        """Close one idle socket; False if there was none."""
+        for idle in self._idle.values():
+            if idle:
+                idle.pop().close()
+                return True
+        return False
 
     # Hearing
 
@@ -234,9 +258,11 @@ class TcpSweep(Sweep):
             self._end_if_last(slot)
             return
         rtt_us, resent = self._kernel_time(sock)
-        # Reset instead of FIN: no TIME_WAIT is left that would use up the local ports.
-        sock.setsockopt(SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE)
-        self._close_all(slot, port)
+        kept = self._kept(sock, slot)
+        if kept < 0:
+            # Reset instead of FIN: no TIME_WAIT is left that would use up the local ports.
+            sock.setsockopt(SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE)
+        self._close_all(slot, port, kept)
         if rtt_us and resent:
             self.ledger.explain(slot, "the SYN was sent again")
             self.ledger.timed(slot, ANSWERED, rtt_us / 1e3, RESENT_BOUND_MS, KERNEL)
@@ -247,6 +273,20 @@ class TcpSweep(Sweep):
             self.ledger.timed(slot, ANSWERED, rtt_us / 1e3, bound_ms, KERNEL)
         else:
             self._by_user(line, ANSWERED, resent)
+
+    def _kept(self, sock: Socket, slot: int) -> int:
+        """Reset the connection and keep the socket, if there's more to send; its fd, or -1.
+
+        Closing it and opening another would cost the kernel twice as much.
+        """
+        if self._reset is None or not self.more_to_send:
+            return -1
+        fd = sock.fileno()
+        if not self._reset(fd):
+            return -1
+        sock.getsockopt(SOL_SOCKET, SO_ERROR)  # says that it was reset, which we know
+        self._idle[len(self.places[slot % len(self.targets)]) == IPV4_PARTS].append(sock)
+        return fd
 
     def _kernel_time(self, sock: socket.SocketType) -> tuple[int, int]:
         """TCP_INFO: the round trip in us (0: unknown), and how often the SYN was resent."""
@@ -287,11 +327,11 @@ class TcpSweep(Sweep):
             self._close_all(line[1], line[2])
             self._by_user(line, REFUSED, _u32(info, RETRANS_AT))
 
-    def _close_all(self, slot: int, port: int) -> None:
+    def _close_all(self, slot: int, port: int, kept: int = -1) -> None:
         """That port answered; the others that were tried aren't needed any more."""
         target = slot % len(self.targets)
         self.ledger.ports[target] = port
-        self._forget(slot)
+        self._forget(slot, kept)
         if self._seeking and self._seeking.pop(target, None) is not None:
             self._ports[target] = port
             self._unpark(target)
@@ -340,12 +380,14 @@ class TcpSweep(Sweep):
         for slot in self._parked.pop(target, ()):
             self.postpone(slot)
 
-    def _forget(self, slot: int) -> None:
-        """Close what is still open for that echo."""
+    def _forget(self, slot: int, kept: int = -1) -> None:
+        """Close what is still open for that echo, but for the descriptor that is kept."""
         lines, forget = self._lines, self.poller.forget
         for fd in self._fds.pop(slot, ()):
-            forget(fd)
-            lines.pop(fd)[0].close()
+            sock = lines.pop(fd)[0]
+            if fd != kept:
+                forget(fd)
+                sock.close()
         if self._troubles or self._refusals:
             self._troubles.pop(slot, None)
             self._refusals.pop(slot, None)

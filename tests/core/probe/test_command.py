@@ -2,19 +2,27 @@
 
 import io
 import json
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from core.probe.__main__ import main
+from core.probe.system import HERE
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(name="port")
 def fixture_port() -> Iterator[int]:
-    """A port that accepts on 127.0.0.0/8."""
-    with socket.create_server(("", 0), backlog=64) as server:
+    """A port that accepts on 127.0.0.1 and ::1."""
+    with socket.create_server(
+        ("::", 0), family=socket.AF_INET6, backlog=64, dualstack_ipv6=True
+    ) as server:
         yield int(server.getsockname()[1])
 
 
@@ -22,7 +30,7 @@ def fixture_port() -> Iterator[int]:
 def fixture_targets(tmp_path: Path) -> Path:
     """A file with two targets, an empty line and a comment."""
     file = tmp_path / "targets"
-    file.write_text("# ours\n127.0.0.1\n\n127.0.0.2  # the other\n", "utf-8")
+    file.write_text("# ours\n127.0.0.1\n\n::1  # the other\n", "utf-8")
     return file
 
 
@@ -32,10 +40,10 @@ def test_json_has_one_object_a_line(
     words = ["--kind", "tcp", "--targets", str(targets), "--count", "2", "--gap", "0.001"]
     assert main([*words, "--port", str(port), "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["target"] for line in lines] == ["127.0.0.1", "127.0.0.2"]
+    assert [line["target"] for line in lines] == ["127.0.0.1", "::1"]
     for line in lines:
         assert line["verdict"] == "answered"
-        assert line["clock"] == "kernel"
+        assert line["clock"] == ("kernel" if HERE.kernel_clocks else "user")
         assert line["port"] == port
         assert len(line["rtts_ms"]) == len(line["bounds_ms"]) == 2
 
@@ -44,7 +52,7 @@ def test_a_table_is_for_people(targets: Path, capsys: pytest.CaptureFixture[str]
     assert main(["--targets", str(targets), "--count", "2", "--gap", "0.001"]) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.startswith("target")
-    assert [row.split()[0] for row in rows] == ["127.0.0.1", "127.0.0.2"]
+    assert [row.split()[0] for row in rows] == ["127.0.0.1", "::1"]
     assert all("2/2" in row for row in rows)
 
 
@@ -97,3 +105,34 @@ def test_a_pace_nobody_can_keep_is_explained(
 ) -> None:
     assert main(["--targets", str(targets), "--count", "0"]) == 2
     assert "echoes must be at least 1" in capsys.readouterr().err
+
+
+@pytest.fixture(name="running")
+def fixture_running() -> Iterator["subprocess.Popen[str]"]:
+    """The command while it prints: more lines than a pipe holds, of which one has been read."""
+    words = ("--kind", "tcp", "--targets", "-", "--count", "1", "--port", "1", "--json")
+    with subprocess.Popen(
+        [sys.executable, "-m", "core.probe", *words],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdin.write("127.0.0.1\n" * 2000)
+        process.stdin.close()
+        assert process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_reader_that_has_read_enough_ends_it_quietly(running: "subprocess.Popen[str]") -> None:
+    running.stdout.close()
+    assert running.stderr.read() == ""
+    assert running.wait(30) == -signal.SIGPIPE
+
+
+def test_ctrl_c_ends_it_quietly(running: "subprocess.Popen[str]") -> None:
+    running.send_signal(signal.SIGINT)
+    assert running.stderr.read() == ""
+    assert running.wait(30) == -signal.SIGINT
