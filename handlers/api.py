@@ -30,7 +30,6 @@ from handlers import (
     compression,
     contract,
     dashboard,
-    explorer,
     gateway,
     people,
     rest,
@@ -97,7 +96,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     contract.register(app, database)
     people.register(app, database)
     dashboard.register(app)
-    explorer.register(app)
     rest.register(app, database)
     graphql = Later("handlers.graphql.answer", database)
     app.add_url_rule("/graphql", "graphql", graphql, methods=["GET", "POST"])

@@ -50,7 +50,7 @@ VIEWS = {
     f"handlers.{name}"
     for name in (
         *("contract", "rest", "auth", "people", "graphql", "dashboard"),
-        *("explorer", "health", "metrics", "openapi", "ping_now", "transfer"),
+        *("health", "metrics", "openapi", "ping_now", "transfer"),
     )
 }
 BEHIND_VIEWS = {

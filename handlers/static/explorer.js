@@ -1,5 +1,5 @@
 // GraphiQL on /graphql, with the session of this page. It is React's: the only page that is.
-import { $, whoami } from "./common.js";
+import { $ } from "./common.js";
 
 const EXAMPLE = `# The worst first, with their last month. Ctrl-Enter runs it.
 query Fleet {
@@ -23,6 +23,5 @@ const theme = () => document.documentElement.dataset.theme;
 const root = ReactDOM.createRoot($("#graphiql"));
 const show = () => root.render(React.createElement(GraphiQL, { fetcher, defaultQuery: EXAMPLE, forcedTheme: theme() }));
 
-whoami();
 show();
 document.addEventListener("theme", show);

@@ -11,14 +11,20 @@ import pytest
 from flask.testing import FlaskClient
 
 from core.settings import Settings
-from handlers import api, dashboard
+from handlers import api, dashboard, libraries
+from infra import build
 from tests import people
 
 ROOT = Path(__file__).parents[2]
 LOCK = json.loads((ROOT / "package-lock.json").read_text())
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-PAGES = ["/dashboard", "/dashboard/add", "/dashboard/account", "/dashboard/servers/1", "/login"]
-CDN = "https://cdn.jsdelivr.net"
+EXPLORER = "/dashboard/graphql"
+PAGES = ["/dashboard", "/dashboard/add", "/dashboard/account", "/dashboard/servers/1"]
+PAGES += [EXPLORER, "/login"]
+LOADED = {
+    "/dashboard/servers/1": dashboard.LOADED["server"],
+    EXPLORER: dashboard.LOADED["explorer"],
+}
 
 
 @pytest.fixture
@@ -121,40 +127,86 @@ def test_a_program_without_a_token_is_refused(guarded: FlaskClient, page: str) -
 # What a page may load
 
 
+def nothing_but(page: str, allowed: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return what a page's policy is to be; that of the explorer also lets its own style stand."""
+    return {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        **({"font-src": ["data:"]} if page == EXPLORER else {}),
+        **allowed,
+    }
+
+
+def without_nonce(rules: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return a policy without the word that is another one each time."""
+    return {
+        name: [word for word in words if not word.startswith("'nonce-")]
+        for name, words in rules.items()
+    }
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_loads_only_what_is_ours(
     client: FlaskClient, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    installed = tmp_path / "chart.js" / "dist" / "chart.umd.min.js"
-    installed.parent.mkdir(parents=True)
-    installed.write_text("// what npm has put there")
-    monkeypatch.setattr(dashboard, "MODULES", tmp_path)
-    rules = policy(client, page)
-    assert rules["default-src"] == rules["base-uri"] == rules["frame-ancestors"] == ["'none'"]
-    assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == ["'self'"]
-    with client.get("/static/chart.js") as response:
-        assert response.data == installed.read_bytes()
+    for library in libraries.LIBRARIES.values():
+        (tmp_path / library.path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / library.path).write_text(f"// {library.path} as npm has put it there")
+    monkeypatch.setattr(libraries, "MODULES", tmp_path)
+    assert without_nonce(policy(client, page)) == nothing_but(page, {})
+    for name in LOADED.get(page, ()):
+        assert f'"/static/lib/{name}"' in client.get(page).text
+        with client.get(f"/static/lib/{name}") as response:
+            assert response.text.startswith(f"// {libraries.LIBRARIES[name].path} ")
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_without_npm_only_the_page_with_a_chart_may_use_the_cdn(
+def test_without_npm_a_page_may_load_its_libraries_from_the_cdn_and_nothing_else(
     client: FlaskClient, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dashboard, "MODULES", tmp_path)
-    has_chart = "/servers/" in page
-    allowed = ["'self'", dashboard.CDN_CHART.address] if has_chart else ["'self'"]
-    assert policy(client, page)["script-src"] == allowed
-    tags = re.findall(r"<script[^>]*cdn[^>]*>", client.get(page).text)
-    assert len(tags) == has_chart
-    for tag in tags:
-        assert f'integrity="{dashboard.CDN_CHART.integrity}"' in tag
+    monkeypatch.setattr(libraries, "MODULES", tmp_path)
+    needed = [(name, libraries.LIBRARIES[name]) for name in LOADED.get(page, ())]
+    kinds = {"script-src": ".js", "style-src": ".css"}
+    allowed = {
+        rule: ["'self'", *(one.cdn for name, one in needed if name.endswith(kind))]
+        for rule, kind in kinds.items()
+    }
+    assert without_nonce(policy(client, page)) == nothing_but(page, allowed)
+    tags = re.findall(r"<(?:script|link)[^>]*jsdelivr[^>]*>", client.get(page).text)
+    assert len(tags) == len(needed)
+    for tag, (_name, one) in zip(tags, needed, strict=True):
+        assert f'"{one.cdn}"' in tag
+        assert f'integrity="{one.integrity}"' in tag
         assert 'crossorigin="anonymous"' in tag
 
 
-def test_the_cdn_is_asked_for_the_version_that_npm_installs() -> None:
-    version = LOCK["packages"]["node_modules/chart.js"]["version"]
-    assert dashboard.CDN_CHART.address.startswith(f"{CDN}/npm/chart.js@{version}/")
-    assert json.loads((ROOT / "package.json").read_text())["dependencies"]["chart.js"] == version
+@pytest.mark.parametrize("name", libraries.LIBRARIES)
+def test_the_cdn_is_asked_for_the_version_that_npm_installs(name: str) -> None:
+    library = libraries.LIBRARIES[name]
+    assert LOCK["packages"][f"node_modules/{library.package}"]["version"] == library.version
+    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    assert wanted[library.package] == library.version
+
+
+def test_the_package_holds_every_library() -> None:
+    packed = {path.relative_to(build.MODULES) for path in build.LIBRARIES}
+    assert packed >= {library.path for library in libraries.LIBRARIES.values()}
+
+
+def test_the_explorers_style_is_allowed_by_a_word_that_is_said_once(client: FlaskClient) -> None:
+    seen = set()
+    for _ in range(3):
+        response = client.get(EXPLORER)
+        (nonce,) = re.findall(r'name="style-nonce" content="([^"]{20,})"', response.text)
+        assert f"'nonce-{nonce}'" in response.headers["Content-Security-Policy"]
+        seen.add(nonce)
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -173,3 +225,4 @@ def test_no_page_is_kept_by_the_browser(client: FlaskClient, page: str) -> None:
 )
 def test_only_static_files_are_served(client: FlaskClient, path: str) -> None:
     assert client.get(f"/static/{path}").status_code == 404
+    assert client.get(f"/static/lib/{path}").status_code == 404

@@ -23,9 +23,8 @@ from core.accounts import Identity, Kind, Role, Scope
 from core.clock import utc_now
 from core.models import Attempt
 from core.settings import Settings
-from handlers import api, auth, local
+from handlers import api, auth, local, people_calls
 from handlers import people as views
-from handlers import people_calls
 from infra.database import Database
 from tests import people
 from tests.counts import API_BODIES, PASSWORDS, examples

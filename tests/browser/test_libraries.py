@@ -7,20 +7,21 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from handlers import dashboard
-from handlers.dashboard import CDN_CHART, CHART
+from handlers import libraries
+from handlers.libraries import LIBRARIES
 from tests.browser import steps
 from tests.browser.site import Site
 from tests.infra.npm import ROOT, need_tools
 
 pytestmark = pytest.mark.xdist_group("browser")
-FILE = ROOT / "node_modules" / CHART
+CHART = LIBRARIES["chart.js"]
+FILE = ROOT / "node_modules" / CHART.path
 
 
 @pytest.fixture
 def without_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are no node_modules."""
-    monkeypatch.setattr(dashboard, "MODULES", tmp_path)
+    monkeypatch.setattr(libraries, "MODULES", tmp_path)
 
 
 def cdn_answers(page: Page, script: bytes) -> None:
@@ -30,13 +31,15 @@ def cdn_answers(page: Page, script: bytes) -> None:
     def answer(route: Route) -> None:
         route.fulfill(body=script, headers=headers)
 
-    page.route(CDN_CHART.address, answer)
+    page.route(CHART.cdn, answer)
 
 
-def test_the_hash_in_the_page_is_that_of_what_npm_installs() -> None:
-    need_tools("Chart.js's hash")
-    digest = base64.b64encode(hashlib.sha384(FILE.read_bytes()).digest()).decode()
-    assert CDN_CHART.integrity == f"sha384-{digest}"
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_the_hash_in_the_page_is_that_of_what_npm_installs(name: str) -> None:
+    need_tools("the libraries' hashes")
+    file = ROOT / "node_modules" / LIBRARIES[name].path
+    digest = base64.b64encode(hashlib.sha384(file.read_bytes()).digest()).decode()
+    assert LIBRARIES[name].integrity == f"sha384-{digest}"
 
 
 @pytest.mark.usefixtures("without_npm")
