@@ -1,5 +1,6 @@
 """What every test stands on: two real databases, an application, a client."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,11 +15,26 @@ from core.settings import Settings
 from handlers import api
 from infra import migrations
 from infra.database import Database
+from tests import leaks
 from tests.cloud import cloud
 from tests.postgres import Postgres
 
 __all__ = ["cloud"]
 pytest_plugins = ["tests.skips", "tests.campaign"]
+
+
+@pytest.fixture(autouse=True)
+def no_secret_shows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Iterator[None]:
+    """No test's log and no reply shows a password, a token, a hash, or what is planted for it."""
+    for name, secret in leaks.PLANTED.items():
+        monkeypatch.setenv(name, secret)
+    caplog.set_level(logging.INFO, "pinglet")
+    with leaks.replies_that_leak() as replies:
+        yield
+    records = [record for phase in ("setup", "call") for record in caplog.get_records(phase)]
+    assert [*leaks.lines_that_leak(records), *replies] == []
 
 
 @pytest.fixture(scope="session")

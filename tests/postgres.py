@@ -13,6 +13,7 @@ from typing import Any, Self
 
 DEBIAN = Path("/usr/lib/postgresql")
 NOBODY = "nobody"
+DATABASE_PASSWORD = "p1anted-in-the-url"  # of no use there, and never to be seen again
 
 
 def bin_dir() -> Path:
@@ -55,7 +56,7 @@ class Postgres:
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """Return the URL of one of its databases."""
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{user}:{DATABASE_PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def _programs(self) -> Path:
         # Where the user who runs Postgres may not enter (a checkout in root's home), a copy serves.

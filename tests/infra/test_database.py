@@ -249,7 +249,7 @@ def limited(postgres_settings: Settings) -> Iterator[Settings]:
         with database.transaction() as session:
             session.execute(text("CREATE ROLE limited LOGIN CONNECTION LIMIT 1"))
             session.execute(text("GRANT ALL ON ALL TABLES IN SCHEMA public TO limited"))
-        url = postgres_settings.database_url.replace("postgres@", "limited@")
+        url = postgres_settings.database_url.replace("//postgres:", "//limited:")
         yield replace(postgres_settings, database_url=url)
         with database.transaction() as session:
             session.execute(text("DROP OWNED BY limited"))

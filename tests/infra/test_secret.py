@@ -14,7 +14,7 @@ from core.settings import Settings
 from infra import aws
 from infra.database import Database, _url_in_secret
 from tests.cloud import REGION
-from tests.postgres import Postgres
+from tests.postgres import DATABASE_PASSWORD, Postgres
 
 
 class Secret:
@@ -65,7 +65,7 @@ def as_admin(cluster: Postgres, command: str) -> None:
 
 def url_of(cluster: Postgres, password: str) -> str:
     """Return anna's URL."""
-    return cluster.url().replace("postgres@", f"anna:{password}@")
+    return cluster.url().replace(f"postgres:{DATABASE_PASSWORD}@", f"anna:{password}@")
 
 
 def who(database: Database) -> object:

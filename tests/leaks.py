@@ -1,0 +1,52 @@
+"""What must never show, whatever a test does, and where it is looked for."""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from flask import Response, request_finished
+
+from infra.logs import JsonLines
+from tests import people
+from tests.postgres import DATABASE_PASSWORD
+
+PLANTED = {"AWS_SECRET_ACCESS_KEY": "p1anted-in-the-environment"}
+SECRET = re.compile(
+    "|".join(
+        [
+            r"pinglet_[\w-]{43}",  # tokens
+            re.escape("$argon2id$"),  # hashes of passwords
+            *map(re.escape, (people.PASSWORD, DATABASE_PASSWORD, *PLANTED.values())),
+        ]
+    )
+)
+
+
+@contextmanager
+def replies_that_leak() -> Iterator[list[str]]:
+    """Collect what shows a secret in the replies of any application in this process."""
+    found: list[str] = []
+
+    def look(_app: object, response: Response, **_more: object) -> None:
+        found.extend(leaks_of(response))
+
+    with request_finished.connected_to(look):
+        yield found
+
+
+def leaks_of(response: Response) -> list[str]:
+    """Return the headers of a reply, or its body, that show a secret.
+
+    Where a token is made its user gets to see it: in the body of a 201, and in the one cookie.
+    """
+    told = [value for name, value in response.headers if name != "Set-Cookie"]
+    if response.status_code != 201 and not response.is_streamed:
+        told.append(response.get_data(as_text=True))
+    return [text for text in told if SECRET.search(text)]
+
+
+def lines_that_leak(records: Iterable[logging.LogRecord]) -> list[str]:
+    """Return the lines of the log, tracebacks included, that show a secret."""
+    lines = map(JsonLines().format, records)
+    return [line for line in lines if SECRET.search(line)]
