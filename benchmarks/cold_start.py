@@ -2,8 +2,8 @@
 
     python -m benchmarks.cold_start [--write]
 
-Builds the packages for this machine, prints a page and exits 1 where a budget is exceeded; `--write`
-keeps the page as docs/benchmarks/cold_start.md.
+Builds the packages for this machine, prints a page and exits 1 where a budget is exceeded;
+`--write` keeps the page as docs/benchmarks/cold_start.md.
 
 The packages are unpacked in an empty folder and run by AWS's own runtime client, as Lambda does.
 DESIGN's budgets are ratios to a floor measured in the same run: a bare process that imports the
@@ -41,8 +41,8 @@ Made by `python -m benchmarks.cold_start --write`; do not edit. {system}
 What a container does before its first answer, from the packages as deployed (bytecode shipped), by
 AWS's own runtime client. Imports are processor time, the process's own start taken off; the first
 answer is the clock's, from the start of the process to the reply to `GET /` with SQLite. Times are
-the fastest of {times} passes. The budgets are ratios to the floor, flask, sqlalchemy.orm, pg8000 and
-serverless_wsgi in a bare process: the median of what each pass gave.
+the fastest of {times} passes. The budgets are ratios to the floor, which is flask, sqlalchemy.orm,
+pg8000 and serverless_wsgi in a bare process: the median of what each pass gave.
 
 | what | measured | budget | verdict |
 |---|--:|--:|---|"""

@@ -1,4 +1,4 @@
-"""benchmarks/fleet and benchmarks/cold_start: what they make of their figures. Not how fast we are."""
+"""What benchmarks/fleet and benchmarks/cold_start make of their figures, whatever these are."""
 
 import subprocess
 import sys

@@ -2,7 +2,8 @@
 
     python -m benchmarks.fleet [SERVERS ...] [--write]
 
-Prints a page and exits 1 where a budget is exceeded; `--write` keeps it as docs/benchmarks/fleet.md.
+Prints a page and exits 1 where a budget is exceeded; `--write` keeps the page as
+docs/benchmarks/fleet.md.
 
 The real handlers run one after the other in this process, on a real Postgres; the servers are
 addresses on loopback whose port 9 refuses, four echoes each. SQS is a list here, and each request

@@ -6,6 +6,7 @@ import platform
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from core import estimate
 from core.estimate import ALL_ANSWER_S, MONTH_S, ONE_IS_SILENT_S
@@ -24,11 +25,11 @@ Made by `python -m benchmarks.fleet --write`; do not edit. {system}
 
 The real handlers over a list for a queue, a real Postgres on the same machine, probes of loopback.
 *us a server* is what all calls of a function together did with a full processor; *wait* is what
-`record` waited for the database. A round's seconds are Lambda's: processor time by the share that a
-function's memory brings, waiting as it was, and in each prober {healthy:g} s for the echoes of servers
-further away than loopback, where all answer ({silent:g} s where one in each call is silent), with
-{probers} probers and {recorders} recorders at once, as in serverless.yml. Dollars are of functions and
-queues, from these durations and the prices in core/estimate.py.
+`record` waited for the database. A round's seconds are Lambda's: processor time by the share that
+a function's memory brings, waiting as it was, and in each prober {healthy:g} s for the echoes of
+servers further away than loopback, where all answer ({silent:g} s where one in each call is
+silent), with {probers} probers and {recorders} recorders at once, as in serverless.yml. Dollars are
+of functions and queues, from these durations and the prices in core/estimate.py.
 """
 COLUMNS = (
     "| servers | calls: probe, record | us a server: schedule | probe | record | wait | "
@@ -173,8 +174,8 @@ def _rounded(number: float) -> int:
 
 
 def _concurrency(one: Measured) -> Iterator[str]:
-    yield f"Wall time of the probers' part of a round of {one.servers:,} servers, by how many run at"
-    yield "once; with as many as there are calls it is one call's, whatever the size of the fleet:"
+    yield f"Wall time of the probers' part of a round of {one.servers:,} servers, by how many run"
+    yield "at once; with as many as there are calls it is one call's, however large the fleet:"
     yield ""
     every = len(one.probe.cpu_s)
     known = [number for number in CONCURRENCIES if number < every]
@@ -201,7 +202,7 @@ def _money(measured: Sequence[Measured]) -> Iterator[Verdict]:
 
 def _growth(measured: Sequence[Measured]) -> Iterator[Verdict]:
     """Each size against the one before it."""
-    for small, large in zip(measured, measured[1:], strict=False):
+    for small, large in pairwise(measured):
         times = large.servers / small.servers
         dearer = large.dollars(ALL_ANSWER_S) / small.dollars(ALL_ANSWER_S)
         what = f"from {small.servers:,} to {large.servers:,} servers, {times:g} times"
