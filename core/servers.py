@@ -174,7 +174,7 @@ def find_id(session: Session, server_id: int, lock: bool = False) -> Server:
     return server
 
 
-def known(session: Session, wanted: Sequence[int]) -> Sequence[int]:
+def existing(session: Session, wanted: Sequence[int]) -> Sequence[int]:
     """Return those of these ids that a server has, in order of creation."""
     possible = [server_id for server_id in wanted if server_id <= LARGEST_ID]
     return session.scalars(

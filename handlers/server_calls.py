@@ -50,7 +50,7 @@ class ServerCalls:
             statuses = pings.fleet(session, now, page.ids)
         by_id = {status.server_id: _server(status) for status in statuses}
         # One that was removed between the two is left out.
-        cursors = {one: cursor for one, cursor in zip(page.ids, page.cursors, strict=True)}
+        cursors = dict(zip(page.ids, page.cursors, strict=True))
         listed = [server_id for server_id in page.ids if server_id in by_id]
         shown = shapes.ServerPage(
             servers=[by_id[server_id] for server_id in listed],
@@ -116,7 +116,7 @@ class ServerCalls:
         """Return a page of each server's pings. Raises WrongRequest."""
         window = _moment(wanted, "since"), _moment(wanted, "until")
         with self.database.reading() as session:
-            return pings.pages(session, servers.known(session, ids), window, wanted.limit)
+            return pings.pages(session, servers.existing(session, ids), window, wanted.limit)
 
     def series(self, ids: Sequence[int], wanted: shapes.SeriesQuery) -> dict[int, shapes.Series]:
         """Reduce a window of each server's history to the points of a chart.
@@ -126,8 +126,8 @@ class ServerCalls:
         now = utc_now()
         window = _window(wanted, DAY, now)
         with self.database.reading() as session:
-            known = servers.known(session, ids)
-            found = pings.all_series(session, known, window, wanted.points, now)
+            there = servers.existing(session, ids)
+            found = pings.all_series(session, there, window, wanted.points, now)
         return {server_id: _series(buckets) for server_id, buckets in found.items()}
 
     def summaries(
@@ -140,7 +140,7 @@ class ServerCalls:
         now = utc_now()
         window = _window(wanted, length(wanted.window), now)
         with self.database.reading() as session:
-            found = pings.summaries(session, servers.known(session, ids), window, now)
+            found = pings.summaries(session, servers.existing(session, ids), window, now)
         return {one: _figures(shapes.SummaryShown, figures) for one, figures in found.items()}
 
 
@@ -179,10 +179,10 @@ def _moment(wanted: Any, field: str) -> datetime | None:
     return found
 
 
-def _window(wanted: Any, length: timedelta, now: datetime) -> tuple[datetime, datetime]:
-    """The window wanted, else the last `length`, which ends with the slot we are in."""
+def _window(wanted: Any, default: timedelta, now: datetime) -> tuple[datetime, datetime]:
+    """The window wanted, else the last `default`, which ends with the slot we are in."""
     until = _moment(wanted, "until") or slot_time(current_slot(now)) + SLOT
-    since = _moment(wanted, "since") or until - min(length, until - EARLIEST)
+    since = _moment(wanted, "since") or until - min(default, until - EARLIEST)
     return since, until
 
 

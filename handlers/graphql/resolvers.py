@@ -202,8 +202,9 @@ def _answers(word: str, made_as: str = "made") -> Callable[[Call], Call]:
     def decorated(call: Call) -> Call:
         @wraps(call)
         def resolve(_root: object, info: Info, **words: Any) -> dict[str, Any]:
+            given = {"which" if name == "id" else name: value for name, value in words.items()}
             try:
-                return {"status": word, made_as: call(info.context, **words)}
+                return {"status": word, made_as: call(info.context, **given)}
             except Unavailable:
                 raise
             except CoreError as error:
@@ -225,17 +226,17 @@ def create_server(asker: Asker, server: dict[str, Any]) -> Listed:
 
 @MUTATION.field("changeServer")
 @_answers("UPDATED", "server")
-def change_server(asker: Asker, id: str, change: dict[str, Any]) -> Listed:
+def change_server(asker: Asker, which: str, change: dict[str, Any]) -> Listed:
     """Change a server."""
     wanted = _read(shapes.ServerChange, change)
-    return _listed([asker.servers.change(_number(id), wanted)])[0]
+    return _listed([asker.servers.change(_number(which), wanted)])[0]
 
 
 @MUTATION.field("removeServer")
 @_answers("DELETED")
-def remove_server(asker: Asker, id: str) -> shapes.Done:
+def remove_server(asker: Asker, which: str) -> shapes.Done:
     """Delete a server."""
-    return asker.servers.remove(_number(id))
+    return asker.servers.remove(_number(which))
 
 
 @MUTATION.field("putServers")
@@ -249,9 +250,9 @@ def put_servers(
 
 @MUTATION.field("pingNow")
 @_answers("PINGED", "ping")
-def ping(asker: Asker, id: str) -> shapes.PingNow:
+def ping(asker: Asker, which: str) -> shapes.PingNow:
     """Ping a server now."""
-    return ping_now(asker.servers.database, _number(id))
+    return ping_now(asker.servers.database, _number(which))
 
 
 @MUTATION.field("createToken")
@@ -270,9 +271,9 @@ def create_token_pair(asker: Asker) -> shapes.TokenPair:
 
 @MUTATION.field("removeToken")
 @_answers("DELETED")
-def remove_token(asker: Asker, id: str) -> shapes.Done:
+def remove_token(asker: Asker, which: str) -> shapes.Done:
     """End a token."""
-    return asker.people.revoke(asker.identity, id)
+    return asker.people.revoke(asker.identity, which)
 
 
 @MUTATION.field("changePassword")
@@ -291,16 +292,16 @@ def create_user(asker: Asker, user: dict[str, Any]) -> shapes.UserListed:
 
 @MUTATION.field("changeUser")
 @_answers("UPDATED", "user")
-def change_user(asker: Asker, id: str, change: dict[str, Any]) -> shapes.UserListed:
+def change_user(asker: Asker, which: str, change: dict[str, Any]) -> shapes.UserListed:
     """Change a user."""
-    return asker.people.change_user(_number(id), _read(shapes.UserChange, change))
+    return asker.people.change_user(_number(which), _read(shapes.UserChange, change))
 
 
 @MUTATION.field("removeUser")
 @_answers("DELETED")
-def remove_user(asker: Asker, id: str) -> shapes.Done:
+def remove_user(asker: Asker, which: str) -> shapes.Done:
     """Delete a user."""
-    return asker.people.remove_user(_number(id))
+    return asker.people.remove_user(_number(which))
 
 
 # What comes in
