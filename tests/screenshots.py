@@ -1,6 +1,7 @@
 """The pictures in docs/, made by running Pinglet on demo data: `python -m tests.screenshots`.
 
-The pages take Inter where the machine has it (apt-get install fonts-inter-variable)."""
+The pages take Inter where the machine has it (apt-get install fonts-inter-variable).
+"""
 
 import shutil
 import sys
