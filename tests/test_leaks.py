@@ -1,5 +1,6 @@
 """What watches every test for secrets that show can see one itself."""
 
+import gzip
 import logging
 
 import pytest
@@ -16,6 +17,8 @@ SHOWN = [people.PASSWORD, TOKEN, people.password_hash(), *leaks.PLANTED.values()
 def test_a_reply_that_shows_a_secret_is_found(secret: str) -> None:
     assert leaks.leaks_of(Response(f"it is {secret}.", 400)) == [f"it is {secret}."]
     assert leaks.leaks_of(Response(headers={"Location": f"/?{secret}"})) == [f"/?{secret}"]
+    packed = Response(gzip.compress(secret.encode()), headers={"Content-Encoding": "gzip"})
+    assert leaks.leaks_of(packed) == [secret]
     assert leaks.leaks_of(Response("it is a secret")) == []
 
 
