@@ -59,7 +59,7 @@ IDLE_REQUESTS = 2 * POLLERS * MONTH_S / 20
 LOG_BYTES = 900  # of one call: its START, END and REPORT, and our line
 
 # Measured: seconds of a full processor that a call takes, and each server in it; and what it waits.
-CPU_S = {"schedule": (0.010, 25e-6), "probe": (0.010, 250e-6), "record": (0.010, 35e-6)}
+CPU_S = {"schedule": (0.030, 15e-6), "probe": (0.010, 250e-6), "record": (0.010, 35e-6)}
 DATABASE_S = {"schedule": (0.010, 20e-6), "probe": (0.0, 0.0), "record": (0.010, 100e-6)}
 API_S = 0.05
 TIDY_S = (

@@ -19,7 +19,7 @@ def measured(servers: int, probe_cpu_s: float = 0.05, record_cpu_s: float = 0.02
     records = -(-servers // 5_000)
     return Measured(
         servers,
-        Calls("schedule", [25e-6 * servers], [0.1]),
+        Calls("schedule", [10e-6 * servers], [0.1]),
         Calls("probe", [probe_cpu_s] * probes, [0.3] * probes),
         Calls("record", [record_cpu_s] * records, [0.1] * records),
     )

@@ -163,9 +163,11 @@ def _bottleneck(one: Measured) -> Iterator[str]:
     name, most = bottleneck(one)
     known = ", ".join(f"`{other}` {_rounded(each):,}" for other, each in capacities(one).items())
     yield f"**The bottleneck** is `{name}`: with {AT_ONCE[name]} at once it is busy all the time at"
-    yield f"{_rounded(most):,} servers each minute, where some are silent (measured with"
-    yield f"{one.servers:,}; {known}). `probers` and `recorders` of serverless.yml can be raised,"
-    yield "each recorder is one connection more; `schedule` is one call."
+    yield f"{_rounded(most):,} servers each minute, where some are silent. Measured with"
+    yield f"{one.servers:,} servers, each function can serve, a minute:"
+    yield f"{known}."
+    yield "`probers` and `recorders` of serverless.yml can be raised, each recorder is a connection"
+    yield "more; `schedule` is one call."
 
 
 def _rounded(number: float) -> int:
