@@ -339,6 +339,8 @@ class _Page:
             "schedule": self._schedule,
             "ping": self._ping,
         }
+        if None in line:  # where csv puts what no column is for
+            raise WrongRequest("the line has more fields than the first one")
         if line["record"] not in readers:
             raise WrongRequest(f"record is one of {', '.join(readers)}")
         readers[line["record"]](line)
