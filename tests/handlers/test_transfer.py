@@ -115,6 +115,14 @@ def known(client: FlaskClient) -> list[object]:
     return found
 
 
+def told(exported: list[bytes]) -> list[object]:
+    """Return what pages say, wherever they are cut: that depends on what is packed already."""
+    if exported[0].startswith(b"{"):
+        read = [json.loads(page) for page in exported]
+        return [item for kind in ("servers", "days") for page in read for item in page[kind]]
+    return [line for page in exported for line in page.splitlines()[1:]]
+
+
 def a_history(client: FlaskClient, seed: int) -> None:
     """Give an instance servers with schedules, pauses, raw and packed pings."""
     database: Database = client.application.extensions["pinglet"]
@@ -169,7 +177,7 @@ def test_an_import_into_an_empty_instance_is_the_same_again(
     for page in pages(client, form):
         take(other, page, form)
     assert known(other) == known(client)
-    assert pages(other, form) == pages(client, form)
+    assert told(pages(other, form)) == told(pages(client, form))
 
 
 @FORMS
