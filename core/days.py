@@ -417,10 +417,28 @@ def pack(session: Session, day: date, ids: Sequence[int]) -> int:
     if new:
         # RETURNING makes it few statements; without it pg8000 sends one for each row.
         session.execute(insert(DAY).returning(DAY.c.server_id), new)
-    if changed:
-        keys = [{"of_server": row["server_id"], "of_date": row["date"]} for row in changed]
-        session.execute(UPDATE_DAY, [row | key for row, key in zip(changed, keys, strict=True)])
+    _update(session, changed)
     return len(new) + len(changed)
+
+
+def recount(session: Session, server_id: int, last: date) -> None:
+    """Count anew what a server's days up to `last` add up to: more was due than they knew."""
+    alive = _lock(session, [server_id])
+    planned = _by_server(session, _schedule_rows(alive).with_for_update())
+    found = session.execute(
+        select(DAY.c.date, DAY.c.packed).where(DAY.c.server_id == server_id, DAY.c.date <= last)
+    ).all()
+    known = spans(planned.get(server_id, []))
+    rows = [
+        _row(server_id, day, Slots(packed), due(known, first_slot(day))) for day, packed in found
+    ]
+    _update(session, rows)
+
+
+def _update(session: Session, rows: Sequence[dict[str, object]]) -> None:
+    if rows:
+        keys = [{"of_server": row["server_id"], "of_date": row["date"]} for row in rows]
+        session.execute(UPDATE_DAY, [row | key for row, key in zip(rows, keys, strict=True)])
 
 
 def _lock(session: Session, ids: Sequence[int]) -> Sequence[int]:

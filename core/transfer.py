@@ -20,6 +20,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     exists,
+    func,
     select,
     true,
     tuple_,
@@ -234,8 +235,11 @@ def take(
         refuse_address(server.ip, settings)
     added = session.scalars(TAKE_SERVERS, {"rows": _server_rows(servers)}).all()
     ids = _ids(session, {one.name for one in servers} | {one.server for one in pings})
+    began = _began(session, ids.values())
     planned = _planned(servers, ids, settings)
     schedules = session.scalars(TAKE_SCHEDULES, {"rows": planned}).all()
+    for server_id in sorted(began.keys() & set(schedules)):
+        days.recount(session, server_id, began[server_id].date())
     known = [_known(day, ids) for day in pings]
     rows = _ping_rows(known, _packed(session, known))
     new = session.scalars(TAKE_PINGS, {"rows": rows}).all()
@@ -266,6 +270,13 @@ def _server_rows(servers: Sequence[KeptServer]) -> str:
 def _ids(session: Session, names: Iterable[str]) -> dict[str, int]:
     rows = json.dumps([[name] for name in names])
     return {row.name: row.id for row in session.execute(IDS, {"rows": rows})}
+
+
+def _began(session: Session, ids: Iterable[int]) -> dict[int, datetime]:
+    """When each of these servers' schedules begins so far. One statement."""
+    first = select(SCHEDULE.c.server_id, func.min(SCHEDULE.c.since)).group_by(SCHEDULE.c.server_id)
+    rows = session.execute(first.where(SCHEDULE.c.server_id.in_(list(ids))))
+    return {server_id: since for server_id, since in rows}
 
 
 def _planned(servers: Sequence[KeptServer], ids: Mapping[str, int], settings: Settings) -> str:

@@ -339,6 +339,9 @@ class _Page:
             "schedule": self._schedule,
             "ping": self._ping,
         }
+        # Where a field is too many or too few, csv puts None in its place.
+        if None in line or None in line.values():
+            raise WrongRequest("a line has as many fields as the first one")
         if line["record"] not in readers:
             raise WrongRequest(f"record is one of {', '.join(readers)}")
         readers[line["record"]](line)
