@@ -1,8 +1,8 @@
 """Measures the probe engine beside its peers: python -m benchmarks.probe --runs 3 --write.
 
-Needs root, iproute2 and gcc, and installs the peers by itself (apt, pip). All packets stay in
-network namespaces of their own. A full run takes about ten minutes of a machine that has nothing
-else to do. `--write` puts what was measured into docs/benchmarks and the README.
+Needs root, and installs the peers and its tools by itself (apt, pip). All packets stay in network
+namespaces of their own. A full run takes about ten minutes of a machine that has nothing else to
+do. `--write` puts what was measured into docs/benchmarks and the README.
 """
 
 import argparse

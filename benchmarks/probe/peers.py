@@ -18,6 +18,7 @@ PACKAGES = {
     "nmap": "nmap",
     "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
     "ip": "iproute2",
+    "cc": "build-essential",
 }
 ICMPLIB = "icmplib==3.0.4"
 PORT = 443
