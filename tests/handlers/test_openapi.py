@@ -1,5 +1,6 @@
 """openapi.json says what the running application does, and the application keeps to it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -136,6 +137,25 @@ def test_operations_are_told_apart_by_their_ids(client: FlaskClient) -> None:
     spec = client.get("/api/v1/openapi.json").get_json()
     ids = [operation["operationId"] for _, _, operation in openapi.operations(spec)]
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "may_be"),
+    [
+        ("UserWanted", "ann", True),
+        ("UserWanted", "a:b", False),
+        ("UserWanted", "a\x02b", False),
+        ("TokenWanted", "a:b", True),
+        ("TokenWanted", "a\x02b", False),
+        ("TokenWanted", " ", False),
+    ],
+)
+def test_names_that_would_be_refused_are_not_described_as_right(
+    client: FlaskClient, shape: str, name: str, may_be: bool
+) -> None:
+    spec = client.get("/api/v1/openapi.json").get_json()
+    described = spec["components"]["schemas"][shape]["properties"]["name"]
+    assert bool(re.search(described["pattern"], name)) == may_be
 
 
 def test_the_page_tells_every_operation_and_every_shape(client: FlaskClient) -> None:
