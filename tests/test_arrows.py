@@ -24,7 +24,7 @@ CORE_BELOW = {
     "core.settings": {"core.errors", "core.addresses"},
     "core.schema": {"core.errors"},
     "core.messages": {"core.errors", "core.schema"},
-    "core.estimate": {"core.errors", "core.schema"},
+    "core.estimate": {"core.errors", "core.schema", "core.settings"},
     "core.models": {"core.errors", "core.schema"},
     "core.slots": {"core.schema"},
     "core.rounds": {
