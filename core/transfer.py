@@ -276,7 +276,7 @@ def _began(session: Session, ids: Iterable[int]) -> dict[int, datetime]:
     """When each of these servers' schedules begins so far. One statement."""
     first = select(SCHEDULE.c.server_id, func.min(SCHEDULE.c.since)).group_by(SCHEDULE.c.server_id)
     rows = session.execute(first.where(SCHEDULE.c.server_id.in_(list(ids))))
-    return {server_id: since for server_id, since in rows}
+    return {row.server_id: row[1] for row in rows}
 
 
 def _planned(servers: Sequence[KeptServer], ids: Mapping[str, int], settings: Settings) -> str:

@@ -309,18 +309,21 @@ def _quantised(ms: float | None) -> float | None:
 def _from_csv(body: bytes) -> dict[str, object]:
     """Return the lines as the JSON of a page has them. Raises WrongRequest with the line."""
     page = _Page()
-    number = 1
     try:
-        lines = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise WrongRequest(f"not the CSV we write: {error}", "line 1") from None
+    lines = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
         if lines.fieldnames != COLUMNS:
             raise WrongRequest(f"the first line is {','.join(COLUMNS)}", "line 1")
         for line in lines:
-            number = lines.line_num
             page.add(line)
     except WrongRequest as error:
-        raise WrongRequest(str(error), f"line {number}") from None
-    except (csv.Error, UnicodeDecodeError, ValueError, TypeError, OverflowError) as error:
-        raise WrongRequest(f"not the CSV we write: {error}", f"line {number}") from None
+        raise WrongRequest(str(error), f"line {max(1, lines.reader.line_num)}") from None
+    except (csv.Error, ValueError, TypeError, OverflowError) as error:
+        where = f"line {max(1, lines.reader.line_num)}"
+        raise WrongRequest(f"not the CSV we write: {error}", where) from None
     return {"servers": list(page.servers.values()), "days": list(page.days.values())}
 
 

@@ -29,6 +29,7 @@ from core.slots import (
     totals,
 )
 from tests.core.histories import DATES, History, midnight
+from tests.counts import examples
 
 NEIGHBOURS = [(99.99, 9_999), (100.0, 10_000), (100.1, 10_001), (999.9, 18_999), (1_000.0, 19_000)]
 
@@ -48,6 +49,7 @@ def test_the_decades_of_the_grid_join(ms: float, one: int) -> None:
     assert ms_of(one) == ms
 
 
+@examples(100, 2_000)
 @given(st.floats(0, 99_000_000))
 def test_a_recorded_time_comes_back_to_the_last_bit(ms: float) -> None:
     recorded = quantised_ms(ms)
@@ -66,6 +68,7 @@ def test_a_time_beyond_the_grid_is_its_last_value() -> None:
 numbers = st.integers(0, 65_535)
 
 
+@examples(100, 2_000)
 @given(st.lists(st.tuples(st.integers(0, DAY_SLOTS - 1), *[numbers] * 5), max_size=40))
 def test_any_columns_come_back_from_their_bytes(changes: list[tuple[int, ...]]) -> None:
     columns = [list(column) for column in NO_COLUMNS]
@@ -137,6 +140,7 @@ schedules = st.lists(
 )
 
 
+@examples(100, 2_000)
 @given(schedules, moments)
 def test_what_was_due_is_what_the_schedule_in_force_at_each_slot_says(
     rows: list[tuple[datetime, int, bool]], now: datetime
@@ -148,6 +152,7 @@ def test_what_was_due_is_what_the_schedule_in_force_at_each_slot_says(
         assert bool(fast >> minute & 1) == slow.due(FIRST + minute * SLOT, now), minute
 
 
+@examples(100, 2_000)
 @given(schedules, st.integers(0, DAY_SLOTS - 1), st.integers(0, 4 * DAY_SLOTS))
 def test_a_window_from_any_slot_on_is_cut_out_of_two_days(
     rows: list[tuple[datetime, int, bool]], start: int, length: int

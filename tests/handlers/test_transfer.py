@@ -51,13 +51,11 @@ def other(
         yield app.test_client()
     else:
         cluster = request.getfixturevalue("postgres")
-        with (
-            Database(settings)
-            .engine.connect()
-            .execution_options(isolation_level="AUTOCOMMIT") as connection
-        ):
+        engine = Database(settings).engine
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("DROP DATABASE IF EXISTS other"))
             connection.execute(text("CREATE DATABASE other"))
+        engine.dispose()
         app = api.create_app(replace(settings, database_url=cluster.url("other")))
         migrations.upgrade(app.extensions["pinglet"].engine)
         yield app.test_client()
