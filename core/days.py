@@ -139,15 +139,18 @@ def windows(
     numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
     cut = {numbers[0], numbers[-1], *(number for _server_id, number in raw)}
     stored = _stored(session, ids, numbers, cut if whole else None)
-    planned = schedules(session, ids)
-    found: dict[int, dict[int, Day]] = {}
-    for server_id in ids:
-        due_in = spans(planned.get(server_id, []))
-        found[server_id] = {}
-        for number in numbers:
-            was_due, key = due(due_in, number * DAY_SLOTS, now), (server_id, number)
-            found[server_id][number] = _day(was_due, stored.get(key), raw.get(key))
-    return found
+    planned = {one: spans(schedule) for one, schedule in schedules(session, ids).items()}
+    return {
+        one: {
+            number: _day(
+                due(planned.get(one, []), number * DAY_SLOTS, now),
+                stored.get((one, number)),
+                raw.get((one, number)),
+            )
+            for number in numbers
+        }
+        for one in ids
+    }
 
 
 def _day(was_due: int, stored: tuple[Slots, Totals] | None, raw: RawColumns | None) -> Day:
