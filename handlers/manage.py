@@ -110,6 +110,8 @@ def remove(name: str, yes: bool) -> None:
     with _refusals():
         wanted = server_name(name)
         if not yes:
+            with _database().reading() as session:
+                servers.find(session, wanted)
             click.confirm(f"Remove {wanted} and all its history?", abort=True)
         with _database().transaction() as session:
             servers.remove(session, wanted)

@@ -40,6 +40,7 @@ API_BODIES = named("arbitrary bodies for every route of /api/v1, on each databas
 CASES = count(
     2, named("schemathesis cases of each operation, kind of data, caller and database", 20)
 )
+GRAPHQL_CASES = count(3, named("schemathesis cases of each field of GraphQL, on each database", 60))
 PASSWORDS = count(200, named("wrong passwords from one address, and from a hundred", 1_000))
 EVENTS = named("events of every shape at each Lambda handler, on each database", 5_000)
 MESSAGES = count(200, named("result messages, 30 % of them doubled, all shuffled", 1_000))

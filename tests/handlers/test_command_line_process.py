@@ -58,6 +58,12 @@ def test_servers_come_from_standard_input_and_go_to_standard_output(flask: Flask
     assert (exported.stdout, exported.stderr) == (expected, "")
 
 
+def test_nobody_is_asked_about_a_server_that_is_not_there(flask: Flask) -> None:
+    done = flask("servers", "remove", "web", stdin="y\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: no server is named 'web'\n"
+
+
 def test_on_a_terminal_there_is_a_table(flask: Flask, sqlite_settings: Settings) -> None:
     flask("servers", "add", "mail [red]x[/red]", "127.0.0.1", "--probe", "tcp", "--port", "1")
     code, seen = on_a_terminal(sqlite_settings.database_url, "worker", "--once")

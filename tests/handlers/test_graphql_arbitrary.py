@@ -16,7 +16,7 @@ from core.settings import Settings
 from handlers import api
 from infra.database import Database
 from tests import people
-from tests.counts import count
+from tests.counts import GRAPHQL_CASES
 from tests.handlers.conftest import standing_settings
 from tests.handlers.graph import root_fields
 from tests.handlers.histories import add
@@ -35,10 +35,8 @@ def app(
     made.extensions["pinglet"].engine.dispose()
 
 
-CASES = count(3, 60)  # for each field and database
-
 quickly = run(
-    max_examples=CASES,
+    max_examples=GRAPHQL_CASES,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
