@@ -15,7 +15,7 @@ from core.settings import Settings
 from handlers import api
 from infra import migrations
 from infra.database import Database
-from tests import leaks
+from tests import leaks, people
 from tests.cloud import cloud
 from tests.postgres import Postgres
 
@@ -76,6 +76,7 @@ def postgres_settings(postgres: Postgres) -> Settings:
     database = Database(settings)
     with database.transaction() as session:
         session.execute(text("TRUNCATE server, round RESTART IDENTITY CASCADE"))
+    people.forget_everybody(database)
     database.engine.dispose()
     return settings
 

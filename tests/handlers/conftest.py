@@ -18,6 +18,7 @@ from core.models import Base, Ping
 from core.settings import Settings
 from handlers import local
 from infra.database import Database
+from tests import people
 from tests.handlers.calls import SLOTS, mean_ms
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,7 @@ def standing_settings(request: pytest.FixtureRequest, folders: pytest.TempPathFa
     database = Database(settings)
     with database.transaction() as session:
         session.execute(text("TRUNCATE server, round RESTART IDENTITY CASCADE"))
+    people.forget_everybody(database)
     database.engine.dispose()
     return settings
 
