@@ -46,6 +46,7 @@ MAX_COST = 50_000
 MAX_ITEMS = 1_000
 """Servers in one bulk mutation."""
 
+LARGEST = 2**31  # of GraphQL's Int (spec.graphql.org, 3.5.1); 1e999 and 9999... are literals, too
 DAY_COST = 5  # a day is unpacked in the time of so many values
 
 
@@ -263,7 +264,10 @@ COSTS: Mapping[str, Callable[[Words, int], int]] = {
 
 
 def _whole(value: object, default: int) -> int:
-    return max(1, int(value)) if isinstance(value, int | float) else default
+    """A number as far as it can be one; what GraphQL's Int can't be is refused next."""
+    if not isinstance(value, int | float) or not abs(value) < LARGEST:
+        return default
+    return max(1, int(value))
 
 
 def _days(words: Words, default: timedelta) -> int:

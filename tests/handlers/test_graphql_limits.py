@@ -90,6 +90,14 @@ TOO_MUCH: dict[str, str] = {
         '{ servers(first: 1000) { nodes { summary(since: "2025-01-01", until: "2026-01-01") '
         "{ uptime } } } }"
     ),
+    "a page of more digits than Python reads": (
+        "{ servers(first: " + "9" * 5_000 + ") { nodes { id } } }"
+    ),
+    "a page of endless length": "{ servers(first: 1e999) { nodes { id } } }",
+    "points without an end": '{ server(id: "1") { series(points: -1e999) { since } } }',
+    "a page of endless length by default": (
+        "query($n: Int! = 1e999) { servers(first: $n) { nodes { id } } }"
+    ),
     "a huge page": "{ servers(first: 2147483647) { nodes { id } } }",
     "eleven passwords": "mutation "
     + many(11, 'changePassword(change: { old: "a", new: "b" }) { status }'),
