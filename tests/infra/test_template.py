@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from core.settings import Settings
-from handlers import dashboard
+from handlers.libraries import LIBRARIES
 from infra import build
 from tests.infra import policy
 from tests.infra.npm import ROOT, need_tools, serverless
@@ -312,7 +312,7 @@ def test_the_pages_are_packed_with_all_they_load_and_its_terms(packages: list[Pa
     names = set(_names(packages[0]))
     ours = {f"handlers/static/{path.name}" for path in (ROOT / "handlers/static").iterdir()}
     assert ours <= names
-    assert f"node_modules/{dashboard.CHART.as_posix()}" in names
+    assert f"node_modules/{LIBRARIES['chart.js'].path.as_posix()}" in names
     assert "node_modules/chart.js/LICENSE.md" in names
     assert not any(name.startswith("infra/") and name.endswith(".js") for name in names)
 
