@@ -91,6 +91,7 @@ def see_its_ping(page: Page, access: dict[str, str]) -> None:
         row.get_by_role("link", name="by hand").click()
     assert loaded.value.status == 200
     expect(page.locator("#figures .tile")).to_have_count(6)
+    expect(page.locator("#window")).to_have_attribute("data-minutes", "1440")  # it is drawn
     assert steps.ink(page, "#chart")[0] > 0
 
 
