@@ -54,7 +54,12 @@ def begin(session: Session, slot: datetime, due: int, now: datetime) -> None:
 
 
 def add(session: Session, slot: datetime, observed: int, now: datetime) -> None:
-    """Note that `observed` new pings of a round were recorded by now, if it has begun."""
+    """Note that `observed` new pings of a round were recorded by now, if it has begun.
+
+    None is no news: results that come twice change nothing.
+    """
+    if not observed:
+        return
     later = or_(ROUND.c.ended.is_(None), ROUND.c.ended < now)
     session.execute(
         update(ROUND)

@@ -240,14 +240,24 @@ def send_round(database: Database, slot: datetime, now: datetime) -> dict[str, A
         log.error("round %s comes after its deadline: dropped", iso(slot))
         return {"slot": iso(slot), "due": 0, "batches": 0}
     settings = database.settings
-    with database.transaction() as session:
+    with database.reading() as session:
         targets = servers.targets(session, slot)
-        tallies.begin(session, slot, len(targets), now)
+    _note_beginning(database, slot, len(targets), now)
     batches = rounds.batches(slot, targets, settings.batch_size)
     aws.send(settings.batch_queue_url, [batch.text() for batch in batches])
     sent = {"due": len(targets), "batches": len(batches)}
     log.info("round %s", iso(slot), extra=logs.figures(rounds=1, **sent))
     return {"slot": iso(slot), **sent}
+
+
+def _note_beginning(database: Database, slot: datetime, due_pings: int, now: datetime) -> None:
+    """Note that a round begins; where that can't be written, the round is made all the same."""
+    try:
+        with database.transaction() as session:
+            tallies.begin(session, slot, due_pings, now)
+    except Exception:  # pylint: disable=broad-exception-caught
+        # The results wait in their queue until the database can be written to; the echoes can't.
+        log.exception("round %s: its beginning can't be noted", iso(slot))
 
 
 def _slot_of_event(event: object) -> datetime:

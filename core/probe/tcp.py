@@ -63,6 +63,14 @@ Line = tuple[Socket, int, int, int, int]
 """A connection under way: (socket, slot, port, monotonic ns before and after the SYN was sent)."""
 
 
+def _marks(place: Sockaddr) -> bool:
+    """Whether a socket that was connected there isn't as good as new when it is reset.
+
+    It stays IPv4's after an IPv4-mapped address, and bound to an interface after one with a scope.
+    """
+    return len(place) != IPV4_PARTS and (bool(place[-1]) or place[0].startswith("::ffff:"))
+
+
 def free_descriptors() -> int:
     """How many more files this process may open."""
     try:
@@ -281,11 +289,14 @@ class TcpSweep(Sweep):
         """
         if self._reset is None or not self.more_to_send:
             return -1
+        place = self.places[slot % len(self.targets)]
+        if _marks(place):
+            return -1
         fd = sock.fileno()
         if not self._reset(fd):
             return -1
         sock.getsockopt(SOL_SOCKET, SO_ERROR)  # says that it was reset, which we know
-        self._idle[len(self.places[slot % len(self.targets)]) == IPV4_PARTS].append(sock)
+        self._idle[len(place) == IPV4_PARTS].append(sock)
         return fd
 
     def _kernel_time(self, sock: socket.SocketType) -> tuple[int, int]:
