@@ -104,7 +104,8 @@ def _counted(count: int, what: str) -> str:
 def _judged(summary: Summary) -> str:
     lost = [one["what"] for one in summary["budgets"] if not all(holds(one))]
     count = len(summary["budgets"])
-    kept = f"{count - len(lost)} of the engine's {count} budgets hold in {'every run' if summary['runs'] > 1 else 'this one run'}"
+    runs = "every run" if summary["runs"] > 1 else "this one run"
+    kept = f"{count - len(lost)} of the engine's {count} budgets hold in {runs}"
     return f"{kept}; these don't: {'; '.join(lost)}." if lost else f"{kept}."
 
 

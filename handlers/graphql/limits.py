@@ -41,12 +41,13 @@ MAX_FIELDS = 500
 MAX_ALIASES = 30
 MAX_BREADTH = 60
 """Fields in one pair of braces."""
-MAX_COST = 50_000
+MAX_COST = 75_000
 """In values shown, or what takes about as long: some seconds on a small machine."""
 MAX_ITEMS = 1_000
 """Servers in one bulk mutation."""
 
 LARGEST = 2**31  # of GraphQL's Int (spec.graphql.org, 3.5.1); 1e999 and 9999... are literals, too
+LISTED_COST = 30  # a server in a list: its last 24 hours are read, whatever is asked of it
 DAY_COST = 5  # a day is unpacked in the time of so many values
 
 
@@ -88,7 +89,10 @@ def check(
 
     All of a document counts, also what isn't executed: all of it is validated.
     """
-    size = _Measure(document, _values(operation, variables)).everything()
+    try:
+        size = _Measure(document, _values(operation, variables)).everything()
+    except (RecursionError, ValueError, OverflowError) as error:
+        raise WrongRequest(f"the document can't be measured: {error}", "query") from None
     for name, found, bound in zip(Size._fields, size, BOUNDS, strict=True):
         if found > bound:
             raise WrongRequest(f"the document's {name} is {found:,}, more than {bound:,}", "query")
@@ -213,7 +217,7 @@ Words = Mapping[str, Any]
 
 
 def _servers(words: Words, inside: int) -> int:
-    return _whole(words.get("first"), 100) * (1 + inside)
+    return _whole(words.get("first"), 100) * (LISTED_COST + inside)
 
 
 def _pings(words: Words, inside: int) -> int:
@@ -242,15 +246,21 @@ def _items(words: Words, inside: int) -> int:
 
 
 def _seconds(_words: Words, inside: int) -> int:
-    return 12_500 + inside  # an echo may be waited for; four of these and no more
+    return 16_000 + inside  # an echo may be waited for; four of these and no more
 
 
 def _password(_words: Words, inside: int) -> int:
-    return 5_000 + inside  # a hash takes long on purpose
+    return 7_500 + inside  # a hash takes long on purpose
+
+
+def _half_hours(_words: Words, _inside: int) -> int:
+    return 12  # 48 values, quickly shown
 
 
 COSTS: Mapping[str, Callable[[Words, int], int]] = {
     "Query.servers": _servers,
+    "Server.meansMs": _half_hours,
+    "Server.strip": _half_hours,
     "Server.pings": _pings,
     "Server.series": _series,
     "Server.summary": _summary,

@@ -125,6 +125,17 @@ def test_a_page_of_another_origin_calls_nothing_even_where_access_is_open(
     app.extensions["pinglet"].engine.dispose()
 
 
+def test_head_changes_nothing(sqlite_settings: Settings) -> None:
+    app = api.create_app(replace(sqlite_settings, authentication=False))
+    client = app.test_client()
+    for operation, name, field in root_fields():
+        query, variables = document(operation, name, field)
+        words = {"query": query, "variables": json.dumps(variables)}
+        response = client.head("/graphql", query_string=words)
+        assert (response.status_code == 405) == (operation == "mutation"), name
+    app.extensions["pinglet"].engine.dispose()
+
+
 def test_a_session_asks_with_get_and_posts_with_the_header(app: Flask, database: Database) -> None:
     add(database, "root")
     shown = SHOWN["an admin's session"]
