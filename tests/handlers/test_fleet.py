@@ -328,10 +328,10 @@ def test_the_prober_loads_neither_the_database_nor_the_web() -> None:
 # Events that are no events
 
 
-EVENTS = [None, 7, "text", [], {}, {"Records": None}, {"Records": {}}, {"time": "2026-01-02"}]
+NO_EVENTS = [None, 7, "text", [], {}, {"Records": None}, {"Records": {}}, {"time": "2026-01-02"}]
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("event", NO_EVENTS)
 def test_an_event_that_is_not_of_a_queue_is_refused(database: Database, event: object) -> None:
     for answers in (Recorder(database).answer, Prober(FAST, utc_now()).answer):
         with pytest.raises(WrongRequest):
@@ -484,7 +484,7 @@ def test_the_round_of_an_event_that_comes_too_late_is_dropped(fleet: dict[str, Q
     assert fleet["batches"].texts() == []
 
 
-@pytest.mark.parametrize("event", [*EVENTS[:-1], {"time": 7}, {"time": "soon"}, {"time": ""}])
+@pytest.mark.parametrize("event", [*NO_EVENTS[:-1], {"time": 7}, {"time": "soon"}, {"time": ""}])
 def test_an_event_without_its_time_starts_no_round(fleet: dict[str, Queue], event: object) -> None:
     with pytest.raises(WrongRequest):
         worker.schedule(event, Context())
