@@ -1,7 +1,7 @@
 """The calls at `/`: the contract, in its own words. See docs/contract.md."""
 
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from flask import Flask, request
 from flask.typing import ResponseReturnValue
@@ -12,7 +12,7 @@ from core.clock import utc_now
 from core.errors import WrongRequest
 from core.pings import History
 from core.schema import PAGE, HistoryRequest, NameRequest, ServerRequest, iso, read_json
-from handlers import browser
+from handlers import browser, routes
 from infra.database import Database
 
 
@@ -55,7 +55,7 @@ class Contract(MethodView):
         """List all names, or the pings of one server; send a browser to the browser."""
         if not request.query_string and not request.get_data() and browser.wants_page():
             return browser.look_at("/dashboard")
-        wanted = HistoryRequest.parse(request.get_data(), _query())
+        wanted = HistoryRequest.parse(request.get_data(), routes.query_words())
         with self.database.reading() as session:
             if wanted is None:
                 return {"servers": list(servers.names(session))}
@@ -68,15 +68,6 @@ def _body() -> object:
     if request.query_string:
         raise WrongRequest("this call reads its body, not the query")
     return read_json(request.get_data())
-
-
-def _query() -> dict[str, list[str]]:
-    # request.args keeps octets that aren't UTF-8 as they were escaped: %FF would be the server
-    # that is named "%FF".
-    try:
-        return parse_qs(request.query_string.decode(), keep_blank_values=True, errors="strict")
-    except ValueError:
-        raise WrongRequest("the query is not UTF-8, percent-encoded") from None
 
 
 def _links(found: History, wanted: HistoryRequest) -> dict[str, str]:
