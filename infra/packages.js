@@ -8,7 +8,9 @@ const PYTHON = process.env.PYTHON || (existsSync(OURS) ? OURS : "python3.13");
 
 module.exports = class Packages {
   constructor(serverless) {
-    this.hooks = { "before:package:initialize": () => build(serverless) };
+    const built = () => build(serverless);
+    // The second is that of `serverless deploy function`, which packs without initialising.
+    this.hooks = { "before:package:initialize": built, "before:deploy:function:packageFunction": built };
   }
 };
 

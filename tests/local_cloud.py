@@ -151,8 +151,8 @@ class LocalCloud:
             Name="pinglet/database", SecretString=self.postgres.url()
         )
 
-    def deploy(self) -> str:
-        """Deploy; return what the framework says."""
+    def deploy(self, *what: str) -> str:
+        """Deploy, all or what is said; return what the framework says."""
         parameters = {
             "architecture": ARCHITECTURES[os.uname().machine],
             "coverage": "unwatched",
@@ -161,7 +161,7 @@ class LocalCloud:
         }
         arguments = [part for item in parameters.items() for part in ("--param", "=".join(item))]
         # Looking every 300 ms instead of every 5 s: this cloud is done in a second.
-        return self._serverless("deploy", *arguments, SLS_AWS_MONITORING_FREQUENCY="300")
+        return self._serverless("deploy", *what, *arguments, SLS_AWS_MONITORING_FREQUENCY="300")
 
     def remove(self) -> str:
         """Remove what was deployed."""

@@ -4,7 +4,7 @@ import { $, ago, call, clock, colour, count, drawStates, fitted, h, me, ms, now,
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
 const REFRESH_MS = 20_000;
-const LATE_S = 180;
+const GRACE_S = 60;
 const HALF_HOUR_MS = 1_800_000;
 
 const filter = $("#filter");
@@ -40,7 +40,7 @@ function show(page) {
   $("#back").disabled = !after.length;
   $("#more").disabled = !next;
   tiles(page.totals);
-  lateness(page.last_round, total);
+  lateness(page.last_round, page.servers.filter((server) => server.enabled));
   fill(page.servers);
 }
 
@@ -61,10 +61,12 @@ function tiles(totals) {
   document.title = totals.down ? `${count(totals.down)} down · Pinglet` : "Fleet · Pinglet";
 }
 
-function lateness(lastRound, total) {
+// A round is due at the shortest interval of those shown; paused ones are never due.
+function lateness(lastRound, due) {
   const seconds = lastRound ? (now() - Date.parse(lastRound)) / 1000 : null;
-  const late = total > 0 && (seconds === null || seconds > LATE_S);
-  $("#age").textContent = lastRound && total ? `last round ${ago(Math.max(0, seconds))}` : "";
+  const patience = 2 * Math.min(...due.map((server) => server.interval_s)) + GRACE_S;
+  const late = due.length > 0 && (seconds === null || seconds > patience);
+  $("#age").textContent = lastRound ? `last round ${ago(Math.max(0, seconds))}` : "";
   const warning = $("#warning");
   warning.hidden = !late;
   set(warning, late

@@ -42,10 +42,16 @@ class Site:
     statements: list[str] = field(default_factory=list)
     answered: Queue[str] = field(default_factory=Queue)
 
-    def add(self, *names: str, ago: timedelta = timedelta(0), first: int = 1) -> list[int]:
+    def add(
+        self, *names: str, ago: timedelta = timedelta(0), first: int = 1, interval_s: int = 60
+    ) -> list[int]:
         """Add servers on 127.0.0.0/8 as if `ago`; return their ids."""
         wanted = [
-            Changes(name=name, ip=f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+            Changes(
+                name=name,
+                ip=f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}",
+                interval_s=interval_s,
+            )
             for number, name in enumerate(names, first)
         ]
         with self.database.transaction() as session:

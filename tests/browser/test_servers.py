@@ -359,6 +359,18 @@ def test_a_dead_worker_leaves_no_green_lights(site: Site, page: Page) -> None:
     expect(page.locator("#servers tbody tr")).to_contain_text("unobserved")
 
 
+def test_a_worker_is_not_late_before_a_round_is_due(site: Site, page: Page) -> None:
+    ids = site.add("hourly", ago=DAY, interval_s=3_600)
+    site.history(ids, slots(timedelta(0), end=slots(timedelta(hours=1))[0]))
+    steps.fleet(page, site)
+    expect(page.locator("#age")).to_contain_text("last round 6")
+    expect(page.locator("#warning")).to_be_hidden()
+    # Every minute, with another's round of an hour ago: that is late.
+    site.add("minutely", first=2)
+    steps.look_again(page)
+    expect(page.locator("#warning")).to_contain_text("Nobody is looking")
+
+
 def test_an_update_keeps_every_node(site: Site, page: Page) -> None:
     ids = site.add("a", "b", "c", ago=DAY)
     page.clock.install()
