@@ -23,6 +23,13 @@ def test_that_cannot_run(): pytest.skip("NOT TESTED: the moon; needs a rocket")
 @pytest.mark.skipif(True, reason="NOT TESTED: the moon; needs a rocket")
 def test_that_may_not_run(): raise AssertionError
 """
+GROUPED = """
+import os, pathlib, pytest
+@pytest.mark.xdist_group("one at a time")
+@pytest.mark.parametrize("number", range(20))
+def test_where_it_runs(number):
+    pathlib.Path(__file__).with_name(os.environ["PYTEST_XDIST_WORKER"]).touch()
+"""
 NOTE = Note(
     python="3.13.0",
     ended="2026-11-25 02:30",
@@ -103,6 +110,14 @@ def test_what_can_not_be_tested_is_a_failure_in_ci(tmp_path: Path) -> None:
     assert "1 passed" in done.stdout
     assert "nothing is skipped in CI: NOT TESTED: the moon; needs a rocket" in done.stdout
     assert done.returncode == 1
+
+
+def test_tests_that_share_something_run_one_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "test_grouped.py").write_text(GROUPED)
+    (tmp_path / "pytest.ini").write_text("[pytest]")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", tmp_path]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert len(list(tmp_path.glob("gw?"))) == 1
 
 
 def test_counts_of_a_campaign_stand_in_one_place() -> None:

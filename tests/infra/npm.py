@@ -31,7 +31,6 @@ def serverless(*arguments: str, **environment: str) -> str:
     quiet = {"SLS_TELEMETRY_DISABLED": "1", "SLS_NOTIFICATIONS_MODE": "off"}
     quiet["PYTHON"] = sys.executable  # what is deployed is built by it
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    (ROOT / ".serverless").mkdir(exist_ok=True)  # it is written to before it is made
     done = subprocess.run(
         [str(TOOLS), *arguments],
         check=False,
