@@ -8,9 +8,10 @@ const PYTHON = process.env.PYTHON || (existsSync(OURS) ? OURS : "python3.13");
 
 module.exports = class Packages {
   constructor(serverless) {
-    const built = () => build(serverless);
-    // The second is that of `serverless deploy function`, which packs without initialising.
-    this.hooks = { "before:package:initialize": built, "before:deploy:function:packageFunction": built };
+    this.hooks = {
+      "before:package:initialize": () => build(serverless),
+      "before:deploy:function:initialize": () => refuse(serverless)
+    };
   }
 };
 
@@ -22,4 +23,9 @@ function build(serverless) {
   const { status } = spawnSync(PYTHON, command, { stdio: "inherit" });
   if (status === 0) return;
   throw new serverless.classes.Error(`${PYTHON} can't build the packages; another may be named in PYTHON`);
+}
+
+// It would pack what was built last, and stop half way: it can't read the roles that we define.
+function refuse(serverless) {
+  throw new serverless.classes.Error("Pinglet is deployed whole: npx serverless deploy");
 }
