@@ -104,9 +104,9 @@ class TcpSweep(Sweep):
         self._kernel = self.unhurried = system.kernel_clocks
         self._watch, self._watch_again = self.poller.watch_connecting, self.poller.watch_again
         self._lines: dict[int, Line] = {}  # by file descriptor
-        # Sockets that served and may serve again, by whether they are IPv4's. A served target knows
-        # which sequence numbers the kernel takes next (tcp_disconnect), so one that sends packets in
-        # another's name would only have to guess ports. One socket a target costs 25 % more.
+        # Sockets that served and may serve again, by whether they are IPv4's. Whom one has served
+        # knows the sequence numbers that the kernel takes next (tcp_disconnect): to forge another
+        # target's answer, it would only have to guess a port. One socket a target costs 25 % more.
         self._idle: dict[bool, list[Socket]] = {True: [], False: []}
         self._reset = system.reset
         self._fds: dict[int, tuple[int, ...]] = {}  # of each slot that is under way
