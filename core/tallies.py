@@ -45,10 +45,7 @@ class Tally:
 
 
 def begin(session: Session, slot: datetime, due: int, now: datetime) -> None:
-    """Note that a round began, with so many pings due. One that began twice began the first time.
-
-    In a transaction that records pings this comes after them: so no two wait for each other.
-    """
+    """Note that a round began with so many pings due. One that began twice began the first time."""
     new = insert(ROUND).values(slot=slot, due=due, observed=0, began=now)
     session.execute(new.on_conflict_do_nothing())
 
@@ -56,7 +53,8 @@ def begin(session: Session, slot: datetime, due: int, now: datetime) -> None:
 def add(session: Session, slot: datetime, observed: int, now: datetime) -> None:
     """Note that `observed` new pings of a round were recorded by now, if it has begun.
 
-    None is no news: results that come twice change nothing.
+    None is no news: results that come twice change nothing. In a transaction that records pings
+    this comes after them: so no two wait for each other.
     """
     if not observed:
         return

@@ -107,14 +107,15 @@ def test_a_clock_that_steps_back_records_nothing_twice(database: Database) -> No
     assert slots_of(database) == [0, 1]
 
 
-def test_servers_that_are_not_due_make_no_round(database: Database, closed_port: int) -> None:
+def test_servers_that_are_not_due_are_not_pinged(database: Database, closed_port: int) -> None:
     with database.transaction() as session:
         session.execute(text("SELECT 1"))
-    run(database, 0, 0, 60, 60)
+    run(database, 0, 0, 0, 60, 60, 60, 60)
+    assert slots_of(database) == []
     add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
     with database.transaction() as session:
         session.execute(text("UPDATE schedule SET interval_s = 300"))
-    run(database, 0, 60, 60, 120, 120, 180, 240, 240, 240, 241)
+    run(database, 60, 60, 60, 120, 120, 120, 180, 180, 180, 240, 240, 241)
     assert slots_of(database) == [4]
 
 
