@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, delete, or_, select, update
+from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core import models
+from core.models import UtcDateTime
 
 # The plain table: these are statements about rows, the ORM has no part in them.
 ROUND = models.Base.metadata.tables["round"]
@@ -42,6 +43,11 @@ class Tally:
     def duration(self) -> timedelta | None:
         """How long it took until its last ping was recorded; None where none was."""
         return None if self.ended is None else self.ended - self.began
+
+
+def database_time(session: Session) -> datetime:
+    """Return the time by the database's clock."""
+    return session.execute(select(func.now(type_=UtcDateTime()))).scalar_one()
 
 
 def begin(session: Session, slot: datetime, due: int, now: datetime) -> None:

@@ -49,8 +49,15 @@ class Round:
 
 
 def due(database: Database, slot: datetime) -> list[Target]:
-    """Return the servers due in `slot`, in a transaction of its own. Raises Unavailable."""
+    """Return the servers due in `slot`, in a transaction of its own.
+
+    Raises Unavailable, and WrongRequest for a slot of the future: a ping kept for it would stand
+    in the way of the true one when that slot comes. The database's clock says so, as ours may be
+    the wrong one; where both are one, as with SQLite, nobody can know.
+    """
     with database.reading() as session:
+        if slot > tallies.database_time(session) + AHEAD:
+            raise WrongRequest(f"the slot {iso(slot)} lies in the future by the database's clock")
         return servers.targets(session, slot)
 
 

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from core import tallies
+from core import rounds, tallies
+from core.clock import utc_now
 from core.schema import Probe
 from handlers import worker
 from infra.database import Database
@@ -207,6 +208,21 @@ def test_a_cancelled_worker_ends_at_once_and_leaves_the_database_in_order(
     asyncio.run(cancelled())
     assert rows_in(database, SLOT) <= 1
     assert one_round(database, SLOT + MINUTE).recorded == 1
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_clock_that_is_ahead_of_the_databases_records_nothing_for_slots_to_come(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """First come, first kept: it would stand in the way of what is true of that slot."""
+    in_an_hour = (rounds.slot_of(utc_now()) - SLOT).total_seconds() + 3_600
+    run(database, in_an_hour, in_an_hour, in_an_hour)
+    assert stored(database) == []
+    with database.reading() as session:
+        assert tallies.between(session, SLOT, SLOT + timedelta(days=36_500)) == []
+    assert "lies in the future by the database's clock" in caplog.text
+    run(database, 0, 0, 1)
+    assert slots_of(database) == [0]
 
 
 @pytest.mark.usefixtures("watched")
