@@ -157,23 +157,16 @@ class Page:
     after: datetime | None
 
 
-def page(
-    session: Session, server: Server, since: datetime | None, until: datetime | None, limit: int
-) -> Page:
-    """Return the first `limit` pings of [since, until), or without `since` the last ones.
-
-    Two statements, whatever the size of the history.
-    """
-    return pages(session, [server.id], (since, until), limit)[server.id]
-
-
 def pages(
     session: Session,
     ids: Sequence[int],
     window: tuple[datetime | None, datetime | None],
     limit: int,
 ) -> dict[int, Page]:
-    """Return such a page of each server, by server. Two statements."""
+    """Return each server's first `limit` pings of [since, until), or without `since` the last ones.
+
+    Two statements, whatever the size of the histories.
+    """
     first, end = (None if bound is None else slot_number(bound) for bound in window)
     found = days.full_pages(session, ids, first, end, limit + 1)
     return {server_id: _page(kept, *window, limit) for server_id, kept in found.items()}

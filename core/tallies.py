@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, delete, or_, select, update
+from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core import models
+from core.models import UtcDateTime
 
 # The plain table: these are statements about rows, the ORM has no part in them.
 ROUND = models.Base.metadata.tables["round"]
@@ -44,11 +45,13 @@ class Tally:
         return None if self.ended is None else self.ended - self.began
 
 
-def begin(session: Session, slot: datetime, due: int, now: datetime) -> None:
-    """Note that a round began, with so many pings due. One that began twice began the first time.
+def database_time(session: Session) -> datetime:
+    """Return the time by the database's clock."""
+    return session.execute(select(func.now(type_=UtcDateTime()))).scalar_one()
 
-    In a transaction that records pings this comes after them: so no two wait for each other.
-    """
+
+def begin(session: Session, slot: datetime, due: int, now: datetime) -> None:
+    """Note that a round began with so many pings due. One that began twice began the first time."""
     new = insert(ROUND).values(slot=slot, due=due, observed=0, began=now)
     session.execute(new.on_conflict_do_nothing())
 
@@ -56,7 +59,8 @@ def begin(session: Session, slot: datetime, due: int, now: datetime) -> None:
 def add(session: Session, slot: datetime, observed: int, now: datetime) -> None:
     """Note that `observed` new pings of a round were recorded by now, if it has begun.
 
-    None is no news: results that come twice change nothing.
+    None is no news: results that come twice change nothing. In a transaction that records pings
+    this comes after them: so no two wait for each other.
     """
     if not observed:
         return

@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
@@ -150,13 +150,28 @@ def export_servers(file: TextIO, kind: str | None) -> None:
         found = servers.everything(session)
         with _bar(found, "Exporting") as progress:
             rows = [_as_row(server) for server in progress]
+    written = io.StringIO()
     if (kind or _format(file.name)) == "json":
-        json.dump(rows, file, ensure_ascii=False, indent=1)
-        file.write("\n")
-        return
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+        json.dump(rows, written, ensure_ascii=False, indent=1)
+        written.write("\n")
+    else:
+        writer = csv.DictWriter(written, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    _write(file, written.getvalue())
+
+
+def _write(file: TextIO, written: str) -> None:
+    """Write all of it; where that can't be done, one line says so."""
+    try:
+        file.write(written)
+        file.flush()
+    except OSError as error:
+        with suppress(OSError):
+            file.close()  # or what is left would be tried once more at the end, with a traceback
+        if isinstance(error, BrokenPipeError):  # nobody reads on, as in `| head`
+            sys.exit(1)
+        raise click.ClickException(f"{file.name} can't be written: {error.strerror}") from error
 
 
 def _as_row(server: Server) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from core import pings, rounds, servers, tallies
 from core.clock import Now, utc_now
@@ -48,34 +48,39 @@ class Round:
         return f"{iso(self.slot)}: {', '.join(figures)} in {self.duration_s:.1f} s"
 
 
-class Begun(NamedTuple):
-    """When a round began, and how many pings were due."""
-
-    at: datetime
-    due: int
-
-
 def due(database: Database, slot: datetime) -> list[Target]:
-    """Return the servers due in `slot`, in a transaction of its own. Raises Unavailable."""
+    """Return the servers due in `slot`, in a transaction of its own.
+
+    Raises Unavailable, and WrongRequest for a slot of the future: a ping kept for it would stand
+    in the way of the true one when that slot comes. The database's clock says so, as ours may be
+    the wrong one; where both are one, as with SQLite, nobody can know.
+    """
     with database.reading() as session:
+        if slot > tallies.database_time(session) + AHEAD:
+            raise WrongRequest(f"the slot {iso(slot)} lies in the future by the database's clock")
         return servers.targets(session, slot)
 
 
-def store(
-    database: Database,
-    slot: datetime,
-    measured: Sequence[Ping],
-    now: datetime,
-    begun: Begun | None = None,
-) -> int:
+def note_beginning(database: Database, slot: datetime, due_pings: int, now: datetime) -> None:
+    """Note that a round begins, before it is made: one that comes to nothing is known as well.
+
+    Where that can't be written, the round is made all the same.
+    """
+    try:
+        with database.transaction() as session:
+            tallies.begin(session, slot, due_pings, now)
+    except Exception:  # pylint: disable=broad-exception-caught
+        # The results can wait until the database can be written to; the echoes can't.
+        log.exception("round %s: its beginning can't be noted", iso(slot))
+
+
+def store(database: Database, slot: datetime, measured: Sequence[Ping], now: datetime) -> int:
     """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
-    `begun` is for a round whose beginning nobody has noted yet. Raises Unavailable.
+    Raises Unavailable.
     """
     with database.transaction() as session:
         new = pings.record(session, slot, measured, now)
-        if begun:
-            tallies.begin(session, slot, begun.due, begun.at)
         tallies.add(session, slot, new, now)
         return new
 
@@ -97,8 +102,9 @@ async def run_round(
 
     def store_all() -> int:
         ended = started + timedelta(seconds=time.monotonic() - ticks_s)
-        return store(database, slot, measured.pings, ended, Begun(started, len(targets)))
+        return store(database, slot, measured.pings, ended)
 
+    await asyncio.to_thread(note_beginning, database, slot, len(targets), started)
     measured = await rounds.measure(targets, rounds.pace(database.settings), progress)
     recorded = await _patiently(store_all, slot, now)
     for lost in measured.unobserved:
@@ -205,8 +211,9 @@ async def _one_slot(database: Database, slot: datetime, now: Now) -> None:
     # Whatever goes wrong in one round must not end those that follow.
     try:
         targets = await asyncio.to_thread(due, database, slot)
+        done = await run_round(database, slot, targets, now=now)
         if targets:
-            log.info("round %s", await run_round(database, slot, targets, now=now))
+            log.info("round %s", done)
     except CoreError as error:
         log.error("round %s failed: %s", iso(slot), error)
     except Exception:  # pylint: disable=broad-exception-caught
@@ -240,24 +247,13 @@ def send_round(database: Database, slot: datetime, now: datetime) -> dict[str, A
         log.error("round %s comes after its deadline: dropped", iso(slot))
         return {"slot": iso(slot), "due": 0, "batches": 0}
     settings = database.settings
-    with database.reading() as session:
-        targets = servers.targets(session, slot)
-    _note_beginning(database, slot, len(targets), now)
+    targets = due(database, slot)
+    note_beginning(database, slot, len(targets), now)
     batches = rounds.batches(slot, targets, settings.batch_size)
     aws.send(settings.batch_queue_url, [batch.text() for batch in batches])
     sent = {"due": len(targets), "batches": len(batches)}
     log.info("round %s", iso(slot), extra=logs.figures(rounds=1, **sent))
     return {"slot": iso(slot), **sent}
-
-
-def _note_beginning(database: Database, slot: datetime, due_pings: int, now: datetime) -> None:
-    """Note that a round begins; where that can't be written, the round is made all the same."""
-    try:
-        with database.transaction() as session:
-            tallies.begin(session, slot, due_pings, now)
-    except Exception:  # pylint: disable=broad-exception-caught
-        # The results wait in their queue until the database can be written to; the echoes can't.
-        log.exception("round %s: its beginning can't be noted", iso(slot))
 
 
 def _slot_of_event(event: object) -> datetime:

@@ -30,19 +30,24 @@ from infra import aws, migrations
 log = logging.getLogger("pinglet.database")
 
 TOO_MANY_CONNECTIONS = "53300"
-TRANSIENT = {
-    TOO_MANY_CONNECTIONS,
+READ_ONLY = "25006"
+TRANSIENT = (
+    "08",  # the connection broke, or a pooler in between gave it up
+    READ_ONLY,  # after a failover: this one is a standby now
     "28P01",  # wrong password: somebody is changing it, or must
     "3D000",  # no such database
     "40001",  # serialization failure
     "40P01",  # deadlock
+    "53",  # no room: disk, memory, connections
     "55P03",  # lock not available
     "57014",  # statement time-out
-    "57P01",  # shut down by an administrator
-    "57P02",  # crashed
-    "57P03",  # starting up
-}
-"""SQLSTATEs that say "not now": www.postgresql.org/docs/17/errcodes-appendix.html"""
+    "57P",  # shut down by an administrator, crashed, starting up, idle for too long
+    "58030",  # its disk fails
+)
+"""SQLSTATEs, or their first letters, that say "not now".
+
+Source: www.postgresql.org/docs/17/errcodes-appendix.html
+"""
 SQLITE_TRANSIENT = tuple(
     f"SQLITE_{kind}"
     for kind in ("BUSY", "LOCKED", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "NOTADB", "READONLY")
@@ -159,7 +164,7 @@ def is_transient(error: SQLAlchemyError) -> bool:
         return True
     if isinstance(error.orig, pg8000.InterfaceError):
         return True
-    if _sqlstate(error.orig) in TRANSIENT:
+    if _sqlstate(error.orig).startswith(TRANSIENT):
         return True
     return str(getattr(error.orig, "sqlite_errorname", "")).startswith(SQLITE_TRANSIENT)
 
@@ -270,9 +275,11 @@ def _postgres_engine(url: URL, settings: Settings) -> Engine:
     @event.listens_for(engine, "handle_error")
     def distrust(context: ExceptionContext) -> None:
         # An error that isn't the database's own (a text the driver can't encode, a reset) leaves
-        # the protocol out of step: whatever comes next on that connection would be a lie.
+        # the protocol out of step: whatever comes next on that connection would be a lie. And one
+        # to a standby must go, or a process that keeps its connections never finds the new primary.
+        error = context.original_exception
         own = engine.dialect.loaded_dbapi.Error
-        if not isinstance(context.original_exception, own):
+        if not isinstance(error, own) or _sqlstate(error) == READ_ONLY:
             context.is_disconnect = True
 
     return engine

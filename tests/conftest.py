@@ -25,7 +25,9 @@ pytest_plugins = ["tests.skips", "tests.campaign"]
 
 @pytest.fixture(autouse=True)
 def no_secret_shows(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[None]:
     """No test's log and no reply shows a password, a token, a hash, or what is planted for it."""
     for name, secret in leaks.PLANTED.items():
@@ -34,6 +36,8 @@ def no_secret_shows(
     with leaks.replies_that_leak() as replies:
         yield
     records = [record for phase in ("setup", "call") for record in caplog.get_records(phase)]
+    if request.function.__name__ in leaks.OF_REDACTION:
+        records = []
     assert [*leaks.lines_that_leak(records), *replies] == []
 
 

@@ -83,9 +83,11 @@ def test_a_python_on_the_path_is_enough_for_make_run(tmp_path: Path) -> None:
     assert re.search(r"^python3\S* -m venv \.venv$", done.stdout, re.M), done.stdout
 
 
-def run_some(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run three tests, two of which this machine can't run."""
-    (folder / "test_some.py").write_text(SOME)
+def run_some(
+    folder: Path, tests: str = SOME, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run some tests: of these three, this machine can't run two."""
+    (folder / "test_some.py").write_text(tests)
     (folder / "pytest.ini").write_text("[pytest]")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.skips", "-n", "1", str(folder)]
     return subprocess.run(
@@ -118,6 +120,26 @@ def test_tests_that_share_something_run_one_at_a_time(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", tmp_path]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert len(list(tmp_path.glob("gw?"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("tests", "reason"),
+    [
+        ('pytest.skip("NOT TESTED: mars", allow_module_level=True)', "NOT TESTED: mars"),
+        ('pytest.importorskip("a_rocket")', "could not import 'a_rocket'"),
+        ('@pytest.mark.xfail(reason="far")\ndef test_it(): assert 0', "expected to fail: far"),
+        ('def test_it(): pytest.xfail("far")', "expected to fail: far"),
+    ],
+    ids=["module", "import", "xfail mark", "xfail call"],
+)
+def test_nothing_is_left_out_in_another_way(tmp_path: Path, tests: str, reason: str) -> None:
+    tests = f"import pytest\n{tests}\n"
+    at_the_desk = run_some(tmp_path, tests)
+    assert f"*** 1 test skipped: {reason}" in at_the_desk.stdout
+    assert "INTERNALERROR" not in at_the_desk.stdout
+    in_ci = run_some(tmp_path, tests, CI="true")
+    assert f"nothing is skipped in CI: {reason}" in in_ci.stdout
+    assert in_ci.returncode == 1
 
 
 def test_counts_of_a_campaign_stand_in_one_place() -> None:

@@ -1,8 +1,7 @@
 """Reading history: every window, from either table, is what its slots say one by one."""
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as counts
 from hypothesis import strategies as st
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from core import models, pings, servers
 from core.errors import WrongRequest
@@ -42,6 +41,7 @@ from tests.core.histories import (
     store,
 )
 from tests.counts import CAMPAIGN, HISTORIES, count
+from tests.infra.statements import counted
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -68,22 +68,6 @@ def web(database: Database) -> Callable[..., Any]:
             return read(session, servers.find(session, "web"), *arguments)
 
     return call
-
-
-@contextmanager
-def counted(database: Database) -> Iterator[list[str]]:
-    """Collect the statements that are sent meanwhile."""
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        if not statement.startswith(("BEGIN", "SAVEPOINT")):
-            sent.append(statement)
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(database.engine, "before_cursor_execute", note)
 
 
 def add(database: Database, added: datetime = FIRST, name: str = "web") -> History:

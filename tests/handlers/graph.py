@@ -1,7 +1,6 @@
 """Calls of /graphql, short to write in a test."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from flask.testing import FlaskClient
@@ -15,11 +14,9 @@ from graphql import (
     get_named_type,
     is_leaf_type,
 )
-from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from handlers.graphql.resolvers import SCHEMA
-from infra.database import Database
 
 
 def post(
@@ -81,19 +78,3 @@ def _some(kind: Any) -> object:
     if isinstance(kind, GraphQLEnumType):
         return next(iter(kind.values))
     return {"Int": 1, "Boolean": False, "ID": "999999"}.get(kind.name, "nothing here")
-
-
-@contextmanager
-def counted(database: Database) -> Iterator[list[str]]:
-    """Collect the statements that are sent meanwhile."""
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        if not statement.startswith(("BEGIN", "SAVEPOINT")):
-            sent.append(statement)
-
-    event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(database.engine, "before_cursor_execute", note)

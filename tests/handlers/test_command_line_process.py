@@ -58,6 +58,48 @@ def test_servers_come_from_standard_input_and_go_to_standard_output(flask: Flask
     assert (exported.stdout, exported.stderr) == (expected, "")
 
 
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="NOT TESTED: a full disk; needs /dev/full"
+)
+@pytest.mark.parametrize("arguments", [[], ["--format", "json"], ["/dev/full"]])
+def test_an_export_that_finds_no_room_says_so_in_one_line(
+    flask: Flask, sqlite_settings: Settings, arguments: list[str]
+) -> None:
+    flask("servers", "add", "web", "127.0.0.1")
+    code, said = exported_to(Path("/dev/full"), sqlite_settings, *arguments)
+    assert (code, said.count("\n")) == (1, 1)
+    assert said.startswith("Error: ")
+    assert said.endswith("can't be written: No space left on device\n")
+
+
+def test_an_export_that_nobody_reads_on_ends_quietly(
+    flask: Flask, sqlite_settings: Settings
+) -> None:
+    flask("servers", "add", "web", "127.0.0.1")
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        assert exported_to(writing, sqlite_settings) == (1, "")
+    finally:
+        os.close(writing)
+
+
+def exported_to(target: Path | int, settings: Settings, *arguments: str) -> tuple[int, str]:
+    """Export the servers to there; return the exit code and what was said."""
+    with open(target, "wb", closefd=isinstance(target, Path)) as stdout:
+        done = subprocess.run(
+            flask_command("servers", "export", *arguments),
+            cwd=ROOT,
+            env=environment(settings.database_url),
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    return done.returncode, done.stderr
+
+
 def test_nobody_is_asked_about_a_server_that_is_not_there(flask: Flask) -> None:
     done = flask("servers", "remove", "web", stdin="y\n")
     assert (done.returncode, done.stdout) == (1, "")

@@ -6,7 +6,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -416,32 +416,90 @@ def test_a_round_goes_through_both_queues_and_ends_in_rows(fleet: dict[str, Queu
     assert rows_in(database, slot) == 5
 
 
+def no_server(_database: Database) -> None:
+    """Leave the fleet empty: nothing is ever due."""
+
+
+def add_some_out_of_reach(database: Database) -> None:
+    """Add servers, of which this deployment may not probe all."""
+    add_five(database)
+    with database.transaction() as session:
+        session.execute(text("UPDATE server SET ip = '224.0.0.1' WHERE id IN (2, 3)"))
+
+
+@pytest.mark.parametrize(
+    ("add", "count"), [(no_server, 0), (add_five, 5), (add_some_out_of_reach, 3)]
+)
 def test_in_one_process_and_over_queues_a_fleet_ends_in_the_same_rows(
+    fleet: dict[str, Queue], add: Callable[[Database], None], count: int
+) -> None:
+    database = worker.warm_database()
+    add(database)
+    slot = rounds.slot_of(utc_now())
+    run_round(fleet, slot)
+    over_queues = told(database)
+    forget_what_came(database)
+    run_in_one_process(database, slot)
+    assert told(database) == over_queues
+    assert [len(of_table) for of_table in over_queues] == [count, 1]
+
+
+def test_a_round_that_can_not_be_recorded_leaves_the_same_rows_either_way(
     fleet: dict[str, Queue],
 ) -> None:
     database = worker.warm_database()
     add_five(database)
     slot = rounds.slot_of(utc_now())
-    run_round(fleet, slot)
-    over_queues = told(database, slot)
+    with renamed(database, "data"):
+        run_round(fleet, slot)
+    over_queues = told(database)
+    forget_what_came(database)
+    with renamed(database, "data"):
+        run_in_one_process(database, slot)
+    assert told(database) == over_queues
+    assert [len(of_table) for of_table in over_queues] == [0, 1]
+
+
+@contextlib.contextmanager
+def renamed(database: Database, table: str) -> Iterator[None]:
+    """Take a table away meanwhile."""
+    with database.transaction() as session:
+        session.execute(text(f"ALTER TABLE {table} RENAME TO elsewhere"))
+    yield
+    with database.transaction() as session:
+        session.execute(text(f"ALTER TABLE elsewhere RENAME TO {table}"))
+
+
+def run_in_one_process(database: Database, slot: datetime) -> None:
+    """Run the worker until that slot's round is over."""
+    seconds = iter([1, 1, 3])  # it asks for the slot, when the round starts, and when it ends
+
+    def now() -> datetime:
+        return slot + timedelta(seconds=next(seconds))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):  # the round is over
+        worker.asyncio.run(worker.run(database, now))
+
+
+def forget_what_came(database: Database) -> None:
+    """Leave the servers as they were before their first round."""
     with database.transaction() as session:
         session.execute(text("DELETE FROM data"))
+        session.execute(text("DELETE FROM round"))
         session.execute(text("UPDATE server SET last_slot = NULL, last_ms = NULL"))
-    targets = worker.due(database, slot)
-    worker.asyncio.run(worker.run_round(database, slot, targets))
-    assert told(database, slot) == over_queues
-    assert len(over_queues) == 5
 
 
-def told(database: Database, slot: datetime) -> list[tuple[Any, ...]]:
-    """Return all that a round's rows say, but for the round trips, which are never the same."""
-    query = (
+def told(database: Database) -> list[list[tuple[Any, ...]]]:
+    """Return all that a round's rows say, but for times taken, which are never the same."""
+    of_pings = (
         "SELECT d.server_id, d.datetime, d.sent, d.received, d.probe, d.response_time IS NULL, "
         "d.best_ms IS NULL, d.worst_ms IS NULL, s.last_slot, s.last_sent, s.last_received, "
         "s.last_port FROM data d JOIN server s ON s.id = d.server_id ORDER BY d.server_id"
     )
+    of_rounds = "SELECT slot, due, observed, began >= slot, ended >= began FROM round ORDER BY slot"
     with database.reading() as session:
-        return [tuple(row) for row in session.execute(text(query))]
+        found = (session.execute(text(query)) for query in (of_pings, of_rounds))
+        return [[tuple(row) for row in rows] for rows in found]
 
 
 def test_a_round_run_twice_over_queues_is_recorded_once(fleet: dict[str, Queue]) -> None:

@@ -32,8 +32,9 @@ from handlers.openapi import PARAMETER
 from infra.database import Database
 from tests import people
 from tests.handlers.conftest import Rows
-from tests.handlers.graph import ask, counted, post, refused, root_fields
+from tests.handlers.graph import ask, post, refused, root_fields
 from tests.handlers.histories import IP, MINUTE, add, at, record_minutes, this_slot
+from tests.infra.statements import counted
 
 DOCS = Path(__file__).parents[2] / "docs" / "graphql.md"
 SERVERS = "/api/v1/servers"

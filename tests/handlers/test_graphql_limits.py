@@ -8,8 +8,9 @@ from flask.testing import FlaskClient
 
 from infra.database import Database
 from tests.handlers.conftest import Rows
-from tests.handlers.graph import ask, counted, post, refused
+from tests.handlers.graph import ask, post, refused
 from tests.handlers.histories import add
+from tests.infra.statements import counted
 
 MB = 1_000_000
 

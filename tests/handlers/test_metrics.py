@@ -2,19 +2,18 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.openmetrics import parser as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from prometheus_client.samples import Sample
-from sqlalchemy import event
 
 from core import servers, tallies
 from core.clock import utc_now
 from infra.database import Database
 from tests.handlers.histories import MINUTE, add, record, record_minutes, this_slot
+from tests.infra.statements import counted
 
 METRICS = "/api/v1/metrics"
 OPEN = "application/openmetrics-text;version=1.0.0;q=0.9,text/plain;version=0.0.4;q=0.5"
@@ -132,14 +131,8 @@ def test_lines_are_bounded_and_statements_don_t_grow_with_the_fleet(
     client: FlaskClient, database: Database
 ) -> None:
     def lines_and_statements() -> tuple[int, int]:
-        sent: list[str] = []
-
-        def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-            sent.append(statement)
-
-        event.listen(database.engine, "before_cursor_execute", note)
-        text = client.get(METRICS).text
-        event.remove(database.engine, "before_cursor_execute", note)
+        with counted(database) as sent:
+            text = client.get(METRICS).text
         told = [line for line in text.splitlines() if not line.startswith("#")]
         return len(told), len(sent)
 

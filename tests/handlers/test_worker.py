@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from core import tallies
+from core import rounds, tallies
+from core.clock import utc_now
 from core.schema import Probe
 from handlers import worker
 from infra.database import Database
@@ -107,14 +108,15 @@ def test_a_clock_that_steps_back_records_nothing_twice(database: Database) -> No
     assert slots_of(database) == [0, 1]
 
 
-def test_servers_that_are_not_due_make_no_round(database: Database, closed_port: int) -> None:
+def test_servers_that_are_not_due_are_not_pinged(database: Database, closed_port: int) -> None:
     with database.transaction() as session:
         session.execute(text("SELECT 1"))
-    run(database, 0, 0, 60, 60)
+    run(database, 0, 0, 0, 60, 60, 60, 60)
+    assert slots_of(database) == []
     add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
     with database.transaction() as session:
         session.execute(text("UPDATE schedule SET interval_s = 300"))
-    run(database, 0, 60, 60, 120, 120, 180, 240, 240, 240, 241)
+    run(database, 60, 60, 60, 120, 120, 120, 180, 180, 180, 240, 240, 241)
     assert slots_of(database) == [4]
 
 
@@ -206,6 +208,21 @@ def test_a_cancelled_worker_ends_at_once_and_leaves_the_database_in_order(
     asyncio.run(cancelled())
     assert rows_in(database, SLOT) <= 1
     assert one_round(database, SLOT + MINUTE).recorded == 1
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_clock_that_is_ahead_of_the_databases_records_nothing_for_slots_to_come(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """First come, first kept: it would stand in the way of what is true of that slot."""
+    in_an_hour = (rounds.slot_of(utc_now()) - SLOT).total_seconds() + 3_600
+    run(database, in_an_hour, in_an_hour, in_an_hour)
+    assert stored(database) == []
+    with database.reading() as session:
+        assert tallies.between(session, SLOT, SLOT + timedelta(days=36_500)) == []
+    assert "lies in the future by the database's clock" in caplog.text
+    run(database, 0, 0, 1)
+    assert slots_of(database) == [0]
 
 
 @pytest.mark.usefixtures("watched")

@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select, text
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from core import models, servers
 from core.errors import NameTaken, SettingsError, Unavailable
+from core.messages import Results
 from core.schema import ServerRequest
 from core.settings import Settings
+from handlers import api
+from handlers.worker import Recorder
 from infra.database import Database
+from tests.cloud import event_of, failed
 from tests.infra.conftest import TLS_NAME
 from tests.infra.rows import IP, SLOT, add, add_many, ping, record, stored
 from tests.postgres import Postgres, free_port
@@ -233,6 +237,75 @@ def test_a_connection_that_is_cut_in_a_transaction_is_unavailable_and_the_next_w
         with pytest.raises(Unavailable):
             be_cut()
         assert names(database) == []
+
+
+def after(settings: Settings, sqlstate: str) -> None:
+    """Have a statement end with that error of the server's."""
+    raised = text(f"DO $$ BEGIN RAISE EXCEPTION 'so' USING ERRCODE = '{sqlstate}'; END $$")
+    with opened(settings) as database, database.transaction() as session:
+        session.execute(raised)
+
+
+TRY_AGAIN = ["08006", "08P01", "25006", "40001", "40P01", "53100", "53200", "55P03", "58030"]
+
+
+@pytest.mark.parametrize("sqlstate", [*TRY_AGAIN, "57014", "57P01", "57P05"])
+def test_what_passes_by_itself_is_unavailable(postgres_settings: Settings, sqlstate: str) -> None:
+    with pytest.raises(Unavailable):
+        after(postgres_settings, sqlstate)
+
+
+@pytest.mark.parametrize("sqlstate", ["22P02", "23514", "42P01", "42501", "XX000"])
+def test_what_comes_again_each_time_is_not(postgres_settings: Settings, sqlstate: str) -> None:
+    with pytest.raises(DBAPIError):
+        after(postgres_settings, sqlstate)
+
+
+@pytest.fixture
+def primary(postgres_settings: Settings) -> Iterator[Settings]:
+    """Settings of a user whose connections are to the primary, until the user is demoted."""
+    with opened(postgres_settings) as database:
+        with database.transaction() as session:
+            session.execute(text("CREATE ROLE watcher LOGIN SUPERUSER"))
+        yield replace(
+            postgres_settings,
+            database_url=postgres_settings.database_url.replace("//postgres:", "//watcher:"),
+            database_pool="keep",
+            authentication=False,
+        )
+        with database.transaction() as session:
+            session.execute(text("DROP ROLE watcher"))
+
+
+def let_it_be_read_only(settings: Settings, read_only: bool) -> None:
+    """From the next connection on it answers as a standby does, or no longer."""
+    on = "on" if read_only else "off"
+    with opened(settings) as database, database.transaction() as session:
+        session.execute(text(f"ALTER ROLE watcher SET default_transaction_read_only = {on}"))
+
+
+def test_what_a_standby_does_not_take_waits_for_the_primary(
+    postgres_settings: Settings, primary: Settings
+) -> None:
+    """After a failover; and a kept connection to the standby is given up."""
+    app = api.create_app(primary)
+    database: Database = app.extensions["pinglet"]
+    recorder, message = Recorder(database), a_message(add(database))
+    database.engine.dispose()
+    let_it_be_read_only(postgres_settings, True)
+    assert works(database)
+    body = {"server": {"name": "new", "IP": IP}}
+    refused = app.test_client().post("/", json=body)
+    assert (refused.status_code, refused.get_json()) == (503, {"status": "SERVICE_UNAVAILABLE"})
+    assert failed(recorder.answer(event_of(message))) == ["0"]
+    let_it_be_read_only(postgres_settings, False)
+    assert failed(recorder.answer(event_of(message))) == []
+    assert app.test_client().post("/", json=body).status_code == 201
+    database.engine.dispose()
+
+
+def a_message(server_id: int) -> str:
+    return next(iter(Results(SLOT, [ping(server_id)], []).texts()))
 
 
 def cut(database: Database) -> None:
