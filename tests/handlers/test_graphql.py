@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from graphql import (
     lexicographic_sort_schema,
     print_schema,
 )
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 
 from core import errors
 from core.models import Base
@@ -526,6 +527,79 @@ def test_a_database_out_of_reach_is_a_503_in_graphqls_shape() -> None:
     response = post(api.create_app(nowhere).test_client(), "{ me { may } }", people.basic())
     assert refused(response) == (503, "SERVICE_UNAVAILABLE", None)
     assert response.headers["Retry-After"]
+
+
+def begun_by_the_gate(client: FlaskClient) -> int:
+    """Return how many transactions a request begins before its first field is called."""
+    database: Database = client.application.extensions["pinglet"]
+    begun: list[object] = []
+    note = begun.append
+    ask(client, "{ me { may } }")  # looks at the tables' version, too
+    event.listen(database.engine, "begin", note)
+    ask(client, "{ me { may } }")
+    event.remove(database.engine, "begin", note)
+    return len(begun)
+
+
+@contextmanager
+def gone_after(database: Database, transactions: int) -> Iterator[None]:
+    """Have the way to the database break when so many transactions were begun."""
+    left = [transactions]
+
+    def fail(*_arguments: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise ConnectionResetError("the database at 192.0.2.7 hung up")
+
+    event.listen(database.engine, "begin", fail)
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "begin", fail)
+
+
+TWO = """mutation {
+  a: createServer(server: { name: "a", ip: "127.0.0.1" }) {
+    status server { id name summary { uptime } }
+  }
+  b: createServer(server: { name: "b", ip: "127.0.0.1" }) { status }
+}"""
+
+
+@pytest.mark.parametrize("lost", ["b", "a.server.summary"])
+def test_what_was_done_before_the_database_went_away_is_told(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, lost: str
+) -> None:
+    database: Database = client.application.extensions["pinglet"]
+    before = begun_by_the_gate(client)
+    query = TWO if lost != "b" else TWO.replace("summary { uptime }", "")
+    with gone_after(database, before + 1), caplog.at_level(logging.ERROR):
+        response = post(client, query)
+    body = response.get_json()
+    assert response.status_code == 200
+    assert (body["data"]["a"]["status"], body["data"]["a"]["server"]["name"]) == ("CREATED", "a")
+    assert body["data"]["b"] is None
+    assert lost in [".".join(error["path"]) for error in body["errors"]]
+    for error in body["errors"]:
+        assert error["message"] == "try again later"
+        assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+        assert error["extensions"]["id"] in caplog.text
+    assert client.get("/").get_json() == {"servers": ["a"]}
+
+
+def test_where_nothing_was_done_the_whole_request_is_a_503(client: FlaskClient) -> None:
+    database: Database = client.application.extensions["pinglet"]
+    before = begun_by_the_gate(client)
+    for query in (
+        TWO,
+        TWO.replace("mutation {", "mutation { __typename"),
+        "{ servers { nodes { id } } }",
+    ):
+        with gone_after(database, before):
+            response = post(client, query)
+        assert refused(response) == (503, "SERVICE_UNAVAILABLE", None)
+        assert response.headers["Retry-After"]
+    assert client.get("/").get_json() == {"servers": []}
 
 
 # People
