@@ -266,8 +266,9 @@ def test_a_ping_now_shows_every_echo_and_stores_nothing(
 
 def test_a_server_is_named_by_id_or_by_name(client: FlaskClient) -> None:
     add(client, "web")
-    for query in ("{ server { id } }", '{ server(id: "1", name: "web") { id } }'):
-        (error,) = post(client, query).get_json()["errors"]
+    for given in ("", '(id: "1", name: "web")', '(id: "", name: "")', '(id: "")', '(name: "")'):
+        (error,) = post(client, f"{{ server{given} {{ id }} }}").get_json()["errors"]
+        assert error["message"] == "say which server: by id or by name"
         assert error["extensions"]["code"] == "WRONG_REQUEST"
     assert ask(client, '{ server(id: "1") { name } }') == {"server": {"name": "web"}}
 
