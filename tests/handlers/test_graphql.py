@@ -51,6 +51,7 @@ ALL_OF_A_SERVER = """
   id name ip probe port added intervalS enabled state uptime coverage strip meansMs
   lastPing { slot responseMs sent received } counts { up degraded down unobserved due }
 """
+NEWER = "application/graphql-response+json"
 FIGURES = """
   since until sent received bestMs worstMs meanMs p50Ms p95Ms
   counts { up degraded down unobserved due }
@@ -432,6 +433,13 @@ def test_a_query_may_be_sent_with_get_and_is_left_out_where_it_is_known(
     assert (again.status_code, again.data) == (304, b"")
 
 
+def test_what_is_empty_in_a_query_string_was_left_out(client: FlaskClient) -> None:
+    words = {"query": "{ me { may } }", "variables": "", "operationName": "", "extensions": ""}
+    response = client.get("/graphql", query_string=words)
+    assert response.get_json() == {"data": {"me": {"may": "admin"}}}
+    assert refused(client.get("/graphql", query_string={"query": ""}))[2] == "query"
+
+
 def test_what_changes_something_is_not_sent_with_get(
     client: FlaskClient, rows: Callable[[], Rows]
 ) -> None:
@@ -450,18 +458,36 @@ def test_what_changes_something_is_not_sent_with_get(
     [
         ("*/*", "application/json"),
         ("application/json", "application/json"),
-        ("application/graphql-response+json", "application/graphql-response+json"),
-        (
-            "application/graphql-response+json, application/json;q=0.9",
-            "application/graphql-response+json",
-        ),
+        ("application/graphql-response+json", NEWER),
+        ("application/graphql-response+json, application/json", NEWER),
+        ("application/graphql-response+json, application/json;q=0.9", NEWER),
+        ("application/graphql-response+json; charset=utf-8, application/json; q=0.9", NEWER),
+        ("APPLICATION/GRAPHQL-RESPONSE+JSON", NEWER),
+        ("application/graphql-response+json, */*;q=0.1", NEWER),
+        ("application/graphql-response+json;q=0", "application/json"),
+        ("application/graphql-response+json;q=0, */*", "application/json"),
+        ("application/graphql-response+json;q=0.5, application/json", "application/json"),
+        ("application/graphql-response+json;q=0.5, */*", "application/json"),
+        ("text/html", "application/json"),
+        ("", "application/json"),
     ],
 )
-def test_the_answer_has_the_type_that_was_asked_for(
+def test_the_answer_has_the_type_that_was_asked_for_whatever_it_says(
     client: FlaskClient, accept: str, answered: str
 ) -> None:
-    response = client.post("/graphql", json={"query": "{ me { may } }"}, headers={"Accept": accept})
-    assert response.mimetype == answered
+    headers = {"Accept": accept}
+    query = {"query": "{ me { may } }"}
+    answers = [
+        client.post("/graphql", json=query, headers=headers),
+        client.get("/graphql", query_string=query, headers=headers),
+        client.post("/graphql", json={"query": "{ nothing }"}, headers=headers),
+        client.post("/graphql", json=[], headers=headers),
+        client.delete("/graphql", headers=headers),
+        client.post("/graphql", json=query, headers=headers | {"Origin": "https://evil.example"}),
+    ]
+    assert [response.status_code for response in answers] == [200, 200, 400, 400, 405, 403]
+    assert [response.mimetype for response in answers] == [answered] * len(answers)
+    assert all("Accept" in response.vary for response in answers)
 
 
 @pytest.mark.parametrize(
