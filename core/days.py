@@ -47,7 +47,6 @@ from core.slots import (
     DAY_SLOTS,
     EPOCH,
     HELD_DIGITS,
-    NOTHING,
     Planned,
     Rows,
     Slots,
@@ -128,29 +127,33 @@ def windows(
     now: int,
     *,
     whole: bool = False,
-) -> dict[int, dict[int, Day]]:
-    """Return, by server, the days that touch the slots from `first` to before `end`, by number.
+) -> Iterator[tuple[int, dict[int, Day]]]:
+    """Yield each server with the days that touch the slots from `first` to before `end`, by number.
 
-    Slots of theirs that lie outside may be missing. The slot `now` and those after it are not due
-    yet. `whole` promises that days inside the window are only looked at as a whole: then most
-    needn't be unpacked, nor fetched. Three statements, however many servers.
+    A day is unpacked when it is looked at, and then takes ten times the room: whoever lets go of a
+    server's days before asking for the next ones holds one server's.
+
+    Slots that lie outside may be missing. The slot `now` and those after it are not due yet.
+    `whole` promises that days inside the window are only looked at as a whole: then most needn't be
+    unpacked, nor fetched. Three statements, however many servers.
     """
     raw = _raw(session, ids, first, end)
     numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
     cut = {numbers[0], numbers[-1], *(number for _server_id, number in raw)}
     stored = _stored(session, ids, numbers, cut if whole else None)
     planned = {one: spans(schedule) for one, schedule in schedules(session, ids).items()}
-    return {
-        one: {
-            number: _day(
-                due(planned.get(one, []), number * DAY_SLOTS, now),
-                stored.get((one, number)),
-                raw.get((one, number)),
-            )
-            for number in numbers
-        }
-        for one in ids
-    }
+    for one in ids:
+        yield (
+            one,
+            {
+                number: _day(
+                    due(planned.get(one, []), number * DAY_SLOTS, now),
+                    stored.pop((one, number), None),
+                    raw.pop((one, number), None),
+                )
+                for number in numbers
+            },
+        )
 
 
 def _day(was_due: int, stored: tuple[Slots, Totals] | None, raw: RawColumns | None) -> Day:
@@ -285,9 +288,8 @@ def page(
     found = _raw_page(session, server_id, first, end, limit)
     for _server_id, number, slots in _stored_pages(session, [server_id], first, end, limit):
         start = number * DAY_SLOTS
-        for minute, letter in enumerate(slots.states):
-            if letter != NOTHING:
-                found[start + minute] = slots.mean[minute]
+        for minute in slots.minutes:
+            found[start + minute] = slots.mean[minute]
     return [(slot, ms_of(found[slot])) for slot in _cut(found, first, end, limit)]
 
 
@@ -316,10 +318,14 @@ class Kept(NamedTuple):
 
 def kept(first: int, slots: Slots) -> Iterator[Kept]:
     """Return the pings of a packed day that begins with the slot `first`, in order."""
-    columns = zip(slots.states, *slots.columns, strict=True)
-    for slot, (letter, mean, best, worst, sent, received) in enumerate(columns, first):
-        if letter != NOTHING:
-            yield Kept(slot, ms_of(mean), ms_of(best), ms_of(worst), sent, received)
+    return _kept(first, slots, slots.minutes)
+
+
+def _kept(first: int, slots: Slots, minutes: Sequence[int]) -> Iterator[Kept]:
+    mean, best, worst, sent, received = slots.columns
+    for at in minutes:
+        times = ms_of(mean[at]), ms_of(best[at]), ms_of(worst[at])
+        yield Kept(first + at, *times, sent[at], received[at])
 
 
 def full_pages(
@@ -327,15 +333,38 @@ def full_pages(
 ) -> dict[int, list[Kept]]:
     """Return the same pings as `page`, of many servers, with all that is kept of them.
 
-    Two statements, however many servers; for one they read little more than the page.
+    Two statements, however many servers; they read little more than the pages, and of a day no
+    more pings are held than a page has.
     """
     found = _raw_full_pages(session, ids, first, end, limit)
     for server_id, number, slots in _stored_pages(session, ids, first, end, limit):
-        found[server_id] |= {ping.slot: ping for ping in kept(number * DAY_SLOTS, slots)}
+        nearer = _nearest(found[server_id], number * DAY_SLOTS, slots, (first, end), limit)
+        found[server_id] |= {ping.slot: ping for ping in nearer}
     return {
         server_id: [found[server_id][slot] for slot in _cut(found[server_id], first, end, limit)]
         for server_id in ids
     }
+
+
+def _nearest(
+    found: Collection[int],
+    start: int,
+    slots: Slots,
+    window: tuple[int | None, int | None],
+    limit: int,
+) -> Iterator[Kept]:
+    """Return those of a day's pings that may be on a page for which `found` is there already."""
+    low = start if window[0] is None else max(start, window[0])
+    high = start + DAY_SLOTS if window[1] is None else min(start + DAY_SLOTS, window[1])
+    if len(found) >= limit and window[0] is None:  # what lies beyond these isn't on the page
+        low = max(low, min(found))
+    elif len(found) >= limit:
+        high = min(high, max(found))
+    if low >= high:
+        return iter(())
+    inside = [at for at in slots.minutes if low <= start + at < high]
+    nearest = inside[-limit:] if window[0] is None else inside[:limit]
+    return _kept(start, slots, nearest)
 
 
 def _raw_full_pages(

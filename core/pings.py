@@ -208,7 +208,7 @@ def all_series(
     edges = [first, *range(start + step, end, step), end]
     return {
         server_id: [_add_up(Bucket, of_one, low, high) for low, high in pairwise(edges)]
-        for server_id, of_one in found.items()
+        for server_id, of_one in found
     }
 
 
@@ -231,7 +231,7 @@ def summaries(
     """Return the summaries of many servers, by server. Three statements."""
     first, end = _window(*window)
     found = days.windows(session, ids, first, end, current_slot(now))
-    return {server_id: _add_up(Summary, of_one, first, end) for server_id, of_one in found.items()}
+    return {server_id: _add_up(Summary, of_one, first, end) for server_id, of_one in found}
 
 
 def _window(since: datetime, until: datetime) -> tuple[int, int]:

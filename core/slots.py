@@ -221,6 +221,11 @@ class Slots:
         return int(self.states[::-1].translate(IS_SET), 2)
 
     @property
+    def minutes(self) -> Sequence[int]:
+        """The slots that hold a ping, in order."""
+        return [minute for minute, letter in enumerate(self.states) if letter != NOTHING]
+
+    @property
     def held(self) -> str:
         """The same as 360 hexadecimal digits: a set of slots that every database can look into."""
         return f"{self.observed:0{HELD_DIGITS}x}"

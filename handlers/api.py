@@ -33,8 +33,8 @@ from handlers import (
     gateway,
     people,
     rest,
+    routes,
 )
-from handlers.routes import Later
 from infra import logs
 from infra.database import Database
 
@@ -97,7 +97,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     people.register(app, database)
     dashboard.register(app)
     rest.register(app, database)
-    graphql = Later("handlers.graphql.answer", database)
+    graphql = routes.Later("handlers.graphql.answer", database)
     app.add_url_rule("/graphql", "graphql", graphql, methods=["GET", "POST"])
     compression.register(app)
     app.register_error_handler(CoreError, reply_with_error)
@@ -149,7 +149,8 @@ def _reply(
     """The contract's shape; under /api/ a problem as RFC 9457 has it, at /graphql what it has."""
     if request.path == "/graphql":
         extensions = {"code": word} | ({"field": field} if field else {})
-        return {"errors": [{"message": told, "extensions": extensions}]}, code, headers
+        body = {"errors": [{"message": told, "extensions": extensions}]}
+        return body, code, headers | {"Content-Type": routes.graphql_media()}
     if not request.path.startswith("/api/"):
         return {"status": word}, code, headers
     problem = {"type": "about:blank", "title": code.phrase, "status": int(code), "code": word}

@@ -315,7 +315,7 @@ def _headers(response: Response) -> Response:
     said = browser.HEADERS | (browser.ON_HTTPS if request.is_secure else {})
     for name, value in said.items():
         response.headers.setdefault(name, value)
-    if request.path == "/":
+    if request.path in ("/", "/graphql"):
         response.vary.add("Accept")
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         response.headers["WWW-Authenticate"] = "Bearer"

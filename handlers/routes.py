@@ -18,6 +18,7 @@ from handlers import shapes
 View = Callable[..., ResponseReturnValue]
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 JSON = "application/json"
+GRAPHQL_JSON = "application/graphql-response+json"
 FRESH = "private, no-cache"
 """A browser may keep it, but asks each time whether it still holds (with its ETag)."""
 
@@ -101,6 +102,22 @@ def once_each(words: Mapping[str, Sequence[str]]) -> dict[str, str]:
         if len(values) != 1:
             raise WrongRequest("a parameter stands twice in the query", name)
     return {name: values[0] for name, values in words.items()}
+
+
+def graphql_media() -> str:
+    """Return the type that a reply of /graphql has, its errors included.
+
+    It is application/json unless the newer one is asked for by its name, and no less wanted: older
+    clients know no other. Source: graphql.github.io/graphql-over-http, "Media Types".
+    """
+    wanted: dict[str, float] = {}
+    for kind, quality in request.accept_mimetypes:
+        # Without what follows, such as a charset, with which Werkzeug's own matching finds nothing.
+        name = kind.partition(";")[0].strip().lower()
+        wanted[name] = max(quality, wanted.get(name, 0.0))
+    older = next((wanted[one] for one in (JSON, "application/*", "*/*") if one in wanted), 0.0)
+    newer = wanted.get(GRAPHQL_JSON, 0.0)
+    return GRAPHQL_JSON if newer > 0 and newer >= older else JSON
 
 
 def reply(body: object, code: HTTPStatus = HTTPStatus.OK) -> Response:

@@ -38,9 +38,8 @@ from infra.database import Database
 
 log = logging.getLogger("pinglet.graphql")
 
-JSON = "application/json"
-GRAPHQL_JSON = "application/graphql-response+json"
-KEYS = {"query", "variables", "operationName", "extensions"}
+OPTIONAL = {"variables", "operationName", "extensions"}
+KEYS = {"query"} | OPTIONAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +86,16 @@ def answer(database: Database) -> ResponseReturnValue:
         variable_values=dict(asked.variables),
         operation_name=asked.operation,
     )
-    return _reply(result)
+    return _reply(result, operation.operation)
 
 
 def _asked() -> Asked:
     if request.method == "POST":
         return Asked.parse(read_json(request.get_data()))
     words: dict[str, Any] = dict(routes.once_each(routes.query_words()))
+    for name in OPTIONAL:
+        if words.get(name) == "":  # a form sends all its fields, the empty ones too
+            del words[name]
     if "variables" in words:
         words["variables"] = read_json(words["variables"].encode())
     return Asked.parse(words)
@@ -117,37 +119,42 @@ def _sentence(error: GraphQLError) -> str:
     return error.message + (f" ({places[0]})" if places else "")
 
 
-def _reply(result: ExecutionResult) -> Response:
+def _reply(result: ExecutionResult, operation: OperationType) -> Response:
     """The data, and what went wrong with parts of it; what concerns all of it is raised."""
     errors = result.errors or []
+    nothing_done = _is_empty(result.data, operation)
     for error in errors:
         cause = error.original_error
-        if isinstance(cause, Unavailable) or (isinstance(cause, CoreError) and result.data is None):
+        # Of a query nothing is lost by asking again; of a mutation what was done must be told.
+        again = isinstance(cause, Unavailable) and operation is OperationType.QUERY
+        if isinstance(cause, CoreError) and (nothing_done or again):
             raise cause
     if any(error.path is None for error in errors):  # nothing was executed: the values don't fit
         raise WrongRequest("; ".join(map(_sentence, errors)), "variables")
     body = {"data": result.data} | ({"errors": list(map(_told, errors))} if errors else {})
-    ours = result.data is None
-    response = _as_accepted(body, HTTPStatus.SERVICE_UNAVAILABLE if ours else HTTPStatus.OK)
+    ours = errors and nothing_done
+    code = HTTPStatus.SERVICE_UNAVAILABLE if ours else HTTPStatus.OK
+    response = Response(msgspec.json.encode(body), code, mimetype=routes.graphql_media())
     return routes.fresh(response) if request.method == "GET" and not errors else response
 
 
-def _as_accepted(body: object, code: HTTPStatus) -> Response:
-    # application/json unless the newer type is asked for by its name: older clients know no other.
-    kind = GRAPHQL_JSON if GRAPHQL_JSON in request.accept_mimetypes.values() else JSON
-    return Response(msgspec.json.encode(body), code, mimetype=kind)
+def _is_empty(data: Mapping[str, Any] | None, operation: OperationType) -> bool:
+    """Whether nothing was read, or nothing done: of a mutation each field is done by itself."""
+    if data is None or operation is OperationType.QUERY:
+        return data is None
+    return not any(isinstance(value, Mapping) for value in data.values())
 
 
 def _told(error: GraphQLError) -> dict[str, Any]:
-    """One error as GraphQL has it; a defect of ours is masked, and logged under an id."""
+    """One error as GraphQL has it; what is wrong with us is masked, and logged under an id."""
     cause = error.original_error
     where = {"path": error.path, "locations": [place.formatted for place in error.locations or []]}
-    if isinstance(cause, CoreError):
+    if isinstance(cause, CoreError) and not isinstance(cause, Unavailable):
         return {"message": str(cause), **where, "extensions": _extensions(cause)}
     failure = token_hex(8)
     log.error("%s: %s failed", failure, error.path, exc_info=cause or error)
-    extensions = {"code": Unavailable.status, "id": failure}
-    return {"message": "this is our fault", **where, "extensions": extensions}
+    told = "try again later" if isinstance(cause, Unavailable) else "this is our fault"
+    return {"message": told, **where, "extensions": {"code": Unavailable.status, "id": failure}}
 
 
 def _extensions(cause: CoreError) -> dict[str, str]:

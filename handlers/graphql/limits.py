@@ -41,14 +41,18 @@ MAX_FIELDS = 500
 MAX_ALIASES = 30
 MAX_BREADTH = 60
 """Fields in one pair of braces."""
-MAX_COST = 75_000
+MAX_COST = 100_000
 """In values shown, or what takes about as long: some seconds on a small machine."""
 MAX_ITEMS = 1_000
 """Servers in one bulk mutation."""
 
 LARGEST = 2**31  # of GraphQL's Int (spec.graphql.org, 3.5.1); 1e999 and 9999... are literals, too
-LISTED_COST = 30  # a server in a list: its last 24 hours are read, whatever is asked of it
-DAY_COST = 5  # a day is unpacked in the time of so many values
+LISTED_COST = 35  # a server in a list: its last 24 hours are read, whatever is asked of it
+RAW_COST = 20  # of a window that reaches to now up to three days are raw rows still
+DAY_COST = 6  # a day is unpacked in the time of so many values
+KEPT_DAYS = 400  # as the settings have it; there are seldom more
+STORED_COST = 10  # a server of many is looked up by its name, and written with its schedule
+PEOPLE = 1_000  # how many tokens or users a list is taken to hold: it has no pages
 
 
 class Size(NamedTuple):
@@ -164,8 +168,10 @@ class _Measure:
             return self.fragment(node.name.value)
         if isinstance(node, FieldNode):
             return self.field(node, kind)
+        # It counts as a level: a chain of them is nothing that anybody needs, but has no end.
         inline = cast(InlineFragmentNode, node)
-        return self.selections(inline.selection_set, _type(inline.type_condition) or kind)
+        size = self.selections(inline.selection_set, _type(inline.type_condition) or kind)
+        return size._replace(depth=size.depth + 1)
 
     def field(self, node: FieldNode, kind: object) -> Size:
         """Measure a field with its fields."""
@@ -221,13 +227,15 @@ def _servers(words: Words, inside: int) -> int:
 
 
 def _pings(words: Words, inside: int) -> int:
-    # Two days of raw rows are looked through, and a value of many is quickly shown.
-    return 100 + _whole(words.get("limit"), 60) * (1 + inside) // 4
+    # Two days of raw rows are looked through, and a value of many is quickly shown. Of a server
+    # that is pinged once a day a page is as many days as it has pings.
+    limit = _whole(words.get("limit"), 60)
+    return 100 + DAY_COST * min(limit, _days(words, KEPT_DAYS * DAY)) + limit * (1 + inside) // 4
 
 
 def _series(words: Words, inside: int) -> int:
     points = _whole(words.get("points"), 300) * (1 + inside) // 4
-    return DAY_COST * _days(words, DAY) + points
+    return RAW_COST + DAY_COST * _days(words, DAY) + points
 
 
 def _summary(words: Words, inside: int) -> int:
@@ -235,22 +243,26 @@ def _summary(words: Words, inside: int) -> int:
         window = length(str(words.get("window", "24h")))
     except (ValueError, KeyError):
         window = DAY  # it will be refused
-    return DAY_COST * _days(words, window) + inside
+    return RAW_COST + DAY_COST * _days(words, window) + inside
 
 
 def _items(words: Words, inside: int) -> int:
     items = words.get("servers")
     if isinstance(items, list) and len(items) > MAX_ITEMS:
         raise WrongRequest(f"at most {MAX_ITEMS:,} servers at once", "servers")
-    return (len(items) if isinstance(items, list) else 1) * (1 + inside)
+    return (len(items) if isinstance(items, list) else 1) * (STORED_COST + inside)
 
 
 def _seconds(_words: Words, inside: int) -> int:
-    return 16_000 + inside  # an echo may be waited for; four of these and no more
+    return 21_000 + inside  # its echoes may be waited for: a document has room for four such pings
 
 
 def _password(_words: Words, inside: int) -> int:
-    return 7_500 + inside  # a hash takes long on purpose
+    return 9_500 + inside  # a hash takes long on purpose
+
+
+def _people(_words: Words, inside: int) -> int:
+    return PEOPLE * (1 + inside)
 
 
 def _half_hours(_words: Words, _inside: int) -> int:
@@ -259,6 +271,8 @@ def _half_hours(_words: Words, _inside: int) -> int:
 
 COSTS: Mapping[str, Callable[[Words, int], int]] = {
     "Query.servers": _servers,
+    "Query.tokens": _people,
+    "Query.users": _people,
     "Server.meansMs": _half_hours,
     "Server.strip": _half_hours,
     "Server.pings": _pings,

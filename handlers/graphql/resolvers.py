@@ -121,9 +121,9 @@ def find_one(_root: object, info: Info, **words: Any) -> Listed | None:
     """Return the server of that id, or of that name."""
     asker: Asker = info.context
     match words:
-        case {"id": str() as text, **others} if not others.get("name"):
+        case {"id": str() as text, **others} if text and not others.get("name"):
             found = asker.servers.listed([_number(text)])
-        case {"name": str() as name, **others} if not others.get("id"):
+        case {"name": str() as name, **others} if name and not others.get("id"):
             wanted = shapes.FleetQuery(name=server_name(name))
             found = asker.servers.find(wanted)[0].servers
         case _:

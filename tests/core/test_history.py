@@ -11,7 +11,7 @@ from hypothesis import settings as counts
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from core import models, pings, servers
+from core import days, models, pings, servers
 from core.errors import WrongRequest
 from core.schema import (
     SLOT,
@@ -25,6 +25,7 @@ from core.schema import (
     Summary,
     quantised_ms,
 )
+from core.slots import slot_time
 from infra.database import Database
 from tests.core.histories import (
     DATES,
@@ -130,6 +131,29 @@ def check(database: Database, history: History, now: datetime, chance: random.Ra
     limit, forward = chance.choice((7, 100, 1_440, 9_999)), chance.random() < 0.5
     if len(history.pings) / limit < 20:
         assert read_pages(database, history.name, limit, forward) == history.page()
+    with database.reading() as session:
+        server = servers.find(session, history.name)
+        for since, until in windows:
+            wanted = since if forward else None
+            page = pings.page(session, server, wanted, until, limit)
+            assert list(map(shown, page.pings)) == pings_between(history, wanted, until, limit)
+
+
+def pings_between(
+    history: History, since: datetime | None, until: datetime, limit: int
+) -> list[tuple[object, ...]]:
+    """Return what a page holds: the first pings from `since` on, else the last before `until`."""
+    inside = [slot for slot in sorted(history.pings) if (since or EARLIEST) <= slot < until]
+    return [
+        (slot, ping.response_ms, ping.best_ms, ping.worst_ms, ping.sent, ping.received)
+        for slot in (inside[:limit] if since else inside[-limit:])
+        for ping in [history.pings[slot]]
+    ]
+
+
+def shown(ping: days.Kept) -> tuple[object, ...]:
+    """Return a ping that was read as `pings_between` has it."""
+    return slot_time(ping.slot), *ping[1:]
 
 
 @given(st.integers(0, 2**32), steps)

@@ -7,16 +7,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from flask import Flask as Application
 from flask.testing import FlaskCliRunner
 from sqlalchemy import insert, select, text
 
 from core import servers
 from core.models import Base, Ping
 from core.settings import Settings
-from handlers import local
+from handlers import api, local
 from infra.database import Database
 from tests import people
 from tests.handlers.calls import SLOTS, mean_ms
@@ -44,6 +46,17 @@ def standing_settings(request: pytest.FixtureRequest, folders: pytest.TempPathFa
 def open_to_all(database_url: str) -> Settings:
     """Return settings under which whoever sits at this machine may do everything."""
     return Settings.from_env({"DATABASE_URL": database_url, "PINGLET_AUTHENTICATION": "0"})
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def standing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Application]:
+    """An application whose database stays for a module's tests."""
+    settings = standing_settings(request, tmp_path_factory)
+    app = api.create_app(replace(settings, echo_timeout_s=0.05, echo_gap_s=0.0))
+    yield app
+    app.extensions["pinglet"].engine.dispose()
 
 
 @pytest.fixture

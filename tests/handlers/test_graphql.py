@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from graphql import (
     lexicographic_sort_schema,
     print_schema,
 )
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 
 from core import errors
 from core.models import Base
@@ -51,6 +52,7 @@ ALL_OF_A_SERVER = """
   id name ip probe port added intervalS enabled state uptime coverage strip meansMs
   lastPing { slot responseMs sent received } counts { up degraded down unobserved due }
 """
+NEWER = "application/graphql-response+json"
 FIGURES = """
   since until sent received bestMs worstMs meanMs p50Ms p95Ms
   counts { up degraded down unobserved due }
@@ -266,8 +268,9 @@ def test_a_ping_now_shows_every_echo_and_stores_nothing(
 
 def test_a_server_is_named_by_id_or_by_name(client: FlaskClient) -> None:
     add(client, "web")
-    for query in ("{ server { id } }", '{ server(id: "1", name: "web") { id } }'):
-        (error,) = post(client, query).get_json()["errors"]
+    for given in ("", '(id: "1", name: "web")', '(id: "", name: "")', '(id: "")', '(name: "")'):
+        (error,) = post(client, f"{{ server{given} {{ id }} }}").get_json()["errors"]
+        assert error["message"] == "say which server: by id or by name"
         assert error["extensions"]["code"] == "WRONG_REQUEST"
     assert ask(client, '{ server(id: "1") { name } }') == {"server": {"name": "web"}}
 
@@ -431,6 +434,13 @@ def test_a_query_may_be_sent_with_get_and_is_left_out_where_it_is_known(
     assert (again.status_code, again.data) == (304, b"")
 
 
+def test_what_is_empty_in_a_query_string_was_left_out(client: FlaskClient) -> None:
+    words = {"query": "{ me { may } }", "variables": "", "operationName": "", "extensions": ""}
+    response = client.get("/graphql", query_string=words)
+    assert response.get_json() == {"data": {"me": {"may": "admin"}}}
+    assert refused(client.get("/graphql", query_string={"query": ""}))[2] == "query"
+
+
 def test_what_changes_something_is_not_sent_with_get(
     client: FlaskClient, rows: Callable[[], Rows]
 ) -> None:
@@ -449,18 +459,36 @@ def test_what_changes_something_is_not_sent_with_get(
     [
         ("*/*", "application/json"),
         ("application/json", "application/json"),
-        ("application/graphql-response+json", "application/graphql-response+json"),
-        (
-            "application/graphql-response+json, application/json;q=0.9",
-            "application/graphql-response+json",
-        ),
+        ("application/graphql-response+json", NEWER),
+        ("application/graphql-response+json, application/json", NEWER),
+        ("application/graphql-response+json, application/json;q=0.9", NEWER),
+        ("application/graphql-response+json; charset=utf-8, application/json; q=0.9", NEWER),
+        ("APPLICATION/GRAPHQL-RESPONSE+JSON", NEWER),
+        ("application/graphql-response+json, */*;q=0.1", NEWER),
+        ("application/graphql-response+json;q=0", "application/json"),
+        ("application/graphql-response+json;q=0, */*", "application/json"),
+        ("application/graphql-response+json;q=0.5, application/json", "application/json"),
+        ("application/graphql-response+json;q=0.5, */*", "application/json"),
+        ("text/html", "application/json"),
+        ("", "application/json"),
     ],
 )
-def test_the_answer_has_the_type_that_was_asked_for(
+def test_the_answer_has_the_type_that_was_asked_for_whatever_it_says(
     client: FlaskClient, accept: str, answered: str
 ) -> None:
-    response = client.post("/graphql", json={"query": "{ me { may } }"}, headers={"Accept": accept})
-    assert response.mimetype == answered
+    headers = {"Accept": accept}
+    query = {"query": "{ me { may } }"}
+    answers = [
+        client.post("/graphql", json=query, headers=headers),
+        client.get("/graphql", query_string=query, headers=headers),
+        client.post("/graphql", json={"query": "{ nothing }"}, headers=headers),
+        client.post("/graphql", json=[], headers=headers),
+        client.delete("/graphql", headers=headers),
+        client.post("/graphql", json=query, headers=headers | {"Origin": "https://evil.example"}),
+    ]
+    assert [response.status_code for response in answers] == [200, 200, 400, 400, 405, 403]
+    assert [response.mimetype for response in answers] == [answered] * len(answers)
+    assert all("Accept" in response.vary for response in answers)
 
 
 @pytest.mark.parametrize(
@@ -527,6 +555,79 @@ def test_a_database_out_of_reach_is_a_503_in_graphqls_shape() -> None:
     response = post(api.create_app(nowhere).test_client(), "{ me { may } }", people.basic())
     assert refused(response) == (503, "SERVICE_UNAVAILABLE", None)
     assert response.headers["Retry-After"]
+
+
+def begun_by_the_gate(client: FlaskClient) -> int:
+    """Return how many transactions a request begins before its first field is called."""
+    database: Database = client.application.extensions["pinglet"]
+    begun: list[object] = []
+    note = begun.append
+    ask(client, "{ me { may } }")  # looks at the tables' version, too
+    event.listen(database.engine, "begin", note)
+    ask(client, "{ me { may } }")
+    event.remove(database.engine, "begin", note)
+    return len(begun)
+
+
+@contextmanager
+def gone_after(database: Database, transactions: int) -> Iterator[None]:
+    """Have the way to the database break when so many transactions were begun."""
+    left = [transactions]
+
+    def fail(*_arguments: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise ConnectionResetError("the database at 192.0.2.7 hung up")
+
+    event.listen(database.engine, "begin", fail)
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "begin", fail)
+
+
+TWO = """mutation {
+  a: createServer(server: { name: "a", ip: "127.0.0.1" }) {
+    status server { id name summary { uptime } }
+  }
+  b: createServer(server: { name: "b", ip: "127.0.0.1" }) { status }
+}"""
+
+
+@pytest.mark.parametrize("lost", ["b", "a.server.summary"])
+def test_what_was_done_before_the_database_went_away_is_told(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, lost: str
+) -> None:
+    database: Database = client.application.extensions["pinglet"]
+    before = begun_by_the_gate(client)
+    query = TWO if lost != "b" else TWO.replace("summary { uptime }", "")
+    with gone_after(database, before + 1), caplog.at_level(logging.ERROR):
+        response = post(client, query)
+    body = response.get_json()
+    assert response.status_code == 200
+    assert (body["data"]["a"]["status"], body["data"]["a"]["server"]["name"]) == ("CREATED", "a")
+    assert body["data"]["b"] is None
+    assert lost in [".".join(error["path"]) for error in body["errors"]]
+    for error in body["errors"]:
+        assert error["message"] == "try again later"
+        assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
+        assert error["extensions"]["id"] in caplog.text
+    assert client.get("/").get_json() == {"servers": ["a"]}
+
+
+def test_where_nothing_was_done_the_whole_request_is_a_503(client: FlaskClient) -> None:
+    database: Database = client.application.extensions["pinglet"]
+    before = begun_by_the_gate(client)
+    for query in (
+        TWO,
+        TWO.replace("mutation {", "mutation { __typename"),
+        "{ servers { nodes { id } } }",
+    ):
+        with gone_after(database, before):
+            response = post(client, query)
+        assert refused(response) == (503, "SERVICE_UNAVAILABLE", None)
+        assert response.headers["Retry-After"]
+    assert client.get("/").get_json() == {"servers": []}
 
 
 # People

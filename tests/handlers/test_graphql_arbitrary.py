@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,27 +11,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as run
 from schemathesis import Case
 
-from core.settings import Settings
-from handlers import api
 from infra.database import Database
 from tests import people
 from tests.counts import GRAPHQL_CASES
-from tests.handlers.conftest import standing_settings
 from tests.handlers.graph import root_fields
 from tests.handlers.histories import add
 from tests.handlers.test_openapi import PLAIN, refreshed
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def app(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Flask]:
-    """An application that stays for this module's tests."""
-    settings: Settings = standing_settings(request, tmp_path_factory)
-    made = api.create_app(replace(settings, echo_timeout_s=0.05, echo_gap_s=0.0))
-    add(made.test_client(), "web")
-    yield made
-    made.extensions["pinglet"].engine.dispose()
+@pytest.fixture(scope="module")
+def app(standing: Flask) -> Flask:
+    """An application that watches one server, `web`."""
+    add(standing.test_client(), "web")
+    return standing
 
 
 quickly = run(

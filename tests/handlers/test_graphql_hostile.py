@@ -2,16 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from core.settings import Settings
-from handlers import api
 from infra.database import Database
-from tests.handlers.conftest import Rows, standing_settings
+from tests.handlers.conftest import Rows
 from tests.handlers.graph import ask, post, refused
 from tests.handlers.histories import IP, add
 from tests.handlers.test_contract_hostile import NO_JSON, WRONG_EVERYWHERE, WRONG_IPS, WRONG_NAMES
@@ -21,16 +18,11 @@ CHANGE = "mutation($c: ServerChange!) { changeServer(id: 1, change: $c) { status
 PUT = "mutation($s: [BulkServer!]!) { putServers(servers: $s) { status results { status field } } }"
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def app(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Flask]:
-    """An application that stays for this module's tests."""
-    settings: Settings = standing_settings(request, tmp_path_factory)
-    made = api.create_app(replace(settings, echo_timeout_s=0.05, echo_gap_s=0.0))
-    add(made.test_client(), "web")
-    yield made
-    made.extensions["pinglet"].engine.dispose()
+@pytest.fixture(scope="module")
+def app(standing: Flask) -> Flask:
+    """An application that watches one server, `web`."""
+    add(standing.test_client(), "web")
+    return standing
 
 
 @pytest.fixture

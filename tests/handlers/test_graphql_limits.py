@@ -1,11 +1,13 @@
 """What asks for too much is refused before a statement is sent, and before it takes long."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from core.clock import utc_now
 from infra.database import Database
 from tests.handlers.conftest import Rows
 from tests.handlers.graph import ask, post, refused
@@ -37,6 +39,8 @@ def chained(count: int) -> str:
     return " ".join(["{ ...f0 }", *parts, f"fragment f{count} on Query {{ me {{ may }} }}"])
 
 
+PASSWORD = 'changePassword(change: { old: "a", new: "b" }) { status }'
+
 TOO_MUCH: dict[str, str] = {
     "depth 16": nested(15),
     "depth 50": nested(50),
@@ -45,6 +49,8 @@ TOO_MUCH: dict[str, str] = {
     "depth of a list": "{ server(name: " + "[" * 5_000,
     "depth of an object": "mutation { createServer(server: " + "{a:" * 3_000,
     "depth of a type": "query($a: " + "[" * 5_000 + " { me { may } }",
+    "depth of inline fragments": "{ " + "... { " * 15 + "me { may }" + " }" * 16,
+    "400 inline fragments in each other": "{ " + "... { " * 400 + "me { may }" + " }" * 401,
     "31 aliases": many(31, "me { may }"),
     "1,000 aliases": many(1_000, "me{may}"),
     "10,000 aliases": many(10_000, "me{may}"),
@@ -102,10 +108,20 @@ TOO_MUCH: dict[str, str] = {
     "a window beyond all time": (
         '{ server(id: "1") { summary(window: "-999999999999999d") { uptime } } }'
     ),
-    "four lists of all servers": many(4, "servers(first: 1000) { totals { up } }"),
+    "three lists of all servers": many(3, "servers(first: 1000) { totals { up } }"),
+    "two short windows of many servers": (
+        "{ servers(first: 1000) { nodes "
+        '{ a: summary(window: "1h") { uptime } b: summary(window: "2h") { uptime } } } }'
+    ),
+    "pings of many servers that may lie a day apart": (
+        "{ servers(first: 200) { nodes { pings(limit: 60) { next } } } }"
+    ),
+    "all tokens thirty times": many(30, "tokens { id name scope }"),
+    "all users thirty times": many(30, "users { id name role }"),
+    "1,000 servers put nine times": "mutation($s: [BulkServer!]!) "
+    + many(9, "putServers(servers: $s) { results { status } }"),
     "a huge page": "{ servers(first: 2147483647) { nodes { id } } }",
-    "eleven passwords": "mutation "
-    + many(11, 'changePassword(change: { old: "a", new: "b" }) { status }'),
+    "eleven passwords": "mutation " + many(11, PASSWORD),
     "five pings now": "mutation " + many(5, 'pingNow(id: "1") { status }'),
 }
 
@@ -125,8 +141,9 @@ def test_what_is_too_much_is_refused_before_a_statement(
     client: FlaskClient, nothing_asked: int, what: str
 ) -> None:
     database: Database = client.application.extensions["pinglet"]
+    variables = {"s": [{}] * 1_000} if "$s" in TOO_MUCH[what] else {}
     with counted(database) as sent:
-        response = post(client, TOO_MUCH[what])
+        response = post(client, TOO_MUCH[what], **variables)
     assert refused(response) == (400, "WRONG_REQUEST", "query")
     assert len(sent) == nothing_asked
     assert ask(client, "{ me { may } }") == {"me": {"may": "admin"}}
@@ -190,6 +207,20 @@ WITHIN: dict[str, tuple[str, dict[str, Any]]] = {
         '{ server(name: "web") { summary(window: "1y") { uptime } '
         'series(since: "2026-01-01", points: 400) { buckets { meanMs p95Ms counts { due } } } } }',
         {},
+    ),
+    "one server's pings of 400 days": (
+        '{ server(name: "web") { pings(limit: 400) { pings { slot responseMs } } } }',
+        {},
+    ),
+    "what 500 servers have had since yesterday": (
+        "query($s: DateTime) { servers(first: 500) { nodes { pings(since: $s) { next } } } }",
+        {"s": (utc_now() - timedelta(hours=23)).isoformat()},
+    ),
+    "four pings now": (f"mutation {many(4, 'pingNow(id: 1) { status }')}", {}),
+    "ten passwords": (f"mutation {many(10, PASSWORD)}", {}),
+    "1,000 servers put four times": (
+        "mutation($s: [BulkServer!]!) " + many(4, "putServers(servers: $s) { results { status } }"),
+        {"s": [{"name": f"web-{number}", "ip": "127.0.0.1"} for number in range(1_000)]},
     ),
     "10,000 pings": (
         '{ server(name: "web") { pings(limit: 10000) { pings { slot responseMs state } } } }',

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from html.parser import HTMLParser
 from http import HTTPStatus
 from ipaddress import IPv4Network
@@ -28,7 +27,6 @@ from handlers import api, auth, openapi
 from infra.database import Database
 from tests import people
 from tests.counts import CASES
-from tests.handlers.conftest import standing_settings
 
 # What one parameter allows and two of them together, or the address's owner, may not.
 BEYOND_SCHEMA = [
@@ -71,17 +69,6 @@ def generated() -> list[tuple[str, GenerationMode]]:
         if operation["parameters"] or "requestBody" in operation:
             found.append((f"{method} {path}", GenerationMode.NEGATIVE))
     return found
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def standing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Flask]:
-    """An application whose database stays for this module's tests."""
-    settings = standing_settings(request, tmp_path_factory)
-    app = api.create_app(replace(settings, echo_timeout_s=0.05, echo_gap_s=0.0))
-    yield app
-    app.extensions["pinglet"].engine.dispose()
 
 
 @pytest.fixture(scope="module")
