@@ -135,7 +135,7 @@ def check(database: Database, history: History, now: datetime, chance: random.Ra
         server = servers.find(session, history.name)
         for since, until in windows:
             wanted = since if forward else None
-            page = pings.page(session, server, wanted, until, limit)
+            page = pings.pages(session, [server.id], (wanted, until), limit)[server.id]
             assert list(map(shown, page.pings)) == pings_between(history, wanted, until, limit)
 
 

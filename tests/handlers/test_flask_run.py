@@ -37,6 +37,9 @@ class Running:
         self.output = folder / "output"
         command = flask_command("run", "--port", str(self.port), *options)
         variables = {"DATABASE_URL": f"sqlite:///{folder}/pinglet.db"} | variables
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            # These tests are a shell's background job: what they start would ignore Ctrl-C as well.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 command,
