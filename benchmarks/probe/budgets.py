@@ -67,11 +67,6 @@ def cpu(run: Run) -> float:
     return run.net_cpu_s
 
 
-def cpu_an_answer(run: Run) -> float:
-    """CPU seconds for each answer: who drops half of them has less to do."""
-    return run.net_cpu_s / run.measured.answered if run.measured.answered else float("nan")
-
-
 @dataclass
 class Verdict:
     """One budget: measured against allowed."""
@@ -98,9 +93,6 @@ def verdicts(results: Results) -> list[Verdict]:
         Verdict("ICMP wall / best icmplib", best_icmplib, 0.3),
         Verdict("ICMP wall / blackbox_exporter", ratio(ours, peers.BLACKBOX_ICMP, wall), 0.1),
         Verdict("ICMP CPU net / fping -i0", ratio(ours, peers.FPING_0, cpu), 1.5),
-        Verdict(
-            "ICMP CPU net an answer / fping -i0", ratio(ours, peers.FPING_0, cpu_an_answer), 1.5
-        ),
         Verdict("TCP wall / asyncio.open_connection", ratio(tcp, peers.STREAMS, wall), 0.45),
         Verdict("TCP CPU net / asyncio.open_connection", ratio(tcp, peers.STREAMS, cpu), 1 / 6),
         Verdict("TCP wall / blackbox_exporter", ratio(tcp, peers.BLACKBOX_TCP, wall), 0.12),

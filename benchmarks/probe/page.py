@@ -12,6 +12,7 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
+from benchmarks.probe import peers
 from benchmarks.probe.chart import chart
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,7 @@ def page(summary: Summary) -> str:
     lines = ["# The probe engine beside its peers", ""]
     lines += [_filled(f"Made by `{summary['command']}`; do not edit. {_where(summary)}"), ""]
     lines += [HOW, "![Wall and error of all peers](probe.svg)", "", *_budget_table(summary), ""]
+    lines += [_filled(_floors(summary["scenes"][0])), ""]
     for scene in summary["scenes"]:
         rows = [_row(peer, scene["wanted"]) for peer in scene["peers"]]
         lines += [f"## {scene['name'][0].upper()}{scene['name'][1:]}", "", COLUMNS, RULE, *rows, ""]
@@ -76,7 +78,7 @@ def readme(summary: Summary) -> str:
     scene = summary["scenes"][0]
     rows = [_short_row(peer, scene["wanted"]) for peer in scene["peers"]]
     said = (
-        f"{_judged(summary)} Everything measured, where we lose included: "
+        f"{_judged(summary)} {_floors(scene)} Everything measured, where we lose included: "
         f"[docs/benchmarks/probe.md](docs/benchmarks/probe.md). {_where(summary)}"
     )
     lines = [f"In a {scene['name']}:", "", README_COLUMNS, README_RULE, *rows, ""]
@@ -107,6 +109,17 @@ def _judged(summary: Summary) -> str:
     runs = "every run" if summary["runs"] > 1 else "this one run"
     kept = f"{count - len(lost)} of the engine's {count} budgets hold in {runs}"
     return f"{kept}; these don't: {'; '.join(lost)}." if lost else f"{kept}."
+
+
+def _floors(scene: Summary) -> str:
+    """How much of the CPU that a budget is a share of goes to the kernel, which C shows."""
+    cpu_us = {(peer["kind"], peer["name"]): peer["cpu_us"] for peer in scene["peers"]}
+    said = ""
+    for c, peer in ((peers.C_ICMP, peers.FPING_0), (peers.C_TCP, peers.STREAMS)):
+        least, theirs = cpu_us.get((c.kind, c.name)), cpu_us.get((peer.kind, peer.name))
+        if least and theirs:
+            said += f" C, a floor, takes {figure(least / theirs)}x of the CPU of {peer.name}."
+    return said.strip()
 
 
 def _budget_table(summary: Summary) -> list[str]:
