@@ -417,11 +417,13 @@ def _slots_of_day(ids: Sequence[int] | None, since: int) -> Subquery:
     return pinged.subquery()
 
 
-def _incoming() -> CTE:
+def _incoming(*wanted: str) -> CTE:
     value = func.json_rows(bindparam("rows", type_=String())).table_valued("value", name="element")
+    # Their numbers are no parameters: pg8000 reads a statement letter by letter, each time.
     fields = [
-        cast(value.c.value.op("->>")(number), kind).label(name)
+        cast(value.c.value.op("->>")(literal_column(str(number))), kind).label(name)
         for number, (name, kind) in enumerate(FIELDS.items())
+        if name in wanted
     ]
     return select(*fields).select_from(value).cte("incoming")
 
@@ -435,7 +437,8 @@ def _among(server_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
 
 
 def _insert() -> Executable:
-    incoming = _incoming()
+    stored = ["response_ms", "sent", "received", "best_ms", "worst_ms", "probe"]
+    incoming = _incoming("server_id", "ip", *stored)
     # The servers' rows are locked in order of id before anything is written: two recorders can't
     # deadlock, and a server that is being deleted takes its own ping along, not the round (the
     # INSERT would fail on the foreign key). SQLite has one writer and needs no such lock.
@@ -447,7 +450,6 @@ def _insert() -> Executable:
         .subquery("alive")
     )
     same_server = and_(alive.c.id == incoming.c.server_id, alive.c.ip == incoming.c.ip)
-    stored = ["response_ms", "sent", "received", "best_ms", "worst_ms", "probe"]
     columns = [models.Ping.__mapper__.columns[name].name for name in stored]
     rows = (
         select(incoming.c.server_id, SLOT, *(incoming.c[name] for name in stored))
@@ -460,7 +462,7 @@ def _insert() -> Executable:
 
 
 def _update() -> Executable:
-    incoming = _incoming()
+    incoming = _incoming("server_id", "ip", "response_ms", "sent", "received", "port")
     last_slot = SERVER.c.last_slot
     return (
         update(SERVER)
