@@ -32,7 +32,7 @@ log = logging.getLogger("pinglet.database")
 
 TOO_MANY_CONNECTIONS = "53300"
 READ_ONLY = "25006"
-MMAP_BYTES = 2 << 30  # SQLite itself maps no more (sqlite.org/mmap.html); it takes no memory
+CACHE_KB = 24_000  # of a connection, at most: a chart reads some thousand pages of 4 kB
 TRANSIENT = (
     "08",  # the connection broke, or a pooler in between gave it up
     READ_ONLY,  # after a failover: this one is a standby now
@@ -229,8 +229,8 @@ def _sqlite_engine(url: URL, settings: Settings) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: safe against a crash of ours
-        # Read through the kernel's pages: a server's pings lie scattered over as many of them.
-        connection.execute(f"PRAGMA mmap_size={MMAP_BYTES}")
+        # A server's pings lie scattered over as many pages, and charts are read again and again.
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

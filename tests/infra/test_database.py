@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -211,6 +212,23 @@ def test_waiting_for_a_lock_ends_with_the_statement_timeout(postgres_settings: S
             with pytest.raises(Unavailable):
                 record(database, SLOT, [ping(server_id)])
         assert works(database)
+
+
+def test_a_statement_waits_for_the_server_once(postgres_settings: Settings) -> None:
+    with opened(postgres_settings) as database, database.engine.connect() as connection:
+        connection.execute(text("SELECT 1"))  # the transaction has begun
+        wire: Any = connection.connection.driver_connection
+        wait, waits = wire.handle_messages, []
+
+        def wait_and_count(context: object) -> None:
+            waits.append(context)
+            wait(context)
+
+        wire.handle_messages = wait_and_count
+        for number in (7, None):
+            query = text("SELECT CAST(:number AS integer)")
+            assert connection.execute(query, {"number": number}).scalar_one() == number
+        assert len(waits) == 2
 
 
 def test_a_connection_that_was_cut_while_idle_is_replaced_unnoticed(
