@@ -316,14 +316,13 @@ class Kept(NamedTuple):
         return State.of(self.sent, self.received)
 
 
-def kept(first: int, slots: Slots) -> Iterator[Kept]:
-    """Return the pings of a packed day that begins with the slot `first`, in order."""
-    return _kept(first, slots, slots.minutes)
+def kept(first: int, slots: Slots, minutes: Sequence[int] | None = None) -> Iterator[Kept]:
+    """Return the pings of a packed day that begins with the slot `first`, in order.
 
-
-def _kept(first: int, slots: Slots, minutes: Sequence[int]) -> Iterator[Kept]:
+    Those of `minutes`, which must hold pings; None: all there are.
+    """
     mean, best, worst, sent, received = slots.columns
-    for at in minutes:
+    for at in slots.minutes if minutes is None else minutes:
         times = ms_of(mean[at]), ms_of(best[at]), ms_of(worst[at])
         yield Kept(first + at, *times, sent[at], received[at])
 
@@ -364,7 +363,7 @@ def _nearest(
         return iter(())
     inside = [at for at in slots.minutes if low <= start + at < high]
     nearest = inside[-limit:] if window[0] is None else inside[:limit]
-    return _kept(start, slots, nearest)
+    return kept(start, slots, nearest)
 
 
 def _raw_full_pages(
