@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeDecorator
 
 from core.schema import NAME_LENGTH, USER_NAME_LENGTH
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
 
 

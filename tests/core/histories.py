@@ -1,5 +1,6 @@
 """Made-up histories, and what any reading of them must say: worked out slowly, slot by slot."""
 
+import json
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -7,9 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import insert
+from sqlalchemy import BigInteger, Double, Executable, SmallInteger, insert, literal, select
 
 from core import days, models, pings, servers
+from core.fleet import incoming
+from core.models import time_at
 from core.schema import (
     SLOT,
     Bucket,
@@ -21,6 +24,7 @@ from core.schema import (
     Summary,
     quantised_ms,
 )
+from core.slots import EPOCH
 from infra.database import Database
 
 F = TypeVar("F", Bucket, Summary)
@@ -162,22 +166,34 @@ def made_up(
 
 
 def store(database: Database, rows: dict[datetime, Ping]) -> None:
-    """Write pings to the table of raw rows, many in one statement."""
+    """Write pings to the table of raw rows, all in one statement."""
     values = [
-        {
-            "server_id": ping.server_id,
-            "slot": slot,
-            "response_ms": ping.response_ms,
-            "sent": ping.sent,
-            "received": ping.received,
-            "best_ms": ping.best_ms,
-            "worst_ms": ping.worst_ms,
-            "probe": "icmp",
-        }
+        [
+            ping.server_id,
+            (slot - EPOCH) // timedelta(microseconds=1),
+            ping.response_ms,
+            ping.sent,
+            ping.received,
+            ping.best_ms,
+            ping.worst_ms,
+        ]
         for slot, ping in rows.items()
     ]
     with database.transaction() as session:
-        session.execute(insert(models.Ping).returning(models.Ping.id), values)
+        session.execute(STORE, {"rows": json.dumps(values)})
+
+
+def _store() -> Executable:
+    numbers = BigInteger(), BigInteger(), Double(), SmallInteger(), SmallInteger()
+    columns = ["server_id", "datetime", "response_time", "sent", "received", "best_ms", "worst_ms"]
+    given = incoming(dict(zip(columns, (*numbers, Double(), Double()), strict=True)))
+    times = {"datetime": time_at(given.c.datetime)}
+    row = select(*(times.get(name, given.c[name]) for name in columns), literal("icmp"))
+    return insert(models.Ping.__table__).from_select([*columns, "probe"], row)
+
+
+# One parameter: pg8000 would search thousands of rows' placeholders for as long as a test may take.
+STORE = _store()
 
 
 def add_late(database: Database, history: History, chance: random.Random) -> None:
