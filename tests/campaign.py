@@ -41,9 +41,10 @@ class Note:
     failed: list[str]  # the names of the tests
     skipped: int
     minutes: float
+    whole: bool = True  # nobody stopped it
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     """Note a campaign's result."""
     if not counts.CAMPAIGN:
         return
@@ -61,6 +62,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         ),
         skipped=len(stats.get("skipped", [])),
         minutes=round((time.monotonic() - BEGAN) / 60, 1),
+        whole=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
     )
     NOTES.mkdir(parents=True, exist_ok=True)
     (NOTES / f"{note.python}.json").write_text(json.dumps(asdict(note)))
@@ -82,7 +84,7 @@ def page(notes: list[Note]) -> str:
     """Return the page for the notes of each Python."""
     rows = [
         f"| {note.python} | {note.ended} | {note.passed:,} | {len(note.failed)} | {note.skipped} "
-        f"| {note.minutes:g} min |"
+        f"| {note.minutes:g} min{'' if note.whole else ', stopped: not all were run'} |"
         for note in notes
     ]
     last = notes[-1]

@@ -176,6 +176,12 @@ def test_the_page_of_a_campaign_says_what_passed_and_how_often_it_was_repeated()
     assert "* Python" not in page
 
 
+def test_the_page_of_a_campaign_that_was_stopped_says_so() -> None:
+    assert "| 0 | 0 | 61.5 min, stopped: not all were run |" in campaign.page(
+        [replace(NOTE, whole=False)]
+    )
+
+
 def test_the_page_of_a_campaign_names_what_failed() -> None:
     page = campaign.page([replace(NOTE, failed=["tests/test_some.py::test_it"])])
     assert "| 1,234 | 1 | 0 |" in page
