@@ -129,7 +129,11 @@ class Schedule(Base):
 
 
 class Ping(Base):
-    """What one server's echoes of one round add up to. A round recorded twice changes nothing."""
+    """What one server's echoes of one round add up to. A round recorded twice changes nothing.
+
+    On SQLite the table itself is the unique index below, and an id follows from the key: so a
+    server's pings lie side by side. As with AUTOINCREMENT, only the migrations say so.
+    """
 
     __tablename__ = "data"
 
