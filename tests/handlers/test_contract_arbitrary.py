@@ -45,7 +45,8 @@ BODIES = VALUES | st.fixed_dictionaries({"server": VALUES | NEARLY_SERVERS | TEX
 OCTETS = st.binary(max_size=300) | st.text(max_size=100).map(lambda text: text.encode("utf-16"))
 LATIN_1 = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=60)
 
-
+# What isn't JSON, and is asked for since hypothesis reads our source.
+PAGES = ("/dashboard", "/login", "/graphql", "/static/", "/api/v1/docs", "/api/v1/metrics")
 HEADERS = [
     "HTTP_HOST",
     "HTTP_ORIGIN",
@@ -133,6 +134,8 @@ def test_any_path_method_and_headers_are_answered_in_json(
     overrides = {"PATH_INFO": path, "REQUEST_METHOD": method} | headers
     response = client.open("/", environ_overrides=overrides)
     assert response.status_code < 500
+    if response.status_code == 200 and path.startswith(PAGES):
+        return
     assert response.content_type in ("application/json", "application/problem+json")
     if method != "HEAD":
         assert isinstance(json.loads(response.data), dict)
