@@ -160,8 +160,11 @@ def test_what_the_budget_leaves_unsent_is_our_fault_not_theirs(world: World, kin
     world.plan([Rule(delay_ms=1)])
     pace = Pace(echoes=1, timeout_s=1, rate_pps=100, budget_s=0.3)
     sweep = Sweep(world, kind, many(100), pace)
-    assert set(sweep.verdicts) == {Verdict.ANSWERED, Verdict.LOCAL_FAULT}
-    assert 0 <= len(sweep.truth.trips) - sweep.verdicts[Verdict.ANSWERED] <= 1
+    answered = sweep.verdicts[Verdict.ANSWERED]
+    assert 0 < answered <= len(sweep.truth.trips) < 100
+    # Those on their way when it ended are the last ones; how many depends on how busy we are.
+    told = [echo.verdict for result in sweep.results for echo in result.echoes]
+    assert told == [Verdict.ANSWERED] * answered + [Verdict.LOCAL_FAULT] * (100 - answered)
 
 
 @KINDS
