@@ -31,6 +31,7 @@ TOLD = {
     HTTPStatus.FORBIDDEN: "You may not do this, or not from there",
     HTTPStatus.NOT_FOUND: "There is none of that id",
     HTTPStatus.CONFLICT: "That name is taken",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than 1 MB: send it in parts",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts: wait",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be reached, or is too busy",
 }
@@ -162,6 +163,8 @@ def _refusals(route: Route, open_to_all: bool) -> Iterable[HTTPStatus]:
     yield from (HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
     if route.body is not None or route.query is not None:
         yield HTTPStatus.BAD_REQUEST
+    if route.body is not None:
+        yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     if not open_to_all:
         yield from (HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS)
 

@@ -34,7 +34,10 @@ BEYOND_SCHEMA = [
     *(f"GET /api/v1/servers/{{server_id}}/{part}" for part in ("pings", "series", "summary")),
     *("POST /api/v1/tokens", "PATCH /api/v1/users/{user_id}", "DELETE /api/v1/users/{user_id}"),
 ]
+REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "429", "5xx"]
 CONFIG = {
+    # A list of too many may be a body of too many bytes: that is refused as well.
+    "checks": {"negative_data_rejection": {"expected-statuses": REFUSED}},
     "operations": [
         {
             "include-name": name,
@@ -52,7 +55,7 @@ CONFIG = {
             "include-name": "GET /api/v1/health",
             "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "4xx", "503"]}},
         }
-    ]
+    ],
 }
 PLAIN = {"Accept-Encoding": "identity"}  # the client in this process doesn't unpack
 
@@ -118,6 +121,17 @@ def test_every_route_says_who_may_call_it(app: Flask) -> None:
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             assert method in auth.PERMISSIONS[rule.rule], rule
+
+
+def test_where_a_body_is_taken_it_may_be_too_long(client: FlaskClient) -> None:
+    spec = client.get("/api/v1/openapi.json").get_json()
+    for method, path, operation in openapi.operations(spec):
+        assert ("413" in operation["responses"]) == ("requestBody" in operation)
+        if "requestBody" in operation:
+            somewhere = re.sub(r"\{\w+\}", "1", path)
+            response = client.open(somewhere, method=method, data=b" " * 1_000_001)
+            assert response.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE, path
+            assert response.content_type == "application/problem+json"
 
 
 def test_operations_are_told_apart_by_their_ids(client: FlaskClient) -> None:
