@@ -1,7 +1,7 @@
 """The last campaign's result, kept in docs/campaign.md: `make campaign` writes it.
 
-As a plugin of pytest this module notes how a Python's tests went; `python -m tests.campaign` makes
-the page of the notes.
+As a plugin of pytest this module notes how a run went; `python -m tests.campaign` makes the page of
+the notes. What failed, was mended and is run again with PINGLET_CAMPAIGN=1 is a row of its own.
 """
 
 import json
@@ -29,7 +29,7 @@ BEGAN = time.monotonic()
 
 @dataclass(frozen=True)
 class Note:
-    """How the tests went on one Python."""
+    """How one run of the tests went."""
 
     python: str
     ended: str  # to the minute, UTC
@@ -65,7 +65,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         whole=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED),
     )
     NOTES.mkdir(parents=True, exist_ok=True)
-    (NOTES / f"{note.python}.json").write_text(json.dumps(asdict(note)))
+    (NOTES / f"{note.python} {note.ended}.json").write_text(json.dumps(asdict(note)))
 
 
 def _versions() -> dict[str, str]:
@@ -81,26 +81,29 @@ def _output(*command: str) -> str:
 
 
 def page(notes: list[Note]) -> str:
-    """Return the page for the notes of each Python."""
+    """Return the page for the notes of each run."""
     rows = [
-        f"| {note.python} | {note.ended} | {note.passed:,} | {len(note.failed)} | {note.skipped} "
+        f"| {note.python} | {note.commit} | {note.ended} "
+        f"| {note.passed:,} | {len(note.failed)} | {note.skipped} "
         f"| {note.minutes:g} min{'' if note.whole else ', stopped: not all were run'} |"
         for note in notes
     ]
     last = notes[-1]
-    failed = [f"* Python {note.python}: `{name}`" for note in notes for name in note.failed]
+    failed = [
+        f"* Python {note.python}, {note.commit}: `{name}`" for note in notes for name in note.failed
+    ]
     return "\n".join(
         [
             "# The last campaign",
             "",
             "`make campaign` runs every test with the full counts and writes this page.",
             "",
-            "| Python | ended (UTC) | passed | failed | skipped | took |",
-            "|---|---|--:|--:|--:|--:|",
+            "| Python | commit | ended (UTC) | passed | failed | skipped | took |",
+            "|---|---|---|--:|--:|--:|--:|",
             *rows,
             "",
-            *([*failed, ""] if failed else []),
-            f"Commit {last.commit} on {last.machine}, with "
+            *(["Failed:", "", *failed, ""] if failed else []),
+            f"On {last.machine}, with "
             + ", ".join(f"{name} {number}" for name, number in last.versions.items())
             + ".",
             "",
