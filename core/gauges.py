@@ -17,7 +17,6 @@ from core.schema import State
 from core.slots import EPOCH, Planned, current_slot, due_from, slot_time, spans
 
 DATA = models.Base.metadata.tables["data"]
-SERVER = models.Base.metadata.tables["server"]
 LATELY_SLOTS = 15
 # The databases don't agree where NULL sorts.
 MS = DATA.c.response_time
@@ -123,7 +122,7 @@ def _ranked(first: int, end: int) -> Subquery:
             func.count(DATA.c.response_time).over(partition_by=own).label("timed"),
         )
         # All servers: said so that a database goes from one to the next, not from slot to slot.
-        .where(DATA.c.server_id.in_(select(SERVER.c.id)))
+        .where(DATA.c.server_id.in_(select(fleet.SERVER.c.id)))
         .where(DATA.c.datetime >= slot_time(first), DATA.c.datetime < slot_time(end))
         .subquery()
     )

@@ -101,18 +101,14 @@ def fill(engine: Engine, size: Size) -> None:
     for number in range(size.days):
         with engine.begin() as connection:
             _day(connection, size, number)
-    with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        vacuum(connection)
+    if not sqlite:  # which does nothing by itself: it plans without figures at a user's as well
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            vacuum(connection)
     engine.dispose()
 
 
 def vacuum(connection: Connection) -> None:
-    """Do by hand, on a connection in autocommit, what Postgres does by itself after a while.
-
-    SQLite does nothing by itself: it plans without figures here as it does at a user's.
-    """
-    if connection.dialect.name == "sqlite":
-        return
+    """Do by hand, on a connection in autocommit, what Postgres does by itself after a while."""
     connection.exec_driver_sql("COMMIT")  # the pool's question whether it lives began one
     connection.exec_driver_sql("VACUUM ANALYZE")
 

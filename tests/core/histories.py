@@ -184,12 +184,21 @@ def store(database: Database, rows: dict[datetime, Ping]) -> None:
 
 
 def _store() -> Executable:
-    numbers = BigInteger(), BigInteger(), Double(), SmallInteger(), SmallInteger()
-    columns = ["server_id", "datetime", "response_time", "sent", "received", "best_ms", "worst_ms"]
-    given = incoming(dict(zip(columns, (*numbers, Double(), Double()), strict=True)))
-    times = {"datetime": time_at(given.c.datetime)}
-    row = select(*(times.get(name, given.c[name]) for name in columns), literal("icmp"))
-    return insert(models.Ping.__table__).from_select([*columns, "probe"], row)
+    given = incoming(
+        {
+            "server_id": BigInteger(),
+            "datetime": BigInteger(),
+            "response_time": Double(),
+            "sent": SmallInteger(),
+            "received": SmallInteger(),
+            "best_ms": Double(),
+            "worst_ms": Double(),
+        }
+    )
+    columns = [column for column in given.c if column.name != "datetime"]
+    names = [column.name for column in columns]
+    rows = select(*columns, time_at(given.c.datetime), literal("icmp"))
+    return insert(models.Ping.__table__).from_select([*names, "datetime", "probe"], rows)
 
 
 # One parameter: pg8000 would search thousands of rows' placeholders for as long as a test may take.
