@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if database.settings.worker_in_server:
         thread = threading.Thread(target=worker.run_until_interrupted, args=[database], daemon=True)
         thread.start()
-        log.info("the worker runs beside the server: one round a minute")
+        log.info("the worker is running beside the server, one round a minute")
     return app
 
 

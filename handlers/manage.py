@@ -70,14 +70,14 @@ def _refusals() -> Iterator[None]:
 
 @click.group("servers", cls=AppGroup)
 def servers_group() -> None:
-    """Add, list and remove servers; import and export them."""
+    """Add, list, remove, import and export servers."""
 
 
 @servers_group.command("add")
 @click.argument("name")
 @click.argument("ip", metavar="IP")
-@click.option("--probe", "how", type=_choice(Probe), help="How to probe it.")
-@click.option("--port", type=click.IntRange(1, 65_535), help="The TCP port to probe.")
+@click.option("--probe", "how", type=_choice(Probe), help="How to probe the server.")
+@click.option("--port", type=click.IntRange(1, 65_535), help="TCP port to probe.")
 def add(name: str, ip: str, how: str | None, port: int | None) -> None:
     """Add a server."""
     given = {"name": name, "IP": ip, "probe": how, "port": port}
@@ -85,12 +85,12 @@ def add(name: str, ip: str, how: str | None, port: int | None) -> None:
         wanted = ServerRequest.parse_inner({key: value for key, value in given.items() if value})
         with _database().transaction() as session:
             servers.create(session, wanted, _settings(), utc_now())
-    click.echo(f"{wanted.name} ({wanted.ip}) is watched from now on")
+    click.echo(f"Added {wanted.name} ({wanted.ip})")
 
 
 @servers_group.command("list")
 def list_servers() -> None:
-    """List the servers with their state and newest ping."""
+    """List the servers with their state and latest ping."""
     with _refusals(), _database().reading() as session:
         rows = [_line(server, state) for server, state in servers.states(session, utc_now())]
     _table(["name", "IP", "state", "ms", "slot"], rows)
@@ -104,7 +104,7 @@ def _line(server: Server, state: State) -> list[str]:
 
 @servers_group.command("remove")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 def remove(name: str, yes: bool) -> None:
     """Remove a server and all its history."""
     with _refusals():
@@ -115,23 +115,29 @@ def remove(name: str, yes: bool) -> None:
             click.confirm(f"Remove {wanted} and all its history?", abort=True)
         with _database().transaction() as session:
             servers.remove(session, wanted)
-    click.echo(f"{wanted} is removed")
+    click.echo(f"Removed {wanted}")
 
 
 @servers_group.command("import")
 @click.argument("file", type=click.File("r", encoding="utf-8-sig"))
-@click.option("--format", "kind", type=click.Choice(["csv", "json"]), help="Default: by its name.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "json"]),
+    help="Default: json if the file name ends in .json, else csv.",
+)
 def import_servers(file: TextIO, kind: str | None) -> None:
-    """Add the servers in FILE (`-`: standard input): all of them, or none if one is wrong.
+    """Add the servers in FILE (`-` for standard input). If one is invalid, none is added.
 
-    CSV has a first line `name,IP` (and `probe`, `port`); JSON is a list of objects with these keys.
+    CSV begins with the header `name,IP` (optionally also `probe` and `port`). JSON is a list of
+    objects with these keys.
     """
     with _refusals():
         wanted = _read_servers(file, kind or _format(file.name))
         with _database().transaction() as session, _bar(wanted, "Importing") as progress:
             for place, request in progress:
                 _create(session, place, request)
-    click.echo(f"{len(wanted)} servers are watched from now on")
+    click.echo(f"Added {_counted(len(wanted), 'server')}")
 
 
 def _create(session: Session, place: str, request: ServerRequest) -> None:
@@ -143,9 +149,14 @@ def _create(session: Session, place: str, request: ServerRequest) -> None:
 
 @servers_group.command("export")
 @click.argument("file", type=click.File("w", encoding="utf-8"), default="-")
-@click.option("--format", "kind", type=click.Choice(["csv", "json"]), help="Default: by its name.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "json"]),
+    help="Default: json if the file name ends in .json, else csv.",
+)
 def export_servers(file: TextIO, kind: str | None) -> None:
-    """Write the servers to FILE (default: standard output), as `import` reads them."""
+    """Write the servers to FILE (default: standard output) in the format that `import` reads."""
     with _refusals(), _database().reading() as session:
         found = servers.everything(session)
         with _bar(found, "Exporting") as progress:
@@ -222,15 +233,15 @@ def _csv_rows(file: TextIO) -> Iterator[tuple[str, object]]:
 
 
 @click.command("worker")
-@click.option("--once", is_flag=True, help="Do one round, print it, end.")
+@click.option("--once", is_flag=True, help="Run one round, print it and exit.")
 @with_appcontext
 def worker_command(once: bool) -> None:
-    """Ping all servers, a round a minute, until Ctrl-C.
+    """Ping the servers, one round a minute, until you press Ctrl-C.
 
-    With --once the exit code is 1 when a server could not be observed.
+    With --once, the exit code is 1 if a server could not be observed.
     """
     if not once:
-        click.echo("one round a minute; Ctrl-C ends it", err=True)
+        click.echo("Running one round a minute; press Ctrl-C to stop", err=True)
         worker.run_until_interrupted(_database())
         return
     with _refusals():
@@ -256,8 +267,8 @@ def _print_round(done: Round, names: dict[int, str]) -> None:
         (names.get(target.server_id, "(removed)"), target.ip, *outcomes[target.server_id])
         for target in done.targets
     ]
-    _table(["name", "IP", "state", "ms", "echoes", "why"], rows)
-    click.echo(f"{done}; {done.recorded} new rows", err=True)
+    _table(["name", "IP", "state", "ms", "echoes", "reason"], rows)
+    click.echo(f"{done}; {_counted(done.recorded, 'new row')}", err=True)
 
 
 def _ms(value: float | None) -> str:
@@ -269,13 +280,21 @@ def _ms(value: float | None) -> str:
 
 @click.command("ping")
 @click.argument("addresses", nargs=-1, required=True, metavar="ADDRESS...")
-@click.option("--count", type=click.IntRange(1, 1000), default=rounds.ECHOES, show_default=True)
-@click.option("--port", type=click.IntRange(1, 65_535), help="Ping this TCP port instead of ICMP.")
+@click.option(
+    "--count",
+    type=click.IntRange(1, 1000),
+    default=rounds.ECHOES,
+    show_default=True,
+    help="Number of echoes to send to each address.",
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), help="Ping over TCP, on this port, instead of ICMP."
+)
 @with_appcontext
 def ping(addresses: Sequence[str], count: int, port: int | None) -> None:
-    """Send each ADDRESS some echoes and print what comes back. Needs no database.
+    """Ping each ADDRESS and print every echo. Needs no database.
 
-    The exit code is 1 when an address sent no echo back, 2 when none could be sent.
+    The exit code is 1 if an address did not answer, 2 if no echo could be sent to it.
     """
     how = rounds.pace(_settings(), echoes=count)
     kind = probe.Kind.TCP if port else probe.Kind.ICMP
@@ -283,7 +302,8 @@ def ping(addresses: Sequence[str], count: int, port: int | None) -> None:
     if problem:
         raise click.UsageError(f"{problem} Or ping a TCP port: --port 443")
     _refuse_addresses(addresses)
-    click.echo(f"{kind.upper()}, {count} echoes each, {how.timeout_s:g} s for each to come back")
+    echoes = _counted(count, "echo", "echoes")
+    click.echo(f"{kind.upper()}, {echoes} per address, timeout {how.timeout_s:g} s")
     targets = [probe.Target(address, (port,) if port else ()) for address in addresses]
     results = probe.probe(kind, targets, how, _echo_printer(addresses))
     for address, result in zip(addresses, results, strict=True):
@@ -319,7 +339,7 @@ def _print_summary(address: str, result: Result) -> None:
     received = sum(echo.verdict.came_back for echo in sent)
     click.echo(f"\n--- {address} ---")
     lost = f", {100 * (len(sent) - received) / len(sent):.0f}% lost" if sent else ""
-    click.echo(f"{len(sent)} echoes sent, {received} received{lost}")
+    click.echo(f"{_counted(len(sent), 'echo', 'echoes')} sent, {received} received{lost}")
     if times:
         mean = sum(times) / len(times)
         click.echo(f"rtt min/avg/max = {min(times):.3f}/{mean:.3f}/{max(times):.3f} ms")
@@ -336,7 +356,7 @@ def _exit_code(result: Result) -> int:
 
 @click.group("users", cls=AppGroup)
 def users_group() -> None:
-    """Add and change users. The first one ends open access for good."""
+    """Add and change users. Creating the first user ends open access permanently."""
 
 
 def _password(given: bool) -> str:
@@ -346,12 +366,20 @@ def _password(given: bool) -> str:
     return password
 
 
-from_stdin = click.option("--password-stdin", is_flag=True, help="Read it from standard input.")
+from_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input."
+)
 
 
 @users_group.command("add")
 @click.argument("name")
-@click.option("--role", type=_choice(Role), default=Role.ADMIN.value, show_default=True)
+@click.option(
+    "--role",
+    type=_choice(Role),
+    default=Role.ADMIN.value,
+    show_default=True,
+    help="What the user may do.",
+)
 @from_stdin
 def add_user(name: str, role: str, password_stdin: bool) -> None:
     """Add a user."""
@@ -359,7 +387,7 @@ def add_user(name: str, role: str, password_stdin: bool) -> None:
     password = _password(password_stdin)
     with _refusals(), _database().transaction() as session:
         accounts.create_user(session, name, password, Role(role), utc_now())
-    click.echo(f"{name} may log in; from now on every request needs a token")
+    click.echo(f"Added {name}; from now on every request needs a token or a password")
 
 
 @users_group.command("list")
@@ -368,36 +396,36 @@ def list_users() -> None:
     with _refusals(), _database().reading() as session:
         found = accounts.users(session)
         rows = [[user.name, user.role, "" if user.enabled else "disabled"] for user in found]
-    _table(["name", "role", ""], rows)
+    _table(["name", "role", "state"], rows)
 
 
 @users_group.command("password")
 @click.argument("name")
 @from_stdin
 def change_password(name: str, password_stdin: bool) -> None:
-    """Give a user a new password; it ends all their tokens."""
-    _change_user(name, password=_password(password_stdin))
+    """Set a new password for a user. This ends all their tokens."""
+    _change_user(name, "has a new password", password=_password(password_stdin))
 
 
 @users_group.command("disable")
 @click.argument("name")
 def disable_user(name: str) -> None:
-    """Lock a user out at once, on every machine."""
-    _change_user(name, enabled=False)
+    """Lock a user out immediately, on every machine."""
+    _change_user(name, "is locked out", enabled=False)
 
 
 @users_group.command("enable")
 @click.argument("name")
 def enable_user(name: str) -> None:
-    """Let a user in again."""
-    _change_user(name, enabled=True)
+    """Let a user log in again."""
+    _change_user(name, "can log in again", enabled=True)
 
 
-def _change_user(name: str, **changes: Any) -> None:
+def _change_user(name: str, outcome: str, **changes: Any) -> None:
     with _refusals(), _database().transaction() as session:
         user = accounts.find_user_named(session, name)
         accounts.change_user(session, user.id, **changes)
-    click.echo(f"{name} is changed")
+    click.echo(f"{name} {outcome}")
 
 
 @users_group.command("remove")
@@ -406,16 +434,31 @@ def remove_user(name: str) -> None:
     """Delete a user and all their tokens."""
     with _refusals(), _database().transaction() as session:
         accounts.remove_user(session, accounts.find_user_named(session, name).id)
-    click.echo(f"{name} is removed")
+    click.echo(f"Removed {name}")
 
 
 @users_group.command("token")
 @click.argument("name")
 @click.argument("label")
-@click.option("--scope", type=_choice(Scope), default=Scope.READ.value, show_default=True)
-@click.option("--days", type=click.IntRange(1, 5 * 365), default=365, show_default=True)
+@click.option(
+    "--scope",
+    type=_choice(Scope),
+    default=Scope.READ.value,
+    show_default=True,
+    help="What the token allows.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 5 * 365),
+    default=365,
+    show_default=True,
+    help="Days until the token expires.",
+)
 def issue_token(name: str, label: str, scope: str, days: int) -> None:
-    """Print a long-lived token of user NAME for a script, called LABEL. It is shown this once."""
+    """Create a long-lived token for user NAME and print it. It is shown only once.
+
+    LABEL is the name of the token, such as the script that uses it.
+    """
     with _refusals(), _database().transaction() as session:
         user = accounts.find_user_named(session, name)
         grant = Grant(Kind.KEY, Scope(scope), accounts.label(label), timedelta(days=days))
@@ -428,24 +471,30 @@ def issue_token(name: str, label: str, scope: str, days: int) -> None:
 
 @click.group("db", cls=AppGroup)
 def db_group() -> None:
-    """Look after the database."""
+    """Manage the database."""
 
 
 @db_group.command("upgrade")
 def upgrade() -> None:
-    """Bring the tables up to this release."""
+    """Upgrade the tables to this release."""
     with _refusals():
         _database().upgrade()
     click.echo(f"the tables are at version {SCHEMA_VERSION}")
 
 
 @click.command("demo")
-@click.option("--days", type=click.IntRange(1, 30), default=3, show_default=True)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 30),
+    default=3,
+    show_default=True,
+    help="Days of history to make up.",
+)
 @with_appcontext
 def demo_command(days: int) -> None:
-    """Add a few servers on 127.0.0.0/8 with some days of made-up history.
+    """Add a few servers in 127.0.0.0/8 with some days of made-up history.
 
-    Their names begin with "demo". `flask servers remove` takes them away.
+    Their names begin with "demo". Remove them with `flask servers remove`.
     """
     with _refusals():
         with _database().transaction() as session:
@@ -455,16 +504,17 @@ def demo_command(days: int) -> None:
                 with _database().transaction() as session:
                     demo.record(session, chunk)
     click.echo(
-        f"{len(demo.SERVERS)} servers and {days} days of made-up history: flask servers list"
+        f"Added {_counted(len(demo.SERVERS), 'server')} with {_counted(days, 'day')} of made-up "
+        "history; list them with: flask servers list"
     )
 
 
 @click.command("tidy")
 @with_appcontext
 def tidy_command() -> None:
-    """Pack the days that are over, remove what is older than the settings keep.
+    """Pack the days that are over and remove history older than the settings keep.
 
-    The worker does so by itself every night.
+    The worker does this every night by itself.
     """
     with _refusals():
         steps = night.plan(_database(), utc_now())
@@ -477,16 +527,39 @@ def tidy_command() -> None:
 
 
 @click.command("estimate")
-@click.option("--servers", "number", type=click.IntRange(1), help="Default: those you have.")
-@click.option("--every", type=click.IntRange(60, 86_400), default=60, show_default=True)
-@click.option("--requests", type=click.IntRange(0), default=100_000, show_default=True)
-@click.option("--database", type=click.Choice(estimate.DATABASES), default=estimate.DATABASES[0])
+@click.option(
+    "--servers",
+    "number",
+    type=click.IntRange(1),
+    help="Number of servers. Default: as many as are in the database.",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(60, 86_400),
+    default=60,
+    show_default=True,
+    help="Seconds between two pings of a server.",
+)
+@click.option(
+    "--requests",
+    type=click.IntRange(0),
+    default=100_000,
+    show_default=True,
+    help="API requests a month.",
+)
+@click.option(
+    "--database",
+    type=click.Choice(estimate.DATABASES),
+    default=estimate.DATABASES[0],
+    show_default=True,
+    help="Where the database runs; see docs/deploy.md.",
+)
 @with_appcontext
 def estimate_command(number: int | None, every: int, requests: int, database: str) -> None:
-    """Say what a fleet costs on AWS in a month, and of what that is made.
+    """Estimate what a fleet costs on AWS in a month, item by item.
 
-    Two figures: where every server answers, and where one in each call stays silent, so that each
-    prober waits four time-outs.
+    Prints two figures: one if every server answers, and one if a server in each call is silent, so
+    that every prober waits for four timeouts.
     """
     with _refusals():
         if number is None:
@@ -499,11 +572,9 @@ def estimate_command(number: int | None, every: int, requests: int, database: st
         [good.what, _units(bad.amount), bad.unit, f"{good.dollars:.2f}", f"{bad.dollars:.2f}"]
         for good, bad in zip(healthy.lines, silent.lines, strict=True)
     ]
-    rows.append(["together", "", "", f"{healthy.total:.2f}", f"{silent.total:.2f}"])
-    _table(["", "units", "unit", "$ all answer", "$ some are silent"], rows)
-    click.echo(
-        f"history when it is as long as it gets: {estimate.stored_gb(fleet):.1f} GB", err=True
-    )
+    rows.append(["total", "", "", f"{healthy.total:.2f}", f"{silent.total:.2f}"])
+    _table(["", "units", "unit", "$ all answer", "$ some silent"], rows)
+    click.echo(f"history at full retention: {estimate.stored_gb(fleet):.1f} GB", err=True)
 
 
 def _units(amount: float) -> str:
@@ -570,6 +641,10 @@ def _read_command(event: object) -> tuple[list[str], str]:
 
 
 # How it looks
+
+
+def _counted(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -79,7 +79,7 @@ def test_a_server_is_added_listed_and_removed(cli: FlaskCliRunner) -> None:
         ["web", "127.0.0.1", "unobserved", "", ""],
         ["mail server", "127.0.0.2", "unobserved", "", ""],
     ]
-    assert done(cli, "servers", "remove", "web", "--yes") == "web is removed\n"
+    assert done(cli, "servers", "remove", "web", "--yes") == "Removed web\n"
     assert done(cli, "servers", "list").startswith("mail server\t")
 
 
@@ -88,7 +88,7 @@ def test_removing_asks_first(cli: FlaskCliRunner) -> None:
     assert run(cli, "servers", "remove", "web", stdin="n\n").exit_code == 1
     assert run(cli, "servers", "remove", "web", stdin="").exit_code == 1
     assert done(cli, "servers", "list").startswith("web\t")
-    assert "web is removed" in done(cli, "servers", "remove", "web", stdin="y\n")
+    assert "Removed web" in done(cli, "servers", "remove", "web", stdin="y\n")
     assert done(cli, "servers", "list") == ""
 
 
@@ -187,7 +187,7 @@ def test_csv_is_read_as_spreadsheets_write_it(
 ) -> None:
     file = tmp_path / "servers.csv"
     file.write_bytes(text.encode())
-    assert "1 servers" in done(cli, "servers", "import", str(file))
+    assert "Added 1 server\n" in done(cli, "servers", "import", str(file))
     assert done(cli, "servers", "list").startswith("web\t127.0.0.1\t")
 
 
@@ -294,7 +294,7 @@ def alone(no_database: Path) -> FlaskCliRunner:
 
 def test_ping_prints_echoes_and_a_summary(alone: FlaskCliRunner, listening: str) -> None:
     lines = done(alone, "ping", "127.0.0.1", "--port", listening).splitlines()
-    assert lines[0].startswith("TCP, 4 echoes each")
+    assert lines[0].startswith("TCP, 4 echoes per address")
     echoes = lines[1:5]
     assert [echo.split()[:2] for echo in echoes] == [
         ["127.0.0.1:", f"seq={n}"] for n in (1, 2, 3, 4)
@@ -319,7 +319,7 @@ def test_an_address_that_stays_silent_is_exit_code_1(
 ) -> None:
     result = run(alone, "ping", "127.0.0.1", "--port", silent, "--count", "1")
     assert result.exit_code == 1
-    assert "1 echoes sent, 0 received, 100% lost" in result.stdout
+    assert "1 echo sent, 0 received, 100% lost" in result.stdout
     assert "rtt" not in result.stdout
 
 
@@ -333,7 +333,7 @@ def test_ping_needs_no_database_and_makes_none(
 @needs_icmp
 def test_ping_without_a_port_is_icmp(alone: FlaskCliRunner) -> None:
     said = done(alone, "ping", "127.0.0.1", "127.0.0.2")
-    assert said.startswith("ICMP, 4 echoes each")
+    assert said.startswith("ICMP, 4 echoes per address")
     assert said.count("4 echoes sent, 4 received, 0% lost") == 2
 
 
@@ -348,7 +348,7 @@ def test_an_upgrade_says_where_the_tables_are(cli: FlaskCliRunner) -> None:
 def test_the_demo_makes_up_servers_and_history_once(sqlite_settings: Settings) -> None:
     app = local.create_app(open_to_all(sqlite_settings.database_url))
     cli = app.test_cli_runner()
-    assert "5 servers and 1 days" in done(cli, "demo", "--days", "1")
+    assert "5 servers with 1 day of" in done(cli, "demo", "--days", "1")
     listed = done(cli, "servers", "list").splitlines()
     assert len(listed) == 5
     assert all(line.startswith("demo ") for line in listed)

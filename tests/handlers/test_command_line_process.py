@@ -38,7 +38,7 @@ def test_in_a_pipe_there_are_lines_and_no_colours(flask: Flask, tmp_path: Path) 
     file.write_text("name,IP,probe,port\nweb,127.0.0.1,tcp,1\nmail [red]x[/red],127.0.0.2,tcp,1\n")
     imported = flask("servers", "import", str(file))
     assert (imported.returncode, imported.stderr) == (0, "")
-    assert imported.stdout == "2 servers are watched from now on\n"
+    assert imported.stdout == "Added 2 servers\n"
     round_done = flask("worker", "--once")
     listed = flask("servers", "list")
     for done in (round_done, listed):

@@ -220,7 +220,7 @@ def test_under_the_reloader_there_is_one_worker(tmp_path: Path) -> None:
     try:
         running.wait_until_it_answers()
         assert call(running, "GET") == (200, {"servers": []})
-        assert running.said().count("the worker runs beside the server") == 1
+        assert running.said().count("the worker is running beside the server") == 1
         running.interrupt()
     finally:
         running.close()
