@@ -80,124 +80,130 @@ class Settings:
     database_url: str = _setting(
         f"sqlite:///{LOCAL_DATABASE}",
         "DATABASE_URL",
-        "Where the history is kept: `sqlite:///FILE`, or a `postgres://` URL",
+        "The database: `sqlite:///FILE`, or a `postgres://` URL",
     )
     database_ca: str = _setting(
         "",
         "PINGLET_DATABASE_CA",
-        "A file of certificates that the Postgres server's must chain to; empty: the system's",
+        "File of CA certificates to verify the Postgres server with; if empty, the system's",
     )
     database_pool: str = _setting(
         "keep",
         "PINGLET_DATABASE_POOL",
-        "`keep` one connection open between requests, or `none`: connect each time",
+        "`keep` one connection open between requests, or `none` to connect each time",
         _one_of("keep", "none"),
     )
     statement_timeout_s: float = _setting(
         30.0,
         "PINGLET_STATEMENT_TIMEOUT_S",
-        "The database gives a statement up after this long",
+        "The database cancels a statement that takes longer than this",
         _between(0.1, 900),
     )
     connect_timeout_s: float = _setting(
         10.0,
         "PINGLET_CONNECT_TIMEOUT_S",
-        "How long to try for a connection to the database, all attempts together",
+        "How long to try to connect to the database, all attempts included",
         _between(0.1, 60),
     )
     interval_s: int = _setting(
         60,
         "PINGLET_INTERVAL_S",
-        "How often a new server is pinged: whole minutes that divide a day",
+        "How often a new server is pinged; must be whole minutes that divide a day evenly",
         _interval_s,
     )
     echo_timeout_s: float = _setting(
-        1.0, "PINGLET_ECHO_TIMEOUT_S", "How long to wait for one echo", _between(0.01, 10)
+        1.0,
+        "PINGLET_ECHO_TIMEOUT_S",
+        "How long to wait for an echo to come back",
+        _between(0.01, 10),
     )
     echo_gap_s: float = _setting(
         0.1,
         "PINGLET_ECHO_GAP_S",
-        "Two echoes of one server are never sent closer together",
+        "Minimum time between two echoes to the same server",
         _between(0, 5),
     )
     rate_pps: float = _setting(
         0.0,
         "PINGLET_RATE_PPS",
-        "Packets a second at most, for polite networks; 0: no limit",
+        "Maximum number of packets sent per second; 0 means no limit",
         _between(0, 1_000_000),
     )
     ping_now: bool = _setting(
         True,
         "PINGLET_PING_NOW",
-        "Whether a server may be pinged on demand; off where the API itself has no way to the "
-        "servers",
+        "Whether servers may be pinged on demand; switch it off where the API itself can't reach "
+        "them",
         _truth,
     )
     allow_loopback: bool = _setting(
         True,
         "PINGLET_ALLOW_LOOPBACK",
-        "Whether 127.0.0.0/8 may be watched; off unless set on AWS Lambda",
+        "Whether servers in 127.0.0.0/8 may be watched; off by default on AWS Lambda",
         _truth,
     )
     allow_private: bool = _setting(
         True,
         "PINGLET_ALLOW_PRIVATE",
-        "Whether private networks (10.0.0.0/8 and the like) may be watched; "
-        "off unless set on AWS Lambda",
+        "Whether servers in private networks (10.0.0.0/8 and the like) may be watched; "
+        "off by default on AWS Lambda",
         _truth,
     )
     authentication: bool = _setting(
         True,
         "PINGLET_AUTHENTICATION",
-        "Whether a token is asked for. Switched off, whoever sits at the machine itself may do "
-        "everything, until the first user is made; can't be switched off on AWS Lambda",
+        "Whether requests need a token or a password. If off, anyone on the machine itself may do "
+        "everything until the first user is created; can't be switched off on AWS Lambda",
         _truth,
     )
     hosts: tuple[str, ...] = _setting(
         (),
         "PINGLET_HOSTS",
-        "Host names this instance is reached by, besides localhost and bare addresses; "
+        "Host names of this instance, besides localhost and IP addresses; "
         "comma-separated, `*` for any",
         _words,
     )
     keep_raw_hours: float = _setting(
         48.0,
         "PINGLET_KEEP_RAW_HOURS",
-        "How long each ping keeps a row of its own, at least: rows go with their whole UTC day, "
-        "when it is packed and this old",
+        "How long each ping keeps its own row, at least; rows are removed by whole UTC days, once "
+        "the day is packed and this old",
         _between(26, 24 * 31),
     )
     keep_days: float = _setting(
         400.0,
         "PINGLET_KEEP_DAYS",
-        "How many days back the packed history reaches",
+        "How many days of packed history to keep",
         _between(3, 3_660),
     )
     worker_in_server: bool = _setting(
-        False, "PINGLET_WORKER_IN_SERVER", "Whether `flask run` pings as well", _truth
+        False,
+        "PINGLET_WORKER_IN_SERVER",
+        "Whether `flask run` also runs the worker, which pings the servers",
+        _truth,
     )
 
     batch_queue_url: str = _setting(
         "",
         "PINGLET_BATCH_QUEUE_URL",
-        "The SQS queue that `schedule` sends a round's batches to",
+        "SQS queue to which `schedule` sends a round's batches",
     )
     result_queue_url: str = _setting(
         "",
         "PINGLET_RESULT_QUEUE_URL",
-        "The SQS queue that `probe` sends what it found to",
+        "SQS queue to which `probe` sends its results",
     )
     batch_size: int = _setting(
         100,
         "PINGLET_BATCH_SIZE",
-        "How many servers one message to a prober holds",
+        "How many servers one message to a prober contains",
         _count(1, 1_000),
     )
     database_secret: str = _setting(
         "",
         "PINGLET_DATABASE_SECRET",
-        "The ARN of a secret in AWS Secrets Manager that holds the database's URL, or its user and "
-        "password as RDS keeps them; read at the first connection, and again once when the "
+        "ARN of a secret in AWS Secrets Manager that contains the database URL, or the user and "
+        "password as RDS stores them; read at the first connection, and once more when the "
         "database refuses the password",
     )
 
