@@ -49,7 +49,7 @@ def add(page: Page, site: Site) -> None:
     """The forms to add servers, a list pasted into one."""
     page.goto(f"{site.url}/dashboard/add")
     lines = "web-1, 192.0.2.10\nweb-2, 192.0.2.11\nmail, 198.51.100.25"
-    page.get_by_label("One server a line").fill(lines)
+    page.get_by_label("One server per line").fill(lines)
 
 
 VIEWS = [

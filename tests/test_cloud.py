@@ -78,7 +78,7 @@ def add_by_hand(page: Page, access: dict[str, str]) -> None:
     form.get_by_label("Name").fill("by hand")
     form.get_by_label("IPv4 address").fill("127.0.0.3")
     form.get_by_role("button", name="Add").click()
-    expect(page.locator("#toasts")).to_have_text("by hand is watched from now on")
+    expect(page.locator("#toasts")).to_have_text("Added by hand")
 
 
 def see_its_ping(page: Page, access: dict[str, str]) -> None:

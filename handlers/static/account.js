@@ -7,7 +7,7 @@ $("#people").hidden = me.open || me.may !== "admin";
 async function tokens() {
   const found = (await call("GET", "tokens")).tokens;
   $("#tokens").replaceChildren(...found.map((token) => h("tr", {},
-    h("td", { class: "title" }, h("bdi", {}, token.name || "a browser")),
+    h("td", { class: "title" }, h("bdi", {}, token.name || "browser session")),
     h("td", { "data-label": "kind" }, token.kind), h("td", { "data-label": "scope" }, token.scope),
     h("td", { "data-label": "last used" }, token.last_used ? when(token.last_used) : "never"),
     h("td", { "data-label": "expires" }, day(token.expires)),
@@ -21,9 +21,9 @@ async function users() {
   const found = (await call("GET", "users")).users;
   $("#users").replaceChildren(...found.map((user) => h("tr", {},
     h("td", { class: "title" }, h("bdi", {}, user.name)),
-    h("td", { "data-label": "role" }, roles(user)), h("td", { "data-label": "state" }, user.enabled ? "may log in" : "locked out"),
+    h("td", { "data-label": "role" }, roles(user)), h("td", { "data-label": "state" }, user.enabled ? "active" : "locked out"),
     h("td", { class: "act" },
-      h("button", { type: "button", class: "quiet", "aria-label": `${user.enabled ? "Lock out" : "Let in"} ${user.name}`, onclick: () => change(user, { enabled: !user.enabled }) }, user.enabled ? "Lock out" : "Let in"),
+      h("button", { type: "button", class: "quiet", "aria-label": `${user.enabled ? "Lock out" : "Unlock"} ${user.name}`, onclick: () => change(user, { enabled: !user.enabled }) }, user.enabled ? "Lock out" : "Unlock"),
       h("button", { type: "button", class: "quiet danger", "aria-label": `Remove ${user.name}`, onclick: () => remove(user) }, "Remove")))));
 }
 
@@ -47,7 +47,7 @@ const leaving = new Set();
 function remove(user) {
   if (leaving.has(user.id)) return;
   leaving.add(user.id);
-  toast(`${user.name} will be removed, with all their tokens`, {
+  toast(`${user.name} and all their tokens will be removed`, {
     undo: () => leaving.delete(user.id),
     gone: () => { leaving.delete(user.id); tried(() => call("DELETE", `users/${user.id}`), users); },
   });

@@ -1,11 +1,11 @@
-import { $, call, h, me, onSubmit, toast } from "./common.js";
+import { $, call, count, counted, h, me, onSubmit, toast } from "./common.js";
 
 onSubmit($("#one"), async (form) => {
   const wanted = { name: form.get("name"), ip: form.get("ip").trim(), probe: form.get("probe") };
   if (form.get("port")) wanted.port = Number(form.get("port"));
   const server = await call("POST", "servers", wanted);
   $("#one").reset();
-  toast(`${server.name} is watched from now on`);
+  toast(`Added ${server.name}`);
   $("#one [name=name]").focus();
 });
 
@@ -16,7 +16,7 @@ function parsed(line) {
   return found ? { name: found[1], ip: found[2] } : { name: line, ip: line.trim() };
 }
 
-const WATCHED = { CREATED: "added", UPDATED: "changed", UNCHANGED: "watched already" };
+const WATCHED = { CREATED: "added", UPDATED: "updated", UNCHANGED: "unchanged" };
 const CHUNK = 2000; // servers a call: below the limit of a body
 
 onSubmit($("#many"), async (form) => {
@@ -31,7 +31,7 @@ onSubmit($("#many"), async (form) => {
     // What is left to be mended stays where it can be.
     $("#many [name=list]").value = [...refused, ...lines.slice(start + CHUNK)].join("\n");
   }
-  toast(`${lines.length - refused.length} of ${lines.length} servers are watched`);
+  toast(`${counted(lines.length - refused.length, "server")} saved${refused.length ? `, ${count(refused.length)} refused` : ""}`);
 });
 
 function told(line, { status, detail }) {

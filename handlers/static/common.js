@@ -21,7 +21,7 @@ export function h(tag, attributes = {}, ...children) {
 
 export class Refusal extends Error {
   constructor(problem, status) {
-    super(problem.detail ?? problem.title ?? `the server answered ${status}`);
+    super(problem.detail ?? problem.title ?? `The server answered ${status}`);
     this.status = status;
     this.code = problem.code;
     this.field = problem.field;
@@ -103,6 +103,8 @@ export function percent(share) {
 export const lossShare = (share) => share > 0 && share < 0.0001 ? "< 0.01 %" : percent(share);
 
 export const count = (number) => number.toLocaleString();
+
+export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 export const when = (time) => new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 

@@ -1,7 +1,7 @@
 // GraphiQL on /graphql, with the session of this page. It is React's: the only page that is.
 import { $ } from "./common.js";
 
-const EXAMPLE = `# The worst first, with their last month. Ctrl-Enter runs it.
+const EXAMPLE = `# Servers in the worst state first, with their last 30 days. Press Ctrl-Enter to run.
 query Fleet {
   servers(first: 10, sort: state) {
     totals { up degraded down unobserved }

@@ -70,7 +70,7 @@ function lateness(lastRound, due) {
   const warning = $("#warning");
   warning.hidden = !late;
   set(warning, late
-    ? `Nobody is looking: ${lastRound ? `the last round was ${ago(seconds)}` : "there was no round yet"}. Is the worker running? What it didn't see is unobserved, neither up nor down.`
+    ? `${lastRound ? `Monitoring has stopped: the last round was ${ago(seconds)}` : "Monitoring has not started: no round has run yet"}. Is the worker running? Time without rounds counts as unobserved, neither up nor down.`
     : "");
 }
 
@@ -135,7 +135,7 @@ function made(server) {
 }
 
 const described = (server) =>
-  `24 hours: ${STATES.map((state) => `${count(server.counts[state])} rounds ${state}`).join(", ")}`;
+  `Rounds of the last 24 hours: ${STATES.map((state) => `${count(server.counts[state])} ${state}`).join(", ")}`;
 
 // Only what is on the screen is drawn: a thousand servers cost what twenty cost.
 const strips = new WeakMap();
@@ -225,7 +225,7 @@ function fromAddress() {
 async function guarded() {
   try { await refresh(); } catch (problem) {
     $("#warning").hidden = false;
-    set($("#warning"), `The list can't be read: ${problem.message}`);
+    set($("#warning"), `The list can't be loaded: ${problem.message}`);
     $("#loading").hidden = true;
   }
 }

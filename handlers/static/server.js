@@ -56,18 +56,18 @@ const set = (element, text) => { if (element.textContent !== text) element.textC
 const every = (minutes) => minutes === 1 ? "every minute" : minutes % 60 ? `every ${minutes} minutes` : minutes === 60 ? "every hour" : minutes === 1440 ? "every day" : `every ${minutes / 60} hours`;
 
 function lastSeen(ping) {
-  if (!ping) return "no ping yet";
+  if (!ping) return "not pinged yet";
   return `${ping.response_ms == null ? "no answer" : ms(ping.response_ms)}, ${ago(Math.max(0, (now() - Date.parse(ping.slot)) / 1000))}`;
 }
 
 function figures(summary) {
   const { up, degraded, down, unobserved } = summary.counts;
-  figure("uptime", percent(summary.uptime), "of what we saw");
+  figure("uptime", percent(summary.uptime), "of observed rounds");
   figure("coverage", percent(summary.coverage), `${count(unobserved)} unobserved`);
   for (const name of ["p50", "p95", "p99"]) figure(name, ms(summary[`${name}_ms`]), name);
   figure("lost", lossShare(summary.lost_share), `${count(summary.sent - summary.received)} of ${count(summary.sent)}`);
   $("#chart").setAttribute("aria-label", `Round trips: median ${ms(summary.p50_ms)}, best ${ms(summary.best_ms)}, worst ${ms(summary.worst_ms)}`);
-  $("#states").setAttribute("aria-label", `States: ${up} rounds up, ${degraded} degraded, ${down} down, ${unobserved} unobserved`);
+  $("#states").setAttribute("aria-label", `Rounds by state: ${up} up, ${degraded} degraded, ${down} down, ${unobserved} unobserved`);
 }
 
 function figure(name, value, more) {
@@ -209,7 +209,7 @@ function draw(since, until) {
 function missing() {
   if ($("#chart").hidden) return;
   $("#chart").hidden = $(".strip").hidden = true;
-  $(".chart").append(h("p", { class: "error" }, "The chart can't be drawn: Chart.js didn't load. ", h("code", {}, "npm ci"), " puts it where it is found."));
+  $(".chart").append(h("p", { class: "error" }, "The chart can't be drawn because Chart.js didn't load. Run ", h("code", {}, "npm ci"), " to install it."));
 }
 
 const title = (items) => items.length ? when(start(buckets[items[0].dataIndex])) : "";
@@ -315,7 +315,7 @@ async function pingNow() {
   const box = $("#echoes");
   pinging = $("#ping");
   box.hidden = false;
-  box.textContent = "Four echoes are out …";
+  box.textContent = "Sending four echoes …";
   pinging.disabled = true;
   try {
     const found = await call("POST", `servers/${id}/ping`, {});
@@ -323,7 +323,7 @@ async function pingNow() {
       h("ul", { class: "echoes" }, ...found.echoes.map((echo) => h("li", {}, echo.rtt_ms == null
         ? `${echo.verdict}${echo.reason ? `: ${echo.reason}` : ""}`
         : `${echo.rtt_ms.toFixed(3)} ms, ${echo.clock} clock, ± ${echo.bound_ms.toFixed(3)} ms`))),
-      h("p", { class: "muted" }, "Not stored: the history holds only what was due."));
+      h("p", { class: "muted" }, "Not saved; history keeps scheduled checks only."));
   } catch (problem) { box.textContent = problem.message; } finally { pinging.disabled = false; pinging = null; }
 }
 
@@ -357,11 +357,11 @@ function edit() {
 
 function gone() {
   clearInterval(refreshing);
-  document.title = "No such server · Pinglet";
+  document.title = "Server not found · Pinglet";
   for (const part of $("#main").children) part.hidden = !part.contains($("#name"));
   $("#mark").hidden = true;
   $(".actions").hidden = true;
-  $("#name").textContent = "There is no such server";
+  $("#name").textContent = "Server not found";
   $("#address").replaceChildren("It may have been removed. ", h("a", { href: "/dashboard" }, "See all servers"));
 }
 
@@ -370,7 +370,7 @@ let failing = false; // said once, not every half minute
 async function guarded() {
   try { await refresh(); failing = false; } catch (problem) {
     if (problem.status === 404) { gone(); return; }
-    if (!failing) toast(`The page can't be brought up to date: ${problem.message}`);
+    if (!failing) toast(`The page can't be updated: ${problem.message}`);
     failing = true;
   }
 }

@@ -89,14 +89,14 @@ def test_the_results_of_adding_many_show_the_lines_as_text(
 ) -> None:
     page.goto(f"{site.url}/dashboard/add")
     lines = [f"{name}, 127.0.0.{number}" for number, name in enumerate(NAMES, 1)]
-    page.get_by_label("One server a line").fill("\n".join(lines))
-    steps.button(page, "Add them all")
+    page.get_by_label("One server per line").fill("\n".join(lines))
+    steps.button(page, "Add all")
     expect(page.locator("#results li bdi")).to_have_count(len(lines))
     shown = page.locator("#results li bdi").evaluate_all(
         "(all) => all.map((one) => one.textContent)"
     )
     assert shown == lines
-    expect(page.locator("#toasts")).to_contain_text(f"{len(NAMES)} of {len(NAMES)} servers")
+    expect(page.locator("#toasts")).to_contain_text(f"{len(NAMES)} servers saved")
     assert seen.outside(site) == []
 
 
@@ -107,12 +107,12 @@ def test_users_and_tokens_of_such_names_are_text_too(
     steps.log_in(page, guarded_site, at="/dashboard/account")
     for number, name in enumerate(names[:12], 2):
         page.locator("#new-token").get_by_label("Name").fill(name)
-        steps.button(page, "Make a token")
+        steps.button(page, "Create token")
         expect(page.locator("#tokens tr")).to_have_count(number)
     for number, name in enumerate(names[:3], 4):
         page.locator("#new-user").get_by_label("Name").fill(name)
         page.locator("#new-user").get_by_label("Password").fill("a long password")
-        page.locator("#new-user").get_by_role("button", name="Add").click()
+        page.locator("#new-user").get_by_role("button", name="Add user").click()
         expect(page.locator("#users tr")).to_have_count(number)
     shown = page.locator("#tokens bdi").evaluate_all("(all) => all.map((one) => one.textContent)")
     assert set(names[:12]) <= set(shown)

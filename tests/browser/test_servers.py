@@ -44,7 +44,7 @@ def test_a_server_is_added_and_its_first_ping_arrives_without_a_reload(
     form.get_by_label("Name").fill("me")
     form.get_by_label("IPv4 address").fill("127.0.0.1")
     form.get_by_role("button", name="Add").click()
-    expect(page.locator("#toasts")).to_have_text("me is watched from now on")
+    expect(page.locator("#toasts")).to_have_text("Added me")
     page.get_by_role("link", name="Fleet").click()
     row = page.locator("#servers tbody tr")
     expect(row).to_contain_text("unobserved")
@@ -73,22 +73,22 @@ def test_many_servers_are_added_at_once_each_with_its_result(site: Site, page: P
     page.goto(f"{site.url}/dashboard/add")
     form = page.locator("#many")
     lines = "web, 1, 127.0.0.2\n\n  db\t127.0.0.3\ntaken, 127.0.0.4\nno address\n"
-    form.get_by_label("One server a line").fill(lines)
-    form.get_by_role("button", name="Add them all").click()
+    form.get_by_label("One server per line").fill(lines)
+    form.get_by_role("button", name="Add all").click()
     expect(page.locator("#results li")).to_have_count(4)
     expect(page.locator("#results li").nth(2)).to_contain_text("exists already")
     expect(page.locator("#results li").nth(3)).to_contain_text("IPv4 address")
-    expect(page.locator("#toasts")).to_have_text("2 of 4 servers are watched")
+    expect(page.locator("#toasts")).to_have_text("2 servers saved, 2 refused")
     assert names(site) == ["taken", "web, 1", "db"]
     # What was refused is left, to be mended.
-    expect(form.get_by_label("One server a line")).to_have_value("taken, 127.0.0.4\nno address")
+    expect(form.get_by_label("One server per line")).to_have_value("taken, 127.0.0.4\nno address")
 
 
 def test_an_address_alone_is_the_name_too(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/dashboard/add")
-    page.get_by_label("One server a line").fill("127.0.0.2\n127.0.0.3")
-    steps.button(page, "Add them all")
-    expect(page.locator("#toasts")).to_have_text("2 of 2 servers are watched")
+    page.get_by_label("One server per line").fill("127.0.0.2\n127.0.0.3")
+    steps.button(page, "Add all")
+    expect(page.locator("#toasts")).to_have_text("2 servers saved")
     assert names(site) == ["127.0.0.2", "127.0.0.3"]
 
 
@@ -120,7 +120,7 @@ def test_dragging_over_the_chart_looks_closer(site: Site, page: Page, watched_se
     expect(page.locator("#out")).to_be_visible()
     expect(page.locator("#window")).not_to_have_attribute("data-minutes", "1440")
     assert 180 < steps.minutes(page) < 360
-    steps.button(page, "Show the whole range")
+    steps.button(page, "Show the full range")
     steps.shows(page, hours=24)
 
 
@@ -257,7 +257,7 @@ def test_who_leaves_the_page_has_decided_to_remove(
 
 def test_a_server_that_is_gone_is_said_to_be_gone(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/dashboard/servers/4711")
-    expect(page.locator("h1")).to_have_text("There is no such server")
+    expect(page.locator("h1")).to_have_text("Server not found")
     expect(page.get_by_role("button", name="Remove")).to_be_hidden()
 
 
@@ -354,7 +354,7 @@ def test_a_dead_worker_leaves_no_green_lights(site: Site, page: Page) -> None:
     ids = site.add("web", ago=DAY)
     site.history(ids, slots(DAY, timedelta(hours=1), end=slots(DAY)[-11]))
     steps.fleet(page, site)
-    said = re.compile("Nobody is looking: the last round was 1[01] min ago")
+    said = re.compile("Monitoring has stopped: the last round was 1[01] min ago")
     expect(page.locator("#warning")).to_contain_text(said)
     expect(page.locator("#servers tbody tr")).to_contain_text("unobserved")
 
@@ -368,7 +368,7 @@ def test_a_worker_is_not_late_before_a_round_is_due(site: Site, page: Page) -> N
     # Every minute, with another's round of an hour ago: that is late.
     site.add("minutely", first=2)
     steps.look_again(page)
-    expect(page.locator("#warning")).to_contain_text("Nobody is looking")
+    expect(page.locator("#warning")).to_contain_text("Monitoring has stopped")
 
 
 def test_an_update_keeps_every_node(site: Site, page: Page) -> None:
