@@ -22,17 +22,20 @@ README = ROOT / "README.md"
 PLACE = re.compile(r"(<!-- benchmark:.*?-->\n)(.*?)(<!-- end of benchmark -->)", re.DOTALL)
 Summary = dict[str, Any]
 
-HOW = """Medians of several passes; a pass runs every peer once, and ratios are taken within a
-pass. *Wall* is the sweep's (libraries) or the process's (programs). *CPU* is per echo, start-up
-subtracted (the same program with one server). *Error* is how far the reported round trips are from
-the true ones, which the kernel stamps at the device where the packets leave for the world; those
-runs are separate ("5 + 5 passes"), because the stamping costs every peer CPU; a peer that takes
-many seconds runs less often, and one run serves for both. *Answers* are those that a peer counted;
-the world answers every packet it gets, so what is missing was lost by the peer. Over loopback the
-true ICMP round trip is 1 to 2 us, so there the error is the reported time itself. fping -i0
-overruns its own receive buffer; what it drops it needn't work on, so its CPU is an underestimate
-where not all is answered. blackbox_exporter's CPU and memory are the service's alone. The C
-programs are floors: they match no tokens, keep no window and know no verdicts but one.
+HOW = """\
+Figures are medians of several passes. A pass runs every peer once, and ratios are computed within a
+pass. *Wall* is the time of the sweep (libraries) or of the process (programs). *CPU* is per echo,
+with the start-up (the same program with one server) subtracted. *Error* is the difference between
+the reported round trips and the true ones, which the kernel timestamps at the device where the
+packets leave for the simulated network, called the world. These runs are separate ("5 + 5 passes")
+because timestamping costs every peer CPU. A peer that takes many seconds runs less often, and one
+run serves both purposes. *Answers* are the answers that a peer counted. The world answers every
+packet that it receives, so any missing answer was lost by the peer. Over loopback the true ICMP
+round trip is 1 to 2 us, so the error shown there is the reported time itself. fping -i0 overruns
+its own receive buffer and does no work for the packets that it drops, so its CPU is an
+underestimate wherever answers are missing. The CPU and memory of blackbox_exporter are those of the
+service alone. The C programs are lower bounds: they match no tokens, keep no window and know only
+one verdict.
 """
 COLUMNS = (
     "| peer | kind | passes | wall s | CPU us an echo | peak MB | answers | error p50 ms | p99 ms |"
@@ -78,8 +81,8 @@ def readme(summary: Summary) -> str:
     scene = summary["scenes"][0]
     rows = [_short_row(peer, scene["wanted"]) for peer in scene["peers"]]
     said = (
-        f"{_judged(summary)} {_floors(scene)} Everything measured, where we lose included: "
-        f"[docs/benchmarks/probe.md](docs/benchmarks/probe.md). {_where(summary)}"
+        f"{_judged(summary)} {_floors(scene)} All measurements, including those where Pinglet "
+        f"loses, are in [docs/benchmarks/probe.md](docs/benchmarks/probe.md). {_where(summary)}"
     )
     lines = [f"In a {scene['name']}:", "", README_COLUMNS, README_RULE, *rows, ""]
     lines += ["![Wall and error of all peers](docs/benchmarks/probe.svg)", "", _filled(said), ""]
@@ -93,7 +96,7 @@ def _filled(text: str) -> str:
 def _where(summary: Summary) -> str:
     machine = summary["machine"]
     return (
-        f"Measured on {machine['date']} in {_counted(summary['runs'], 'run')} by "
+        f"Measured on {machine['date']} in {_counted(summary['runs'], 'run')} on "
         f"{machine['processors']} x {machine['processor']}, {machine['memory_mb']:,} MB, "
         f"{machine['system']}; {', '.join(machine['versions'])}; load before: {machine['load']}."
     )
@@ -114,12 +117,12 @@ def _judged(summary: Summary) -> str:
 def _floors(scene: Summary) -> str:
     """How much of the CPU that a budget is a share of goes to the kernel, which C shows."""
     cpu_us = {(peer["kind"], peer["name"]): peer["cpu_us"] for peer in scene["peers"]}
-    said = ""
+    shares = []
     for c, peer in ((peers.C_ICMP, peers.FPING_0), (peers.C_TCP, peers.STREAMS)):
         least, theirs = cpu_us.get((c.kind, c.name)), cpu_us.get((peer.kind, peer.name))
         if least and theirs:
-            said += f" C, a floor, takes {figure(least / theirs)}x of the CPU of {peer.name}."
-    return said.strip()
+            shares.append(f"{figure(least / theirs)}x the CPU of {peer.name}")
+    return f"For reference, plain C uses {' and '.join(shares)}." if shares else ""
 
 
 def _budget_table(summary: Summary) -> list[str]:
