@@ -1,37 +1,39 @@
 """What crosses the queues: a Batch on its way to a prober, Results on their way to the recorder.
 
-Both travel as compact JSON that carries its version. Each is read strictly, once, at the border.
-A message that can't be read is a WrongRequest as a whole; a single target or ping in it that can't
-be read is set aside with its reason (`refused`), so that it doesn't hurt its neighbours.
+Both travel as compact JSON that carries its version. Each is read once, at the border. A message
+that can't be read is a WrongRequest as a whole; a single target or ping in it that can't be read is
+set aside with its reason (`refused`), so that it doesn't hurt its neighbours.
 
-A later version of Pinglet may only add to the end of a target's or ping's list, or raise VERSION
-and read both: during a deploy messages of the old release are still on their way.
+During a deploy messages of the old release are read by the new one, and the other way round. So a
+later version may only add to the end of a target's or ping's list, or new keys to a message: what a
+reader doesn't know it ignores, what is missing at a list's end takes its default. v0.1.0 ignored
+nothing: it refuses a longer list, and a message with another key. Anything else raises VERSION.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass
 from datetime import datetime
 from ipaddress import ip_address
-from typing import Any, Self, TypeVar
+from typing import Literal, Self, TypeVar
+
+from msgspec import DecodeError, Raw, Struct, ValidationError
+from msgspec.json import Decoder
+from msgspec.structs import astuple
 
 from core.errors import WrongRequest
-from core.schema import Ping, Probe, Target, Unobserved, iso, moment, read_json
+from core.schema import Ping, Probe, Target, Unobserved, iso, moment
 
 VERSION = 1
 MESSAGE_BYTES = 200_000
 """A message is never longer. SQS takes 262,144 bytes at least:
 docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
 REASON_LENGTH = 300  # characters; what is longer is cut
-ID_LIMIT = 2**63  # a server's id fits a signed 64-bit column
-ECHO_LIMIT = 1000  # more echoes in one ping are nobody's measurement
-MS_LIMIT = 3_600_000.0  # an hour: no time-out lets an echo take longer
 
-Read = TypeVar("Read")
+Body = TypeVar("Body")
+Read = TypeVar("Read", bound=Struct)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """The slice of a round that one prober takes; pointless after `deadline`."""
 
     slot: datetime
@@ -50,13 +52,12 @@ class Batch:
     @classmethod
     def read(cls, text: str) -> Self:
         """Read a message. Raises WrongRequest."""
-        body = _envelope(text, {"slot", "deadline", "targets"})
-        targets, refused = _each(body["targets"], _target)
-        return cls(_slot(body["slot"]), _moment(body, "deadline"), targets, refused)
+        body = _decode(_BATCH, text)
+        targets, refused = _each(body.targets, _target)
+        return cls(_slot(body.slot), moment(body.deadline, "deadline"), targets, refused)
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+class Results(Struct, frozen=True):
     """What probers found in a slot: pings, and why the other targets have none."""
 
     slot: datetime
@@ -69,7 +70,7 @@ class Results:
         text = _write(
             slot=iso(self.slot),
             pings=[astuple(ping) for ping in self.pings],
-            unobserved=[(lost.server_id, lost.reason[:REASON_LENGTH]) for lost in self.unobserved],
+            unobserved=[astuple(_cut(lost)) for lost in self.unobserved],
         )
         if len(text) <= MESSAGE_BYTES:  # the JSON is ASCII: its characters are its bytes
             yield text
@@ -85,130 +86,93 @@ class Results:
     @classmethod
     def read(cls, text: str) -> Self:
         """Read a message. Raises WrongRequest."""
-        body = _envelope(text, {"slot", "pings", "unobserved"})
-        pings, refused_pings = _each(body["pings"], _ping)
-        unobserved, refused = _each(body["unobserved"], _unobserved)
-        return cls(_slot(body["slot"]), pings, unobserved, [*refused_pings, *refused])
+        body = _decode(_RESULTS, text)
+        pings, refused_pings = _each(body.pings, _ping)
+        unobserved, refused = _each(body.unobserved, _unobserved)
+        return cls(_slot(body.slot), pings, unobserved, [*refused_pings, *refused])
+
+
+class _Envelope(Struct):
+    """What every message holds. Its entries stay as they came, to be read one by one."""
+
+    version: Literal[1]
+    slot: str
+
+
+class _SentBatch(_Envelope):
+    deadline: str
+    targets: list[Raw]
+
+
+class _SentResults(_Envelope):
+    pings: list[Raw]
+    unobserved: list[Raw]
+
+
+_BATCH, _RESULTS = Decoder(_SentBatch), Decoder(_SentResults)
+_TARGET, _PING, _UNOBSERVED = Decoder(Target), Decoder(Ping), Decoder(Unobserved)
 
 
 def _write(**fields: object) -> str:
+    # Not by msgspec: it leaves text as UTF-8, and half of this is counted in characters.
     return json.dumps({"version": VERSION, **fields}, separators=(",", ":"), allow_nan=False)
 
 
-def _envelope(text: str, keys: set[str]) -> dict[str, Any]:
+def _decode(decoder: Decoder[Body], text: str) -> Body:
+    """Read an envelope: strict JSON, only that of a key that appears twice the last value counts.
+
+    No two readers can disagree over that: each queue has one, and only our writers.
+    """
     try:
-        body = read_json(text.encode("utf-8"))
-    except UnicodeEncodeError:
-        raise WrongRequest("the message holds a lone surrogate") from None
-    if not isinstance(body, dict):
-        raise WrongRequest("a message is a JSON object")
-    if body.get("version") is True or body.get("version") != VERSION:
-        raise WrongRequest(f"the message's version is not {VERSION}, which this release reads")
-    if set(body) != keys | {"version"}:
-        raise WrongRequest(f"a message of this kind holds {', '.join(sorted(keys))}")
-    return body
+        return decoder.decode(text)
+    except (DecodeError, UnicodeEncodeError, RecursionError) as error:
+        raise WrongRequest(f"not a message of version {VERSION}: {error}") from None
 
 
-def _slot(value: object) -> datetime:
-    slot = _moment({"slot": value}, "slot")
+def _slot(text: str) -> datetime:
+    slot = moment(text, "slot")
     if slot.second or slot.microsecond:
         raise WrongRequest("a slot begins with its minute")
     return slot
 
 
-def _moment(body: dict[str, Any], field: str) -> datetime:
-    if not isinstance(body[field], str):
-        raise WrongRequest(f"{field} is a time such as 2018-01-02T07:01:00Z")
-    return moment(body[field], field)
-
-
-def _each(
-    values: object, read: Callable[[Sequence[Any]], Read]
-) -> tuple[list[Read], Sequence[str]]:
-    """Read a list's entries one by one; return what could be read, and why the rest couldn't."""
-    if not isinstance(values, list):
-        raise WrongRequest("a message's entries are lists")
+def _each(entries: Sequence[Raw], read: Callable[[Raw], Read]) -> tuple[list[Read], list[str]]:
+    """Read entries one by one; return what could be read, and why the rest couldn't."""
     found, refused = [], []
-    for value in values:
+    for entry in entries:
         try:
-            found.append(read(value if isinstance(value, list) else ()))
-        except WrongRequest as error:
-            refused.append(f"{str(value)[:REASON_LENGTH]!r}: {error}")
+            found.append(read(entry))
+        except (ValidationError, WrongRequest) as error:
+            refused.append(f"{bytes(entry).decode()[:REASON_LENGTH]!r}: {error}")
     return found, refused
 
 
-def _target(value: Sequence[Any]) -> Target:
-    match value:
-        case [server_id, ip, probe, port, last_port]:
-            return Target(
-                _whole(server_id, 1, ID_LIMIT),
-                _address(ip),
-                _probe(probe, list(Probe)),
-                _port(port),
-                _port(last_port),
-            )
-    raise WrongRequest("a target is [id, ip, probe, port, last port]")
+def _target(entry: Raw) -> Target:
+    target = _TARGET.decode(entry)
+    _check_address(target.ip)
+    return target
 
 
-def _ping(value: Sequence[Any]) -> Ping:
-    match value:
-        case [server_id, ip, sent, received, mean, best, worst, probe, port]:
-            echoes = _whole(sent, 1, ECHO_LIMIT + 1)
-            return Ping(
-                _whole(server_id, 1, ID_LIMIT),
-                _address(ip),
-                echoes,
-                _whole(received, 0, echoes + 1),
-                _time_ms(mean),
-                _time_ms(best),
-                _time_ms(worst),
-                _probe(probe, [Probe.ICMP, Probe.TCP]),
-                _port(port),
-            )
-    raise WrongRequest("a ping is [id, ip, sent, received, mean, best, worst, probe, port]")
+def _ping(entry: Raw) -> Ping:
+    ping = _PING.decode(entry)
+    _check_address(ping.ip)
+    if ping.received > ping.sent:
+        raise WrongRequest(f"received must be at most {ping.sent}, got {ping.received}")
+    if ping.probe is Probe.AUTO:
+        raise WrongRequest("a ping's probe must be icmp or tcp, got auto")
+    return ping
 
 
-def _unobserved(value: Sequence[Any]) -> Unobserved:
-    match value:
-        case [server_id, str() as reason]:
-            return Unobserved(_whole(server_id, 1, ID_LIMIT), reason[:REASON_LENGTH])
-    raise WrongRequest("an unobserved target is [id, reason]")
+def _unobserved(entry: Raw) -> Unobserved:
+    return _cut(_UNOBSERVED.decode(entry))
 
 
-def _whole(value: object, low: int, end: int) -> int:
-    # bool is an int in Python, but true is no number.
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value < end:
-        raise WrongRequest(f"expected a whole number from {low} to {end - 1}")
-    return value
+def _cut(lost: Unobserved) -> Unobserved:
+    return Unobserved(lost.server_id, lost.reason[:REASON_LENGTH])
 
 
-def _time_ms(value: object) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < MS_LIMIT:
-        raise WrongRequest(f"a time is a number of milliseconds from 0 to {MS_LIMIT:g}")
-    return float(value)
-
-
-def _address(value: object) -> str:
-    if not isinstance(value, str) or not _is_literal(value):
-        raise WrongRequest("an address is an IPv4 or IPv6 literal")
-    return value
-
-
-def _is_literal(value: str) -> bool:
+def _check_address(ip: str) -> None:
     try:
-        ip_address(value)
+        ip_address(ip)
     except ValueError:
-        return False
-    return True
-
-
-def _probe(value: object, known: Sequence[Probe]) -> Probe:
-    if not isinstance(value, str) or value not in known:
-        raise WrongRequest(f"probe is one of {', '.join(known)}")
-    return Probe(value)
-
-
-def _port(value: object) -> int | None:
-    return None if value is None else _whole(value, 1, 65_536)
+        raise WrongRequest(f"ip must be an IPv4 or IPv6 address, got {ip!r}") from None

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address
-from typing import Any, NoReturn, Self, TypedDict
+from typing import Annotated, Any, NoReturn, Self, TypedDict
+
+from msgspec import Meta, Struct
 
 from core.errors import WrongRequest
 
@@ -374,34 +376,43 @@ def quantised_ms(response_ms: float) -> float:
     return round(response_ms, digits)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+ServerId = Annotated[int, Meta(ge=1, le=2**63 - 1)]  # a signed 64-bit column holds it
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Ms = Annotated[float, Meta(ge=0, lt=3_600_000)]  # an hour: no time-out lets an echo take longer
+Sent = Annotated[int, Meta(ge=1, le=1_000)]  # more echoes in one ping are nobody's measurement
+Received = Annotated[int, Meta(ge=0, le=1_000)]
+
+
+# What follows also crosses the queues, as JSON lists in the order of the fields: so a new field
+# goes to the end and has a default. The bounds hold where a message is read, and nowhere else.
+
+
+class Target(Struct, frozen=True, array_like=True):
     """A server as a round needs it: no name, no history."""
 
-    server_id: int
+    server_id: ServerId
     ip: str
     probe: Probe = Probe.AUTO
-    port: int | None = None
-    last_port: int | None = None
+    port: Port | None = None
+    last_port: Port | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Struct, frozen=True, array_like=True):
     """What one server's echoes of one round add up to; the times in ms, quantised.
 
     `response_ms` is the mean of the answered echoes, None where none came back.
     `ip` is the address that was pinged: a ping is recorded only while the server still has it.
     """
 
-    server_id: int
+    server_id: ServerId
     ip: str
-    sent: int
-    received: int
-    response_ms: float | None
-    best_ms: float | None
-    worst_ms: float | None
+    sent: Sent
+    received: Received
+    response_ms: Ms | None
+    best_ms: Ms | None
+    worst_ms: Ms | None
     probe: Probe
-    port: int | None = None
+    port: Port | None = None
 
     @property
     def state(self) -> State:
@@ -409,11 +420,10 @@ class Ping:
         return State.of(self.sent, self.received)
 
 
-@dataclass(frozen=True, slots=True)
-class Unobserved:
+class Unobserved(Struct, frozen=True, array_like=True):
     """A target we couldn't observe, and why. Leaves no row: it says nothing about the server."""
 
-    server_id: int
+    server_id: ServerId
     reason: str
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from core import probe, rounds
 from core.probe import Echo, Kind, Pace, Result, Verdict
@@ -98,7 +99,9 @@ def test_lost_echoes_never_enter_the_mean(result: Result) -> None:
         return
     alone = add_up(Kind.ICMP, KNOWN, only_answers)
     assert isinstance(alone, Ping)
-    assert replace(outcome, sent=0, received=0) == replace(alone, sent=0, received=0)
+    assert structs.replace(outcome, sent=0, received=0) == structs.replace(
+        alone, sent=0, received=0
+    )
 
 
 @given(results)
@@ -145,7 +148,7 @@ def test_a_refused_connection_proves_that_a_server_is_up() -> None:
 
 def test_silence_on_a_known_port_is_down_and_on_guessed_ones_is_unobserved() -> None:
     silence = Result([echo(Verdict.NO_ANSWER, None)] * 4)
-    for known in (KNOWN, replace(NEVER_ANSWERED, last_port=22)):
+    for known in (KNOWN, structs.replace(NEVER_ANSWERED, last_port=22)):
         outcome = add_up(Kind.TCP, known, silence)
         assert isinstance(outcome, Ping)
         assert outcome.state == State.DOWN

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from core import models, pings, servers
 from core.errors import NameTaken, NameUnknown, WrongRequest
@@ -143,7 +144,7 @@ def test_a_state_is_what_the_newest_ping_says(
     database: Database, ms: float | None, received: int, expected: State
 ) -> None:
     server_id = add(database)
-    record(database, SLOT, [replace(ping(server_id, ms), received=received)])
+    record(database, SLOT, [structs.replace(ping(server_id, ms), received=received)])
     assert state(database, SLOT + 10 * SECOND) == expected
 
 

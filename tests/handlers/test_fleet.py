@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from sqlalchemy import text
 
 from core import rounds, servers, tallies
@@ -234,7 +235,7 @@ def test_batches_that_come_together_are_measured_together(results: Queue) -> Non
 def test_a_batch_after_its_deadline_is_unobserved_and_nothing_is_sent_to_its_servers(
     results: Queue,
 ) -> None:
-    late = replace(batch_of("127.0.0.1"), deadline=utc_now() - timedelta(seconds=1))
+    late = structs.replace(batch_of("127.0.0.1"), deadline=utc_now() - timedelta(seconds=1))
     assert failed(prober_of(results).answer(event_of(late.text()))) == []
     (found,) = sent_results(results)
     assert found.unobserved == [Unobserved(1, prober.TOO_LATE)]
@@ -242,7 +243,7 @@ def test_a_batch_after_its_deadline_is_unobserved_and_nothing_is_sent_to_its_ser
 
 
 def test_a_late_batch_does_not_hold_up_one_that_comes_with_it(results: Queue) -> None:
-    late = replace(batch_of("127.0.0.1"), deadline=utc_now() - timedelta(seconds=1))
+    late = structs.replace(batch_of("127.0.0.1"), deadline=utc_now() - timedelta(seconds=1))
     event = event_of(late.text(), batch_of("127.0.0.2", first=2).text())
     assert failed(prober_of(results).answer(event)) == []
     outcomes = {part.slot: part for part in sent_results(results)}
