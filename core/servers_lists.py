@@ -381,7 +381,8 @@ def _export_rows(columns: Sequence[str], lines: Sequence[Line], delimiter: str) 
         if record.get("record") == "schedule":
             planned = _said(record.items()) | {"since": record.get("time")}
             schedules[record.get("server", "")].append(planned)
-        elif record.get("record") not in ("last_ping", "ping"):
+        # Pages that were put together have their first lines in between.
+        elif record.get("record") not in ("last_ping", "ping", "record"):
             rows.append(Row(*line, partial(_of_record, record, schedules)))
     return rows
 

@@ -357,6 +357,12 @@ def test_an_export_as_csv_gives_its_servers_with_their_newest_schedule() -> None
     assert [entry.place for entry in read(EXPORTED)] == ["line 2", "line 6"]
 
 
+def test_pages_of_an_export_may_be_put_together() -> None:
+    header, rest = EXPORTED.split("\r\n", 1)
+    first, second = rest[: rest.index('server,"#2')], rest[rest.index('server,"#2') :]
+    assert servers(f"{header}\r\n{first}{header}\r\n{second}") == [ALL, OLD]
+
+
 def test_an_export_as_json_gives_its_servers_with_their_newest_schedule() -> None:
     page = {"servers": [KEPT], "days": [{"server": "web", "pings": []}], "next": "9"}
     assert servers(json.dumps(page)) == [ALL]
