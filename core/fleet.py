@@ -5,8 +5,8 @@ statements however many servers there are.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ from sqlalchemy.types import TypeEngine
 
 from core import models
 from core.errors import NameTaken, WrongRequest
-from core.models import Schedule, Server, UtcDateTime, epoch_minute
+from core.models import Schedule, Server, UtcDateTime, epoch_minute, time_at
 from core.schema import (
     AHEAD,
     Changes,
@@ -55,10 +55,12 @@ from core.schema import (
 )
 from core.servers import MOMENT, in_force
 from core.settings import Settings
+from core.slots import EPOCH
 
 # The plain tables: these are statements about rows, the ORM has no part in them.
 SERVER = models.Base.metadata.tables["server"]
 SCHEDULE = models.Base.metadata.tables["schedule"]
+COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
 NOW: BindParameter[datetime] = bindparam("now", type_=UtcDateTime())
 
 WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNOBSERVED, State.UP)
@@ -215,7 +217,7 @@ def _finite(text: str) -> float:
 
 def put(
     session: Session,
-    wanted: Sequence[Changes],
+    wanted: Sequence[Changes | Outcome],
     settings: Settings,
     now: datetime,
     *,
@@ -224,12 +226,15 @@ def put(
     """Add each server of `wanted`, or with `upsert` change it where its name exists.
 
     Each stands for itself and has its outcome, in their order; all of them have a name and an ip.
+    One that couldn't be read comes with its outcome already.
     """
-    outcomes = _refusals(wanted, settings)
-    places = {one["name"]: place for place, one in enumerate(wanted) if place not in outcomes}
-    added = _add(session, [wanted[place] for place in places.values()], settings, now)
+    outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, Outcome)}
+    said = {place: one for place, one in enumerate(wanted) if not isinstance(one, Outcome)}
+    outcomes |= _refusals(said, settings)
+    places = {one["name"]: place for place, one in said.items() if place not in outcomes}
+    added = _add(session, [said[place] for place in places.values()], settings, now)
     outcomes |= {places[name]: Outcome("CREATED", server_id) for name, server_id in added.items()}
-    known = [wanted[place] for name, place in places.items() if name not in added]
+    known = [said[place] for name, place in places.items() if name not in added]
     if upsert:
         changed = _change(session, known, now)
         outcomes |= {places[name]: outcome for name, outcome in changed.items()}
@@ -242,10 +247,10 @@ def _taken(name: str, detail: str = "") -> Outcome:
     return Outcome(NameTaken.status, detail=detail or str(NameTaken(name)), field="name")
 
 
-def _refusals(wanted: Sequence[Changes], settings: Settings) -> dict[int, Outcome]:
+def _refusals(wanted: Mapping[int, Changes], settings: Settings) -> dict[int, Outcome]:
     """What needs no database to be refused; of two that have one name, the first counts."""
     refused, seen = {}, set()
-    for place, one in enumerate(wanted):
+    for place, one in wanted.items():
         refusal = settings.address_rules.refusal(one["ip"])
         if refusal:
             refused[place] = Outcome(WrongRequest.status, detail=refusal, field="ip")
@@ -259,13 +264,9 @@ def _add(
     session: Session, wanted: Sequence[Changes], settings: Settings, now: datetime
 ) -> dict[str, int]:
     """Add those whose name is free; return the ids, by name. Two statements."""
-    rows = [
-        [one["name"], one["ip"], one.get("probe", Probe.AUTO), one.get("port")] for one in wanted
-    ]
-    if not rows:
+    if not wanted:
         return {}
-    added = session.execute(INSERT_SERVERS, {"rows": json.dumps(rows), "now": now}).all()
-    ids = {row.name: row.id for row in added}
+    ids = insert_servers(session, [{"datetime": now, "probe": Probe.AUTO, **one} for one in wanted])
     planned = [
         [ids[one["name"]], one.get("interval_s", settings.interval_s), one.get("enabled", True)]
         for one in wanted
@@ -273,6 +274,16 @@ def _add(
     ]
     _plan(session, planned, now)
     return ids
+
+
+def insert_servers(session: Session, rows: Iterable[Mapping[str, object]]) -> dict[str, int]:
+    """Insert these rows of `server` whose name is free, as far as they have its columns.
+
+    Returns the new ids, by name. One statement.
+    """
+    values = [[row.get(name) for name in COLUMNS] for row in rows]
+    given = json.dumps(values, default=microseconds)
+    return {row.name: row.id for row in session.execute(INSERT_SERVERS, {"rows": given})}
 
 
 def _plan(session: Session, planned: Sequence[Sequence[object]], now: datetime) -> None:
@@ -345,12 +356,24 @@ def incoming(fields: Mapping[str, TypeEngine[Any]]) -> CTE:
     return select(*columns).select_from(value).cte("incoming")
 
 
+def microseconds(moment: datetime) -> int:
+    """Return a time as JSON carries it; `time_at` reads it."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
 def _insert_servers() -> Executable:
-    given = incoming({"name": String(), "ip": String(), "probe": String(), "port": Integer()})
-    rows = select(given.c.name, given.c.ip, NOW, given.c.probe, given.c.port).where(true())
+    # A text isn't cut to its column's length: what is too long is an error.
+    kinds: dict[type, TypeEngine[Any]] = {UtcDateTime: BigInteger(), String: String()}
+    given = incoming({name: kinds.get(type(kind), kind) for name, kind in COLUMNS.items()})
+    rows = select(
+        *(
+            time_at(given.c[name]) if isinstance(kind, UtcDateTime) else given.c[name]
+            for name, kind in COLUMNS.items()
+        )
+    ).where(true())
     return (
         insert(SERVER)
-        .from_select(["name", "ip", "datetime", "probe", "port"], rows)
+        .from_select(list(COLUMNS), rows)
         .on_conflict_do_nothing(index_elements=["name"])
         .returning(SERVER.c.name, SERVER.c.id)
     )

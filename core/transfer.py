@@ -31,14 +31,13 @@ from sqlalchemy.orm import Session
 from core import days, models
 from core.days import Kept
 from core.errors import WrongRequest
-from core.fleet import SCHEDULE, SERVER, incoming
+from core.fleet import SCHEDULE, SERVER, incoming, insert_servers, microseconds
 from core.models import Server, UtcDateTime, time_at
 from core.schema import Probe
 from core.servers import refuse_address
 from core.settings import Settings
 from core.slots import (
     DAY_SLOTS,
-    EPOCH,
     Planned,
     Rows,
     Slots,
@@ -50,7 +49,6 @@ from core.slots import (
 
 DATA = models.Base.metadata.tables["data"]
 DAY = models.Base.metadata.tables["day"]
-MICROSECOND = timedelta(microseconds=1)
 RAW_DAYS = 2
 """Days that lie further back than this are packed as they come in: `data` stays small."""
 
@@ -233,7 +231,7 @@ def take(
     """
     for server in servers:
         refuse_address(server.ip, settings)
-    added = session.scalars(TAKE_SERVERS, {"rows": _server_rows(servers)}).all()
+    added = insert_servers(session, map(_server_row, servers))
     ids = _ids(session, {one.name for one in servers} | {one.server for one in pings})
     began = _began(session, ids.values())
     planned = _planned(servers, ids, settings)
@@ -255,16 +253,13 @@ def _known(day: KeptDay, ids: Mapping[str, int]) -> KeptDay:
     return replace(day, server_id=ids[day.server])
 
 
-def _server_rows(servers: Sequence[KeptServer]) -> str:
-    rows = []
-    for one in servers:
-        last_ping: Sequence[float | None] = (None, None, None, None)
-        if one.last_ping is not None:
-            slot, *heard = one.last_ping
-            last_ping = (_microseconds(slot), *heard)
-        settings = [one.name, one.ip, _microseconds(one.added), one.probe, one.port, one.last_port]
-        rows.append([*settings, *last_ping])
-    return json.dumps(rows)
+def _server_row(server: KeptServer) -> dict[str, object]:
+    row = {name: getattr(server, name) for name in ("name", "ip", "probe", "port", "last_port")}
+    row["datetime"] = server.added
+    if server.last_ping is not None:
+        heard = ("last_slot", "last_ms", "last_sent", "last_received")
+        row |= zip(heard, server.last_ping, strict=True)
+    return row
 
 
 def _ids(session: Session, names: Iterable[str]) -> dict[str, int]:
@@ -281,7 +276,7 @@ def _began(session: Session, ids: Iterable[int]) -> dict[int, datetime]:
 
 def _planned(servers: Sequence[KeptServer], ids: Mapping[str, int], settings: Settings) -> str:
     rows = [
-        [ids[server.name], _microseconds(since), interval_s, enabled]
+        [ids[server.name], microseconds(since), interval_s, enabled]
         for server in servers
         # Without any schedule nothing would ever be due, and nothing could be changed.
         for since, interval_s, enabled in server.schedule
@@ -307,12 +302,8 @@ def _ping_rows(pings: Sequence[KeptDay], packed: Mapping[tuple[int, date], int])
         held = packed.get((day.server_id, day.date), 0)
         for slot, *heard in day.pings:
             if not held >> (slot - first) & 1:
-                rows.append([day.server_id, _microseconds(slot_time(slot)), *heard])
+                rows.append([day.server_id, microseconds(slot_time(slot)), *heard])
     return json.dumps(rows)
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - EPOCH) // MICROSECOND
 
 
 def _pack(session: Session, pings: Sequence[KeptDay], now: datetime) -> None:
@@ -329,31 +320,6 @@ def _pack(session: Session, pings: Sequence[KeptDay], now: datetime) -> None:
 def _ids_of() -> Executable:
     given = incoming({"name": String()})
     return select(Server.name, Server.id).where(Server.name.in_(select(given.c.name)))
-
-
-def _take_servers() -> Executable:
-    given = incoming(
-        {
-            "name": String(),
-            "ip": String(),
-            "datetime": BigInteger(),
-            "probe": String(),
-            "port": Integer(),
-            "last_port": Integer(),
-            "last_slot": BigInteger(),
-            "last_ms": Double(),
-            "last_sent": SmallInteger(),
-            "last_received": SmallInteger(),
-        }
-    )
-    times = {name: time_at(given.c[name]) for name in ("datetime", "last_slot")}
-    rows = select(*(times.get(column.name, column) for column in given.c)).where(true())
-    return (
-        insert(SERVER)
-        .from_select([column.name for column in given.c], rows)
-        .on_conflict_do_nothing(index_elements=["name"])
-        .returning(SERVER.c.id)
-    )
 
 
 def _take_schedules() -> Executable:
@@ -406,6 +372,5 @@ def _take_pings() -> Executable:
 
 
 IDS = _ids_of()
-TAKE_SERVERS = _take_servers()
 TAKE_SCHEDULES = _take_schedules()
 TAKE_PINGS = _take_pings()
