@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from core import accounts
 from core.settings import Settings
 from handlers import api
 from infra import migrations
@@ -21,6 +23,16 @@ from tests.postgres import Postgres
 
 __all__ = ["cloud"]
 pytest_plugins = ["tests.skips", "tests.campaign"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def passwords_cost_little() -> Iterator[None]:
+    """A hash at full cost takes 61 ms of CPU; that cost is a matter of tests/core/test_accounts."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "HASHER", cheap)
+        patch.setattr(accounts, "DUMMY_HASH", cheap.hash("nobody's"))
+        yield
 
 
 @pytest.fixture(autouse=True)
