@@ -19,10 +19,44 @@ from infra import migrations
 from infra.database import Database
 from tests import leaks, people
 from tests.cloud import cloud
+from tests.counts import CAMPAIGN, FULL
 from tests.postgres import Postgres
 
 __all__ = ["cloud"]
-pytest_plugins = ["tests.skips", "tests.campaign"]
+pytest_plugins = ["skips", "campaign"]  # from .ci
+INFRA = Path(__file__).parent / "infra"
+
+
+# A Python brings its own SQLite and runs our code anew; Postgres is the same one under each. What a
+# Python may change there is the driver: tests of the database, and one file of each room above it,
+# which is marked. On Pythons other than the deploy's, `make check` runs only these on Postgres.
+# What is slow by nature is marked, too, and has a quicker sibling that always runs.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --postgres."""
+    parser.addoption("--postgres", choices=["all", "driver"], default="all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this run isn't for; nothing of it is a skip."""
+    wanted = [item for item in items if _is_wanted(item, config.getoption("--postgres"))]
+    config.hook.pytest_deselected(items=list(set(items) - set(wanted)))
+    items[:] = wanted
+
+
+def _is_wanted(item: pytest.Item, postgres: str) -> bool:
+    if item.get_closest_marker("slow") and not (FULL or CAMPAIGN):
+        return False
+    if postgres == "all" or item.get_closest_marker("driver") or INFRA in item.path.parents:
+        return True
+    return not _needs_postgres(item)
+
+
+def _needs_postgres(item: pytest.Item) -> bool:
+    assert isinstance(item, pytest.Function)
+    kinds = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "postgres" in kinds or "postgres" in item.fixturenames
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,6 @@
 """The README's transcripts: the user's calls and a few of GraphQL, made by running them.
 
-`python -m tests.readme --write` puts them into README.md; tests/test_readme.py compares.
+`make docs` puts them into README.md; tests/test_readme.py compares.
 """
 
 import os
@@ -45,7 +45,7 @@ def flask(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "flask", *arguments]
 
 
-def transcripts(folder: Path) -> dict[str, str]:
+def made_now(folder: Path) -> dict[str, str]:
     """Serve an empty database from `folder`, make the calls, return what a terminal would show."""
     environ = os.environ | {
         "DATABASE_URL": f"sqlite:///{folder / 'pinglet.db'}",
@@ -117,12 +117,10 @@ def in_readme() -> dict[str, str]:
 def write() -> None:
     """Put fresh transcripts into the README."""
     with tempfile.TemporaryDirectory() as folder:
-        made = transcripts(Path(folder))
+        made = made_now(Path(folder))
     text = README.read_text()
     README.write_text(PLACE.sub(lambda found: found[1] + made[found[2]] + found[4], text))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit("usage: python -m tests.readme --write")
     write()
