@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select, update
 
 from core import days, models, pings, servers
@@ -25,6 +26,8 @@ from tests.infra.rows import (
     stored,
     wait_for_a_blocked_one,
 )
+
+pytestmark = pytest.mark.driver
 
 OTHER_IP = "192.0.2.2"
 
