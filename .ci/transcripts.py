@@ -67,7 +67,7 @@ def made_now(folder: Path) -> dict[str, str]:
         }
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(250)
 
 
 def _shown(call: str, address: str, environ: dict[str, str]) -> str:
@@ -86,14 +86,14 @@ def _made(call: str, address: str) -> str:
     body = words[words.index("-d") + 1] if "-d" in words else None
     path = next(word for word in words if word.startswith(SERVED)).removeprefix(SERVED) or "/"
     method = "POST" if body and "-X" not in words else method
-    connection = HTTPConnection(address, timeout=30)
+    connection = HTTPConnection(address, timeout=250)
     connection.request(method, path, body, {"Content-Type": "application/x-www-form-urlencoded"})
     return connection.getresponse().read().decode().rstrip("\n") + "\n"
 
 
 def _await(address: str) -> None:
     host, port = address.split(":")
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 250
     while time.monotonic() < give_up:
         try:
             socket.create_connection((host, int(port))).close()

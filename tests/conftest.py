@@ -135,7 +135,7 @@ def postgres_settings(postgres: Postgres) -> Settings:
 def settings(request: pytest.FixtureRequest) -> Settings:
     """Settings for an empty database: the test runs once on each kind."""
     empty: Settings = request.getfixturevalue(f"{request.param}_settings")
-    return replace(empty, echo_timeout_s=0.3, echo_gap_s=0.0, authentication=False)
+    return replace(empty, echo_timeout_s=3.0, echo_gap_s=0.0, authentication=False)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ class Postgres:
             )
 
     def _await_ready(self, command: list[str]) -> None:
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 250
         probe = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(probe, check=False).returncode:
             assert self.process is not None

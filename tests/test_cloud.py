@@ -52,7 +52,7 @@ class Client:
 
     def __call__(self, method: str, body: object = None, query: str = "") -> tuple[int, Any]:
         reply = requests.request(
-            method, self.url + query, json=body, headers=self.headers, timeout=60
+            method, self.url + query, json=body, headers=self.headers, timeout=250
         )
         return reply.status_code, reply.json()
 
