@@ -11,11 +11,11 @@ find_python = $(firstword $(shell for python in python$(1) python3 ~/.pyenv/vers
   2>/dev/null && echo "$$python"; done; true))
 , := ,
 VERSIONS := 3.11 3.13
-FOUND := $(foreach version,3.13 3.12 3.11,$(call find_python,$(version)))
-PYTHON := $(firstword $(FOUND))
+NEWEST := $(firstword $(foreach version,3.13 3.12 3.11,$(if $(call find_python,$(version)),$(version))))
+PYTHON = $(call find_python,$(NEWEST))
 WORKERS ?= 2
 
-.PHONY: help run check lint test campaign package cloud cloud-down npm clean
+.PHONY: help run check test lint full campaign docs package cloud cloud-down npm clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
@@ -23,25 +23,35 @@ help: ## this list
 run: .venv/installed npm ## serve http://127.0.0.1:5000 and ping every minute
 	.venv/bin/flask run
 
-check: lint test ## all that CI runs: lint and test
+check: lint npm $(addprefix test-,$(VERSIONS)) ## all that CI runs: lint, and the tests on each Python
 
-lint: .venv-dev/installed ## style and types
-	.venv-dev/bin/python setup.py --quiet lint
+test: .venv-$(NEWEST)/installed npm ## every test on one Python, on SQLite and Postgres: before a commit
+	.venv-$(NEWEST)/bin/python setup.py --quiet test --workers $(WORKERS)
 
-test: npm $(addprefix test-,$(VERSIONS)) ## every test, on SQLite and Postgres, on each Python
+lint: .venv-$(NEWEST)/installed ## style and types
+	.venv-$(NEWEST)/bin/python setup.py --quiet lint
 
+# All tests on the newest; on the others what their Python may change.
 test-%:
 	@if [ -z "$(call find_python,$*)" ]; then \
 	  echo "*** PYTHON $* IS MISSING: NOTHING IS TESTED ON IT ***" >&2; test -z "$$CI"; \
 	else \
 	  $(MAKE) .venv-$*/installed && echo "=== Python $* ===" && \
-	  .venv-$*/bin/python setup.py --quiet test --workers $(WORKERS); \
+	  .venv-$*/bin/python setup.py --quiet test --workers $(WORKERS) \
+	    $(if $(filter $*,$(NEWEST)),--coverage,--postgres driver); \
 	fi
+
+full: ## check, and the tests that are slow by nature: at night, before a release
+	@PINGLET_FULL=1 $(MAKE) check
 
 campaign: ## the tests with the full counts that the issues name; takes hours, writes docs/campaign.md
 	@rm -rf build/campaign
-	@PINGLET_CAMPAIGN=1 $(MAKE) --keep-going test; code=$$?; \
-	  for python in .venv-3.*/bin/python; do $$python -m tests.campaign; break; done; exit $$code
+	@PINGLET_CAMPAIGN=1 $(MAKE) --keep-going npm $(addprefix test-,$(VERSIONS)); code=$$?; \
+	  for python in .venv-3.*/bin/python; do PYTHONPATH=.ci $$python -m campaign; break; done; exit $$code
+
+docs: .venv-$(NEWEST)/installed npm ## make the transcripts in the README and the pictures in docs/ anew
+	PYTHONPATH=.ci .venv-$(NEWEST)/bin/python -m transcripts
+	PYTHONPATH=.ci .venv-$(NEWEST)/bin/python -m screenshots
 
 package: .venv-3.13/installed node_modules/.package-lock.json ## build what is deployed (ARCH=arm64 or x86_64)
 	.venv-3.13/bin/python -m infra.build --arch $(or $(ARCH),arm64)
@@ -65,11 +75,6 @@ clean: ## remove what the other targets made
 	@test -n "$(PYTHON)" || { echo "Pinglet needs Python 3.11 or newer, with venv" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
-
-.venv-dev/installed: requirements.txt requirements-dev.txt
-	$(PYTHON) -m venv .venv-dev
-	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 .venv-%/installed: requirements.txt requirements-dev.txt

@@ -7,9 +7,15 @@ from typing import ClassVar
 
 from setuptools import Command, setup
 
-# What is deployed runs on this Python. Pages, packages and deploy are tested there, once.
+# What is deployed runs on this Python: pages, packages, deploy and benchmarks are tested there.
 DEPLOYED = (3, 13)
-DEPLOY = ["browser", "test_cloud.py", "test_package.py", "infra/test_template.py"]
+ONCE = [
+    "benchmarks",
+    "tests/browser",
+    *(f"tests/test_{name}.py" for name in ("ci", "cloud", "package", "readme")),
+    *(f"tests/test_{name}_benchmark.py" for name in ("fleet", "storage")),
+    "tests/infra/test_template.py",
+]
 ROOMS = ["core", "handlers", "infra"]
 HERE = sys.version_info[:2]
 
@@ -47,27 +53,34 @@ class Lint(Checks):
         return [
             ["ruff", "format", "--check", "--quiet", "."],
             ["ruff", "check", "--quiet", "."],
-            ["flake8", *ROOMS, "tests", "benchmarks", "setup.py"],
+            ["flake8", *ROOMS, "tests", "benchmarks", ".ci", "setup.py"],
             ["mypy"],
             ["pylint", "--fail-under=10", *ROOMS],
         ]
 
 
 class Test(Checks):
-    """All tests, by pytest, with the share of lines they run."""
+    """All tests, by pytest."""
 
     description = "run the tests"
-    user_options: ClassVar = [("workers=", "n", "how many processes to spread the tests over")]
+    user_options: ClassVar = [
+        ("workers=", None, "how many processes to spread the tests over"),
+        ("postgres=", None, "all: every test on it; driver: those that a Python's driver may fail"),
+        ("coverage", None, "show the share of lines they run, which takes half as long again"),
+    ]
 
     def initialize_options(self) -> None:
         self.workers = "2"
+        self.postgres = "all"
+        self.coverage = 0
 
     def programs(self) -> list[list[str]]:
-        pytest = ["pytest", "-q", "-n", self.workers, "--dist", "loadgroup"]
-        ignored = [f"--ignore=tests/{name}" for name in DEPLOY] if HERE != DEPLOYED else []
+        pytest = ["pytest", "-q", "-n", self.workers, "--dist", "loadgroup", "--durations=10"]
+        ignored = [f"--ignore={path}" for path in ONCE] if HERE != DEPLOYED else []
         # The full counts of a campaign take as long as they take.
         patience = ["--timeout=14400"] if os.environ.get("PINGLET_CAMPAIGN") else []
-        return [[*pytest, *ignored, *patience, "--cov", "--cov-report=term", "--durations=10"]]
+        coverage = ["--cov", "--cov-report=term"] if self.coverage else []
+        return [[*pytest, f"--postgres={self.postgres}", *ignored, *patience, *coverage]]
 
 
 setup(cmdclass={"lint": Lint, "test": Test})

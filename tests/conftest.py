@@ -7,20 +7,66 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
+from core import accounts
 from core.settings import Settings
 from handlers import api
 from infra import migrations
 from infra.database import Database
 from tests import leaks, people
 from tests.cloud import cloud
+from tests.counts import CAMPAIGN, FULL
 from tests.postgres import Postgres
 
 __all__ = ["cloud"]
-pytest_plugins = ["tests.skips", "tests.campaign"]
+pytest_plugins = ["skips", "campaign"]  # from .ci
+INFRA = Path(__file__).parent / "infra"
+
+
+# A Python brings its own SQLite and runs our code anew; Postgres is the same one under each. What a
+# Python may change there is the driver: tests of the database, and one file of each room above it,
+# which is marked. On Pythons other than the deploy's, `make check` runs only these on Postgres.
+# What is slow by nature is marked, too, and has a quicker sibling that always runs.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --postgres."""
+    parser.addoption("--postgres", choices=["all", "driver"], default="all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this run isn't for; nothing of it is a skip."""
+    wanted = [item for item in items if _is_wanted(item, config.getoption("--postgres"))]
+    config.hook.pytest_deselected(items=list(set(items) - set(wanted)))
+    items[:] = wanted
+
+
+def _is_wanted(item: pytest.Item, postgres: str) -> bool:
+    if item.get_closest_marker("slow") and not (FULL or CAMPAIGN):
+        return False
+    if postgres == "all" or item.get_closest_marker("driver") or INFRA in item.path.parents:
+        return True
+    return not _needs_postgres(item)
+
+
+def _needs_postgres(item: pytest.Item) -> bool:
+    assert isinstance(item, pytest.Function)
+    kinds = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "postgres" in kinds or "postgres" in item.fixturenames
+
+
+@pytest.fixture(scope="session", autouse=True)
+def passwords_cost_little() -> Iterator[None]:
+    """A hash at full cost takes 61 ms of CPU; that cost is a matter of tests/core/test_accounts."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "HASHER", cheap)
+        patch.setattr(accounts, "DUMMY_HASH", cheap.hash("nobody's"))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +135,7 @@ def postgres_settings(postgres: Postgres) -> Settings:
 def settings(request: pytest.FixtureRequest) -> Settings:
     """Settings for an empty database: the test runs once on each kind."""
     empty: Settings = request.getfixturevalue(f"{request.param}_settings")
-    return replace(empty, echo_timeout_s=0.3, echo_gap_s=0.0, authentication=False)
+    return replace(empty, echo_timeout_s=3.0, echo_gap_s=0.0, authentication=False)
 
 
 @pytest.fixture

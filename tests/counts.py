@@ -8,6 +8,7 @@ import os
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+FULL = bool(os.environ.get("PINGLET_FULL"))
 CAMPAIGN = bool(os.environ.get("PINGLET_CAMPAIGN"))
 NAMED: dict[str, int] = {}  # what a campaign repeats, and how often
 

@@ -99,7 +99,7 @@ class LocalCloud:
         self._await_ready()
 
     def _await_ready(self) -> None:
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + 250
         while not self._answers():
             assert self.process is not None
             if self.process.poll() is not None or time.monotonic() > give_up:

@@ -17,7 +17,9 @@ def loaded_by(modules: str) -> set[str]:
     """Return what a bare process holds after importing `modules`."""
     code = f"import sys, {modules}; print(*sys.modules)"
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=250
+    )
     return set(done.stdout.split())
 
 

@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from tests import readme
+import transcripts  # from .ci
 
 LINK = re.compile(r"\]\((?!http)([^)#]+)")
 
 
 def test_the_calls_in_the_readme_answer_as_it_says(tmp_path: Path) -> None:
-    shown, made = readme.in_readme(), readme.transcripts(tmp_path)
-    assert {name: readme.comparable(text) for name, text in shown.items()} == {
-        name: readme.comparable(text) for name, text in made.items()
+    shown, made = transcripts.in_readme(), transcripts.made_now(tmp_path)
+    assert {name: transcripts.comparable(text) for name, text in shown.items()} == {
+        name: transcripts.comparable(text) for name, text in made.items()
     }
 
 
 @pytest.mark.parametrize(
     "page",
-    [readme.README, *sorted((readme.ROOT / "docs").glob("*.md"))],
+    [transcripts.README, *sorted((transcripts.ROOT / "docs").glob("*.md"))],
     ids=lambda page: page.name,
 )
 def test_every_link_leads_somewhere(page: Path) -> None:

@@ -27,7 +27,7 @@ QUIETLY = [
     "--disable-component-update",
     "--disable-sync",
 ]
-expect.set_options(timeout=20_000)  # a slow machine is no failure
+expect.set_options(timeout=200_000)  # a slow machine is no failure
 REPORT = """document.addEventListener("securitypolicyviolation",
   (event) => reportViolation(`${event.violatedDirective}: ${event.blockedURI}`))"""
 
@@ -73,7 +73,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def site(sqlite_settings: Settings) -> Iterator[Site]:
     """Pinglet without users: whoever sits at this machine may do everything."""
-    settings = replace(sqlite_settings, echo_timeout_s=0.3, echo_gap_s=0.0, authentication=False)
+    settings = replace(sqlite_settings, echo_timeout_s=3.0, echo_gap_s=0.0, authentication=False)
     with serve(settings) as served:
         yield served
 
@@ -81,7 +81,7 @@ def site(sqlite_settings: Settings) -> Iterator[Site]:
 @pytest.fixture
 def guarded_site(sqlite_settings: Settings) -> Iterator[Site]:
     """Pinglet with an admin "ann", an editor "eve" and a viewer "viv"; see tests.people."""
-    settings = replace(sqlite_settings, echo_timeout_s=0.3, echo_gap_s=0.0, authentication=True)
+    settings = replace(sqlite_settings, echo_timeout_s=3.0, echo_gap_s=0.0, authentication=True)
     with serve(settings) as served:
         for name, role in (("ann", "admin"), ("eve", "editor"), ("viv", "viewer")):
             people.add(served.database, name, people.Role(role))
@@ -94,7 +94,7 @@ def watched(browser: Browser, **more: object) -> Iterator[tuple[BrowserContext, 
     seen = Seen()
     words: dict[str, Any] = {"locale": "en-GB", "timezone_id": "UTC", **more}
     context = browser.new_context(**words)
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(200_000)
     context.expose_binding("reportViolation", lambda _source, text: seen.faults.append(text))
     context.add_init_script(REPORT)
     context.on("request", lambda request: seen.requests.append(request.url))

@@ -61,7 +61,7 @@ class Site:
 
     def wait_for(self, method: str, status: int) -> None:
         """Wait until a call of this method has been answered so; empties what was before it."""
-        while self.answered.get(timeout=30) != f"{method} {status}":
+        while self.answered.get(timeout=250) != f"{method} {status}":
             pass
 
     def round(self) -> None:
@@ -134,6 +134,6 @@ def serve(settings: Settings) -> Iterator[Site]:
         yield site
     finally:
         server.shutdown()
-        thread.join(30)
+        thread.join(250)
         server.server_close()
         database.engine.dispose()

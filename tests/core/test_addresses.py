@@ -234,7 +234,7 @@ def test_no_way_in_stores_or_reaches_a_denied_address(settings: Settings) -> Non
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=250,
         )
     assert found.returncode == 0, found.stderr
     told = json.loads(found.stdout)
@@ -261,7 +261,7 @@ print(len(handed_over), probe.icmp_problem() or "")
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=250,
     )
     seen, _, no_icmp = found.stdout.strip().partition(" ")
     assert int(seen) >= (1 if no_icmp else 2)
@@ -310,7 +310,7 @@ def test_no_command_stores_or_reaches_a_denied_address(
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=250,
     )
     codes, listed, handed_over = json.loads(found.stdout)
     wrong = [way for way, code in zip(ways, codes, strict=True) if code not in (1, 2)]

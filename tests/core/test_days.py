@@ -125,7 +125,7 @@ def test_a_removal_waits_for_the_packer_and_takes_the_day_along(database: Databa
             assert days.pack(session, TODAY, [gone.server_id, kept.server_id]) == 2
             removing = threads.submit(remove)
             wait_for_a_blocked_one(database)
-        removing.result(30)
+        removing.result(250)
     assert count(database, models.Day) == 1
 
 
@@ -139,7 +139,7 @@ def test_a_packer_waits_for_a_removal_and_passes_over_what_is_gone(database: Dat
             session.flush()
             packing = threads.submit(pack_day, database, TODAY, [gone.server_id, kept.server_id])
             wait_for_a_blocked_one(database)
-        assert packing.result(30) == 1
+        assert packing.result(250) == 1
 
 
 def test_two_packers_at_once_add_to_each_other(database: Database) -> None:
@@ -150,7 +150,7 @@ def test_two_packers_at_once_add_to_each_other(database: Database) -> None:
             assert days.pack(session, TODAY, [history.server_id]) == 1
             second = threads.submit(pack_day, database, TODAY, [history.server_id])
             wait_for_a_blocked_one(database)
-        assert second.result(30) == 0
+        assert second.result(250) == 0
     assert row(database, history.server_id).up == 1
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from sqlalchemy import func, select, update
 
@@ -25,6 +26,8 @@ from tests.infra.rows import (
     stored,
     wait_for_a_blocked_one,
 )
+
+pytestmark = pytest.mark.driver
 
 OTHER_IP = "192.0.2.2"
 

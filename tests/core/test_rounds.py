@@ -20,8 +20,8 @@ from core.schema import Ping, Probe, State, Target, Unobserved, quantised_ms
 from core.settings import Settings
 
 BACK = (Verdict.ANSWERED, Verdict.REFUSED)
-PACE = Pace(timeout_s=1.0, gap_s=0.0)
-HURRIED = Pace(timeout_s=0.2, gap_s=0.0)
+PACE = Pace(timeout_s=10.0, gap_s=0.0)
+HURRIED = Pace(timeout_s=1.0, gap_s=0.0)
 KNOWN = Target(1, "192.0.2.1", Probe.TCP, 443)
 NEVER_ANSWERED = Target(1, "192.0.2.1", Probe.TCP)
 

@@ -135,7 +135,7 @@ def flask(sqlite_settings: Settings) -> Flask:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=250,
         )
 
     return run

@@ -30,7 +30,7 @@ def on_a_terminal(database_url: str, *arguments: str) -> tuple[int, str]:
     except OSError:  # EIO: nobody holds the other end any more
         pass
     os.close(ours)
-    return process.wait(60), seen.decode()
+    return process.wait(250), seen.decode()
 
 
 def test_in_a_pipe_there_are_lines_and_no_colours(flask: Flask, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def exported_to(target: Path | int, settings: Settings, *arguments: str) -> tupl
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=60,
+            timeout=250,
         )
     return done.returncode, done.stderr
 
@@ -134,7 +134,7 @@ def test_an_argument_that_is_not_utf_8_is_refused(sqlite_settings: Settings) -> 
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=250,
         )
         assert done.returncode == 1
         assert b"Traceback" not in done.stderr

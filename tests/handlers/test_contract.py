@@ -27,6 +27,8 @@ from tests.handlers.calls import (
 )
 from tests.handlers.conftest import Rows
 
+pytestmark = pytest.mark.driver
+
 PAGE = 1_440
 Pinged = Callable[..., None]
 

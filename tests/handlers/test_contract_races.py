@@ -34,7 +34,7 @@ def post_all(app: Flask, together: Callable[[], object]) -> Answers:
 
 def test_of_threads_that_add_one_name_exactly_one_succeeds(app: Flask) -> None:
     at_once = 8
-    barrier = threading.Barrier(at_once, timeout=60)
+    barrier = threading.Barrier(at_once, timeout=250)
     with ThreadPoolExecutor(at_once) as pool:
         started = [pool.submit(post_all, app, barrier.wait) for _ in range(at_once)]
         answers = [answer for thread in started for answer in thread.result()]
@@ -58,15 +58,15 @@ def test_of_processes_that_add_one_name_exactly_one_succeeds(
 ) -> None:
     at_once = 2
     context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(at_once, timeout=60)
+    barrier = context.Barrier(at_once, timeout=250)
     told_to: multiprocessing.Queue[Answers] = context.Queue()
     arguments = (settings, barrier, told_to)
     started = [context.Process(target=post_from_a_process, args=arguments) for _ in range(at_once)]
     for process in started:
         process.start()
-    answers = [answer for _ in started for answer in told_to.get(timeout=60)]
+    answers = [answer for _ in started for answer in told_to.get(timeout=250)]
     for process in started:
-        process.join(60)
+        process.join(250)
         process.close()
     assert Counter(answers) == {CREATED: len(NAMES), TAKEN: len(NAMES)}
     assert names(client) == NAMES
@@ -85,7 +85,7 @@ def test_a_server_that_is_being_removed_is_not_found(
             answer = pool.submit(client.open, "/", method=method, data=body)
             if database.engine.dialect.name == "postgresql":
                 wait_until_somebody_waits(database)
-        assert told(answer.result(60)) == UNKNOWN
+        assert told(answer.result(250)) == UNKNOWN
     assert names(client) == []
 
 
@@ -98,13 +98,13 @@ def test_a_name_that_is_being_removed_can_be_given_again(app: Flask, database: D
             answer = pool.submit(client.post, "/", data=server("web", "127.0.0.2"))
             if database.engine.dialect.name == "postgresql":
                 wait_until_somebody_waits(database)
-        assert told(answer.result(60)) == CREATED
+        assert told(answer.result(250)) == CREATED
     assert names(client) == ["web"]
 
 
 def wait_until_somebody_waits(database: Database) -> None:
     """Return when a statement waits for a lock."""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 250
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     with database.engine.connect() as connection:
         while not connection.scalar(waiting):

@@ -34,7 +34,7 @@ from tests.infra.rows import server as server_row
 
 SLOT = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-FAST = Settings(echo_timeout_s=0.3, echo_gap_s=0.0)
+FAST = Settings(echo_timeout_s=3.0, echo_gap_s=0.0)
 SOON = timedelta(seconds=25)
 POISON = [
     "",

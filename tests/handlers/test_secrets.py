@@ -271,7 +271,7 @@ def test_no_command_prints_the_databases_password(number: int) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=250,
         )
         assert done.returncode != 0
         assert PLANTED not in done.stdout + done.stderr

@@ -219,7 +219,7 @@ def test_two_nights_at_once_beside_late_rounds_and_removals_lose_and_double_noth
         working = [threads.submit(night.tidy, database, late) for _ in range(2)]
         working.append(threads.submit(disturb))
         for one in working:
-            one.result(120)
+            one.result(250)
     assert all(everything(database, history) for history in kept)
     night.tidy(database, late)
     assert all(everything(database, history) for history in kept)
@@ -292,7 +292,7 @@ def test_the_worker_does_the_nights_work_once_a_day(
 
     async def three_nights() -> None:
         running = asyncio.create_task(worker.run(database, clock(now, timedelta(minutes=47))))
-        await asyncio.wait_for(until_told(caplog, 3, running), 60)
+        await asyncio.wait_for(until_told(caplog, 3, running), 250)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

@@ -216,7 +216,7 @@ def test_a_clock_that_is_ahead_of_the_databases_records_nothing_for_slots_to_com
 ) -> None:
     """First come, first kept: it would stand in the way of what is true of that slot."""
     in_an_hour = (rounds.slot_of(utc_now()) - SLOT).total_seconds() + 3_600
-    run(database, in_an_hour, in_an_hour, in_an_hour)
+    run(database, in_an_hour, in_an_hour)  # asked a third time it would sleep until the next slot
     assert stored(database) == []
     with database.reading() as session:
         assert tallies.between(session, SLOT, SLOT + timedelta(days=36_500)) == []

@@ -69,7 +69,7 @@ def fixture_wire(world: World) -> Iterator[socket.socket]:
     """A socket that has something to read as soon as a packet leaves for the world."""
     wire = world.inside(socket.socket, socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     wire.bind(("world0", ETH_P_ALL))
-    wire.settimeout(20)
+    wire.settimeout(200)
     yield wire
     wire.close()
 
@@ -80,7 +80,7 @@ def test_every_answer_is_counted_with_the_default_receive_buffer(
 ) -> None:
     monkeypatch.setattr(channel, "BUFFER", 106_496)  # the kernel doubles it: 212,992 bytes
     world.plan([Rule(delay_ms=35)])
-    sweep = Sweep(world, kind, many(), Pace(echoes=2, timeout_s=2))
+    sweep = Sweep(world, kind, many(), Pace(echoes=2, timeout_s=20))
     sweep.judge()
     assert sweep.verdicts == {Verdict.ANSWERED: 2 * TARGETS}
 
@@ -88,7 +88,7 @@ def test_every_answer_is_counted_with_the_default_receive_buffer(
 @KINDS
 def test_every_answer_is_counted_with_the_buffer_we_ask_for(world: World, kind: Kind) -> None:
     world.plan([Rule(delay_ms=35)])
-    sweep = Sweep(world, kind, many(), Pace(echoes=2, timeout_s=2))
+    sweep = Sweep(world, kind, many(), Pace(echoes=2, timeout_s=20))
     sweep.judge()
     assert sweep.verdicts == {Verdict.ANSWERED: 2 * TARGETS}
 
@@ -99,7 +99,7 @@ def test_half_the_fleet_a_black_hole_loses_no_answer_of_the_rest(world: World, k
     world.plan([Rule(last=half - 1, delay_ms=35), Rule(icmp="silent", tcp="silent")])
     # Every other one, so that the dead keep the living company in every window.
     mixed = [one for pair in zip(many()[:half], many()[half:], strict=True) for one in pair]
-    sweep = Sweep(world, kind, mixed, Pace(echoes=1, timeout_s=0.5))
+    sweep = Sweep(world, kind, mixed, Pace(echoes=1, timeout_s=2))
     sweep.judge()
     assert sweep.verdicts == {Verdict.ANSWERED: half, Verdict.NO_ANSWER: half}
 
@@ -111,7 +111,7 @@ def test_answers_all_at_once_are_all_counted(world: World, kind: Kind) -> None:
     world.plan(
         [Rule(first=step * at, last=step * (at + 1) - 1, delay_ms=150 - at) for at in range(0, 100)]
     )
-    sweep = Sweep(world, kind, many(), Pace(echoes=1, timeout_s=2))
+    sweep = Sweep(world, kind, many(), Pace(echoes=1, timeout_s=20))
     sweep.judge()
     assert sweep.verdicts == {Verdict.ANSWERED: TARGETS}
 
@@ -119,7 +119,7 @@ def test_answers_all_at_once_are_all_counted(world: World, kind: Kind) -> None:
 @KINDS
 def test_echo_k_goes_to_all_before_echo_k_plus_1(world: World, kind: Kind) -> None:
     world.plan([Rule(delay_ms=5, jitter_ms=20)])
-    sweep = Sweep(world, kind, many(300), Pace(echoes=3, timeout_s=1, gap_s=0.001))
+    sweep = Sweep(world, kind, many(300), Pace(echoes=3, timeout_s=10, gap_s=0.001))
     order = [trip.ordinal for trip in sorted(sweep.truth.trips, key=lambda trip: trip.sent_ns)]
     assert order == sorted(order)
 
@@ -127,18 +127,18 @@ def test_echo_k_goes_to_all_before_echo_k_plus_1(world: World, kind: Kind) -> No
 @KINDS
 def test_a_targets_echoes_keep_the_gap(world: World, kind: Kind) -> None:
     world.plan([Rule(delay_ms=1)])
-    sweep = Sweep(world, kind, many(50), Pace(echoes=3, timeout_s=1, gap_s=0.1))
+    sweep = Sweep(world, kind, many(50), Pace(echoes=3, timeout_s=10, gap_s=0.4))
     for echoes in sweep.truth.echoes().values():
         sent_ns = [trips[0].sent_ns for trips in echoes]
         gaps_ns = [later - sooner for sooner, later in pairwise(sent_ns)]
         # The engine asks for the time before it sends: a busy machine may delay one of the two.
-        assert min(gaps_ns) > 0.08e9
+        assert min(gaps_ns) > 0.2e9
 
 
 @KINDS
 def test_the_rate_limit_holds(world: World, kind: Kind) -> None:
     world.plan([Rule(delay_ms=1)])
-    sweep = Sweep(world, kind, many(400), Pace(echoes=1, timeout_s=1, rate_pps=1000))
+    sweep = Sweep(world, kind, many(400), Pace(echoes=1, timeout_s=10, rate_pps=1000))
     sweep.judge()
     sent_ns = sorted(trip.sent_ns for trip in sweep.truth.trips)
     packets_a_second = 1e9 * (len(sent_ns) - 1) / (sent_ns[-1] - sent_ns[0])
@@ -149,7 +149,7 @@ def test_the_rate_limit_holds(world: World, kind: Kind) -> None:
 def test_nothing_is_sent_where_the_rule_forbids(world: World, kind: Kind) -> None:
     world.plan([Rule()])
     forbidden = set(many(20)[::2])
-    pace = Pace(echoes=1, timeout_s=0.5, allowed=lambda one: one not in forbidden)
+    pace = Pace(echoes=1, timeout_s=5, allowed=lambda one: one not in forbidden)
     sweep = Sweep(world, kind, many(20), pace)
     assert not forbidden & set(sweep.truth.echoes())
     assert sweep.verdicts == {Verdict.ANSWERED: 10, Verdict.LOCAL_FAULT: 10}
@@ -158,19 +158,19 @@ def test_nothing_is_sent_where_the_rule_forbids(world: World, kind: Kind) -> Non
 @KINDS
 def test_what_the_budget_leaves_unsent_is_our_fault_not_theirs(world: World, kind: Kind) -> None:
     world.plan([Rule(delay_ms=1)])
-    pace = Pace(echoes=1, timeout_s=1, rate_pps=100, budget_s=0.3)
-    sweep = Sweep(world, kind, many(100), pace)
+    pace = Pace(echoes=1, timeout_s=1, rate_pps=100, budget_s=1)
+    sweep = Sweep(world, kind, many(300), pace)
     answered = sweep.verdicts[Verdict.ANSWERED]
-    assert 0 < answered <= len(sweep.truth.trips) < 100
+    assert 0 < answered <= len(sweep.truth.trips) < 300
     # Those on their way when it ended are the last ones; how many depends on how busy we are.
     told = [echo.verdict for result in sweep.results for echo in result.echoes]
-    assert told == [Verdict.ANSWERED] * answered + [Verdict.LOCAL_FAULT] * (100 - answered)
+    assert told == [Verdict.ANSWERED] * answered + [Verdict.LOCAL_FAULT] * (300 - answered)
 
 
 @KINDS
 def test_a_loop_that_runs_the_sweep_gets_the_same_truth(world: World, kind: Kind) -> None:
     world.plan([Rule(last=99, delay_ms=10), Rule(icmp="silent", tcp="silent")])
-    pace = Pace(echoes=2, timeout_s=0.3, gap_s=0.01)
+    pace = Pace(echoes=2, timeout_s=1.5, gap_s=0.01)
 
     def sweep() -> list[Verdict]:
         results = asyncio.run(probe_async(kind, targets_at(many(200)), pace))
@@ -201,7 +201,18 @@ def command_line(
     """What `python -m core.probe` prints, one echo a target."""
     file = folder / "targets"
     file.write_text("\n".join(addresses), encoding="ascii")
-    words = ("--kind", kind, "--targets", str(file), "--count", "1", "--port", str(PORT))
+    words = (
+        "--kind",
+        kind,
+        "--targets",
+        str(file),
+        "--count",
+        "1",
+        "--port",
+        str(PORT),
+        "--timeout",
+        "10",
+    )
     with run(world, *before, sys.executable, "-m", "core.probe", *words, "--json") as process:
         printed = process.communicate()[0]
     return [json.loads(line) for line in printed.splitlines()]
@@ -228,10 +239,10 @@ def test_a_sweep_killed_halfway_leaves_nothing_behind(
     command = (sys.executable, "-m", "core.probe", *words, "--json")
     with run(world, *command, env={"TMPDIR": str(tmp_path)}, quiet=True) as process:
         assert process.stdout
-        ready, _, _ = select.select([wire.fileno(), process.stdout.fileno()], [], [], 20)
+        ready, _, _ = select.select([wire.fileno(), process.stdout.fileno()], [], [], 200)
         assert ready == [wire.fileno()], "it sends"
         process.send_signal(end)
-        process.wait(20)
+        process.wait(200)
         assert process.returncode != 0
     assert world.inside(sockets_left) == []
     assert sorted(tmp_path.iterdir()) == files_before
@@ -255,7 +266,7 @@ def test_an_hour_of_rounds_leaks_neither_descriptors_nor_memory(world: World, ki
 def test_two_sweeps_at_once_take_nothing_from_each_other(world: World, kind: Kind) -> None:
     # Both probe the same servers, so that every reply could be the other's.
     world.plan([Rule(last=199, delay_ms=20, jitter_ms=10), Rule(icmp="silent", tcp="silent")])
-    pace = Pace(echoes=3, timeout_s=0.5, gap_s=0.01)
+    pace = Pace(echoes=3, timeout_s=1.5, gap_s=0.01)
     with ThreadPoolExecutor(2) as pool:
         both = [
             pool.submit(world.inside, probe, kind, targets_at(many(400)), pace) for _ in range(2)

@@ -1,6 +1,6 @@
 """The README's transcripts: the user's calls and a few of GraphQL, made by running them.
 
-`python -m tests.readme --write` puts them into README.md; tests/test_readme.py compares.
+`make docs` puts them into README.md; tests/test_readme.py compares.
 """
 
 import os
@@ -45,7 +45,7 @@ def flask(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "flask", *arguments]
 
 
-def transcripts(folder: Path) -> dict[str, str]:
+def made_now(folder: Path) -> dict[str, str]:
     """Serve an empty database from `folder`, make the calls, return what a terminal would show."""
     environ = os.environ | {
         "DATABASE_URL": f"sqlite:///{folder / 'pinglet.db'}",
@@ -67,7 +67,7 @@ def transcripts(folder: Path) -> dict[str, str]:
         }
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(250)
 
 
 def _shown(call: str, address: str, environ: dict[str, str]) -> str:
@@ -86,14 +86,14 @@ def _made(call: str, address: str) -> str:
     body = words[words.index("-d") + 1] if "-d" in words else None
     path = next(word for word in words if word.startswith(SERVED)).removeprefix(SERVED) or "/"
     method = "POST" if body and "-X" not in words else method
-    connection = HTTPConnection(address, timeout=30)
+    connection = HTTPConnection(address, timeout=250)
     connection.request(method, path, body, {"Content-Type": "application/x-www-form-urlencoded"})
     return connection.getresponse().read().decode().rstrip("\n") + "\n"
 
 
 def _await(address: str) -> None:
     host, port = address.split(":")
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 250
     while time.monotonic() < give_up:
         try:
             socket.create_connection((host, int(port))).close()
@@ -117,12 +117,10 @@ def in_readme() -> dict[str, str]:
 def write() -> None:
     """Put fresh transcripts into the README."""
     with tempfile.TemporaryDirectory() as folder:
-        made = transcripts(Path(folder))
+        made = made_now(Path(folder))
     text = README.read_text()
     README.write_text(PLACE.sub(lambda found: found[1] + made[found[2]] + found[4], text))
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit("usage: python -m tests.readme --write")
     write()

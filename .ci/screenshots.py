@@ -1,4 +1,4 @@
-"""The pictures in docs/, made by running Pinglet on demo data: `python -m tests.screenshots`.
+"""The pictures in docs/, made by running Pinglet on demo data: `make docs`.
 
 The pages take Inter where the machine has it (apt-get install fonts-inter-variable).
 """

@@ -1,7 +1,7 @@
 """The last campaign's result, kept in docs/campaign.md: `make campaign` writes it.
 
-As a plugin of pytest this module notes how a run went; `python -m tests.campaign` makes the page of
-the notes. What failed, was mended and is run again with PINGLET_CAMPAIGN=1 is a row of its own.
+As a plugin of pytest this module notes how a run went; run by itself it makes the page of the
+notes. What failed, was mended and is run again with PINGLET_CAMPAIGN=1 is a row of its own.
 """
 
 import json
