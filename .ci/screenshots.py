@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from core.clock import utc_now
 from core.settings import Settings
-from handlers import demo
+from handlers.cli import demo
 from infra import migrations
 from infra.database import Database
 from tests.browser import steps

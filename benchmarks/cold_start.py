@@ -91,9 +91,9 @@ def measure(packages: Sequence[Path]) -> dict[str, list[float]]:
         for _ in range(TIMES):
             measured = {
                 "floor": import_ms(everything, FLOOR),
-                "api": import_ms(everything, "import handlers.api"),
-                "prober": import_ms(prober, "import handlers.prober"),
-                "record": import_ms(everything, "import handlers.worker"),
+                "api": import_ms(everything, "import handlers.functions.api"),
+                "prober": import_ms(prober, "import handlers.functions.probe"),
+                "record": import_ms(everything, "import handlers.functions.record"),
                 "first answer": first_answer_ms(packages[0]),
             }
             for name, ms in measured.items():
@@ -124,7 +124,7 @@ def first_answer_ms(package: Path) -> float:
     with tempfile.TemporaryDirectory() as folder:
         # SQLite makes no network of it; a migrated file comes about beforehand.
         environment = {"DATABASE_URL": f"sqlite:///{folder}/pinglet.db"}
-        api = "handlers.api.handler", environment, subprocess.DEVNULL
+        api = "handlers.functions.api.handler", environment, subprocess.DEVNULL
         with Runtime(package, Path(folder, "first"), *api) as first:
             first.invoke(get())
         with Runtime(package, Path(folder, "again"), *api) as again:
@@ -157,18 +157,18 @@ def judged(passes: Mapping[str, Sequence[float]], sizes: Mapping[str, int]) -> l
     rows = [
         Row("libraries alone: the floor", f"{ms['floor']:.0f} ms"),
         Row(
-            "import handlers.api",
+            "import handlers.functions.api",
             f"{ms['api']:.0f} ms, {api:.2f} x the floor",
             f"{API_BUDGET} x",
             api <= API_BUDGET,
         ),
         Row(
-            "import handlers.prober",
+            "import handlers.functions.probe",
             f"{ms['prober']:.0f} ms, {prober:.2f} x the floor",
             f"{PROBER_MS} ms where the floor is {FLOOR_MS}: {share:.2f} x",
             prober <= share,
         ),
-        Row("import handlers.worker (schedule, record, tidy)", f"{ms['record']:.0f} ms"),
+        Row("import handlers.functions.record", f"{ms['record']:.0f} ms"),
         Row("API: process start to first answer", f"{ms['first answer']:.0f} ms"),
     ]
     for name, budget_mb in build.BUDGETS_MB.items():

@@ -19,10 +19,10 @@ from functools import partial
 from sqlalchemy import event, insert, select, text
 
 from benchmarks.storage.report import HEAD, Row
+from core.checks.records import Ping, Probe
 from core.models import Server
-from core.schema import Ping, Probe
 from core.settings import Settings
-from handlers import worker
+from handlers.worker import rounds
 from infra import migrations
 from infra.database import Database
 from tests.postgres import Postgres
@@ -140,7 +140,7 @@ def _copy_command(cluster: Postgres, measured: Sequence[Ping], slot: datetime) -
 
 
 def _record(database: Database, slot: datetime, measured: Sequence[Ping]) -> None:
-    new = worker.store(database, slot, measured, slot)
+    new = rounds.store(database, slot, measured, slot)
     assert new == len(measured), f"{new} of {len(measured)} rows are new"
 
 

@@ -1,4 +1,4 @@
-"""Everything Pinglet refuses, as one tree. handlers/api.py turns it into replies.
+"""Everything Pinglet refuses, as one tree. handlers/http/errors.py turns it into replies.
 
 CoreError
 ├── WrongRequest       what was sent can't be understood or isn't allowed

@@ -1,12 +1,10 @@
 """The tables. What a column holds is said here once; how they come about is infra/migrations."""
 
 import datetime as dt
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
-    DateTime,
-    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -16,65 +14,12 @@ from sqlalchemy import (
     String,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.sql.functions import GenericFunction
-from sqlalchemy.types import TypeDecorator
 
-from core.schema import NAME_LENGTH, USER_NAME_LENGTH
+from core.reading import NAME_LENGTH, USER_NAME_LENGTH
+from core.sql import UtcDateTime
 
 SCHEMA_VERSION = "0005"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
-
-
-class UtcDateTime(TypeDecorator[datetime]):  # pylint: disable=abstract-method
-    """Aware UTC times, also from SQLite, which keeps no zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse naive times, which would mean whatever the server's zone is; store UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone")
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return aware UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class json_rows(GenericFunction[str]):  # pylint: disable=invalid-name
-    """A table function: one row for each element of a JSON array, in the column `value`.
-
-    Every database has it under a name of its own; infra/database.py knows them. Many rows then
-    travel as one parameter, and one statement serves all databases.
-    """
-
-    inherit_cache = True
-
-
-class epoch_minute(GenericFunction[int]):  # pylint: disable=invalid-name
-    """A time as whole minutes since 1970. infra/database.py knows how each database says it.
-
-    Times cross the border as numbers where there are many of them: they are read far faster.
-    """
-
-    inherit_cache = True
-    type = Integer()
-
-
-class time_at(GenericFunction[datetime]):  # pylint: disable=all
-    """The time so many microseconds after 1970 began, as the columns hold it.
-
-    The way in for many times in one parameter: JSON has none.
-    """
-
-    inherit_cache = True
-    type = UtcDateTime()
 
 
 class Base(DeclarativeBase):
@@ -162,7 +107,7 @@ class Ping(Base):
 
 
 class Day(Base):
-    """One server's slots of one UTC day, packed (core/slots.py), and what they add up to.
+    """One server's slots of one UTC day, packed (core/history/codec.py), and what they add up to.
 
     A slot is in `data`, or here, or for some days in both; readers take it once. Slots are only
     ever added to a day.
@@ -250,7 +195,7 @@ class Token(Base):
 
 
 class Attempt(Base):
-    """How often a password was tried in the window that began at `since`; see core/accounts.py."""
+    """How often a password was tried in the window that began at `since`: accounts/attempts.py."""
 
     __tablename__ = "attempt"
 
@@ -266,3 +211,14 @@ class Latch(Base):
 
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     since: Mapped[datetime]
+
+
+LARGEST_ID = 2**63 - 1  # no database has larger ones
+
+
+# The plain tables, for statements about rows: the ORM has no part in them.
+SERVER = Base.metadata.tables["server"]
+SCHEDULE = Base.metadata.tables["schedule"]
+DATA = Base.metadata.tables["data"]
+DAY = Base.metadata.tables["day"]
+ROUND = Base.metadata.tables["round"]

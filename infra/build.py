@@ -35,7 +35,13 @@ CHART = [MODULES / "chart.js" / name for name in ("dist/chart.umd.min.js", "LICE
 PYTHON = "3.13"  # serverless.yml: runtime
 PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
 LOCAL_ONLY = {"python-dotenv", "rich"}  # of requirements.txt: what only a terminal needs
-HERE_ONLY = {"infra/build.py", "infra/manage.py", "infra/packages.js", "handlers/local.py"}
+HERE_ONLY = {
+    "infra/build.py",
+    "infra/manage.py",
+    "infra/packages.js",
+    "handlers/cli/app.py",
+    "handlers/local.py",
+}
 UNPACKED = "/var/task"  # docs.aws.amazon.com/lambda/latest/dg/python-package.html
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 BUDGETS_MB = {"pinglet.zip": 15.0, "prober.zip": 15.0}

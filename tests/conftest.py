@@ -12,9 +12,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 
-from core import accounts
+from core.accounts import users
 from core.settings import Settings
-from handlers import api
+from handlers.http.app import create_app
 from infra import migrations
 from infra.database import Database
 from tests import leaks, people
@@ -64,8 +64,8 @@ def passwords_cost_little() -> Iterator[None]:
     """A hash at full cost takes 61 ms of CPU; that cost is a matter of tests/core/test_accounts."""
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accounts, "HASHER", cheap)
-        patch.setattr(accounts, "DUMMY_HASH", cheap.hash("nobody's"))
+        patch.setattr(users, "HASHER", cheap)
+        patch.setattr(users, "DUMMY_HASH", cheap.hash("nobody's"))
         yield
 
 
@@ -149,7 +149,7 @@ def database(settings: Settings) -> Iterator[Database]:
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
     """The application on an empty database."""
-    made = api.create_app(settings)
+    made = create_app(settings)
     yield made
     made.extensions["pinglet"].engine.dispose()
 

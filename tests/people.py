@@ -9,8 +9,9 @@ from functools import cache
 
 from sqlalchemy import delete, insert
 
-from core import accounts
-from core.accounts import Grant, Identity, Kind, Role, Scope
+from core.accounts import tokens, users
+from core.accounts.records import Identity, Kind, Role, Scope
+from core.accounts.tokens import Grant
 from core.clock import utc_now
 from core.models import Attempt, Latch, User
 from core.settings import Settings
@@ -45,7 +46,7 @@ def forget_everybody(database: Database) -> None:
 @cache
 def password_hash() -> str:
     """Return the hash of PASSWORD: one is enough for a whole run."""
-    return accounts.HASHER.hash(PASSWORD)
+    return users.HASHER.hash(PASSWORD)
 
 
 def add(database: Database, name: str = "ann", role: Role = Role.ADMIN) -> Identity:
@@ -53,9 +54,9 @@ def add(database: Database, name: str = "ann", role: Role = Role.ADMIN) -> Ident
     with database.transaction() as session:
         row = {"name": name, "role": role, "enabled": True, "generation": 0, "created": utc_now()}
         session.execute(insert(User).values(row | {"password_hash": password_hash()}))
-        if accounts.access_is_open(session):
-            session.add(Latch(name=accounts.AUTHENTICATION, since=utc_now()))
-        return accounts.identity_of(accounts.find_user_named(session, name))
+        if users.access_is_open(session):
+            session.add(Latch(name=users.AUTHENTICATION, since=utc_now()))
+        return users.identity_of(users.find_user_named(session, name))
 
 
 def token(
@@ -67,13 +68,13 @@ def token(
 ) -> str:
     """Return a new token of that user."""
     with database.transaction() as session:
-        return accounts.issue(session, user, Grant(kind, scope, "made", life), utc_now()).token
+        return tokens.issue(session, user, Grant(kind, scope, "made", life), utc_now()).token
 
 
 def change(database: Database, user: Identity, **changes: object) -> None:
     """Change a user in a transaction of its own."""
     with database.transaction() as session:
-        accounts.change_user(session, user.user_id, **changes)  # type: ignore[arg-type]
+        users.change_user(session, user.user_id, **changes)  # type: ignore[arg-type]
 
 
 def bearer(text: str) -> Headers:

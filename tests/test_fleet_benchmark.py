@@ -92,8 +92,8 @@ SIZES = {"pinglet.zip": 13_000_000, "prober.zip": 200_000}
     ("api_ms", "prober_ms", "package", "over"),
     [
         (499.0, 147.0, 14_999_999, []),
-        (501.0, 147.0, 14_999_999, ["import handlers.api"]),
-        (499.0, 149.0, 14_999_999, ["import handlers.prober"]),
+        (501.0, 147.0, 14_999_999, ["import handlers.functions.api"]),
+        (499.0, 149.0, 14_999_999, ["import handlers.functions.probe"]),
         (499.0, 147.0, 15_000_001, ["pinglet.zip"]),
     ],
 )

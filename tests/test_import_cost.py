@@ -25,7 +25,7 @@ def loaded_by(modules: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def by_api() -> set[str]:
-    return loaded_by("handlers.api")
+    return loaded_by("handlers.functions.api")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def by_floor() -> set[str]:
         "botocore",
         "graphql",
         "ariadne",
-        "handlers.graphql",
+        "handlers.http.graphql",
         "strawberry",
         "pydantic",
         "requests",
@@ -50,18 +50,18 @@ def by_floor() -> set[str]:
         "sqlite3",
         "sqlalchemy.dialects.sqlite",
         "core.probe",
-        "core.rounds",
-        "core.gauges",
-        "core.transfer",
+        "core.rounds.measure",
+        "core.history.lately",
+        "core.export.give",
         "csv",
-        "handlers.metrics",
-        "handlers.openapi",
-        "handlers.ping_now",
-        "handlers.transfer",
-        "handlers.manage",
-        "handlers.worker",
-        "handlers.demo",
-        "handlers.local",
+        "handlers.http.metrics",
+        "handlers.http.openapi",
+        "handlers.http.ping_now",
+        "handlers.http.export",
+        "handlers.cli.commands",
+        "handlers.worker.rounds",
+        "handlers.cli.demo",
+        "handlers.cli.app",
     ],
 )
 def test_the_function_that_answers_does_not_load(
@@ -86,7 +86,7 @@ def test_the_function_that_answers_loads_few_libraries_more(
 
 
 def test_the_prober_loads_neither_a_database_nor_a_web_framework() -> None:
-    loaded = loaded_by("handlers.prober")
+    loaded = loaded_by("handlers.functions.probe")
     assert loaded & {"sqlalchemy", "pg8000", "sqlite3", "flask", "werkzeug", "alembic"} == set()
 
 

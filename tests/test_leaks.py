@@ -6,10 +6,10 @@ import logging
 import pytest
 from flask import Response
 
-from core import accounts
+from core.accounts import tokens
 from tests import leaks, people
 
-TOKEN = accounts.PREFIX + "A" * 43
+TOKEN = tokens.PREFIX + "A" * 43
 SHOWN = [people.PASSWORD, TOKEN, people.password_hash(), *leaks.PLANTED.values()]
 
 

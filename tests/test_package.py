@@ -14,10 +14,10 @@ from moto.server import ThreadedMotoServer
 
 from benchmarks.cold_start import get
 from benchmarks.lambda_runtime import Runtime
-from core import rounds
+from core import slots
+from core.checks.records import Probe, Target
 from core.clock import utc_now
-from core.messages import Batch, Results
-from core.schema import Probe, Target
+from core.rounds.messages import Batch, Results
 from core.settings import Settings
 from infra import build
 from infra.database import Database
@@ -104,7 +104,7 @@ def received(sqs: Any, name: str) -> str:
 
 
 def test_the_api_answers_a_request_and_an_event_that_is_none(start: Start) -> None:
-    with start("pinglet.zip", "handlers.api.handler") as api:
+    with start("pinglet.zip", "handlers.functions.api.handler") as api:
         answer = api.invoke(get())
         assert answer.value["statusCode"] == 401  # nobody without a token on Lambda
         assert json.loads(answer.value["body"]) == {"status": "UNAUTHORIZED"}
@@ -116,17 +116,17 @@ def test_a_round_goes_through_the_three_functions_as_packed(
 ) -> None:
     database = Database(postgres_settings)
     (server_id,) = add_many(database, ["web"], "127.0.0.1", probe=Probe.TCP, port=9)
-    slot = rounds.slot_of(utc_now())
-    with start("pinglet.zip", "handlers.worker.schedule") as schedule:
+    slot = slots.slot_of(utc_now())
+    with start("pinglet.zip", "handlers.functions.schedule.schedule") as schedule:
         sent = schedule.invoke({"time": slot.isoformat()})
     assert (sent.failed, sent.value["batches"]) == (False, 1)
     batch = received(sqs, "batches")
     assert Batch.read(batch).targets == [Target(server_id, "127.0.0.1", Probe.TCP, 9)]
-    with start("prober.zip", "handlers.prober.probe") as probe:
+    with start("prober.zip", "handlers.functions.probe.probe") as probe:
         assert probe.invoke(event_of(batch)).value == {"batchItemFailures": []}
     results = received(sqs, "results")
     assert [ping.received for ping in Results.read(results).pings] == [4]
-    with start("pinglet.zip", "handlers.worker.record") as record:
+    with start("pinglet.zip", "handlers.functions.record.record") as record:
         answer = record.invoke(event_of(results, "poison"))
         assert answer.value == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     assert rows_in(database, slot) == 1
@@ -134,14 +134,14 @@ def test_a_round_goes_through_the_three_functions_as_packed(
 
 
 def test_an_event_that_is_none_is_an_error_of_the_function(start: Start) -> None:
-    with start("prober.zip", "handlers.prober.probe") as probe:
+    with start("prober.zip", "handlers.functions.probe.probe") as probe:
         answer = probe.invoke({"hello": str(datetime.now(UTC))})
         assert answer.failed
         assert answer.value["errorType"] == "WrongRequest"
 
 
 def test_manage_runs_its_commands_as_packed(start: Start) -> None:
-    with start("pinglet.zip", "handlers.manage.handler") as manage:
+    with start("pinglet.zip", "handlers.functions.manage.handler") as manage:
         done = manage.invoke({"command": "db upgrade"}).value
         assert done["exit_code"] == 0
         assert manage.invoke({"command": "servers list"}).value["exit_code"] == 0

@@ -30,12 +30,15 @@ from sqlalchemy import text
 
 from benchmarks.fleet import report
 from benchmarks.fleet.report import Calls, Measured
-from core import estimate, rounds
+from core import slots
 from core.clock import utc_now
-from core.schema import AHEAD, SLOT
 from core.settings import Settings
-from handlers import prober, worker
-from infra import aws, migrations
+from core.slots import AHEAD, SLOT
+from handlers.functions import probe as probe_function
+from handlers.functions import record as record_function
+from handlers.functions import schedule as schedule_function
+from handlers.functions import warm
+from infra import aws, estimate, migrations
 from infra.database import Database
 from tests.cloud import Context, event_of
 from tests.postgres import Postgres
@@ -105,21 +108,21 @@ def run(database: Database, number: int) -> Measured:
     queues = Queues()
     aws.send = queues.send  # type: ignore[assignment]
     # A few minutes ahead: one process does all that hundreds do at once, in more than a minute.
-    slot = rounds.slot_of(utc_now() + AHEAD - SLOT)
+    slot = slots.slot_of(utc_now() + AHEAD - SLOT)
     schedule, probe, record = Calls("schedule"), Calls("probe"), Calls("record")
     event = {"time": slot.isoformat()}
-    timed(schedule, lambda: worker.schedule(event, Context()))
+    timed(schedule, lambda: schedule_function.schedule(event, Context()))
     queues.deliver(
         "batches",
         estimate.PROBE_MESSAGES,
         probe,
-        lambda given: prober.probe(given, Context()),
+        lambda given: probe_function.probe(given, Context()),
     )
     queues.deliver(
         "results",
         estimate.RECORD_MESSAGES,
         record,
-        lambda given: worker.record(given, Context()),
+        lambda given: record_function.record(given, Context()),
     )
     with database.reading() as session:
         rows = session.scalar(text("SELECT count(*) FROM data WHERE datetime = :s"), {"s": slot})
@@ -143,7 +146,7 @@ def measure(numbers: Sequence[int]) -> list[Measured]:
         migrations.upgrade(database.engine)
         run(database, 10)  # imports and first connections
         found = [run(database, number) for number in numbers]
-        worker.warm_database().engine.dispose()
+        warm.warm_database().engine.dispose()
         database.engine.dispose()
         return found
     finally:

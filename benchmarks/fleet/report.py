@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from core import estimate
-from core.estimate import ALL_ANSWER_S, MONTH_S, ONE_IS_SILENT_S
-from core.schema import SLOT
+from core.slots import SLOT
+from infra import estimate
+from infra.estimate import ALL_ANSWER_S, MONTH_S, ONE_IS_SILENT_S
 
 AT_ONCE = {"schedule": 1, "probe": 50, "record": 4}  # serverless.yml: probers, recorders
 CONCURRENCIES = (10, 25, 50, 100, 200)
@@ -29,7 +29,7 @@ The real handlers over a list for a queue, a real Postgres on the same machine, 
 a function's memory brings, waiting as it was, and in each prober {healthy:g} s for the echoes of
 servers further away than loopback, where all answer ({silent:g} s where one in each call is
 silent), with {probers} probers and {recorders} recorders at once, as in serverless.yml. Dollars are
-of functions and queues, from these durations and the prices in core/estimate.py.
+of functions and queues, from these durations and the prices in infra/estimate.py.
 """
 COLUMNS = (
     "| servers | calls: probe, record | us a server: schedule | probe | record | wait | "

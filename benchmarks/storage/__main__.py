@@ -27,11 +27,16 @@ from benchmarks import record
 from benchmarks.storage import report, retention, world
 from benchmarks.storage.report import FOLDER, HEAD, Row, Section
 from benchmarks.storage.world import NOW, Size
-from core import days, fleet, pings, servers
+from core.checks.records import Ping, Probe
+from core.history import figures, slices, today
+from core.history import upkeep as history_upkeep
+from core.history.records import HistoryRequest
 from core.models import Server
-from core.schema import SLOT, HistoryRequest, Ping, Probe
+from core.rounds import record as rounds_record
+from core.servers import change, find
 from core.settings import Settings
-from handlers import night
+from core.slots import SLOT
+from handlers.worker import upkeep as worker_upkeep
 from infra import migrations
 from infra.database import Database
 from tests.postgres import Postgres, bin_dir
@@ -44,56 +49,56 @@ Readings = dict[str, tuple[Read, float | None]]
 """What is read, and how many ms it may take."""
 
 LISTS: Readings = {
-    "list with state": (lambda session, _server: fleet.standings(session, NOW), 20),
-    "list with state, all columns": (lambda session, _server: servers.states(session, NOW), None),
-    "GET /: all names": (lambda session, _server: servers.names(session), None),
+    "list with state": (lambda session, _server: find.standings(session, NOW), 20),
+    "list with state, all columns": (lambda session, _server: find.states(session, NOW), None),
+    "GET /: all names": (lambda session, _server: find.names(session), None),
 }
 READINGS: Readings = {
     "chart of 1 day, 300 points": (
-        lambda session, server: pings.series(session, server, NOW - DAY, NOW, 300, NOW),
+        lambda session, server: figures.series(session, server, NOW - DAY, NOW, 300, NOW),
         15,
     ),
     "chart of 30 days, 300 points": (
-        lambda session, server: pings.series(session, server, NOW - 30 * DAY, NOW, 300, NOW),
+        lambda session, server: figures.series(session, server, NOW - 30 * DAY, NOW, 300, NOW),
         30,
     ),
     "chart of 1 year, 400 points": (
-        lambda session, server: pings.series(session, server, NOW - 365 * DAY, NOW, 400, NOW),
+        lambda session, server: figures.series(session, server, NOW - 365 * DAY, NOW, 400, NOW),
         80,
     ),
     "p95 (and all of summary) of 30 days": (
-        lambda session, server: pings.summary(session, server, NOW - 30 * DAY, NOW, NOW),
+        lambda session, server: figures.summary(session, server, NOW - 30 * DAY, NOW, NOW),
         20,
     ),
     "summary of 1 year": (
-        lambda session, server: pings.summary(session, server, NOW - 365 * DAY, NOW, NOW),
+        lambda session, server: figures.summary(session, server, NOW - 365 * DAY, NOW, NOW),
         None,
     ),
     "GET /?server=...: the newest 1,440": (
-        lambda session, server: pings.history(session, server, HistoryRequest(server.name)),
+        lambda session, server: slices.history(session, server, HistoryRequest(server.name)),
         None,
     ),
     "1,440 pings of 200 days ago": (
-        lambda session, server: pings.history(
+        lambda session, server: slices.history(
             session, server, HistoryRequest(server.name, until=NOW - 200 * DAY)
         ),
         None,
     ),
     "fleet: 24 h of 100 servers": (
-        lambda session, server: pings.fleet(session, NOW, range(server.id, server.id + 100)),
+        lambda session, server: today.fleet(session, NOW, range(server.id, server.id + 100)),
         None,
     ),
 }
 
 NEXT_SLOT = NOW.replace(second=0) + SLOT
 WRITES: dict[str, Read] = {
-    "record a batch of 100": lambda session, server: pings.record(
+    "record a batch of 100": lambda session, server: rounds_record.record(
         session, NEXT_SLOT, [_ping(server.id + number) for number in range(100)]
     ),
-    "remove 10 minutes of packed raw rows": lambda session, _server: days.forget_pings(
+    "remove 10 minutes of packed raw rows": lambda session, _server: history_upkeep.forget_pings(
         session, (NOW - DAY).date(), 0, 10
     ),
-    "remove a server": lambda session, server: servers.remove_id(session, server.id),
+    "remove a server": lambda session, server: change.remove_id(session, server.id),
 }
 
 
@@ -142,10 +147,10 @@ def night_work(database: Database, size: Size, cool_down: Callable[[], None]) ->
     ids = range(3, size.servers + 1)
     began = time.perf_counter()
     longest = 0.0
-    for start in range(0, len(ids), night.SERVERS_AT_ONCE):
+    for start in range(0, len(ids), worker_upkeep.SERVERS_AT_ONCE):
         step = time.perf_counter()
         with database.transaction() as session:
-            days.pack(session, day, ids[start : start + night.SERVERS_AT_ONCE])
+            history_upkeep.pack(session, day, ids[start : start + worker_upkeep.SERVERS_AT_ONCE])
         longest = max(longest, time.perf_counter() - step)
     each_ms = (time.perf_counter() - began) / len(ids) * 1e3
     steps = {"longest_step_ms": longest * 1e3, "so_10,000_servers_s": each_ms * 10}
@@ -156,20 +161,20 @@ def night_work(database: Database, size: Size, cool_down: Callable[[], None]) ->
 def _removing(database: Database, size: Size, server_id: int, how: str) -> Row:
     began = time.perf_counter()
     with database.transaction() as session:
-        servers.remove(session, f"server-{server_id}")
+        change.remove(session, f"server-{server_id}")
     took_ms = (time.perf_counter() - began) * 1e3
     what = f"remove a server ({size.slots:,} raw rows, {size.days} days), {how}"
     return Row(what, took_ms, "ms", 1_000)
 
 
 def _forgetting(database: Database, size: Size, day: Any) -> Iterator[Row]:
-    minutes = max(1, night.ROWS_AT_ONCE // size.all_servers)
+    minutes = max(1, worker_upkeep.ROWS_AT_ONCE // size.all_servers)
     began = time.perf_counter()
     longest = rows = 0
     for low in range(0, 1_440, minutes):
         step = time.perf_counter()
         with database.transaction() as session:
-            rows += days.forget_pings(session, day, low, min(1_440, low + minutes))
+            rows += history_upkeep.forget_pings(session, day, low, min(1_440, low + minutes))
         longest = max(longest, time.perf_counter() - step)
     took = time.perf_counter() - began
     steps = {"longest_step_ms": longest * 1e3}
@@ -305,7 +310,7 @@ def run(name: str, size: Size) -> tuple[Section, list[str]]:
     print(f"\n{name}\n{HEAD}", flush=True)
     with (sqlite_world if name == "SQLite" else postgres_world)() as (database, cool_down):
         began = time.perf_counter()
-        everyone = partial(pings.fleet, now=NOW, ids=range(1, size.servers + 1))
+        everyone = partial(today.fleet, now=NOW, ids=range(1, size.servers + 1))
         strips: Readings = {f"24 h of {size.servers:,} servers": (_of_session(everyone), None)}
         lists: Readings = {
             f"{what} of {size.servers:,} servers": reading for what, reading in LISTS.items()

@@ -1,11 +1,11 @@
 """A database full of history: raw rows in order of time, as rounds write them, and packed days.
 
-A day is one of a few hundred that were made slot by slot and packed by core/slots.py: a random walk
-with exponential jitter on each of four echoes, bursts of 2 to 20 slower minutes, lost echoes,
-and outages of 3 to 60 minutes. Bases lie between 0.3 and 250 ms, jitter between 2 and 30 %, loss
-between 0 and 5 %. As in life, each server has raw rows of the last 2.8 days, and of those that are
-over the packed day as well; so more raw rows mean more servers, of which only the first, those that
-are looked at, have a long history.
+A day is one of a few hundred that were made slot by slot and packed by core/history/codec.py: a
+random walk with exponential jitter on each of four echoes, bursts of 2 to 20 slower minutes, lost
+echoes, and outages of 3 to 60 minutes. Bases lie between 0.3 and 250 ms, jitter between 2 and 30 %,
+loss between 0 and 5 %. As in life, each server has raw rows of the last 2.8 days, and of those that
+are over the packed day as well; so more raw rows mean more servers, of which only the first, those
+that are looked at, have a long history.
 """
 
 import random
@@ -17,8 +17,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, text
 
 from core import models
-from core.schema import SLOT, quantised_ms
-from core.slots import DAY_SLOTS, WHOLE_DAY, Rows, Slots, merged, totals
+from core.checks.records import quantised_ms
+from core.history.codec import Rows, Slots, merged
+from core.history.sums import totals
+from core.servers.schedule import WHOLE_DAY
+from core.slots import DAY_SLOTS, SLOT
 
 NOW = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
 DAY = timedelta(days=1)

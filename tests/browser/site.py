@@ -14,11 +14,16 @@ from flask import Response, request
 from sqlalchemy import event
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from core import fleet, pings, rounds
+from core import slots as core_slots
+from core.checks.records import Ping, Probe, quantised_ms
 from core.clock import utc_now
-from core.schema import SLOT, Changes, Ping, Probe, quantised_ms
+from core.rounds import record
+from core.servers import change
+from core.servers.records import Changes
 from core.settings import Settings
-from handlers import api, worker
+from core.slots import SLOT
+from handlers.http.app import create_app
+from handlers.worker import rounds
 from infra.database import Database
 
 ECHOES = 4
@@ -56,7 +61,7 @@ class Site:
         ]
         with self.database.transaction() as session:
             now = utc_now() - ago
-            done = fleet.put(session, wanted, self.database.settings, now, upsert=False)
+            done = change.put(session, wanted, self.database.settings, now, upsert=False)
         return [outcome.server_id for outcome in done if outcome.server_id is not None]
 
     def wait_for(self, method: str, status: int) -> None:
@@ -71,8 +76,8 @@ class Site:
             thread.submit(self._round).result()
 
     def _round(self) -> None:
-        slot = rounds.slot_of(utc_now())
-        asyncio.run(worker.run_round(self.database, slot, worker.due(self.database, slot)))
+        slot = core_slots.slot_of(utc_now())
+        asyncio.run(rounds.run_round(self.database, slot, rounds.due(self.database, slot)))
 
     def history(self, ids: Sequence[int], slots: Sequence[datetime]) -> None:
         """Record made-up rounds of these servers in these slots."""
@@ -80,7 +85,7 @@ class Site:
         for slot in slots:
             made = [made_up(chance, number, server_id) for number, server_id in enumerate(ids)]
             with self.database.transaction() as session:
-                pings.record(session, slot, made)
+                record.record(session, slot, made)
 
 
 def made_up(chance: random.Random, number: int, server_id: int) -> Ping:
@@ -104,14 +109,14 @@ def made_up(chance: random.Random, number: int, server_id: int) -> Ping:
 
 def slots(length: timedelta, step: timedelta = SLOT, end: datetime | None = None) -> list[datetime]:
     """Return slots up to `end`, which is the one we are in unless said otherwise."""
-    last = end or rounds.slot_of(utc_now())
+    last = end or core_slots.slot_of(utc_now())
     return [last - step * number for number in range(int(length / step), -1, -1)]
 
 
 @contextmanager
 def serve(settings: Settings) -> Iterator[Site]:
     """Serve the application on a free port of this machine."""
-    app = api.create_app(settings)
+    app = create_app(settings)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
     # Closing waits for the requests that are being answered: they hold connections.
     server.daemon_threads = False  # type: ignore[attr-defined]

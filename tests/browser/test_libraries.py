@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from handlers import libraries
-from handlers.libraries import LIBRARIES
+from handlers.http import pages
+from handlers.http.pages import LIBRARIES
 from tests.browser import steps
 from tests.browser.site import Site
 from tests.infra.npm import ROOT, need_tools
@@ -21,7 +21,7 @@ FILE = ROOT / "node_modules" / CHART.path
 @pytest.fixture
 def without_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There are no node_modules."""
-    monkeypatch.setattr(libraries, "MODULES", tmp_path)
+    monkeypatch.setattr(pages, "MODULES", tmp_path)
 
 
 def cdn_answers(page: Page, script: bytes) -> None:

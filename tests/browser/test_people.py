@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
-from core import accounts
+from core.accounts import users as accounts_users
 from tests.browser import steps
 from tests.browser.site import Site
 from tests.people import PASSWORD
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 def users(site: Site) -> dict[str, str]:
     with site.database.reading() as session:
-        return {user.name: user.role for user in accounts.users(session)}
+        return {user.name: user.role for user in accounts_users.everyone(session)}
 
 
 def test_a_wrong_password_is_said_to_be_wrong(guarded_site: Site, page: Page) -> None:

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core import servers
 from core.clock import utc_now
+from core.servers import change, find
 from tests.browser import steps
 from tests.browser.conftest import Seen, watched
 from tests.browser.site import Site, slots
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 def names(site: Site) -> list[str]:
     with site.database.reading() as session:
-        return list(servers.names(session))
+        return list(find.names(session))
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def test_an_interval_that_was_set_elsewhere_stays(
 ) -> None:
     with site.database.transaction() as session:
         settings = site.database.settings
-        servers.alter(session, watched_server, {"interval_s": 600}, settings, utc_now())
+        change.alter(session, watched_server, {"interval_s": 600}, settings, utc_now())
     steps.server(page, site, watched_server)
     steps.button(page, "Edit")
     editor = page.get_by_role("dialog")

@@ -135,25 +135,29 @@ import asyncio
 settings_made, denied, DATABASE = json.load(sys.stdin)
 
 from sqlalchemy import select
-from core import accounts, probe, rounds, servers
+from core import probe, slots
+from core.accounts import records, tokens, users
 from core.clock import utc_now
-from core.messages import Batch
 from core.models import Schedule, Server
-from core.schema import ServerRequest
+from core.rounds import measure
+from core.rounds.messages import Batch
+from core.servers import change, find
+from core.servers.records import ServerRequest
 from core.settings import Settings
-from handlers import api, worker
-from handlers.prober import Prober
+from handlers.functions.probe import Prober
+from handlers.http import app as http_app
+from handlers.worker import rounds
 from infra.database import Database
 
 settings = Settings(**settings_made)
 database = Database(settings)
-app = api.create_app(settings)
+app = http_app.create_app(settings)
 client = app.test_client()
 with database.transaction() as session:
-    user = accounts.create_user(session, "ann", "a password", accounts.Role.ADMIN, utc_now())
-    grant = accounts.Grant(accounts.Kind.ACCESS)
-    token = accounts.issue(session, accounts.identity_of(user), grant, utc_now()).token
-    kept = servers.create(session, ServerRequest("kept", "8.8.8.8"), settings, utc_now()).id
+    user = users.create_user(session, "ann", "a password", records.Role.ADMIN, utc_now())
+    grant = tokens.Grant(records.Kind.ACCESS)
+    token = tokens.issue(session, users.identity_of(user), grant, utc_now()).token
+    kept = change.create(session, ServerRequest("kept", "8.8.8.8"), settings, utc_now()).id
 
 headers = {"Authorization": "Bearer " + token}
 exported = client.get("/api/v1/export?format=json", headers=headers).get_json()["servers"][0]
@@ -183,11 +187,11 @@ for upsert in (False, True):
     done = reply("POST", "/api/v1/servers/bulk", {"servers": rows, "upsert": upsert}).get_json()
     answers |= {one["status"] + " " + one["field"] for one in done["results"]}
 with database.reading() as session:
-    stored = [server.ip for server in servers.everything(session)]
+    stored = [server.ip for server in find.everything(session)]
 
 # As if an older release, or another setting, had let them in: the round must stop them itself.
 with database.transaction() as session:
-    servers.remove(session, "kept")
+    change.remove(session, "kept")
     for number, address in enumerate(denied):
         if "\0" in address:
             continue
@@ -197,17 +201,17 @@ with database.transaction() as session:
             session.add(made)
             session.flush()
             session.add(Schedule(server_id=made.id, since=utc_now(), interval_s=60, enabled=True))
-slot = rounds.slot_of(utc_now())
-targets = worker.due(database, slot)
-done = asyncio.run(worker.run_round(database, slot, targets))
+slot = slots.slot_of(utc_now())
+targets = rounds.due(database, slot)
+done = asyncio.run(rounds.run_round(database, slot, targets))
 now = {
     reply("POST", f"/api/v1/servers/{target.server_id}/ping", "").get_json()["state"]
     for target in targets
 }
 # And as if a queue's message came from an older release.
-queued = [Batch.read(batch.text()) for batch in rounds.batches(slot, targets, 50)]
-probed = Prober(settings, rounds.deadline(slot)).measure(queued)
-how = rounds.pace(settings)
+queued = [Batch.read(batch.text()) for batch in measure.batches(slot, targets, 50)]
+probed = Prober(settings, measure.deadline(slot)).measure(queued)
+how = measure.pace(settings)
 for kind in probe.Kind:
     for address in denied:
         probe.probe(kind, [probe.Target(address, (80,))], how)

@@ -7,7 +7,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from core.schema import quantised_ms
+from core.checks.records import quantised_ms
 
 FIRST_SLOT = datetime(2018, 1, 2, 7, 1, tzinfo=UTC)
 SLOTS = [FIRST_SLOT + timedelta(minutes=number) for number in range(6_000)]

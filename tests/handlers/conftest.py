@@ -15,10 +15,11 @@ from flask import Flask as Application
 from flask.testing import FlaskCliRunner
 from sqlalchemy import insert, select, text
 
-from core import servers
 from core.models import Base, Ping
+from core.servers import find
 from core.settings import Settings
-from handlers import api, local
+from handlers.cli import app as local
+from handlers.http.app import create_app
 from infra.database import Database
 from tests import people
 from tests.handlers.calls import SLOTS, mean_ms
@@ -54,7 +55,7 @@ def standing(
 ) -> Iterator[Application]:
     """An application whose database stays for a module's tests."""
     settings = standing_settings(request, tmp_path_factory)
-    app = api.create_app(replace(settings, echo_timeout_s=0.05, echo_gap_s=0.0))
+    app = create_app(replace(settings, echo_timeout_s=0.05, echo_gap_s=0.0))
     yield app
     app.extensions["pinglet"].engine.dispose()
 
@@ -79,7 +80,7 @@ def pinged(database: Database) -> Callable[..., None]:
 
     def add(name: str, count: int, first: int = 0) -> None:
         with database.transaction() as session:
-            server_id = servers.find(session, name).id
+            server_id = find.by_name(session, name).id
             rows = [
                 {
                     "server_id": server_id,

@@ -16,7 +16,7 @@ from graphql import (
 )
 from werkzeug.test import TestResponse
 
-from handlers.graphql.resolvers import SCHEMA
+from handlers.http.graphql.resolvers import SCHEMA
 
 
 def post(

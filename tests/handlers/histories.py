@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 from flask.testing import FlaskClient
 
-from core import pings
+from core.checks.records import Ping, Probe
 from core.clock import utc_now
-from core.rounds import slot_of
-from core.schema import Ping, Probe
+from core.rounds import record as rounds_record
+from core.slots import slot_of
 from infra.database import Database
 
 IP = "127.0.0.1"
@@ -37,7 +37,7 @@ def record(database: Database, server_ids: Sequence[int], slot: datetime, heard:
         Ping(server_id, IP, 4, received, ms, best, worst, Probe.ICMP) for server_id in server_ids
     ]
     with database.transaction() as session:
-        pings.record(session, slot, measured)
+        rounds_record.record(session, slot, measured)
 
 
 def record_minutes(

@@ -11,11 +11,13 @@ from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
 from sqlalchemy import select
 
-from core import accounts
+from core.accounts import records, tokens
 from core.errors import CoreError, SettingsError
 from core.models import Token, User
 from core.settings import Settings
-from handlers import api, local, manage
+from handlers.cli import app as local
+from handlers.functions import manage
+from handlers.http.app import create_app
 from infra import logs
 from infra.database import Database
 from tests import people
@@ -139,7 +141,7 @@ def test_no_secret_shows_in_a_traceback(
     heard: Heard, client: FlaskClient, database: Database, table: str
 ) -> None:
     user = add(database, "root")
-    text, session = token(database, user), token(database, user, accounts.Kind.SESSION)
+    text, session = token(database, user), token(database, user, records.Kind.SESSION)
     made = {"name": "ann", "password": OWN}
     broken(database, table)
     try:
@@ -153,7 +155,7 @@ def test_no_secret_shows_in_a_traceback(
     finally:
         mended(database, table)
     assert "Traceback" in heard.log
-    for secret in [text, session, OWN, people.PASSWORD, "$argon2id", accounts.digest(text)]:
+    for secret in [text, session, OWN, people.PASSWORD, "$argon2id", tokens.digest(text)]:
         assert secret not in heard.log
         assert secret not in "\n".join(heard.replies)
 
@@ -231,7 +233,7 @@ def wrong_urls() -> list[str]:
 def made_or_refused(settings: Settings) -> Flask | str:
     """Return the application, or why there is none."""
     try:
-        return api.create_app(settings)
+        return create_app(settings)
     except SettingsError as error:
         return str(error)
 
@@ -306,7 +308,7 @@ def test_a_password_typed_to_a_command_is_not_said_again(
         said += f"{done.output} {done.stderr} {done.exception!r}"
     asked = ["users", "token", "ann", "script", "--scope", "read"]
     issued = runner.invoke(args=asked).stdout.strip()
-    assert issued.startswith(accounts.PREFIX), said
+    assert issued.startswith(tokens.PREFIX), said
     for secret in [OWN, OTHER, "1234567", *kept(database)]:
         assert secret not in said + heard.log
     assert issued not in heard.log
@@ -315,7 +317,7 @@ def test_a_password_typed_to_a_command_is_not_said_again(
 def test_a_repr_of_what_holds_secrets_may_be_logged(database: Database) -> None:
     user = add(database)
     with database.transaction() as session:
-        issued = accounts.issue(session, user, accounts.Grant(accounts.Kind.KEY), people.utc_now())
+        issued = tokens.issue(session, user, tokens.Grant(records.Kind.KEY), people.utc_now())
         row = session.scalars(select(Token)).one()
         assert issued.token not in repr(issued)
         assert row.digest not in repr(row)

@@ -6,10 +6,12 @@ from typing import Any
 
 from sqlalchemy import func, select, text
 
-from core import pings, servers
+from core.checks.records import Ping, Probe
 from core.models import Ping as StoredPing
 from core.models import Schedule, Server
-from core.schema import Ping, Probe, ServerRequest
+from core.rounds import record as rounds_record
+from core.servers import change, find
+from core.servers.records import ServerRequest
 from infra.database import Database
 
 SLOT = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
@@ -22,7 +24,7 @@ def add(database: Database, name: str = "web", ip: str = IP, **more: Any) -> int
     early = SLOT - timedelta(days=1)
     with database.transaction() as session:
         wanted = ServerRequest(name, ip, **more)
-        return servers.create(session, wanted, database.settings, early).id
+        return change.create(session, wanted, database.settings, early).id
 
 
 def add_many(database: Database, names: Sequence[str], ip: str = IP, **more: Any) -> list[int]:
@@ -49,11 +51,11 @@ def record(
     database: Database,
     slot: datetime,
     measured: Sequence[Ping],
-    now: datetime = pings.NO_FUTURE,
+    now: datetime = rounds_record.NO_FUTURE,
 ) -> int:
     """Record a round in a transaction of its own; return how many rows are new."""
     with database.transaction() as session:
-        return pings.record(session, slot, measured, now)
+        return rounds_record.record(session, slot, measured, now)
 
 
 def stored(database: Database) -> list[tuple[int, datetime, float | None]]:
@@ -74,7 +76,7 @@ def rows_in(database: Database, slot: datetime) -> int:
 def server(database: Database, name: str = "web") -> Server:
     """Return a server as it stands, detached."""
     with database.reading() as session:
-        found = servers.find(session, name)
+        found = find.by_name(session, name)
         session.expunge(found)
         return found
 

@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from core import servers
+from core.checks.records import Probe, Target
 from core.errors import Unavailable
-from core.schema import Probe, Target
+from core.servers import find
 from core.settings import Settings
-from handlers import api, worker
+from handlers.http.app import create_app
+from handlers.worker import rounds
 from infra.database import Database
 from tests.counts import KILLS, TRANSACTIONS
 from tests.infra.rows import MINUTE, SLOT, add, add_many, ping, rows_in, stored
@@ -55,7 +56,7 @@ def live(settings: Settings, number: int, transactions: int) -> list[str]:
 
     Return the names that must be there at the end; each has a ping in every tenth slot.
     """
-    app = api.create_app(settings)
+    app = create_app(settings)
     database: Database = app.extensions["pinglet"]
     client = app.test_client()
     kept = []
@@ -65,8 +66,8 @@ def live(settings: Settings, number: int, transactions: int) -> list[str]:
         assert client.post("/", json=body).status_code == 201
         assert name in client.get("/").get_json()["servers"]
         with database.reading() as session:
-            server_id = servers.find(session, name).id
-        assert worker.store(database, SLOT + step * MINUTE, [ping(server_id, ip=HERE)], SLOT) == 1
+            server_id = find.by_name(session, name).id
+        assert rounds.store(database, SLOT + step * MINUTE, [ping(server_id, ip=HERE)], SLOT) == 1
         assert len(client.get("/", json={"server": name}).get_json()["pings"]) == 1
         if step % 2:
             assert client.delete("/", json={"server": name}).status_code == 200
@@ -87,7 +88,7 @@ def test_eight_processes_on_one_sqlite_file_lose_nothing_and_are_never_locked_ou
         kept = [name for done in working for name in done.result()]
     database = Database(sqlite_settings)
     with database.reading() as session:
-        assert sorted(servers.names(session)) == sorted(kept)
+        assert sorted(find.names(session)) == sorted(kept)
     assert len(stored(database)) == len(kept)
     database.engine.dispose()
 
@@ -115,7 +116,7 @@ def is_recorded(
 ) -> bool:
     """Run a round; whether it was acknowledged."""
     try:
-        done = asyncio.run(worker.run_round(database, slot, targets, now=now))
+        done = asyncio.run(rounds.run_round(database, slot, targets, now=now))
     except Unavailable:
         return False
     assert len(done.pings) == SERVERS
@@ -128,7 +129,7 @@ def test_kill_9_of_postgres_tears_no_round_and_loses_none_that_was_acknowledged(
     database = Database(Settings(database_url=cluster.url(), echo_gap_s=0))
     names = [f"web-{number}" for number in range(SERVERS)]
     add_many(database, names, HERE, probe=Probe.TCP, port=closed_port)
-    targets = worker.due(database, SLOT)
+    targets = rounds.due(database, SLOT)
     began = time.monotonic()
     assert is_recorded(database, SLOT, targets, later)
     usual_s = time.monotonic() - began
@@ -159,13 +160,13 @@ def test_kill_9_in_the_midst_of_recording_tears_nothing_either(cluster: Postgres
         timer = killed_after(cluster, chance.uniform(0, 0.2))
         acknowledged = True
         try:
-            worker.store(database, slot, [ping(server_id) for server_id in ids], slot)
+            rounds.store(database, slot, [ping(server_id) for server_id in ids], slot)
         except Unavailable:
             acknowledged = False
         timer.join()
         cluster.start()
         assert fresh_count(cluster, slot) in ([len(ids)] if acknowledged else [0, len(ids)])
-        worker.store(database, slot, [ping(server_id) for server_id in ids], slot)
+        rounds.store(database, slot, [ping(server_id) for server_id in ids], slot)
         assert fresh_count(cluster, slot) == len(ids)
     database.engine.dispose()
 
@@ -195,7 +196,7 @@ def test_a_database_that_is_away_when_the_echoes_are_back_gets_the_round_later(
     logging.getLogger("pinglet.worker").addHandler(handler := Missed())
     try:
         done = asyncio.run(
-            worker.run_round(database, SLOT, worker.due(database, SLOT), go_away, now=early)
+            rounds.run_round(database, SLOT, rounds.due(database, SLOT), go_away, now=early)
         )
     finally:
         logging.getLogger("pinglet.worker").removeHandler(handler)
@@ -217,7 +218,7 @@ def test_a_database_that_is_away_at_the_start_costs_that_round_and_no_other(
         return step
 
     with pytest.raises(IndexError):
-        asyncio.run(worker.run(database, now))
+        asyncio.run(rounds.run(database, now))
     assert [slot for _id, slot, _ms in stored(database)] == [SLOT + MINUTE]
     database.engine.dispose()
 
@@ -227,8 +228,8 @@ def test_a_database_that_stays_away_is_given_up_when_the_slot_after_next_begins(
 ) -> None:
     database = Database(Settings(database_url=cluster.url(), echo_gap_s=0, connect_timeout_s=2))
     add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
-    targets = worker.due(database, SLOT)
+    targets = rounds.due(database, SLOT)
     cluster.kill()
     with pytest.raises(Unavailable):
-        asyncio.run(worker.run_round(database, SLOT, targets, now=lambda: SLOT + 2 * MINUTE))
+        asyncio.run(rounds.run_round(database, SLOT, targets, now=lambda: SLOT + 2 * MINUTE))
     database.engine.dispose()

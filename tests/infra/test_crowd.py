@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from core import servers
+from core.servers import find
 from core.settings import Settings
 from infra.database import Database
 from tests.postgres import Postgres
@@ -35,7 +35,7 @@ def test_of_two_hundred_cold_containers_nearly_all_are_served_and_none_leaks_a_c
         started = time.monotonic()
         try:
             with database.reading() as session:
-                servers.names(session)
+                find.names(session)
                 session.execute(text("SELECT pg_sleep(0.05)"))  # so that they really meet
         except Exception:  # whatever it is, it wasn't served
             return False

@@ -14,13 +14,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from core import models, servers
+from core import models
 from core.errors import NameTaken, SettingsError, Unavailable
-from core.messages import Results
-from core.schema import ServerRequest
+from core.rounds.messages import Results
+from core.servers import change, find
+from core.servers.records import ServerRequest
 from core.settings import Settings
-from handlers import api
-from handlers.worker import Recorder
+from handlers.functions.record import Recorder
+from handlers.http.app import create_app
 from infra.database import Database
 from tests.cloud import event_of, failed
 from tests.infra.conftest import TLS_NAME
@@ -39,7 +40,7 @@ def opened(settings: Settings, **more: object) -> Iterator[Database]:
 
 def names(database: Database) -> list[str]:
     with database.reading() as session:
-        return list(servers.names(session))
+        return list(find.names(session))
 
 
 def works(database: Database) -> bool:
@@ -73,7 +74,7 @@ def test_a_time_without_a_zone_is_refused(database: Database) -> None:
 def test_an_exception_rolls_everything_back(database: Database) -> None:
     def fail() -> None:
         with database.transaction() as session:
-            servers.create(session, ServerRequest("web", IP), database.settings, SLOT)
+            change.create(session, ServerRequest("web", IP), database.settings, SLOT)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -83,10 +84,10 @@ def test_an_exception_rolls_everything_back(database: Database) -> None:
 
 def test_a_savepoint_that_fails_takes_only_its_own_rows(database: Database) -> None:
     with database.transaction() as session:
-        servers.create(session, ServerRequest("web", IP), database.settings, SLOT)
+        change.create(session, ServerRequest("web", IP), database.settings, SLOT)
         with pytest.raises(NameTaken):
-            servers.create(session, ServerRequest("web", IP), database.settings, SLOT)
-        servers.create(session, ServerRequest("mail", IP), database.settings, SLOT)
+            change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+        change.create(session, ServerRequest("mail", IP), database.settings, SLOT)
     assert names(database) == ["web", "mail"]
 
 
@@ -94,7 +95,7 @@ def test_a_released_savepoint_is_undone_with_its_transaction(database: Database)
     def fail() -> None:
         with database.transaction() as session:
             with session.begin_nested():
-                servers.create(session, ServerRequest("web", IP), database.settings, SLOT)
+                change.create(session, ServerRequest("web", IP), database.settings, SLOT)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -208,7 +209,7 @@ def test_waiting_for_a_lock_ends_with_the_statement_timeout(postgres_settings: S
     with opened(postgres_settings, statement_timeout_s=1) as database:
         [server_id] = add_many(database, ["web"])
         with database.transaction() as session:
-            servers.remove(session, "web")
+            change.remove(session, "web")
             with pytest.raises(Unavailable):
                 record(database, SLOT, [ping(server_id)])
         assert works(database)
@@ -248,7 +249,7 @@ def test_a_connection_that_is_cut_in_a_transaction_is_unavailable_and_the_next_w
 
         def be_cut() -> None:
             with database.transaction() as session:
-                servers.create(session, ServerRequest("web", IP), database.settings, SLOT)
+                change.create(session, ServerRequest("web", IP), database.settings, SLOT)
                 cut(other)
                 session.execute(text("SELECT 1"))
 
@@ -306,7 +307,7 @@ def test_what_a_standby_does_not_take_waits_for_the_primary(
     postgres_settings: Settings, primary: Settings
 ) -> None:
     """After a failover; and a kept connection to the standby is given up."""
-    app = api.create_app(primary)
+    app = create_app(primary)
     database: Database = app.extensions["pinglet"]
     recorder, message = Recorder(database), a_message(add(database))
     database.engine.dispose()

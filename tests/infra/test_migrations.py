@@ -14,9 +14,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, event, inspect, text
 
-from core import models, servers
+from core import models
 from core.errors import SchemaMismatch
 from core.models import SCHEMA_VERSION
+from core.servers import find
 from core.settings import Settings
 from infra import migrations
 from infra.database import Database, schema_version
@@ -45,7 +46,7 @@ def upgrade_and_look(settings: Settings) -> list[str]:
     database = Database(settings)
     try:
         with database.reading() as session:
-            return list(servers.names(session))
+            return list(find.names(session))
     finally:
         database.engine.dispose()
 

@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from core.errors import SettingsError, Unavailable
 from core.settings import Settings
 from infra import aws
-from infra.database import Database, _url_in_secret
+from infra.database import Database
+from infra.postgres import url_in_secret
 from tests.cloud import REGION
 from tests.postgres import DATABASE_PASSWORD, Postgres
 
@@ -140,10 +141,10 @@ def test_a_secret_that_can_not_be_read_is_unavailable(cloud: None) -> None:
     ],
 )
 def test_every_form_of_secret_is_understood(secret: str, url: str) -> None:
-    assert _url_in_secret(secret, Settings()).render_as_string(hide_password=False) == url
+    assert url_in_secret(secret, Settings()).render_as_string(hide_password=False) == url
 
 
 @pytest.mark.parametrize("secret", ["", "7", "[]", "not a url", "mysql://x"])
 def test_a_secret_that_is_no_database_is_refused(secret: str) -> None:
     with pytest.raises(SettingsError):
-        _url_in_secret(secret, Settings())
+        url_in_secret(secret, Settings())

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from core.settings import Settings
-from handlers.libraries import LIBRARIES
+from handlers.http.pages import LIBRARIES
 from infra import build
 from tests.infra import policy
 from tests.infra.npm import ROOT, need_tools, serverless
@@ -310,7 +310,9 @@ def test_a_package_holds_bytecode_for_all_its_source_and_the_terms_of_its_librar
 @needs_its_python
 def test_the_pages_are_packed_with_all_they_load_and_its_terms(packages: list[Path]) -> None:
     names = set(_names(packages[0]))
-    ours = {f"handlers/static/{path.name}" for path in (ROOT / "handlers/static").iterdir()}
+    ours = {
+        f"handlers/http/static/{path.name}" for path in (ROOT / "handlers/http/static").iterdir()
+    }
     assert ours <= names
     assert f"node_modules/{LIBRARIES['chart.js'].path.as_posix()}" in names
     assert "node_modules/chart.js/LICENSE.md" in names

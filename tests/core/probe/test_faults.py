@@ -14,17 +14,7 @@ from typing import Any
 
 import pytest
 
-from core.probe import (
-    PORTABLE,
-    ClockUsed,
-    Echo,
-    Kind,
-    Pace,
-    Target,
-    Verdict,
-    probe,
-    probe_async,
-)
+from core.probe import PORTABLE, ClockUsed, Echo, Kind, Pace, Target, Verdict, probe, probe_async
 from core.probe.channel import Channel
 from core.probe.clock import StepWatch
 from core.probe.icmp import IcmpSweep

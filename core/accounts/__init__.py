@@ -1,0 +1,1 @@
+"""Who may use this instance: users, tokens, attempts at passwords."""

@@ -1,0 +1,196 @@
+"""Tokens: issue, verify, trade, revoke, expire.
+
+Every function takes a session inside a transaction that its caller ends, and the time.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import CursorResult, and_, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from core.accounts.attempts import KNOWN_ADDRESS, WINDOW
+from core.accounts.records import Identity, Kind, Role, Scope
+from core.accounts.users import identity_of
+from core.errors import TokenRejected
+from core.models import Attempt, Token, User
+
+PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
+LAST_USED_STEP = timedelta(minutes=1)  # finer would write on every request
+
+
+LIVES = {
+    Kind.ACCESS: timedelta(minutes=15),
+    Kind.REFRESH: timedelta(days=7),
+    Kind.SESSION: timedelta(days=7),
+    Kind.KEY: timedelta(days=365),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token is to be good for; without `life` it lives as long as its kind does."""
+
+    kind: Kind
+    scope: Scope = Scope.ADMIN
+    name: str = ""
+    life: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A token as its user gets to see it, this once."""
+
+    id: int
+    token: str = field(repr=False)  # a log must not show it by accident
+    kind: Kind
+    scope: Scope
+    expires: datetime
+
+
+def issue(
+    session: Session, user: Identity, grant: Grant, now: datetime, family: str | None = None
+) -> Issued:
+    """Make a token for a user who has just been identified. It is shown once and kept nowhere.
+
+    Raises TokenRejected when the user has since been removed, disabled, or given a new password.
+    """
+    same = select(User.id).where(User.id == user.user_id, User.generation == user.generation)
+    if session.scalar(same.where(User.enabled).with_for_update(read=True, key_share=True)) is None:
+        raise TokenRejected("this user is gone, disabled, or has a new password")
+    text = PREFIX + secrets.token_urlsafe(32)
+    row = Token(
+        user_id=user.user_id,
+        kind=grant.kind,
+        digest=digest(text),
+        name=grant.name,
+        scope=grant.scope,
+        family=family or secrets.token_hex(16),
+        # As it was when the user was identified: if the password changes at this moment, the
+        # token is born dead.
+        generation=user.generation,
+        created=now,
+        expires=now + (LIVES[grant.kind] if grant.life is None else grant.life),
+    )
+    session.add(row)
+    session.flush()
+    return Issued(row.id, text, grant.kind, grant.scope, row.expires)
+
+
+def issue_pair(
+    session: Session, user: Identity, now: datetime, family: str | None = None
+) -> tuple[Issued, Issued]:
+    """Make an access and a refresh token that end together."""
+    family = family or secrets.token_hex(16)
+    access = issue(session, user, Grant(Kind.ACCESS), now, family)
+    return access, issue(session, user, Grant(Kind.REFRESH), now, family)
+
+
+def refresh(session: Session, text: str, now: datetime) -> tuple[Issued, Issued] | None:
+    """Trade a refresh token for a new pair of its family; it has then been spent.
+
+    None when it was spent before: somebody else has it too, so the whole family is revoked. That
+    is returned, not raised, so that the caller commits it. Raises TokenRejected for tokens that
+    aren't valid. Source: RFC 9700, section 4.14.
+    """
+    row, user = _valid(session, text, now)
+    if row.kind != Kind.REFRESH:
+        raise TokenRejected("this is no refresh token")
+    _lock_owner(session, row.family)
+    mine = update(Token).where(Token.id == row.id, Token.spent.is_(None)).values(spent=now)
+    if session.scalar(mine.returning(Token.id)) is None:
+        revoke_family(session, row.family)
+        return None
+    return issue_pair(session, identity_of(user), now, row.family)
+
+
+def verify(session: Session, text: str, now: datetime) -> Identity:
+    """Return who shows this token. Raises TokenRejected: expired, revoked, unknown, or refresh."""
+    row, user = _valid(session, text, now)
+    if row.kind == Kind.REFRESH:
+        raise TokenRejected("a refresh token only gets other tokens")
+    return replace(
+        identity_of(user),
+        level=min(Role(user.role).level, Scope(row.scope).level),
+        token_id=row.id,
+        family=row.family,
+        kind=Kind(row.kind),
+        used_lately=row.last_used is not None and row.last_used > now - LAST_USED_STEP,
+    )
+
+
+def _valid(session: Session, text: str, now: datetime) -> tuple[Token, User]:
+    found = session.execute(
+        select(Token, User)
+        .join(User, User.id == Token.user_id)
+        .where(Token.digest == digest(text), Token.expires > now)
+        .where(User.enabled, User.generation == Token.generation)
+    ).first()
+    if found is None:
+        raise TokenRejected("this token is unknown, expired or revoked")
+    return found[0], found[1]
+
+
+def note_use(session: Session, token_id: int, now: datetime) -> None:
+    """Write down that a token is in use, at most once a minute."""
+    stale = or_(Token.last_used.is_(None), Token.last_used < now - LAST_USED_STEP)
+    session.execute(update(Token).where(Token.id == token_id, stale).values(last_used=now))
+
+
+def of_user(session: Session, user_id: int, now: datetime) -> Sequence[Token]:
+    """Return a user's tokens that still work, oldest first."""
+    return session.scalars(
+        select(Token)
+        .join(User, User.id == Token.user_id)
+        .where(Token.user_id == user_id, Token.expires > now, Token.spent.is_(None))
+        .where(User.generation == Token.generation)
+        .order_by(Token.id)
+    ).all()
+
+
+def revoke(session: Session, user_id: int, token_id: int) -> bool:
+    """End one of a user's tokens and all that were made from the same log-in; False if unknown."""
+    family = session.scalar(
+        select(Token.family).where(Token.id == token_id, Token.user_id == user_id)
+    )
+    if family is None:
+        return False
+    revoke_family(session, family)
+    return True
+
+
+def revoke_family(session: Session, family: str) -> None:
+    """End all tokens of one log-in, also a pair that is being made from them at this moment."""
+    _lock_owner(session, family)
+    session.execute(delete(Token).where(Token.family == family))
+
+
+def _lock_owner(session: Session, family: str) -> None:
+    # A refresh that has not been committed yet has put its pair where DELETE doesn't see it: who
+    # refreshes and who revokes wait for each other.
+    owner = select(Token.user_id).where(Token.family == family)
+    session.scalars(select(User.id).where(User.id.in_(owner)).with_for_update(key_share=True)).all()
+
+
+def sweep(session: Session, now: datetime, limit: int) -> int:
+    """Forget tokens and attempts that no longer mean anything; return how many.
+
+    At most `limit` of each: while strangers try passwords there may be very many.
+    """
+    over = Attempt.tries > 0, Attempt.since <= now - WINDOW
+    unknown_again = Attempt.since <= now - KNOWN_ADDRESS
+    dead = select(Token.id).where(Token.expires <= now).limit(limit)
+    stale = select(Attempt.subject).where(or_(and_(*over), unknown_again)).limit(limit)
+    gone = [
+        session.execute(delete(Token).where(Token.id.in_(dead))),
+        session.execute(delete(Attempt).where(Attempt.subject.in_(stale))),
+    ]
+    return sum(result.rowcount for result in gone if isinstance(result, CursorResult))
+
+
+def digest(text: str) -> str:
+    """Return what is kept of a token. It has 256 random bits, so a fast hash is enough."""
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()

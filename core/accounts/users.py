@@ -1,0 +1,196 @@
+"""Users: create, change, remove; check their passwords.
+
+Every function takes a session inside a transaction that its caller ends.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from core.accounts.records import Identity, Role
+from core.errors import TokenRejected, UserTaken, UserUnknown, WrongRequest
+from core.models import Base, Latch, User
+from core.reading import PASSWORD_LENGTH, USER_NAME_LENGTH, plain_text
+
+AUTHENTICATION = "authentication"
+ID_BITS = 63
+
+# Argon2id with 19 MiB, two passes, one lane: OWASP Password Storage Cheat Sheet.
+HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+# What an unknown name's password is compared with, so that it takes as long as a known one's: the
+# hash of a random text that nobody kept. Made by HASHER, once: at each start it would cost 30 ms.
+DUMMY_HASH = (
+    "$argon2id$v=19$m=19456,t=2,p=1$rEuJy7yJ5BtilQfekFyahg$"
+    "MiIw98YDvUqAkdel/aoGpCOkifGFjFqHOeZ0/hrH5oA"
+)
+LATCH = Base.metadata.tables["latch"]
+
+
+def create_user(session: Session, name: str, password: str, role: Role, now: datetime) -> User:
+    """Add a user, the first one as an admin. From then on open access has ended for good.
+
+    Raises UserTaken, WrongRequest.
+    """
+    if role is not Role.ADMIN and not _has_admin(session):
+        raise WrongRequest("the first user is an admin: nobody else could add others", "role")
+    user = User(
+        name=user_name(name),
+        password_hash=HASHER.hash(checked_password(password)),
+        role=role,
+        enabled=True,
+        generation=0,
+        created=now,
+    )
+    try:
+        with session.begin_nested():
+            session.add(user)
+    except IntegrityError:
+        raise UserTaken(user.name) from None
+    session.execute(insert(LATCH).values(name=AUTHENTICATION, since=now).on_conflict_do_nothing())
+    return user
+
+
+def change_user(
+    session: Session,
+    user_id: int,
+    *,
+    password: str | None = None,
+    role: Role | None = None,
+    enabled: bool | None = None,
+    generation: int | None = None,
+) -> User:
+    """Change what is given. A new password and being disabled end all the user's tokens.
+
+    With the `generation` of who was identified, nothing is changed for whoever has since been
+    disabled or given a new password: TokenRejected. Raises UserUnknown, WrongRequest.
+    """
+    _lock_admins(session)
+    user = find_user(session, user_id)
+    if generation not in (None, user.generation):
+        raise TokenRejected("this user is disabled, or has a new password")
+    if password is not None:
+        user.password_hash = HASHER.hash(checked_password(password))
+    if password is not None or enabled is False:
+        user.generation += 1
+    user.role = role or user.role
+    user.enabled = user.enabled if enabled is None else enabled
+    _refuse_without_admin(session)
+    return user
+
+
+def remove_user(session: Session, user_id: int) -> None:
+    """Delete a user and all tokens. Raises UserUnknown, WrongRequest for the last admin."""
+    _lock_admins(session)
+    session.delete(find_user(session, user_id))
+    _refuse_without_admin(session)
+
+
+def _lock_admins(session: Session) -> None:
+    # Two admins who end each other at once would both find the other one still there.
+    admins = select(User.id).where(User.role == Role.ADMIN).order_by(User.id)
+    session.scalars(admins.with_for_update()).all()
+
+
+def _refuse_without_admin(session: Session) -> None:
+    session.flush()
+    if not _has_admin(session):
+        raise WrongRequest("somebody must stay who may administer: this is the last admin")
+
+
+def _has_admin(session: Session) -> bool:
+    admins = select(User.id).where(User.role == Role.ADMIN, User.enabled).limit(1)
+    return session.scalar(admins) is not None
+
+
+def find_user(session: Session, user_id: int) -> User:
+    """Return the user of that id, locked against changes until the transaction ends."""
+    # Neither database has a larger id, and neither takes one as a question.
+    if user_id.bit_length() > ID_BITS:
+        raise UserUnknown(str(user_id))
+    # What this session read before is read again: it may have changed while we waited.
+    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
+    if user is None:
+        raise UserUnknown(str(user_id))
+    return user
+
+
+def find_user_named(session: Session, name: str) -> User:
+    """Return the user of that name. Raises UserUnknown."""
+    user = named(session, name)
+    if user is None:
+        raise UserUnknown(name)
+    return user
+
+
+def named(session: Session, name: str) -> User | None:
+    # What can't be a user's name isn't looked for: Postgres fails at a NUL.
+    try:
+        user_name(name)
+    except WrongRequest:
+        return None
+    return session.scalar(select(User).where(User.name == name))
+
+
+def everyone(session: Session) -> Sequence[User]:
+    """Return every user, by name."""
+    return session.scalars(select(User).order_by(User.name)).all()
+
+
+def access_is_open(session: Session) -> bool:
+    """Whether no user was ever made here."""
+    return session.get(Latch, AUTHENTICATION) is None
+
+
+def user_name(value: object) -> str:
+    """Return `value` as a user's name: trimmed, 1 to 64 characters, no colon (RFC 7617)."""
+    name = label(value, "a user's name")
+    if ":" in name:
+        raise WrongRequest("a user's name holds no colon: HTTP Basic ends the name there", "name")
+    return name
+
+
+def label(value: object, what: str = "a token's name") -> str:
+    """Return `value` as what people call a user or a token: trimmed, 1 to 64 characters."""
+    try:
+        return plain_text(value, what, USER_NAME_LENGTH)
+    except WrongRequest as error:
+        raise WrongRequest(str(error), "name") from None
+
+
+def checked_password(password: str) -> str:
+    """Return `password` if it may be one: 8 to 256 characters, any of them (NIST SP 800-63B)."""
+    low, high = PASSWORD_LENGTH
+    if not low <= len(password) <= high:
+        raise WrongRequest(f"a password has {low} to {high} characters", "password")
+    try:
+        password.encode()
+    except UnicodeEncodeError:
+        raise WrongRequest("a password holds no lone surrogates", "password") from None
+    return password
+
+
+def check_password(session: Session, name: str, password: str) -> Identity:
+    """Return who `name` is if the password is right.
+
+    Takes as long for unknown names. Count the attempt first. Raises TokenRejected.
+    """
+    user = named(session, name)
+    user = user if user and user.enabled else None
+    try:
+        HASHER.verify(user.password_hash if user else DUMMY_HASH, password)
+    except (VerificationError, UnicodeEncodeError):
+        raise TokenRejected("wrong name or password") from None
+    if user is None:
+        raise TokenRejected("wrong name or password")
+    return identity_of(user)
+
+
+def identity_of(user: User) -> Identity:
+    """Return `user` as somebody whose password was right."""
+    return Identity(user.name, Role(user.role).level, user.id, user.generation)

@@ -1,0 +1,75 @@
+"""Ping checks: which echoes a target gets, and what they add up to."""
+
+from collections.abc import Sequence
+
+from core import probe
+from core.checks.records import Ping, Probe, Target, Unobserved, quantised_ms
+from core.probe import Echo, Kind, Result
+
+DISCOVERY_PORTS = (443, 80, 22, 53)
+UNKNOWN_PORT = (
+    f"nothing answered on ports {', '.join(map(str, DISCOVERY_PORTS))}, and ICMP can't be used "
+    "from here: give the server a port"
+)
+
+ByKind = dict[Kind, list[Target]]
+
+
+def divide(targets: Sequence[Target]) -> tuple[ByKind, list[Unobserved]]:
+    """Return who is probed how, and who can't be probed from here."""
+    icmp_problem = probe.icmp_problem()
+    by_kind: ByKind = {}
+    impossible = []
+    for target in targets:
+        if target.probe is Probe.ICMP and icmp_problem:
+            impossible.append(Unobserved(target.server_id, icmp_problem))
+        else:
+            by_kind.setdefault(kind_of(target, icmp_problem), []).append(target)
+    return by_kind, impossible
+
+
+def kind_of(target: Target, icmp_problem: str | None) -> Kind:
+    if target.probe is Probe.TCP or icmp_problem:
+        return Kind.TCP
+    return Kind.ICMP
+
+
+def to_probe(kind: Kind, targets: Sequence[Target]) -> list[probe.Target]:
+    return [probe.Target(target.ip, ports_of(kind, target)) for target in targets]
+
+
+def ports_of(kind: Kind, target: Target) -> tuple[int, ...]:
+    if kind is Kind.ICMP:
+        return ()
+    known = target.port or target.last_port
+    return (known,) if known else DISCOVERY_PORTS
+
+
+def add_up(kind: Kind, target: Target, result: Result) -> Ping | Unobserved:
+    """Make one target's echoes a ping, or say why they don't add up to one.
+
+    Echoes that failed on our side count as not sent. Lost ones never enter the mean, nor does an
+    answer whose time is unknown.
+    """
+    sent = [echo for echo in result.echoes if echo.verdict is not probe.Verdict.LOCAL_FAULT]
+    if not sent:
+        return Unobserved(target.server_id, _reason(result.echoes))
+    received = [echo for echo in sent if echo.verdict.came_back]
+    if not received and kind is Kind.TCP and not (target.port or target.last_port):
+        return Unobserved(target.server_id, UNKNOWN_PORT)
+    times = [echo.rtt_ms for echo in received if echo.rtt_ms is not None]
+    return Ping(
+        server_id=target.server_id,
+        ip=target.ip,
+        sent=len(sent),
+        received=len(received),
+        response_ms=quantised_ms(sum(times) / len(times)) if times else None,
+        best_ms=quantised_ms(min(times)) if times else None,
+        worst_ms=quantised_ms(max(times)) if times else None,
+        probe=Probe(kind),
+        port=result.port,
+    )
+
+
+def _reason(echoes: Sequence[Echo]) -> str:
+    return next((echo.reason for echo in echoes if echo.reason), "no echo could be sent")

@@ -1,0 +1,117 @@
+"""What a check asks and finds: targets, pings, states."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Self
+
+from msgspec import Meta, Struct
+
+from core.slots import AHEAD
+
+
+class State(StrEnum):
+    """What a slot says of a server. UNOBSERVED: we didn't look, or couldn't."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNOBSERVED = "unobserved"
+
+    @classmethod
+    def of(cls, sent: int, received: int) -> Self:
+        """Return the state that so many echoes sent and received add up to; `sent` is 1 or more."""
+        if received == 0:
+            return cls.DOWN
+        return cls.UP if received == sent else cls.DEGRADED
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """A server's newest ping and the schedule in force: what its state now is derived from."""
+
+    slot: datetime | None
+    sent: int | None
+    received: int | None
+    interval_s: int | None
+    enabled: bool | None
+
+    def state(self, now: datetime) -> State:
+        """Return the state at `now`.
+
+        A newest ping older than two intervals says nothing about now, nor does one of the future,
+        recorded while the clock was wrong; of a paused server, or one whose schedule is yet to
+        begin, we say nothing either: nobody looks.
+        """
+        if self.slot is None or not self.enabled or self.interval_s is None:
+            return State.UNOBSERVED
+        if not now - timedelta(seconds=2 * self.interval_s) <= self.slot <= now + AHEAD:
+            return State.UNOBSERVED
+        return State.of(self.sent or 0, self.received or 0)
+
+
+class Probe(StrEnum):
+    """How a server is to be probed."""
+
+    AUTO = "auto"
+    ICMP = "icmp"
+    TCP = "tcp"
+
+
+def quantised_ms(response_ms: float) -> float:
+    """Round to what is kept: 0.01 ms up to 100 ms, then four significant digits (0.1 % or less).
+
+    Done once, when a ping is recorded, so raw and packed history agree to the last digit.
+    """
+    digits = 2
+    bound = 100.0
+    while response_ms >= bound:
+        digits, bound = digits - 1, bound * 10
+    return round(response_ms, digits)
+
+
+ServerId = Annotated[int, Meta(ge=1, le=2**63 - 1)]  # a signed 64-bit column holds it
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Ms = Annotated[float, Meta(ge=0, lt=3_600_000)]  # an hour: no time-out lets an echo take longer
+Sent = Annotated[int, Meta(ge=1, le=1_000)]  # more echoes in one ping are nobody's measurement
+Received = Annotated[int, Meta(ge=0, le=1_000)]
+
+
+class Target(Struct, frozen=True, array_like=True):
+    """A server as a round needs it: no name, no history."""
+
+    server_id: ServerId
+    ip: str
+    probe: Probe = Probe.AUTO
+    port: Port | None = None
+    last_port: Port | None = None
+
+
+class Ping(Struct, frozen=True, array_like=True):
+    """What one server's echoes of one round add up to; the times in ms, quantised.
+
+    `response_ms` is the mean of the answered echoes, None where none came back.
+    `ip` is the address that was pinged: a ping is recorded only while the server still has it.
+    """
+
+    server_id: ServerId
+    ip: str
+    sent: Sent
+    received: Received
+    response_ms: Ms | None
+    best_ms: Ms | None
+    worst_ms: Ms | None
+    probe: Probe
+    port: Port | None = None
+
+    @property
+    def state(self) -> State:
+        """What this ping says of its server."""
+        return State.of(self.sent, self.received)
+
+
+class Unobserved(Struct, frozen=True, array_like=True):
+    """A target we couldn't observe, and why. Leaves no row: it says nothing about the server."""
+
+    server_id: ServerId
+    reason: str

@@ -1,0 +1,1 @@
+"""Everything an instance knows, out of one database and into another."""

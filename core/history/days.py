@@ -1,0 +1,221 @@
+"""Days: what is kept of a server's UTC day, packed; and how long anything is kept.
+
+A slot that was pinged is in `data`, in `day`, or in both. Three rules make any order of packing,
+reading, dying and starting over harmless:
+
+1. Slots are only ever added to a day, and one packer at a time works on a server.
+2. A raw row is deleted by a statement that finds its slot in the committed day.
+3. Readers look at the raw rows first and at the days second: what has left the first place by then
+   is in the other.
+
+Every function takes a session inside a transaction that its caller ends.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    String,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.orm import Session
+
+from core.history.codec import Rows, Slots, merged
+from core.history.sums import Totals, joined, totals
+from core.models import DATA, DAY
+from core.servers.schedule import due, schedules, spans
+from core.slots import DAY_SLOTS, EPOCH, slot_time
+from core.sql import epoch_minute
+
+# Written out, not sent as parameters: what a query groups by must be what it selects.
+SLOTS_A_DAY = literal_column("1440", Integer)
+HUNDRED = literal_column("100", Integer)
+MINUTE = epoch_minute(DATA.c.datetime)
+DAY_NUMBER = MINUTE // SLOTS_A_DAY
+
+
+class Day(NamedTuple):
+    """One server's day as readers see it, wherever its slots are kept.
+
+    `due` are the slots that were due, as bits; `whole` what the whole day adds up to, where that
+    is known without looking at the slots.
+    """
+
+    slots: Slots
+    due: int
+    whole: Totals | None = None
+
+    def totals(self, low: int, high: int) -> Totals:
+        """Add up the slots from `low` to before `high`."""
+        if self.whole and (low, high) == (0, DAY_SLOTS):
+            return self.whole
+        return totals(self.slots, self.due, low, high)
+
+
+RawColumns = Sequence[str]
+"""A day's raw rows, column by column: minutes, mean, best, worst, sent, received, each as text."""
+
+
+def windows(
+    session: Session,
+    ids: Sequence[int],
+    first: int,
+    end: int,
+    now: int,
+    *,
+    whole: bool = False,
+) -> Iterator[tuple[int, dict[int, Day]]]:
+    """Yield each server with the days that touch the slots from `first` to before `end`, by number.
+
+    A day is unpacked when it is looked at, and then takes ten times the room: whoever lets go of a
+    server's days before asking for the next ones holds one server's.
+
+    Slots that lie outside may be missing. The slot `now` and those after it are not due yet.
+    `whole` promises that days inside the window are only looked at as a whole: then most needn't be
+    unpacked, nor fetched. Three statements, however many servers.
+    """
+    raw = raw_days(session, ids, first, end)
+    numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
+    cut = {numbers[0], numbers[-1], *(number for _server_id, number in raw)}
+    stored = _stored(session, ids, numbers, cut if whole else None)
+    planned = {one: spans(schedule) for one, schedule in schedules(session, ids).items()}
+    for one in ids:
+        yield (
+            one,
+            {
+                number: _day(
+                    due(planned.get(one, []), number * DAY_SLOTS, now),
+                    stored.pop((one, number), None),
+                    raw.pop((one, number), None),
+                )
+                for number in numbers
+            },
+        )
+
+
+def _day(was_due: int, stored: tuple[Slots, Totals] | None, raw: RawColumns | None) -> Day:
+    known, whole = stored or (None, None)
+    if raw is None:
+        return Day(known or NO_SLOTS, was_due, whole)
+    slots = with_raw(known, raw)
+    return Day(slots, was_due, whole if slots is known else None)
+
+
+NO_SLOTS = merged(None, Rows([], [], [], [], [], []))
+
+
+def add_up(pieces: Sequence[tuple[Day, int, int]]) -> Totals:
+    """Add up pieces of days, each from a slot of the day to before another."""
+    parts = [day.totals(low, high) for day, low, high in pieces]
+    if len(parts) == 1:
+        return parts[0]
+    return joined(parts, (day.slots.mean[low:high] for day, low, high in pieces))
+
+
+def raw_days(
+    session: Session, ids: Sequence[int], first: int, end: int
+) -> dict[tuple[int, int], RawColumns]:
+    bounds = {"ids": ids, "first": slot_time(first), "end": slot_time(end)}
+    found = session.execute(SELECT_RAW, bounds)
+    return {(server_id, number): columns for server_id, number, *columns in found}
+
+
+def with_raw(known: Slots | None, raw: RawColumns) -> Slots:
+    minutes = _numbers(raw[0])
+    if known and not known.missing(minutes):
+        return known  # as usual where a day is packed and its raw rows are still there
+    return merged(known, Rows(minutes, *map(_numbers, raw[1:])))
+
+
+def _numbers(text: str) -> list[int]:
+    numbers: list[int] = json.loads(f"[{text}]")
+    return numbers
+
+
+def hundredths(ms: ColumnElement[float | None]) -> ColumnElement[int]:
+    return func.coalesce(cast(func.round(ms * HUNDRED), BigInteger), -1)
+
+
+def listed(number: ColumnElement[int]) -> ColumnElement[str]:
+    return func.aggregate_strings(cast(number, String), ",")
+
+
+def _raw_columns(data: FromClause) -> list[ColumnElement[str]]:
+    """Write each column of a day as one text.
+
+    As rows of six numbers, 1,440 of them, they would take ten times as long to arrive.
+    """
+    return [
+        listed(epoch_minute(data.c.datetime) % SLOTS_A_DAY),
+        listed(hundredths(data.c.response_time)),
+        listed(hundredths(data.c.best_ms)),
+        listed(hundredths(data.c.worst_ms)),
+        listed(data.c.sent),
+        listed(data.c.received),
+    ]
+
+
+SELECT_RAW = (
+    select(DATA.c.server_id, DAY_NUMBER, *_raw_columns(DATA))
+    .where(DATA.c.server_id.in_(bindparam("ids", expanding=True)))
+    .where(DATA.c.datetime >= bindparam("first"), DATA.c.datetime < bindparam("end"))
+    .group_by(DATA.c.server_id, DAY_NUMBER)
+)
+
+
+def by_day(session: Session, data: FromClause) -> dict[tuple[int, int], Rows]:
+    """Return some rows of `data` by server and number of the day. One statement."""
+    number = epoch_minute(data.c.datetime) // SLOTS_A_DAY
+    found = session.execute(
+        select(data.c.server_id, number, *_raw_columns(data)).group_by(data.c.server_id, number)
+    )
+    return {(server_id, day): Rows(*map(_numbers, raw)) for server_id, day, *raw in found}
+
+
+def _stored(
+    session: Session, ids: Sequence[int], numbers: Sequence[int], unpack: Collection[int] | None
+) -> dict[tuple[int, int], tuple[Slots, Totals]]:
+    """Return the stored days; only those in `unpack`, None for all, may be looked into."""
+    bounds = {"ids": ids, "first": date_of_day(numbers[0]), "last": date_of_day(numbers[-1])}
+    if unpack is None:
+        found = session.execute(SELECT_DAYS, bounds)
+    else:
+        found = session.execute(
+            SELECT_SUMS, bounds | {"dates": [date_of_day(one) for one in unpack]}
+        )
+    return {
+        (server_id, number): (Slots(packed or b""), Totals(*sums))
+        for server_id, number, packed, *sums in found
+    }
+
+
+def _select_days(packed: ColumnElement[bytes]) -> Select[Any]:
+    # The date as a number: pg8000 takes 40 us to read a date.
+    number = epoch_minute(DAY.c.date) // SLOTS_A_DAY
+    return (
+        select(DAY.c.server_id, number, packed, *(DAY.c[name] for name in Totals._fields))
+        .where(DAY.c.server_id.in_(bindparam("ids", expanding=True)))
+        .where(DAY.c.date.between(bindparam("first"), bindparam("last")))
+    )
+
+
+SELECT_DAYS = _select_days(DAY.c.packed)
+SELECT_SUMS = _select_days(case((DAY.c.date.in_(bindparam("dates", expanding=True)), DAY.c.packed)))
+
+
+def date_of_day(day_number: int) -> date:
+    """The date of a day; of one that the calendar has no room for, the nearest that it has."""
+    ordinal = EPOCH.toordinal() + day_number
+    return date.fromordinal(min(max(ordinal, date.min.toordinal()), date.max.toordinal()))

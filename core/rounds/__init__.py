@@ -1,0 +1,1 @@
+"""A round: measured, sent, recorded, noted."""

@@ -1,0 +1,120 @@
+"""A round's echoes, cut into batches, sent, made into pings. Holds no connection."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from core import probe
+from core.checks.echoes import ByKind, add_up, divide, kind_of, ports_of, to_probe
+from core.checks.records import Ping, Probe, Target, Unobserved
+from core.probe import Echo, Pace, Result
+from core.rounds.messages import Batch
+from core.settings import Settings
+from core.slots import SLOT
+
+ECHOES = 4
+
+LATE = timedelta(seconds=30)
+"""A round may reach so far into the next slot: the clock that starts it may strike at any second of
+its minute (docs.aws.amazon.com/eventbridge, "Creating a rule that runs on a schedule")."""
+
+Progress = Callable[[int], None]
+"""Called with how many echoes have ended since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a round found: a ping for each server we could observe, a reason for each other."""
+
+    pings: Sequence[Ping]
+    unobserved: Sequence[Unobserved]
+
+
+def deadline(slot: datetime) -> datetime:
+    """Return when `slot`'s round is over: what is measured later says nothing about that slot."""
+    return slot + SLOT + LATE
+
+
+def batches(slot: datetime, targets: Sequence[Target], size: int) -> list[Batch]:
+    """Cut a round into batches of `size` targets, in their order; the last may be smaller."""
+    return [
+        Batch(slot, deadline(slot), targets[start : start + size])
+        for start in range(0, len(targets), size)
+    ]
+
+
+def pace(settings: Settings, echoes: int = ECHOES) -> Pace:
+    """Return how echoes are to be sent, as the settings say."""
+    return Pace(
+        echoes=echoes,
+        timeout_s=settings.echo_timeout_s,
+        gap_s=settings.echo_gap_s,
+        rate_pps=settings.rate_pps,
+        allowed=settings.address_rules.allows,
+    )
+
+
+async def measure(
+    targets: Sequence[Target], how: Pace, progress: Progress | None = None
+) -> Measured:
+    """Send every target its echoes and add them up. Raises nothing for what targets do.
+
+    ICMP and TCP run side by side; a target whose echoes all failed on our side, or that can't be
+    probed from here, is unobserved.
+    """
+    # Loaded by who uses it: asyncio would double the cold start of the prober, which doesn't.
+    import asyncio  # pylint: disable=import-outside-toplevel
+
+    by_kind, impossible = divide(targets)
+    heard = (lambda _target, _number, _echo: progress(1)) if progress else None
+    found = await asyncio.gather(
+        *(
+            probe.probe_async(kind, to_probe(kind, members), how, heard)
+            for kind, members in by_kind.items()
+        )
+    )
+    return _measured(by_kind, found, impossible)
+
+
+def measure_blocking(targets: Sequence[Target], how: Pace) -> Measured:
+    """The same without asyncio, for a process that has nothing else to do meanwhile.
+
+    Where there are both, ICMP and TCP run one after the other, within `how.budget_s` together.
+    """
+    by_kind, impossible = divide(targets)
+    started = time.monotonic()
+    found = []
+    for kind, members in by_kind.items():
+        if how.budget_s is not None:
+            how = replace(how, budget_s=max(0.0, how.budget_s - (time.monotonic() - started)))
+            started = time.monotonic()
+        found.append(probe.probe(kind, to_probe(kind, members), how))
+    return _measured(by_kind, found, impossible)
+
+
+def ping_once(target: Target, how: Pace) -> tuple[Sequence[Echo], Ping | Unobserved]:
+    """Send one target its echoes at once, and wait for them; return them and what they add up to.
+
+    It blocks for as long as the echoes take. Raises nothing for what the target does.
+    """
+    icmp_problem = probe.icmp_problem()
+    if target.probe is Probe.ICMP and icmp_problem:
+        return [], Unobserved(target.server_id, icmp_problem)
+    kind = kind_of(target, icmp_problem)
+    result = probe.probe(kind, [probe.Target(target.ip, ports_of(kind, target))], how)[0]
+    return result.echoes, add_up(kind, target, result)
+
+
+def _measured(
+    by_kind: ByKind, found: Sequence[Sequence[Result]], impossible: Sequence[Unobserved]
+) -> Measured:
+    outcomes = [
+        add_up(kind, target, result)
+        for (kind, targets), results in zip(by_kind.items(), found, strict=True)
+        for target, result in zip(targets, results, strict=True)
+    ]
+    lost = [outcome for outcome in outcomes if isinstance(outcome, Unobserved)]
+    return Measured(
+        [outcome for outcome in outcomes if isinstance(outcome, Ping)], [*impossible, *lost]
+    )

@@ -1,0 +1,179 @@
+"""What crosses the queues: a Batch on its way to a prober, Results on their way to the recorder.
+
+Both travel as compact JSON that carries its version. Each is read once, at the border. A message
+that can't be read is a WrongRequest as a whole; a single target or ping in it that can't be read is
+set aside with its reason (`refused`), so that it doesn't hurt its neighbours.
+
+During a deploy messages of the old release are read by the new one, and the other way round. So a
+later version may only add to the end of a target's or ping's list, or new keys to a message: what a
+reader doesn't know it ignores, what is missing at a list's end takes its default. v0.1.0 ignored
+nothing: it refuses a longer list, and a message with another key. Anything else raises VERSION.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Literal, Self, TypeVar
+
+from msgspec import DecodeError, Raw, Struct, ValidationError
+from msgspec.json import Decoder
+from msgspec.structs import astuple
+
+from core.checks.records import Ping, Probe, Target, Unobserved
+from core.errors import WrongRequest
+from core.reading import iso, moment
+
+VERSION = 1
+MESSAGE_BYTES = 200_000
+"""A message is never longer. SQS takes 262,144 bytes at least:
+docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+REASON_LENGTH = 300  # characters; what is longer is cut
+
+Body = TypeVar("Body")
+Read = TypeVar("Read", bound=Struct)
+
+
+class Batch(Struct, frozen=True):
+    """The slice of a round that one prober takes; pointless after `deadline`."""
+
+    slot: datetime
+    deadline: datetime
+    targets: Sequence[Target]
+    refused: Sequence[str] = ()  # why single targets of it couldn't be read; never sent
+
+    def text(self) -> str:
+        """Write it as a message."""
+        return _write(
+            slot=iso(self.slot),
+            deadline=iso(self.deadline),
+            targets=[astuple(target) for target in self.targets],
+        )
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read a message. Raises WrongRequest."""
+        body = _decode(_BATCH, text)
+        targets, refused = _each(body.targets, _target)
+        return cls(_slot(body.slot), moment(body.deadline, "deadline"), targets, refused)
+
+
+class Results(Struct, frozen=True):
+    """What probers found in a slot: pings, and why the other targets have none."""
+
+    slot: datetime
+    pings: Sequence[Ping]
+    unobserved: Sequence[Unobserved]
+    refused: Sequence[str] = ()  # why single entries of it couldn't be read; never sent
+
+    def texts(self) -> Iterator[str]:
+        """Write it as messages, as many as its length needs; at least one."""
+        text = _write(
+            slot=iso(self.slot),
+            pings=[astuple(ping) for ping in self.pings],
+            unobserved=[astuple(_cut(lost)) for lost in self.unobserved],
+        )
+        if len(text) <= MESSAGE_BYTES:  # the JSON is ASCII: its characters are its bytes
+            yield text
+            return
+        for part in self._halves():
+            yield from part.texts()
+
+    def _halves(self) -> "Iterator[Results]":
+        pings, lost = len(self.pings) // 2, len(self.unobserved) // 2
+        yield Results(self.slot, self.pings[:pings], self.unobserved[:lost])
+        yield Results(self.slot, self.pings[pings:], self.unobserved[lost:])
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read a message. Raises WrongRequest."""
+        body = _decode(_RESULTS, text)
+        pings, refused_pings = _each(body.pings, _ping)
+        unobserved, refused = _each(body.unobserved, _unobserved)
+        return cls(_slot(body.slot), pings, unobserved, [*refused_pings, *refused])
+
+
+class _Envelope(Struct):
+    """What every message holds. Its entries stay as they came, to be read one by one."""
+
+    version: Literal[1]
+    slot: str
+
+
+class _SentBatch(_Envelope):
+    deadline: str
+    targets: list[Raw]
+
+
+class _SentResults(_Envelope):
+    pings: list[Raw]
+    unobserved: list[Raw]
+
+
+_BATCH, _RESULTS = Decoder(_SentBatch), Decoder(_SentResults)
+_TARGET, _PING, _UNOBSERVED = Decoder(Target), Decoder(Ping), Decoder(Unobserved)
+
+
+def _write(**fields: object) -> str:
+    # Not by msgspec: it leaves text as UTF-8, and half of this is counted in characters.
+    return json.dumps({"version": VERSION, **fields}, separators=(",", ":"), allow_nan=False)
+
+
+def _decode(decoder: Decoder[Body], text: str) -> Body:
+    """Read an envelope: strict JSON, only that of a key that appears twice the last value counts.
+
+    No two readers can disagree over that: each queue has one, and only our writers.
+    """
+    try:
+        return decoder.decode(text)
+    except (DecodeError, UnicodeEncodeError, RecursionError) as error:
+        raise WrongRequest(f"not a message of version {VERSION}: {error}") from None
+
+
+def _slot(text: str) -> datetime:
+    slot = moment(text, "slot")
+    if slot.second or slot.microsecond:
+        raise WrongRequest("a slot begins with its minute")
+    return slot
+
+
+def _each(entries: Sequence[Raw], read: Callable[[Raw], Read]) -> tuple[list[Read], list[str]]:
+    """Read entries one by one; return what could be read, and why the rest couldn't."""
+    found, refused = [], []
+    for entry in entries:
+        try:
+            found.append(read(entry))
+        except (ValidationError, WrongRequest) as error:
+            refused.append(f"{bytes(entry).decode()[:REASON_LENGTH]!r}: {error}")
+    return found, refused
+
+
+def _target(entry: Raw) -> Target:
+    target = _TARGET.decode(entry)
+    _check_address(target.ip)
+    return target
+
+
+def _ping(entry: Raw) -> Ping:
+    ping = _PING.decode(entry)
+    _check_address(ping.ip)
+    if ping.received > ping.sent:
+        raise WrongRequest(f"received must be at most {ping.sent}, got {ping.received}")
+    if ping.probe is Probe.AUTO:
+        raise WrongRequest("a ping's probe must be icmp or tcp, got auto")
+    return ping
+
+
+def _unobserved(entry: Raw) -> Unobserved:
+    return _cut(_UNOBSERVED.decode(entry))
+
+
+def _cut(lost: Unobserved) -> Unobserved:
+    return Unobserved(lost.server_id, lost.reason[:REASON_LENGTH])
+
+
+def _check_address(ip: str) -> None:
+    try:
+        ip_address(ip)
+    except ValueError:
+        raise WrongRequest(f"ip must be an IPv4 or IPv6 address, got {ip!r}") from None

@@ -1,0 +1,1 @@
+"""What we watch: servers, their schedules, tags; found and changed, one or many."""

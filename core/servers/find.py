@@ -1,0 +1,273 @@
+"""Servers: found by name, by id, by page; the targets of a round.
+
+Every function takes a session inside a transaction that its caller ends.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from math import isfinite
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Double,
+    FromClause,
+    Row,
+    Select,
+    String,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
+
+from core.checks.records import Last, Probe, State, Target
+from core.errors import IdUnknown, NameUnknown, WrongRequest
+from core.models import LARGEST_ID, Schedule, Server
+from core.servers.records import FleetPage, FleetRequest, Sort
+from core.servers.schedule import MOMENT, in_force
+from core.slots import AHEAD, SLOT
+from core.sql import epoch_minute
+
+
+def by_name(session: Session, name: str, lock: bool = False) -> Server:
+    """Return the server of that name. Raises NameUnknown.
+
+    `lock` it before a change: else a round recorded between reading and writing stays in `last_*`.
+    """
+    query = select(Server).where(Server.name == name)
+    if lock:
+        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
+    server = session.scalar(query)
+    if server is None:
+        raise NameUnknown(name)
+    return server
+
+
+def by_id(session: Session, server_id: int, lock: bool = False) -> Server:
+    """Return the server of that id; `lock` it before a change. Raises IdUnknown."""
+    server = None
+    if server_id <= LARGEST_ID:
+        server = session.get(
+            Server, server_id, with_for_update={"key_share": True} if lock else None
+        )
+    if server is None:
+        raise IdUnknown(server_id)
+    return server
+
+
+def existing(session: Session, wanted: Sequence[int]) -> Sequence[int]:
+    """Return those of these ids that a server has, in order of creation."""
+    possible = [server_id for server_id in wanted if server_id <= LARGEST_ID]
+    return session.scalars(
+        select(Server.id).where(Server.id.in_(possible)).order_by(Server.id)
+    ).all()
+
+
+def names(session: Session) -> Sequence[str]:
+    """Return every server's name, in order of creation."""
+    return session.scalars(select(Server.name).order_by(Server.id)).all()
+
+
+def ids(session: Session) -> Sequence[int]:
+    """Return every server's id, in order of creation."""
+    return session.scalars(select(Server.id).order_by(Server.id)).all()
+
+
+def everything(session: Session) -> Sequence[Server]:
+    """Return every server, in order of creation."""
+    return session.scalars(select(Server).order_by(Server.id)).all()
+
+
+def states(session: Session, now: datetime) -> list[tuple[Server, State]]:
+    """Return every server with its state, in order of creation.
+
+    The state is derived here and nowhere stored: a newest ping older than two intervals says
+    nothing about now, so the server is unobserved; so is a paused one.
+    """
+    rows = session.execute(
+        select(Server, Schedule.interval_s, Schedule.enabled)
+        # An outer join: a clock that was ahead when a server was added doesn't hide it.
+        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force(now + MOMENT)))
+        .order_by(Server.id)
+    )
+    return [
+        (server, _last(server, interval_s, enabled).state(now))
+        for server, interval_s, enabled in rows
+    ]
+
+
+def _last(server: Server, interval_s: int | None, enabled: bool | None) -> Last:
+    return Last(server.last_slot, server.last_sent, server.last_received, interval_s, enabled)
+
+
+def targets(session: Session, slot: datetime) -> list[Target]:
+    """Return the servers due in `slot`, in order of creation, as far as a round needs them.
+
+    A server is first due in the slot in which it was added, so that nobody waits a minute in vain.
+    """
+    second = int(slot.timestamp())  # wider than interval_s, or 2038 would be the last year
+    rows = session.execute(
+        select(Server.id, Server.ip, Server.probe, Server.port, Server.last_port)
+        .join(Schedule, Schedule.server_id == Server.id)
+        .where(in_force(slot + SLOT))
+        .where(Schedule.enabled, literal(second, BigInteger) % Schedule.interval_s == 0)
+        .order_by(Server.id)
+    )
+    return [
+        Target(server_id, ip, Probe(probe), port, last_port)
+        for server_id, ip, probe, port, last_port in rows
+    ]
+
+
+WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNOBSERVED, State.UP)
+
+
+def page(session: Session, wanted: FleetRequest, now: datetime) -> FleetPage:
+    """Return the page of servers that `wanted` asks for. Two statements.
+
+    Raises WrongRequest for an `after` that no page gave.
+    """
+    standing = _standing(now)
+    found = session.execute(_page_query(standing, wanted)).all()
+    totals, last_round = _totals(session, standing, wanted, now)
+    shown, more = found[: wanted.limit], found[wanted.limit :]
+    return FleetPage(
+        ids=[row.id for row in shown],
+        totals=totals,
+        last_round=last_round,
+        cursors=[_cursor(row) for row in shown],
+        more=bool(more),
+    )
+
+
+class Standing(NamedTuple):
+    """A server and how it stands."""
+
+    server_id: int
+    name: str
+    state: State
+    last_slot: datetime | None
+
+
+def standings(session: Session, now: datetime) -> list[Standing]:
+    """Return every server with its state, in order of creation. One statement."""
+    one = _standing(now)
+    rows = session.execute(
+        select(one.c.id, one.c.name, one.c.rank, one.c.last_slot).order_by(one.c.id)
+    )
+    return [Standing(row.id, row.name, WORST_FIRST[row.rank], row.last_slot) for row in rows]
+
+
+def newest_slot(session: Session, now: datetime) -> datetime | None:
+    """Return the newest slot that any server has a ping of, but for slots of the future."""
+    return session.scalar(select(func.max(Server.last_slot)).where(Server.last_slot <= now + AHEAD))
+
+
+def _standing(now: datetime) -> FromClause:
+    """Every server with its state's place in WORST_FIRST; it says what `Last.state` says."""
+    # The last slot and twice the interval after it, in seconds: two intervals later it is old.
+    fresh_until_s = epoch_minute(Server.last_slot) * 60 + 2 * Schedule.interval_s
+    unseen = or_(
+        Server.last_slot.is_(None),
+        func.coalesce(Schedule.enabled, False).is_(False),
+        fresh_until_s < literal(now.timestamp(), Double()),
+        Server.last_slot > now + AHEAD,
+    )
+    rank = case(
+        (unseen, WORST_FIRST.index(State.UNOBSERVED)),
+        (Server.last_received == 0, WORST_FIRST.index(State.DOWN)),
+        (Server.last_received < Server.last_sent, WORST_FIRST.index(State.DEGRADED)),
+        else_=WORST_FIRST.index(State.UP),
+    )
+    return (
+        select(
+            Server.id, Server.name, Server.ip, Server.last_slot, Server.last_ms, rank.label("rank")
+        )
+        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force(now + MOMENT)))
+        .subquery("standing")
+    )
+
+
+def _found(standing: FromClause, wanted: FleetRequest) -> ColumnElement[bool]:
+    tests: list[ColumnElement[bool]] = [true()]
+    if wanted.search:
+        tests.append(
+            or_(
+                standing.c.name.icontains(wanted.search, autoescape=True),
+                standing.c.ip.contains(wanted.search, autoescape=True),
+            )
+        )
+    if wanted.name:
+        tests.append(standing.c.name == wanted.name)
+    return and_(*tests)
+
+
+def _totals(
+    session: Session, standing: FromClause, wanted: FleetRequest, now: datetime
+) -> tuple[dict[State, int], datetime | None]:
+    matching = case((_found(standing, wanted), 1), else_=0)
+    past = case((standing.c.last_slot <= now + AHEAD, standing.c.last_slot))
+    figures = [standing.c.rank, func.sum(matching), func.max(past)]
+    rows = session.execute(select(*figures).group_by(standing.c.rank)).all()
+    counted = {WORST_FIRST[rank]: int(count) for rank, count, _ in rows}
+    slots = [slot for *_, slot in rows if slot is not None]
+    return {state: counted.get(state, 0) for state in State}, max(slots, default=None)
+
+
+def _page_query(standing: FromClause, wanted: FleetRequest) -> Select[Any]:
+    backwards = wanted.sort.startswith("-")
+    key = _key(standing, wanted.sort)
+    order = [key.desc(), standing.c.id.desc()] if backwards else [key, standing.c.id]
+    query = select(standing.c.id, key.label("key")).where(_found(standing, wanted))
+    if wanted.state is not None:
+        query = query.where(standing.c.rank == WORST_FIRST.index(wanted.state))
+    if wanted.after:
+        here = tuple_(key, standing.c.id)
+        there = tuple_(*_place(wanted, key.type), types=[key.type, BigInteger()])
+        query = query.where(here < there if backwards else here > there)
+    # One more than asked for, to know whether there is more.
+    return query.order_by(*order).limit(wanted.limit + 1)
+
+
+def _key(standing: FromClause, sort: Sort) -> ColumnElement[Any]:
+    match sort.removeprefix("-"):
+        case Sort.NAME:
+            return standing.c.name
+        case Sort.STATE:
+            return standing.c.rank
+        case Sort.RESPONSE:
+            return func.coalesce(standing.c.last_ms, literal(1e12, Double()))
+    return standing.c.id
+
+
+def _cursor(row: Row[Any]) -> str:
+    return f"{row.id}:{row.key}"
+
+
+def _place(wanted: FleetRequest, kind: TypeEngine[Any]) -> tuple[Any, int]:
+    server_id, _, key = wanted.after.partition(":")
+    read: Any = {String: str, Double: _finite}.get(type(kind), _within_bigint)
+    try:
+        return read(key), _within_bigint(server_id)
+    except ValueError:
+        raise WrongRequest("after is what the page before gave", "after") from None
+
+
+def _within_bigint(text: str) -> int:
+    if not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"{text} is larger than any id")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not isfinite(float(text)):
+        raise ValueError(f"{text} is no time")
+    return float(text)

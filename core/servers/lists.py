@@ -1,0 +1,442 @@
+"""A list of servers as people bring it: CSV in any dialect, JSON, Pinglet's own exports.
+
+`read` is the only reader of such lists: command line, API and pages call it. One wrong line never
+hurts the others.
+"""
+
+import csv
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address
+from typing import NamedTuple, cast
+
+from core.checks.records import Probe
+from core.errors import NameTaken, WrongRequest
+from core.reading import NAME_LENGTH, moment, plain_text, read_json
+from core.servers.records import INTERVALS_S, Changes, Outcome
+
+LIMIT = 10_000
+"""Servers in one list."""
+LIMIT_BYTES = 1_000_000
+DELIMITERS = ",;\t"
+PROBES = frozenset(Probe)
+TRUTHS = {"yes": True, "true": True, "on": True, "1": True}
+TRUTHS |= {"no": False, "false": False, "off": False, "0": False}
+
+# What stands beside a server's fields where Pinglet itself wrote the list.
+IN_OUR_OBJECTS = {
+    *("id", "added", "last_port", "last_ping", "schedule"),
+    *("state", "uptime", "coverage", "counts", "strip", "means_ms"),
+}
+BESIDE_OUR_SERVERS = {"servers", "days", "next", "totals", "last_round"}
+WRONG_QUOTES = "a quote isn't closed, or text follows one that is"
+
+
+# A server's fields: a new one is a line in FIELDS
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _name(value: object) -> str:
+    return plain_text(value, "name", NAME_LENGTH)
+
+
+def _ip(value: object) -> str:
+    # IPv4Address would take a number; of texts it takes dotted quads only (RFC 6943).
+    if not isinstance(value, str) or not _is_address(value):
+        raise WrongRequest(
+            f"ip must be an IPv4 address such as 192.0.2.10, got {_shown(value)}", "ip"
+        )
+    return value
+
+
+def _probe(value: object) -> Probe:
+    if not isinstance(value, str) or value not in PROBES:
+        raise WrongRequest(f"probe must be auto, icmp or tcp, got {_shown(value)}")
+    return Probe(value)
+
+
+def _whole(value: object) -> int | None:
+    # In JSON 443.0 is the integer 443 (JSON Schema 2020-12, 4.2.3), and true is none.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _port(value: object) -> int | None:
+    """Null says that no port is set."""
+    number = _whole(value)
+    if value is not None and (number is None or not 1 <= number <= 65_535):
+        raise WrongRequest(f"port must be 1 to 65535, got {_shown(value)}")
+    return number
+
+
+def _interval_s(value: object) -> int:
+    number = _whole(value)
+    if number not in INTERVALS_S:
+        raise WrongRequest(
+            "interval_s must be seconds that make whole minutes and divide a day, such as 60 or "
+            f"300, got {_shown(value)}"
+        )
+    return number
+
+
+def _enabled(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise WrongRequest(f"enabled must be yes or no (true or false), got {_shown(value)}")
+    return value
+
+
+def _number_in(cell: str) -> int | str:
+    return int(cell) if re.fullmatch("[0-9]{1,9}", cell) else cell
+
+
+def _truth_in(cell: str) -> bool | str:
+    return TRUTHS.get(cell.lower(), cell)
+
+
+class Field(NamedTuple):
+    """A field of a server that is wanted, and how it is read.
+
+    `read` takes a value as JSON has it and raises WrongRequest; `in_cell` makes such a value of a
+    cell of CSV, or leaves it to `read` to refuse. Columns may have other `names`, too.
+    """
+
+    name: str
+    read: Callable[[object], object]
+    in_cell: Callable[[str], object] = str
+    names: Sequence[str] = ()
+
+
+FIELDS = (
+    Field("name", _name, names=["server"]),
+    Field("ip", _ip, names=["address", "host"]),
+    Field("probe", _probe, str.lower),
+    Field("port", _port, _number_in),
+    Field("interval_s", _interval_s, _number_in),
+    Field("enabled", _enabled, _truth_in),
+)
+NEEDED = ("name", "ip")
+BY_NAME = {name: field for field in FIELDS for name in (field.name, *field.names)}
+NAMES = [field.name for field in FIELDS]
+KNOWN = ", ".join(NAMES)
+
+
+def wanted(said: Mapping[str, object]) -> Changes:
+    """Check what is said of a server, by its fields' names. Raises WrongRequest with the field."""
+    for name in NEEDED:
+        if name not in said:
+            raise WrongRequest(f"{name} is missing", name)
+    return cast(Changes, {name: _checked(BY_NAME[name], value) for name, value in said.items()})
+
+
+def _checked(field: Field, value: object) -> object:
+    try:
+        return field.read(value)
+    except WrongRequest as error:
+        raise WrongRequest(str(error), field.name) from None
+
+
+# The list
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A server of a list, or why it is refused.
+
+    `place` is `line 3` of CSV or `server 3` of JSON, counted from 1; `text` is that line, or that
+    value, for people to mend. `said` has a name and an ip; what isn't in it wasn't said.
+    """
+
+    place: str
+    text: str
+    said: Changes | Outcome
+
+
+class Row(NamedTuple):
+    """An entry to be. `read` returns what is said of a server, unchecked; raises WrongRequest."""
+
+    place: str
+    text: str
+    read: Callable[[], Mapping[str, object]]
+
+
+def read(given: bytes | str) -> list[Entry]:
+    """Read a list of servers: JSON where it begins with [ or {, else CSV. Octets are UTF-8.
+
+    JSON is a list of objects, or has one under `servers`. CSV has commas, semicolons or tabs, and
+    may begin with the columns' names, in any order; without them the columns are those of FIELDS,
+    the address may come first, and blanks may stand between the two. Lines that are empty or begin
+    with # are passed over, and so is what an export holds beyond its servers and their newest
+    schedule. Raises WrongRequest for what is no list.
+    """
+    text = _text(given)
+    is_json = text.lstrip().startswith(("[", "{"))
+    return _entries(_json_rows(text) if is_json else _csv_rows(text))
+
+
+def from_objects(objects: Sequence[object]) -> list[Entry]:
+    """Return the entries of a list that came in JSON. Raises WrongRequest if it is too long."""
+    return _entries(_object_rows(objects))
+
+
+def to_csv(servers: Iterable[Mapping[str, object]]) -> str:
+    """Write servers, each by its fields' names, so that `read` reads them."""
+    written = io.StringIO()
+    plain = csv.writer(written, lineterminator="\n")
+    quoted = csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(NAMES)
+    for server in servers:
+        cells = [_cell(server.get(name)) for name in NAMES]
+        # Bare, it would be a comment.
+        (quoted if cells[0].startswith("#") else plain).writerow(cells)
+    return written.getvalue()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _text(given: bytes | str) -> str:
+    octets = given.encode("utf-8", "surrogatepass") if isinstance(given, str) else given
+    if len(octets) > LIMIT_BYTES:
+        raise WrongRequest(f"a list may have {LIMIT_BYTES} bytes, got {len(octets)}")
+    try:
+        text = octets.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise WrongRequest(f"a list must be text in UTF-8, line {line} isn't") from None
+    if "\0" in text:
+        raise WrongRequest("a list must be text in UTF-8, this is something else")
+    return text
+
+
+def _entries(rows: Sequence[Row]) -> list[Entry]:
+    if len(rows) > LIMIT:
+        raise WrongRequest(f"a list may have {LIMIT} servers, got {len(rows)}", "servers")
+    places: dict[str, str] = {}
+    return [Entry(row.place, row.text, _outcome(row, places)) for row in rows]
+
+
+def _outcome(row: Row, places: dict[str, str]) -> Changes | Outcome:
+    """What the row says. `places` are those of the names before it, and takes its own."""
+    try:
+        said = wanted(row.read())
+    except WrongRequest as error:
+        return Outcome(error.status, detail=str(error), field=error.field)
+    first = places.setdefault(said["name"], row.place)
+    if first != row.place:
+        detail = f"{_shown(said['name'])} appears twice (first: {first})"
+        return Outcome(NameTaken.status, detail=detail, field="name")
+    return said
+
+
+# JSON
+
+
+def _json_rows(text: str) -> list[Row]:
+    body = read_json(text.encode())
+    objects = body.get("servers") if isinstance(body, dict) else body
+    if not isinstance(objects, list):
+        raise WrongRequest("expected a list of servers, or an object with one", "servers")
+    unknown = set(body) - BESIDE_OUR_SERVERS if isinstance(body, dict) else None
+    if unknown:
+        raise WrongRequest(f"unknown key {_shown(min(unknown))} beside servers", min(unknown))
+    return _object_rows(objects)
+
+
+def _object_rows(objects: Sequence[object]) -> list[Row]:
+    return [
+        Row(f"server {number}", json.dumps(given, ensure_ascii=False), partial(_of_object, given))
+        for number, given in enumerate(objects, 1)
+    ]
+
+
+def _of_object(given: object) -> dict[str, object]:
+    if not isinstance(given, dict):
+        raise WrongRequest(f"a server must be an object with name and ip, got {_shown(given)}")
+    said: dict[str, object] = {}
+    for key, value in given.items():
+        field = BY_NAME.get(key.lower())
+        if field is None and key not in IN_OUR_OBJECTS:
+            raise WrongRequest(f"unknown field {_shown(key)}, known are {KNOWN}", key)
+        if field is not None and field.name in said:
+            raise WrongRequest(f"{field.name} appears twice", field.name)
+        if field is not None:
+            said[field.name] = value
+    return said | _newest(given.get("schedule", []))
+
+
+def _newest(schedule: object) -> dict[str, object]:
+    """Interval and pause, as the newest row of a schedule has them; nothing if there is none."""
+    if not isinstance(schedule, list) or not all(isinstance(row, dict) for row in schedule):
+        raise WrongRequest(f"schedule must be a list of rows, got {_shown(schedule)}", "schedule")
+    if not schedule:
+        return {}
+    newest = max(schedule, key=lambda row: moment(str(row.get("since")), "since"))
+    return {name: newest[name] for name in ("interval_s", "enabled") if name in newest}
+
+
+# CSV. No field of a server holds a line's end, so each line stands for itself: a quote that isn't
+# closed swallows nothing but its own line.
+
+
+class Line(NamedTuple):
+    """A line that may name a server."""
+
+    place: str
+    text: str
+
+
+def _csv_rows(text: str) -> list[Row]:
+    # Not splitlines(), which ends a line at six more characters, U+2028 among them.
+    every = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = [
+        Line(f"line {number}", line)
+        for number, line in enumerate(every, 1)
+        if line.strip(f" {DELIMITERS}") and not line.lstrip(" ").startswith("#")
+    ]
+    for delimiter in DELIMITERS if lines else "":
+        header = _cells(lines[0].text, delimiter)
+        if len(BY_NAME.keys() & {cell.lower() for cell in header}) > 1:
+            return _rows_under(header, lines[1:], delimiter)
+    return _bare_rows(lines)
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    """The line's cells, trimmed, without empty ones at its end; none if its quotes are wrong."""
+    try:
+        [cells] = csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True)
+    except csv.Error:
+        return []
+    trimmed = [cell.strip(" \t") for cell in cells]
+    while trimmed and not trimmed[-1]:
+        trimmed.pop()
+    return trimmed
+
+
+def _rows_under(header: Sequence[str], lines: Sequence[Line], delimiter: str) -> list[Row]:
+    """The rows of lines below a first one that names their columns."""
+    columns = [cell.lower() for cell in header]
+    if {"record", "server", "time"} <= set(columns):
+        return _export_rows(columns, lines, delimiter)
+    _check(header)
+    return [
+        Row(*line, partial(_below, line.text, columns=columns, delimiter=delimiter))
+        for line in lines
+    ]
+
+
+def _check(header: Sequence[str]) -> None:
+    for column in header:
+        if column.lower() not in BY_NAME:
+            raise WrongRequest(f"unknown column {_shown(column)}, known are {KNOWN}", column)
+    named = [BY_NAME[column.lower()].name for column in header]
+    for name in named:
+        if named.count(name) > 1:
+            raise WrongRequest(f"the first line names the column {name} twice", name)
+    for name in NEEDED:
+        if name not in named:
+            raise WrongRequest(f"the first line names no column {name}", name)
+
+
+def _below(line: str, columns: Sequence[str], delimiter: str) -> Mapping[str, object]:
+    cells = _cells(line, delimiter)
+    if not cells:
+        raise WrongRequest(WRONG_QUOTES)
+    if len(cells) > len(columns):
+        raise WrongRequest(f"the first line names {len(columns)} columns, this has {len(cells)}")
+    return _said(zip(columns, cells, strict=False))
+
+
+def _said(cells: Iterable[tuple[str, str]]) -> dict[str, object]:
+    """What these cells say, given by their columns; an empty one says nothing."""
+    fields = [(BY_NAME[column], cell) for column, cell in cells if cell and column in BY_NAME]
+    return {field.name: field.in_cell(cell) for field, cell in fields}
+
+
+def _export_rows(columns: Sequence[str], lines: Sequence[Line], delimiter: str) -> list[Row]:
+    """The servers of GET /api/v1/export, each with its schedule; pings are passed over."""
+    rows = []
+    schedules: dict[str, list[object]] = defaultdict(list)
+    for line in lines:
+        record = dict(zip(columns, _cells(line.text, delimiter), strict=False))
+        if record.get("record") == "schedule":
+            planned = _said(record.items()) | {"since": record.get("time")}
+            schedules[record.get("server", "")].append(planned)
+        # Pages that were put together have their first lines in between.
+        elif record.get("record") not in ("last_ping", "ping", "record"):
+            rows.append(Row(*line, partial(_of_record, record, schedules)))
+    return rows
+
+
+def _of_record(
+    record: Mapping[str, str], schedules: Mapping[str, list[object]]
+) -> Mapping[str, object]:
+    if record.get("record") != "server":
+        raise WrongRequest("a record must be server, schedule, last_ping or ping", "record")
+    schedule = schedules.get(record.get("server", ""), [])
+    return {"port": None} | _said(record.items()) | _newest(schedule)
+
+
+def _bare_rows(lines: Sequence[Line]) -> list[Row]:
+    """The rows of lines whose columns nobody named."""
+    rows = [Row(*line, partial(_bare, line.text)) for line in lines]
+    if lines and not any(_guessed(line.text) for line in lines):
+        raise WrongRequest(
+            f"expected JSON, or lines such as web,192.0.2.10, got {_shown(lines[0].text)}"
+        )
+    return rows
+
+
+def _bare(line: str) -> Mapping[str, object]:
+    cells = _guessed(line)
+    if not cells:
+        raise WrongRequest(WRONG_QUOTES if '"' in line else f"expected name,ip, got {_shown(line)}")
+    if len(cells) > len(FIELDS):
+        raise WrongRequest(f"a line may have {KNOWN}: {len(FIELDS)} cells, got {len(cells)}")
+    if _is_address(cells[0]) and not _is_address(cells[1]):
+        cells[:2] = cells[1::-1]
+    return _said(zip(NAMES, cells, strict=False))
+
+
+def _guessed(line: str) -> list[str]:
+    """The line's cells, two or more, by the delimiter that shows an address; none if one is all."""
+    found: list[str] = []
+    for delimiter in DELIMITERS:
+        cells = _cells(line, delimiter)
+        if len(cells) > 1 and any(map(_is_address, cells[1::-1])):
+            return cells
+        if len(cells) > 1:
+            found = found or cells
+    return found or _by_blanks(line)
+
+
+def _by_blanks(line: str) -> list[str]:
+    """The two cells of `my web 192.0.2.10`, also the other way round; an address is a name, too."""
+    words = _cells(line.replace("\t", " "), " ")
+    if len(words) == 1 and _is_address(words[0]):
+        return words * 2
+    if len(words) > 2 and _is_address(words[0]):
+        return [words[0], " ".join(words[1:])]
+    if len(words) > 2 and _is_address(words[-1]):
+        return [" ".join(words[:-1]), words[-1]]
+    return words if len(words) == 2 else []
+
+
+def _is_address(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,92 @@
+"""What SQL needs of us on every database: aware times, many rows as one parameter."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BindParameter,
+    DateTime,
+    Dialect,
+    Integer,
+    String,
+    bindparam,
+    cast,
+    func,
+    select,
+)
+from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from core.slots import EPOCH
+
+
+class UtcDateTime(TypeDecorator[datetime]):  # pylint: disable=abstract-method
+    """Aware UTC times, also from SQLite, which keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, which would mean whatever the server's zone is; store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return aware UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class json_rows(GenericFunction[str]):  # pylint: disable=invalid-name
+    """A table function: one row for each element of a JSON array, in the column `value`.
+
+    Every database has it under a name of its own; infra/postgres.py and infra/sqlite.py know them.
+    Many rows then travel as one parameter, and one statement serves all databases.
+    """
+
+    inherit_cache = True
+
+
+class epoch_minute(GenericFunction[int]):  # pylint: disable=invalid-name
+    """A time as whole minutes since 1970. infra/postgres.py and infra/sqlite.py say it.
+
+    Times cross the border as numbers where there are many of them: they are read far faster.
+    """
+
+    inherit_cache = True
+    type = Integer()
+
+
+class time_at(GenericFunction[datetime]):  # pylint: disable=all
+    """The time so many microseconds after 1970 began, as the columns hold it.
+
+    The way in for many times in one parameter: JSON has none.
+    """
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+NOW: BindParameter[datetime] = bindparam("now", type_=UtcDateTime())
+
+
+def incoming(fields: Mapping[str, TypeEngine[Any]]) -> CTE:
+    """Return the rows of the parameter `rows`, a JSON array of arrays, with these columns."""
+    value = func.json_rows(bindparam("rows", type_=String())).table_valued("value", name="element")
+    columns = [
+        cast(value.c.value.op("->>")(number), kind).label(field)
+        for number, (field, kind) in enumerate(fields.items())
+    ]
+    return select(*columns).select_from(value).cte("incoming")
+
+
+def microseconds(moment: datetime) -> int:
+    """Return a time as JSON carries it; `time_at` reads it."""
+    return (moment - EPOCH) // timedelta(microseconds=1)

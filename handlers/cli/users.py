@@ -1,0 +1,126 @@
+"""`flask users`: add and change users, issue tokens."""
+
+import sys
+from datetime import timedelta
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from core.accounts import tokens, users
+from core.accounts.records import Kind, Role, Scope
+from core.accounts.tokens import Grant
+from core.clock import utc_now
+from handlers.cli.output import choice, current_database, print_table, refusals
+
+
+@click.group("users", cls=AppGroup)
+def users_group() -> None:
+    """Add and change users. Creating the first user ends open access permanently."""
+
+
+def _password(given: bool) -> str:
+    if given:
+        return sys.stdin.readline().rstrip("\n")
+    password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return password
+
+
+from_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input."
+)
+
+
+@users_group.command("add")
+@click.argument("name")
+@click.option(
+    "--role",
+    type=choice(Role),
+    default=Role.ADMIN.value,
+    show_default=True,
+    help="What the user may do.",
+)
+@from_stdin
+def add_user(name: str, role: str, password_stdin: bool) -> None:
+    """Add a user."""
+    # Before the transaction: while somebody is typing, nobody else could write to an SQLite file.
+    password = _password(password_stdin)
+    with refusals(), current_database().transaction() as session:
+        users.create_user(session, name, password, Role(role), utc_now())
+    click.echo(f"Added {name}; from now on every request needs a token or a password")
+
+
+@users_group.command("list")
+def list_users() -> None:
+    """List the users."""
+    with refusals(), current_database().reading() as session:
+        found = users.everyone(session)
+        rows = [[user.name, user.role, "" if user.enabled else "disabled"] for user in found]
+    print_table(["name", "role", "state"], rows)
+
+
+@users_group.command("password")
+@click.argument("name")
+@from_stdin
+def change_password(name: str, password_stdin: bool) -> None:
+    """Set a new password for a user. This ends all their tokens."""
+    _change_user(name, "has a new password", password=_password(password_stdin))
+
+
+@users_group.command("disable")
+@click.argument("name")
+def disable_user(name: str) -> None:
+    """Lock a user out immediately, on every machine."""
+    _change_user(name, "is locked out", enabled=False)
+
+
+@users_group.command("enable")
+@click.argument("name")
+def enable_user(name: str) -> None:
+    """Let a user log in again."""
+    _change_user(name, "can log in again", enabled=True)
+
+
+def _change_user(name: str, outcome: str, **changes: Any) -> None:
+    with refusals(), current_database().transaction() as session:
+        user = users.find_user_named(session, name)
+        users.change_user(session, user.id, **changes)
+    click.echo(f"{name} {outcome}")
+
+
+@users_group.command("remove")
+@click.argument("name")
+def remove_user(name: str) -> None:
+    """Delete a user and all their tokens."""
+    with refusals(), current_database().transaction() as session:
+        users.remove_user(session, users.find_user_named(session, name).id)
+    click.echo(f"Removed {name}")
+
+
+@users_group.command("token")
+@click.argument("name")
+@click.argument("label")
+@click.option(
+    "--scope",
+    type=choice(Scope),
+    default=Scope.READ.value,
+    show_default=True,
+    help="What the token allows.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 5 * 365),
+    default=365,
+    show_default=True,
+    help="Days until the token expires.",
+)
+def issue_token(name: str, label: str, scope: str, days: int) -> None:
+    """Create a long-lived token for user NAME and print it. It is shown only once.
+
+    LABEL is the name of the token, such as the script that uses it.
+    """
+    with refusals(), current_database().transaction() as session:
+        user = users.find_user_named(session, name)
+        grant = Grant(Kind.KEY, Scope(scope), users.label(label), timedelta(days=days))
+        issued = tokens.issue(session, users.identity_of(user), grant, utc_now())
+    click.echo(issued.token)

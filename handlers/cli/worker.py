@@ -1,0 +1,77 @@
+"""`flask worker` and `flask tidy`."""
+
+import asyncio
+import sys
+
+import click
+from flask.cli import with_appcontext
+
+from core import slots
+from core.checks.records import State
+from core.clock import utc_now
+from core.rounds import measure
+from core.servers import find
+from handlers.cli.output import (
+    bar,
+    counted,
+    current_database,
+    print_table,
+    progress_bar,
+    refusals,
+    shown_ms,
+)
+from handlers.worker import rounds, upkeep
+from handlers.worker.rounds import Round
+
+
+@click.command("worker")
+@click.option("--once", is_flag=True, help="Run one round, print it and exit.")
+@with_appcontext
+def worker_command(once: bool) -> None:
+    """Ping the servers, one round a minute, until you press Ctrl-C.
+
+    With --once, the exit code is 1 if a server could not be observed.
+    """
+    if not once:
+        click.echo("Running one round a minute; press Ctrl-C to stop", err=True)
+        rounds.run_until_interrupted(current_database())
+        return
+    with refusals():
+        slot = slots.slot_of(utc_now())
+        targets = rounds.due(current_database(), slot)
+        with progress_bar(len(targets) * measure.ECHOES, "Pinging") as progress:
+            done = asyncio.run(rounds.run_round(current_database(), slot, targets, progress))
+        with current_database().reading() as session:
+            names = {server.id: server.name for server in find.everything(session)}
+    _print_round(done, names)
+    sys.exit(1 if done.unobserved else 0)
+
+
+def _print_round(done: Round, names: dict[int, str]) -> None:
+    outcomes = {
+        ping.server_id: (ping.state, shown_ms(ping.response_ms), f"{ping.received}/{ping.sent}", "")
+        for ping in done.pings
+    }
+    outcomes |= {
+        lost.server_id: (State.UNOBSERVED, "", "", lost.reason) for lost in done.unobserved
+    }
+    rows = [
+        (names.get(target.server_id, "(removed)"), target.ip, *outcomes[target.server_id])
+        for target in done.targets
+    ]
+    print_table(["name", "IP", "state", "ms", "echoes", "reason"], rows)
+    click.echo(f"{done}; {counted(done.recorded, 'new row')}", err=True)
+
+
+@click.command("tidy")
+@with_appcontext
+def tidy_command() -> None:
+    """Pack the days that are over and remove history older than the settings keep.
+
+    The worker does this every night by itself.
+    """
+    with refusals():
+        steps = upkeep.plan(current_database(), utc_now())
+        with bar(steps, "Tidying") as progress:
+            done = sum((step() for step in progress), upkeep.Tidied())
+    click.echo(str(done))

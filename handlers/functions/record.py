@@ -1,0 +1,103 @@
+"""The round's end on AWS: results in."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from core.clock import Now, utc_now
+from core.errors import Unavailable, WrongRequest
+from core.reading import iso
+from core.rounds.messages import Results
+from core.slots import AHEAD
+from handlers.functions.queues import Delivery, Message
+from handlers.functions.warm import warm_database
+from handlers.worker.rounds import store
+from infra import logs
+from infra.database import Database
+
+log = logging.getLogger("pinglet.worker")
+
+
+def record(event: object, context: object) -> dict[str, Any]:
+    """Record the results in one SQS event; return the messages that are to come again.
+
+    Order, duplicates and lateness don't matter. Raises WrongRequest for an event that isn't SQS's.
+    """
+    logs.configure(context)
+    return Recorder(warm_database()).answer(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Answers an event of the result queue."""
+
+    database: Database
+    now: Now = utc_now
+
+    def answer(self, event: object) -> dict[str, Any]:
+        """Do what `record` says."""
+        delivery = Delivery(event, self._read)
+        in_order = sorted(delivery.messages, key=_slot_of_message)
+        try:
+            for slot, messages in groupby(in_order, _slot_of_message):
+                self._store(delivery, slot, list(messages))
+        except Unavailable as error:
+            # It won't be there for the other slots either. What is stored already may come again.
+            for message in delivery.messages:
+                delivery.fail(message, error)
+        return delivery.reply()
+
+    def _read(self, text: str) -> Results:
+        results = Results.read(text)
+        if results.slot > self.now() + AHEAD:
+            raise WrongRequest(f"the slot {iso(results.slot)} lies in the future")
+        return results
+
+    def _store(
+        self, delivery: Delivery[Results], slot: datetime, messages: Sequence[Message[Results]]
+    ) -> None:
+        """Store one slot's results in one transaction; if they can't be, each in its own.
+
+        So a message that the database will never take fails alone, and goes to the dead letters.
+        """
+        by_server = {
+            (ping.server_id, ping.ip): ping for message in messages for ping in message.body.pings
+        }
+        try:
+            recorded = store(self.database, slot, list(by_server.values()), self.now())
+        except Unavailable:
+            raise
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            if len(messages) == 1:
+                log.exception("results can't be stored")
+                delivery.fail(messages[0], repr(error))
+                return
+            for message in messages:
+                self._store(delivery, slot, [message])
+        else:
+            _report(slot, [message.body for message in messages], recorded, self.now())
+
+
+def _slot_of_message(message: Message[Results]) -> datetime:
+    return message.body.slot
+
+
+def _report(slot: datetime, results: Sequence[Results], recorded: int, now: datetime) -> None:
+    refused = [reason for result in results for reason in result.refused]
+    for reason in refused:
+        log.error("a ping can't be read: %s", reason)
+    lost = [lost for result in results for lost in result.unobserved]
+    log.info(
+        "recorded %s, unobserved: %s",
+        iso(slot),
+        dict(Counter(entry.reason for entry in lost)),
+        extra=logs.figures(
+            observed=recorded,
+            unobserved=len(lost) + len(refused),
+            lag_s=(now - slot).total_seconds(),
+        ),
+    )

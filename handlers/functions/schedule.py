@@ -1,0 +1,53 @@
+"""The round's beginning on AWS: batches out."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from core import slots
+from core.clock import utc_now
+from core.errors import WrongRequest
+from core.reading import iso, moment
+from core.rounds import measure
+from core.slots import AHEAD
+from handlers.functions.warm import warm_database
+from handlers.worker.rounds import due, note_beginning
+from infra import aws, logs
+from infra.database import Database
+
+log = logging.getLogger("pinglet.worker")
+
+
+def schedule(event: object, context: object) -> dict[str, Any]:
+    """Cut the round of the event's minute into batches and send them to the probers.
+
+    `event` is EventBridge's, with the `time` it was due. Returns what was sent. Raises
+    WrongRequest for another event, Unavailable when database or queue can't serve it.
+    """
+    logs.configure(context)
+    return send_round(warm_database(), _slot_of_event(event), utc_now())
+
+
+def send_round(database: Database, slot: datetime, now: datetime) -> dict[str, Any]:
+    """Send a round's batches; none when its deadline has passed. Returns what was sent."""
+    if now >= measure.deadline(slot):
+        log.error("round %s comes after its deadline: dropped", iso(slot))
+        return {"slot": iso(slot), "due": 0, "batches": 0}
+    settings = database.settings
+    targets = due(database, slot)
+    note_beginning(database, slot, len(targets), now)
+    batches = measure.batches(slot, targets, settings.batch_size)
+    aws.send(settings.batch_queue_url, [batch.text() for batch in batches])
+    sent = {"due": len(targets), "batches": len(batches)}
+    log.info("round %s", iso(slot), extra=logs.figures(rounds=1, **sent))
+    return {"slot": iso(slot), **sent}
+
+
+def _slot_of_event(event: object) -> datetime:
+    due_at = event.get("time") if isinstance(event, dict) else None
+    if not isinstance(due_at, str):
+        raise WrongRequest("expected an event of EventBridge, with its time")
+    slot = slots.slot_of(moment(due_at, "time"))
+    if slot > utc_now() + AHEAD:
+        raise WrongRequest(f"the slot {iso(slot)} lies in the future")
+    return slot

@@ -1,0 +1,1 @@
+"""HTTP: routes and their views, the gate before them, the pages."""

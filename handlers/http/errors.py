@@ -1,0 +1,93 @@
+"""The one table of errors: what core refuses, as replies."""
+
+import logging
+from http import HTTPStatus
+
+from flask import request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from core.errors import (
+    CoreError,
+    Forbidden,
+    NameTaken,
+    NameUnknown,
+    TokenRejected,
+    TokenUnknown,
+    TooManyAttempts,
+    Unavailable,
+    UserTaken,
+    UserUnknown,
+    WrongRequest,
+)
+from handlers.http import browser, routes
+
+log = logging.getLogger("pinglet.api")
+
+HTTP_CODES: dict[type[CoreError], HTTPStatus] = {
+    WrongRequest: HTTPStatus.BAD_REQUEST,
+    TokenRejected: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    NameUnknown: HTTPStatus.NOT_FOUND,
+    UserUnknown: HTTPStatus.NOT_FOUND,
+    TokenUnknown: HTTPStatus.NOT_FOUND,
+    NameTaken: HTTPStatus.CONFLICT,
+    UserTaken: HTTPStatus.CONFLICT,
+    TooManyAttempts: HTTPStatus.TOO_MANY_REQUESTS,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+HTTP_WORDS = {400: "WRONG_REQUEST", 413: "REQUEST_TOO_LARGE"}
+"""Words for what Flask refuses by itself; every other code's is its standard phrase."""
+
+
+def reply_with_error(error: CoreError) -> ResponseReturnValue:
+    """Answer with the error's word; the sentence for people goes to the log and /api/v1."""
+    kind = next(kind for kind in type(error).__mro__ if kind in HTTP_CODES)
+    code = HTTP_CODES[kind]
+    level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
+    # What GraphQL says of a wrong value repeats it, and it may be a password.
+    told = "..." if request.path == "/graphql" and isinstance(error, WrongRequest) else str(error)
+    log.log(level, "%r: %d %s: %s", _asked(), code, error.status, told)
+    if isinstance(error, TokenRejected) and browser.wants_page():
+        return browser.to_login()
+    headers = {}
+    if isinstance(error, Unavailable | TooManyAttempts):
+        headers["Retry-After"] = str(error.retry_after_s)
+    # What is wrong with our database is nobody's business outside.
+    told = "try again later" if isinstance(error, Unavailable) else str(error)
+    return _reply(code, error.status, told, headers, getattr(error, "field", None))
+
+
+def reply_with_refusal(error: HTTPException) -> ResponseReturnValue:
+    """Answer what Flask itself refused: no such route, method, size."""
+    code = HTTPStatus(error.code or 500)
+    word = HTTP_WORDS.get(code, code.phrase.upper().replace(" ", "_").replace("-", "_"))
+    kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    return _reply(code, word, error.description or code.phrase, kept)
+
+
+def reply_with_fault(error: Exception) -> ResponseReturnValue:
+    """Answer 503 for a defect of ours; the traceback goes to the log, never to the caller."""
+    log.error("%r failed", _asked(), exc_info=error)
+    return _reply(HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.status, "this is our fault", {})
+
+
+def _asked() -> str:
+    """What was asked for; a log shows it by repr(): both parts may hold control characters."""
+    return f"{request.method} {request.path}"
+
+
+def _reply(
+    code: HTTPStatus, word: str, told: str, headers: dict[str, str], field: str | None = None
+) -> ResponseReturnValue:
+    """The contract's shape; under /api/ a problem as RFC 9457 has it, at /graphql what it has."""
+    if request.path == "/graphql":
+        extensions = {"code": word} | ({"field": field} if field else {})
+        body = {"errors": [{"message": told, "extensions": extensions}]}
+        return body, code, headers | {"Content-Type": routes.graphql_media()}
+    if not request.path.startswith("/api/"):
+        return {"status": word}, code, headers
+    problem = {"type": "about:blank", "title": code.phrase, "status": int(code), "code": word}
+    problem |= {"detail": told} | ({"field": field} if field else {})
+    return problem, code, headers | {"Content-Type": "application/problem+json"}

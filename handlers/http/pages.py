@@ -1,0 +1,161 @@
+"""The pages: plain HTML around JavaScript that calls /api/v1, and the libraries that they load."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_urlsafe
+
+from flask import Flask, Response, abort, render_template, send_from_directory
+from flask.typing import ResponseReturnValue
+
+from handlers.http import gate
+
+MODULES = Path(__file__).parents[2] / "node_modules"
+CDN = "https://cdn.jsdelivr.net/npm"
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A file of an npm package; `integrity` is its hash, wherever it comes from."""
+
+    package: str
+    version: str
+    file: str
+    integrity: str
+
+    @property
+    def path(self) -> Path:
+        """Where npm puts it, below node_modules."""
+        return Path(self.package) / self.file
+
+    @property
+    def cdn(self) -> str:
+        """Where it is when npm isn't."""
+        return f"{CDN}/{self.package}@{self.version}/{self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the browser finds a library; `integrity` where that isn't us."""
+
+    address: str
+    integrity: str = ""
+
+    @property
+    def policy(self) -> str:
+        """What a Content-Security-Policy allows: the CDN holds all of npm, so it is one file."""
+        return self.address if self.integrity else "'self'"
+
+
+LIBRARIES: Mapping[str, Library] = {
+    "chart.js": Library(
+        "chart.js",
+        "4.6.1",
+        "dist/chart.umd.min.js",
+        "sha384-Emf5ZVIUiarAdhkgtqK+5/Z5qIvM6QoVrS+qAVtfyZVuD5lIHrac0me485+Antp0",
+    ),
+    "react.js": Library(
+        "react",
+        "18.3.1",
+        "umd/react.production.min.js",
+        "sha384-DGyLxAyjq0f9SPpVevD6IgztCFlnMF6oW/XQGmfe+IsZ8TqEiDrcHkMLKI6fiB/Z",
+    ),
+    "react-dom.js": Library(
+        "react-dom",
+        "18.3.1",
+        "umd/react-dom.production.min.js",
+        "sha384-gTGxhz21lVGYNMcdJOyq01Edg0jhn/c22nsx0kyqP0TxaV5WVdsSH1fSDUf5YJj1",
+    ),
+    "graphiql.js": Library(
+        "graphiql",
+        "4.1.2",
+        "dist/index.umd.js",
+        "sha384-9XdHu7ajgGJziD4J1zNBKQ842Q/+zZfDv+ib1eMhZWBH6hPAs806x+Jbcf0yNO6B",
+    ),
+    "graphiql.css": Library(
+        "graphiql",
+        "4.1.2",
+        "dist/style.css",
+        "sha384-1el1QShFBnnXTx9x/Cprg82hZWKt0ry29OAYIXt05swbi0KcZDFoj0CWguMpopJr",
+    ),
+}
+"""By the name under which we serve them. What Lambda runs holds only Chart.js (infra/build.py)."""
+
+
+def source(name: str) -> Source:
+    """Return where the browser finds a library."""
+    library = LIBRARIES[name]
+    if (MODULES / library.path).is_file():
+        return Source(f"/static/lib/{name}")
+    return Source(library.cdn, library.integrity)
+
+
+def serve(name: str) -> Response:
+    """Return a library's file; 404 for what is none, or isn't installed."""
+    if name not in LIBRARIES:
+        abort(404)
+    response = send_from_directory(MODULES, LIBRARIES[name].path.as_posix())
+    response.headers["Cache-Control"] = "no-cache"  # asked for again, answered by 304
+    return response
+
+
+HERE = Path(__file__).parent
+PAGES = (
+    ("fleet", "/dashboard", "Fleet"),
+    ("add", "/dashboard/add", "Add"),
+    ("account", "/dashboard/account", "Account"),
+    ("explorer", "/dashboard/graphql", "GraphQL"),
+)
+LOADED = {
+    "server": ("chart.js",),
+    "explorer": ("react.js", "react-dom.js", "graphiql.js", "graphiql.css"),
+}
+"""The libraries of a page, in the order in which they are loaded."""
+
+
+def register(app: Flask) -> None:
+    """Serve the pages and what they load."""
+    for name, address, label in PAGES:
+        app.add_url_rule(address, f"GET {address}", page, defaults={"name": name, "title": label})
+    app.add_url_rule("/dashboard/servers/<int:server_id>", "GET server page", server_page)
+    app.add_url_rule("/login", "GET /login", page, defaults={"name": "login", "title": "Log in"})
+    app.add_url_rule("/static/<path:filename>", "static", static)
+    app.add_url_rule("/static/lib/<name>", "library", serve)
+
+
+def page(name: str, title: str) -> ResponseReturnValue:
+    """Return one of the pages."""
+    loaded = {each: source(each) for each in LOADED.get(name, ())}
+    me = None if name == "login" else gate.whoami()
+    # GraphiQL makes a style element for its dialogs; the page tells it what lets it stand.
+    nonce = token_urlsafe(16) if name == "explorer" else ""
+    html = render_template(
+        f"{name}.html", page=name, title=title, pages=PAGES, libraries=loaded, me=me, nonce=nonce
+    )
+    response = Response(html)
+    # Nothing inline, nothing from elsewhere: a name that gets through as markup can do nothing.
+    scripts = _sources(one for each, one in loaded.items() if each.endswith(".js"))
+    styles = _sources(one for each, one in loaded.items() if each.endswith(".css"))
+    if nonce:
+        styles += f" 'nonce-{nonce}'; font-src data:"
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return response
+
+
+def _sources(loaded: Iterable[Source]) -> str:
+    return " ".join(dict.fromkeys(["'self'", *(one.policy for one in loaded)]))
+
+
+def server_page(server_id: int) -> ResponseReturnValue:
+    """Return the page of one server; its script reads the id from the address."""
+    return page("server", f"Server {server_id}")
+
+
+def static(filename: str) -> ResponseReturnValue:
+    """Return a file of ours that the pages load."""
+    response = send_from_directory(HERE / "static", filename)
+    response.headers["Cache-Control"] = "no-cache"  # asked for again, answered by 304
+    return response

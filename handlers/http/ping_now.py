@@ -1,0 +1,64 @@
+"""Ping a server now, with the real engine. Loaded at first use: the engine costs a cold start."""
+
+from collections.abc import Sequence
+
+from flask.typing import ResponseReturnValue
+
+from core.checks.records import Ping, Probe, State, Target, Unobserved
+from core.errors import Forbidden
+from core.probe import Echo
+from core.rounds import measure
+from core.servers import find
+from handlers.http import routes, shapes
+from infra.database import Database
+
+
+def view(database: Database, server_id: int) -> ResponseReturnValue:
+    """Ping a server now and show each echo; nothing is stored."""
+    return routes.reply(ping_now(database, server_id))
+
+
+def ping_now(database: Database, server_id: int) -> shapes.PingNow:
+    """Ping a server now; show each echo, store nothing. Raises IdUnknown, Forbidden."""
+    if not database.settings.ping_now:
+        # Every echo would be lost on the way out, and a server that is up shown as down.
+        raise Forbidden(
+            "this deployment's API has no way to the servers: they are pinged by its rounds only"
+        )
+    with database.reading() as session:
+        server = find.by_id(session, server_id)
+        target = Target(server.id, server.ip, Probe(server.probe), server.port, server.last_port)
+    # No connection is held while the echoes are out.
+    echoes, outcome = measure.ping_once(target, measure.pace(database.settings))
+    return _shown(echoes, outcome)
+
+
+def _shown(echoes: Sequence[Echo], outcome: Ping | Unobserved) -> shapes.PingNow:
+    lines = [_echo(echo) for echo in echoes]
+    if isinstance(outcome, Unobserved):
+        return shapes.PingNow(
+            state=State.UNOBSERVED,
+            probe=None,
+            response_ms=None,
+            port=None,
+            echoes=lines,
+            reason=outcome.reason,
+        )
+    return shapes.PingNow(
+        state=outcome.state,
+        probe=outcome.probe,
+        response_ms=outcome.response_ms,
+        port=outcome.port,
+        echoes=lines,
+        reason=None,
+    )
+
+
+def _echo(echo: Echo) -> shapes.EchoShown:
+    return shapes.EchoShown(
+        verdict=echo.verdict,
+        rtt_ms=echo.rtt_ms,
+        clock=echo.clock,
+        bound_ms=echo.bound_ms,
+        reason=echo.reason,
+    )

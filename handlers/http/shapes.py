@@ -1,0 +1,593 @@
+"""The JSON of /api/v1 as types: they validate what comes in and generate openapi.json."""
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+import msgspec
+
+from core.accounts.records import Kind, Role, Scope
+from core.checks.records import Probe, State
+from core.errors import WrongRequest
+from core.history.records import PAGE, PAGE_LIMIT
+from core.reading import NAME_LENGTH, read_json
+from core.servers.records import INTERVALS_S, Changes, Sort, interval_s, server_ip, server_name
+
+# What core's plain_text and user_name refuse, said for those who read openapi.json. The end is
+# marked twice: in Python `$` also stands before a line's end.
+PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
+NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NAME_PATTERN)]
+UserName = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=64,
+        pattern=NAME_PATTERN.replace("[^", "[^:"),
+        description="No colon in it",
+    ),
+]
+Password = Annotated[str, msgspec.Meta(min_length=8, max_length=256)]
+Shape = TypeVar("Shape")
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What comes in: a key we don't know is refused, it may be a typing error."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes out."""
+
+
+class Done(Reply, frozen=True):
+    """A word for what was done."""
+
+    status: str
+
+
+class LogIn(Request, frozen=True):
+    """A name and its password."""
+
+    name: str
+    password: str
+
+
+class Refresh(Request, frozen=True):
+    """A refresh token, to be traded."""
+
+    refresh: str
+
+
+class TokenWanted(Request, frozen=True):
+    """A named token for a script."""
+
+    name: Label
+    scope: Scope = Scope.READ
+    expires_in_s: Annotated[int, msgspec.Meta(ge=60, le=5 * 365 * 86_400)] = 365 * 86_400
+
+
+class UserWanted(Request, frozen=True):
+    """A user to add."""
+
+    name: UserName
+    password: Password
+    role: Role = Role.VIEWER
+
+
+class UserChange(Request, frozen=True):
+    """What to change of a user; what is left out stays."""
+
+    password: Password | None = None
+    role: Role | None = None
+    enabled: bool | None = None
+
+
+class PasswordChange(Request, frozen=True):
+    """A user's own new password."""
+
+    old: str
+    new: Password
+
+
+class TokenIssued(Reply, frozen=True):
+    """A token as it is shown this once."""
+
+    id: int
+    token: str
+    kind: Kind
+    scope: Scope
+    expires: datetime
+
+
+class TokenPair(Reply, frozen=True):
+    """What a log-in gets: the refresh token buys the next pair, once."""
+
+    access: str
+    refresh: str
+    expires_in_s: int
+
+
+class TokenListed(Reply, frozen=True):
+    """A token that works, without itself."""
+
+    id: int
+    name: str
+    kind: Kind
+    scope: Scope
+    created: datetime
+    expires: datetime
+    last_used: datetime | None
+
+
+class TokenList(Reply, frozen=True):
+    """One's own tokens that work, oldest first."""
+
+    tokens: list[TokenListed]
+
+
+class UserListed(Reply, frozen=True):
+    """A user."""
+
+    id: int
+    name: str
+    role: Role
+    enabled: bool
+    created: datetime
+
+
+class UserList(Reply, frozen=True):
+    """Every user, by name."""
+
+    users: list[UserListed]
+
+
+class Me(Reply, frozen=True):
+    """Who is asking, and what they may do."""
+
+    name: str
+    may: str
+    open: bool
+
+
+# Servers
+
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PATTERN)]
+Ip = Annotated[
+    str,
+    msgspec.Meta(
+        description="Dotted-quad IPv4, one that this deployment may probe",
+        examples=["192.0.2.10"],
+        extra_json_schema={"format": "ipv4"},
+    ),
+]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Interval = Annotated[
+    int,
+    msgspec.Meta(
+        description="Seconds that make whole minutes and divide a day",
+        extra_json_schema={"enum": list(INTERVALS_S)},
+    ),
+]
+Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
+Moment = Annotated[
+    str,
+    msgspec.Meta(
+        description="ISO 8601; without a zone it is UTC. From 1970 to 8999",
+        examples=["2018-01-02T07:01:00Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
+
+
+class ServerWanted(Request, frozen=True):
+    """A server to add."""
+
+    name: Name
+    ip: Ip
+    probe: Probe = Probe.AUTO
+    port: Port | None = None
+    interval_s: Interval | msgspec.UnsetType = msgspec.UNSET
+    enabled: bool = True
+
+
+class ServerChange(Request, frozen=True):
+    """What to change of a server; what is left out stays. `port` null: none is set any more."""
+
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    ip: Ip | msgspec.UnsetType = msgspec.UNSET
+    probe: Probe | msgspec.UnsetType = msgspec.UNSET
+    port: Port | msgspec.UnsetType | None = msgspec.UNSET
+    interval_s: Interval | msgspec.UnsetType = msgspec.UNSET
+    enabled: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class BulkServer(ServerChange, frozen=True):
+    """A server of many: what is left out is the default, or stays where the server exists."""
+
+    name: Name
+    ip: Ip
+
+
+class Bulk(Request, frozen=True):
+    """Servers to add, or with `upsert` to add or change by name: each on its own.
+
+    Each is `{"name": ..., "ip": ...}`, with `probe`, `port`, `interval_s` and `enabled` if wanted.
+    """
+
+    servers: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=10_000)]
+    upsert: bool = False
+
+
+class BulkItem(Reply, frozen=True, omit_defaults=True):
+    """What became of each, in their order: CREATED, UPDATED, UNCHANGED or an error's word."""
+
+    status: str
+    id: int | None = None
+    detail: str | None = None
+    field: str | None = None
+
+
+class BulkDone(Reply, frozen=True):
+    """A result for each server of the request."""
+
+    results: list[BulkItem]
+
+
+class FleetQuery(Request, frozen=True):
+    """Which servers: `search` looks into names and addresses, `name` is exact.
+
+    `sort=state` begins with the worst; a `-` before it turns an order around.
+    """
+
+    search: Words = ""
+    name: Words = ""
+    state: State | msgspec.UnsetType = msgspec.UNSET
+    sort: Sort = Sort.ADDED
+    after: Words = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
+
+
+class CountsShown(Reply, frozen=True):
+    """Slots by state; the first four add up to `due`."""
+
+    up: int
+    degraded: int
+    down: int
+    unobserved: int
+    due: int
+
+
+class LastPing(Reply, frozen=True):
+    """A server's newest ping."""
+
+    slot: datetime
+    response_ms: float | None
+    sent: int
+    received: int
+
+
+class ServerShown(Reply, frozen=True):
+    """A server with its state now and its last 24 hours.
+
+    `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
+    `means_ms` the mean round trip in each, null where no echo was timed.
+    """
+
+    id: int
+    name: str
+    ip: str
+    probe: Probe
+    port: int | None
+    added: datetime
+    interval_s: int
+    enabled: bool
+    state: State
+    last_ping: LastPing | None
+    uptime: float | None
+    coverage: float | None
+    counts: CountsShown
+    strip: list[State | None]
+    means_ms: list[float | None]
+
+
+class ServerPage(Reply, frozen=True):
+    """Servers in order of creation. `next`: the `after` of the page that follows."""
+
+    servers: list[ServerShown]
+    totals: dict[State, int]
+    last_round: datetime | None
+    next: str | None
+
+
+# History
+
+
+class PingsQuery(Request, frozen=True):
+    """Slots in [since, until): with `since` the first ones from there, else the newest."""
+
+    since: Moment | msgspec.UnsetType = msgspec.UNSET
+    until: Moment | msgspec.UnsetType = msgspec.UNSET
+    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_LIMIT)] = PAGE
+
+
+class SeriesQuery(Request, frozen=True):
+    """A window, by default the last 24 hours, and into how many buckets at most."""
+
+    since: Moment | msgspec.UnsetType = msgspec.UNSET
+    until: Moment | msgspec.UnsetType = msgspec.UNSET
+    points: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 300
+
+
+class SummaryQuery(Request, frozen=True):
+    """A window that ends now (`30d`: a number of m, h, d, w or y), or one between two times."""
+
+    window: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[mhdwy]$(?!\n)")] = "24h"
+    since: Moment | msgspec.UnsetType = msgspec.UNSET
+    until: Moment | msgspec.UnsetType = msgspec.UNSET
+
+
+class PingShown(Reply, frozen=True):
+    """One slot's ping."""
+
+    slot: datetime
+    state: State
+    response_ms: float | None
+    best_ms: float | None
+    worst_ms: float | None
+    sent: int
+    received: int
+
+
+class PingPage(Reply, frozen=True):
+    """Pings, oldest first, and the links to the pages beside."""
+
+    pings: list[PingShown]
+    prev: str | None
+    next: str | None
+
+
+class BucketShown(Reply, frozen=True):
+    """The slots in [since, until)."""
+
+    since: datetime
+    until: datetime
+    counts: CountsShown
+    sent: int
+    received: int
+    best_ms: float | None
+    worst_ms: float | None
+    mean_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+
+
+class Series(Reply, frozen=True):
+    """A window in buckets, oldest first."""
+
+    since: datetime
+    until: datetime
+    buckets: list[BucketShown]
+
+
+class SummaryShown(Reply, frozen=True):
+    """A window in figures. Never read `uptime` without `coverage`."""
+
+    since: datetime
+    until: datetime
+    counts: CountsShown
+    uptime: float | None
+    coverage: float | None
+    sent: int
+    received: int
+    lost_share: float | None
+    best_ms: float | None
+    worst_ms: float | None
+    mean_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+class EchoShown(Reply, frozen=True):
+    """One echo of a ping that was asked for."""
+
+    verdict: str
+    rtt_ms: float | None
+    clock: str | None
+    bound_ms: float | None
+    reason: str
+
+
+class PingNow(Reply, frozen=True):
+    """The echoes of a ping that was asked for; nothing is stored.
+
+    Where we couldn't observe the server, `state` is unobserved and `reason` says why.
+    """
+
+    state: State
+    probe: Probe | None
+    response_ms: float | None
+    port: int | None
+    echoes: list[EchoShown]
+    reason: str | None
+
+
+# Export and import
+
+
+Form = Literal["json", "csv"]
+Ms = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)] | None
+Echoes = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class ExportQuery(Request, frozen=True):
+    """`after` is what the page before gave as `next`; without `format` Accept decides."""
+
+    format: Form | msgspec.UnsetType = msgspec.UNSET
+    after: Words = ""
+
+
+class ImportQuery(Request, frozen=True):
+    """Without `format` the Content-Type decides."""
+
+    format: Form | msgspec.UnsetType = msgspec.UNSET
+
+
+class LastPingKept(Request, frozen=True):
+    """A server's newest ping."""
+
+    slot: Time
+    response_ms: Ms
+    sent: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+    received: Echoes
+
+
+class PlannedKept(Request, frozen=True):
+    """From `since` on the server was due every `interval_s`, or paused."""
+
+    since: Time
+    interval_s: Interval
+    enabled: bool
+
+
+class ServerKept(Request, frozen=True):
+    """A server with its schedule."""
+
+    name: Name
+    ip: Ip
+    added: Time
+    probe: Probe = Probe.AUTO
+    port: Port | None = None
+    last_port: Port | None = None
+    last_ping: LastPingKept | None = None
+    schedule: list[PlannedKept] = []
+
+
+class DayKept(Request, frozen=True):
+    """The pings of one server's UTC day.
+
+    A row is: minute of the day, mean, best, worst (ms, null: no time), echoes sent, received.
+    """
+
+    server: Name
+    date: date
+    pings: list[tuple[Annotated[int, msgspec.Meta(ge=0, le=1_439)], Ms, Ms, Ms, Echoes, Echoes]]
+
+
+class Exported(Request, frozen=True):
+    """A page of everything: servers first, then their days. `next`: the `after` that follows."""
+
+    servers: list[ServerKept] = []
+    days: list[DayKept] = []
+    next: str | None = None
+
+
+class Imported(Reply, frozen=True):
+    """How many servers, schedule rows and pings weren't here before."""
+
+    servers: int
+    schedules: int
+    pings: int
+
+
+class Problem(Reply, frozen=True):
+    """What went wrong (RFC 9457): `code` for programs, `detail` for people, `field` where."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    field: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class HealthQuery(Request, frozen=True):
+    """With `max_age_s`, a newest round older than that is a failure, too."""
+
+    max_age_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Health(Reply, frozen=True):
+    """Whether this instance works: its database, and how old the newest round is.
+
+    `status`: OK, ROUNDS_LATE (only where an age was asked for) or DATABASE_UNREACHABLE.
+    """
+
+    status: str
+    database: bool
+    last_round_age_s: float | None
+
+
+def changes(wanted: ServerWanted | ServerChange) -> Changes:
+    """Return what was said of a server, in core's words. Raises WrongRequest with the field."""
+    said: dict[str, Any] = {
+        field: value
+        for field in Changes.__annotations__
+        if (value := getattr(wanted, field)) is not msgspec.UNSET
+    }
+    for field, check in CHECKS.items():
+        if field in said:
+            said[field] = _checked(field, check, said[field])
+    return cast(Changes, said)
+
+
+CHECKS: dict[str, Callable[[object], object]] = {
+    "name": server_name,
+    "ip": server_ip,
+    "interval_s": interval_s,
+}
+
+
+def checked_interval(value: object, field: str) -> int:
+    """Return `value` as an interval. Raises WrongRequest with the field."""
+    return cast(int, _checked(field, interval_s, value))
+
+
+def _checked(field: str, check: Callable[[object], object], value: object) -> object:
+    try:
+        return check(value)
+    except WrongRequest as error:
+        raise WrongRequest(str(error), field) from None
+
+
+def parse(shape: type[Shape], body: bytes) -> Shape:
+    """Read strict JSON into `shape`. Raises WrongRequest with the field that is wrong."""
+    return convert(shape, read_json(body))
+
+
+def convert(shape: type[Shape], value: object) -> Shape:
+    """Make `value`, as JSON gave it, a `shape`. Raises WrongRequest with the field."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError:
+        return _convert_wholes(shape, value)
+
+
+def _convert_wholes(shape: type[Shape], value: object) -> Shape:
+    # In JSON 443.0 is the integer 443 (JSON Schema 2020-12, 4.2.3), which msgspec doesn't know.
+    try:
+        return msgspec.convert(_wholes(value), shape)
+    except msgspec.ValidationError as error:
+        raise refusal(error) from None
+
+
+def _wholes(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_wholes(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _wholes(one) for key, one in value.items()}
+    return value
+
+
+def refusal(error: msgspec.ValidationError) -> WrongRequest:
+    """Return the same in our words: the sentence, and the field it is about."""
+    # "Expected `int`, got `str` - at `$.port`"; "Object missing required field `port`"
+    sentence, _, path = str(error).partition(" - at `$")
+    named = re.search("(?:required|unknown) field `(.*)`$", sentence, re.DOTALL)
+    places = [path.strip(".`"), named[1] if named else ""]
+    return WrongRequest(sentence, ".".join(filter(None, places)) or None)

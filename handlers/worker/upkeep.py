@@ -1,0 +1,129 @@
+"""The night's work: yesterday is packed, what is old is removed.
+
+One step is one short transaction, so that rounds are recorded in between. Steps may end anywhere,
+be done twice, by two at once, or days late: core/history/days.py says why nothing is lost or
+doubled.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from typing import Self
+
+from core.accounts import tokens
+from core.history import upkeep
+from core.rounds import log as round_log
+from core.servers import find
+from core.slots import DAY_SLOTS, first_slot, slot_time
+from infra.database import Database
+
+log = logging.getLogger("pinglet.worker")
+
+SERVERS_AT_ONCE = 24
+"""Servers' days in one transaction of packing: some 35,000 rows read, a quarter of a second."""
+ROWS_AT_ONCE = 5_000
+DAYS_AT_ONCE = 500
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """What was done."""
+
+    packed: int = 0  # servers' days that are new or hold more than before
+    pings: int = 0  # raw rows removed
+    days: int = 0  # packed days removed
+
+    def __add__(self, other: Self) -> "Tidied":
+        return Tidied(self.packed + other.packed, self.pings + other.pings, self.days + other.days)
+
+    def __str__(self) -> str:
+        return f"{self.packed} days packed, {self.pings} raw rows and {self.days} old days removed"
+
+
+Step = Callable[[], Tidied]
+
+
+def tidy(database: Database, now: datetime) -> Tidied:
+    """Do the whole night's work; return what was done. Raises Unavailable."""
+    return sum((step() for step in plan(database, now)), Tidied())
+
+
+def plan(database: Database, now: datetime) -> Sequence[Step]:
+    """Return what is to be done, in order, in steps of a fraction of a second.
+
+    Later steps rely on earlier ones only for speed. Raises Unavailable, as each step does.
+    """
+    with database.reading() as session:
+        today = now.date()
+        ids = find.ids(session)
+        unpacked = {day: upkeep.unpacked(session, day) for day in upkeep.raw_dates(session, today)}
+    expired = (now - database.settings.keep_raw_hours * HOUR).date()
+    steps: list[Step] = []
+    for day, unpacked_ids in unpacked.items():
+        steps += _packing(database, day, unpacked_ids)
+        if day < expired:
+            steps += _forgetting(database, day, len(ids))
+    oldest = today - timedelta(days=database.settings.keep_days)
+    steps += [partial(_forget_days, database, oldest, some) for some in _cut(ids, DAYS_AT_ONCE)]
+    steps.append(partial(_forget_rounds, database, slot_time(first_slot(expired))))
+    return [*steps, partial(_forget_log_ins, database, now)]
+
+
+def _packing(database: Database, day: date, ids: Sequence[int]) -> list[Step]:
+    return [partial(_pack, database, day, some) for some in _cut(ids, SERVERS_AT_ONCE)]
+
+
+def _forgetting(database: Database, day: date, servers_count: int) -> list[Step]:
+    minutes = max(1, ROWS_AT_ONCE // max(1, servers_count))
+    edges = [*range(0, DAY_SLOTS, minutes), DAY_SLOTS]
+    steps: list[Step] = [
+        partial(_forget_pings, database, day, low, high) for low, high in pairwise(edges)
+    ]
+    return [*steps, partial(_sweep, database, day, steps)]
+
+
+def _cut(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def _pack(database: Database, day: date, ids: Sequence[int]) -> Tidied:
+    with database.transaction() as session:
+        return Tidied(packed=upkeep.pack(session, day, ids))
+
+
+def _forget_pings(database: Database, day: date, low: int, high: int) -> Tidied:
+    with database.transaction() as session:
+        return Tidied(pings=upkeep.forget_pings(session, day, low, high))
+
+
+def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
+    """What stayed came after the day was packed: add it to the day, and remove it once more."""
+    with database.reading() as session:
+        ids = upkeep.unforgotten(session, day)
+    if not ids:
+        return Tidied()
+    return sum((step() for step in (*_packing(database, day, ids), *forgetting)), Tidied())
+
+
+def _forget_rounds(database: Database, before: datetime) -> Tidied:
+    with database.transaction() as session:
+        round_log.forget(session, before)
+    return Tidied()
+
+
+def _forget_days(database: Database, before: date, ids: Sequence[int]) -> Tidied:
+    with database.transaction() as session:
+        return Tidied(days=upkeep.forget_days(session, before, ids))
+
+
+def _forget_log_ins(database: Database, now: datetime) -> Tidied:
+    """Tokens that have expired, attempts at passwords that no longer count."""
+    gone = ROWS_AT_ONCE
+    while gone >= ROWS_AT_ONCE:
+        with database.transaction() as session:
+            gone = tokens.sweep(session, now, ROWS_AT_ONCE)
+    return Tidied()

@@ -1,0 +1,322 @@
+"""Slots, and echoes made into pings: by properties, and by real sockets on loopback."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from core import probe
+from core.checks import echoes as checks_echoes
+from core.checks.echoes import add_up
+from core.checks.records import Ping, Probe, State, Target, Unobserved, quantised_ms
+from core.probe import Echo, Kind, Pace, Result, Verdict
+from core.rounds.measure import Measured, measure, pace
+from core.settings import Settings
+from core.slots import slot_of
+
+BACK = (Verdict.ANSWERED, Verdict.REFUSED)
+PACE = Pace(timeout_s=10.0, gap_s=0.0)
+HURRIED = Pace(timeout_s=1.0, gap_s=0.0)
+KNOWN = Target(1, "192.0.2.1", Probe.TCP, 443)
+NEVER_ANSWERED = Target(1, "192.0.2.1", Probe.TCP)
+
+icmp_only = pytest.mark.skipif(
+    probe.icmp_problem() is not None, reason=f"NOT TESTED: ICMP; {probe.icmp_problem()}"
+)
+
+
+def echo(verdict: Verdict, rtt_ms: float | None) -> Echo:
+    return Echo(verdict, rtt_ms if verdict.came_back else None, reason=f"it was {verdict}")
+
+
+times_ms = st.floats(0, 20_000, allow_nan=False)
+echoes = st.builds(echo, st.sampled_from(Verdict), times_ms)
+results = st.builds(Result, st.lists(echoes, min_size=1, max_size=8), st.none())
+
+
+def came_back(result: Result) -> list[float]:
+    return [e.rtt_ms for e in result.echoes if e.verdict in BACK and e.rtt_ms is not None]
+
+
+def measured(*targets: Target, how: Pace = PACE) -> Measured:
+    return asyncio.run(measure(targets, how), debug=True)
+
+
+# Slots
+
+
+@pytest.mark.parametrize("second", [0, 0.000001, 59.999999])
+def test_a_slot_is_the_minute_that_a_moment_lies_in(second: float) -> None:
+    slot = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
+    assert slot_of(slot + timedelta(seconds=second)) == slot
+
+
+def test_a_slot_is_utc_whatever_the_zone_of_the_moment() -> None:
+    kathmandu = timezone(timedelta(hours=5, minutes=45))
+    slot = slot_of(datetime(2026, 1, 2, 12, 46, 30, tzinfo=kathmandu))
+    assert (slot, slot.tzinfo) == (datetime(2026, 1, 2, 7, 1, tzinfo=UTC), UTC)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_slot_is_its_own_slot(moment: datetime) -> None:
+    assert slot_of(slot_of(moment)) == slot_of(moment) <= moment
+
+
+# Echoes made into pings
+
+
+@given(results)
+def test_what_failed_on_our_side_was_not_sent_and_is_never_held_against_a_server(
+    result: Result,
+) -> None:
+    ours = sum(e.verdict is Verdict.LOCAL_FAULT for e in result.echoes)
+    outcome = add_up(Kind.TCP, KNOWN, result)
+    if ours == len(result.echoes):
+        assert isinstance(outcome, Unobserved)
+        assert outcome.reason == "it was local fault"
+        return
+    assert isinstance(outcome, Ping)
+    assert outcome.sent == len(result.echoes) - ours
+    assert outcome.received == sum(e.verdict in BACK for e in result.echoes)
+
+
+@given(results)
+def test_a_local_fault_more_changes_nothing(result: Result) -> None:
+    faulty = Result([*result.echoes, echo(Verdict.LOCAL_FAULT, None)])
+    assert add_up(Kind.ICMP, KNOWN, faulty) == add_up(Kind.ICMP, KNOWN, result)
+
+
+@given(results)
+def test_lost_echoes_never_enter_the_mean(result: Result) -> None:
+    outcome = add_up(Kind.ICMP, KNOWN, result)
+    only_answers = Result([e for e in result.echoes if e.verdict in BACK])
+    if isinstance(outcome, Unobserved) or not only_answers.echoes:
+        return
+    alone = add_up(Kind.ICMP, KNOWN, only_answers)
+    assert isinstance(alone, Ping)
+    assert structs.replace(outcome, sent=0, received=0) == structs.replace(
+        alone, sent=0, received=0
+    )
+
+
+@given(results)
+def test_the_mean_lies_between_the_best_and_the_worst(result: Result) -> None:
+    outcome = add_up(Kind.ICMP, KNOWN, result)
+    if isinstance(outcome, Unobserved) or not came_back(result):
+        return
+    assert outcome.best_ms is not None
+    assert outcome.response_ms is not None
+    assert outcome.worst_ms is not None
+    assert outcome.best_ms <= outcome.response_ms <= outcome.worst_ms
+    assert outcome.best_ms == quantised_ms(min(came_back(result)))
+    assert outcome.worst_ms == quantised_ms(max(came_back(result)))
+
+
+@given(results)
+def test_there_are_times_only_where_an_echo_came_back(result: Result) -> None:
+    outcome = add_up(Kind.ICMP, KNOWN, result)
+    if isinstance(outcome, Unobserved):
+        return
+    times = (outcome.response_ms, outcome.best_ms, outcome.worst_ms)
+    assert (None in times) == (outcome.received == 0)
+    assert (outcome.state == State.DOWN) == (outcome.received == 0)
+
+
+@given(times_ms)
+def test_quantising_twice_is_quantising_once_and_moves_a_time_by_a_thousandth_at_most(
+    ms: float,
+) -> None:
+    assert quantised_ms(quantised_ms(ms)) == quantised_ms(ms)
+    assert abs(quantised_ms(ms) - ms) <= max(0.005, ms * 0.001) * 1.000001
+
+
+@given(times_ms, times_ms)
+def test_quantising_never_swaps_two_times(one: float, other: float) -> None:
+    assert (quantised_ms(one) <= quantised_ms(other)) or one > other
+
+
+def test_a_refused_connection_proves_that_a_server_is_up() -> None:
+    outcome = add_up(Kind.TCP, KNOWN, Result([echo(Verdict.REFUSED, 1.0)] * 4))
+    assert isinstance(outcome, Ping)
+    assert outcome.state == State.UP
+
+
+def test_silence_on_a_known_port_is_down_and_on_guessed_ones_is_unobserved() -> None:
+    silence = Result([echo(Verdict.NO_ANSWER, None)] * 4)
+    for known in (KNOWN, structs.replace(NEVER_ANSWERED, last_port=22)):
+        outcome = add_up(Kind.TCP, known, silence)
+        assert isinstance(outcome, Ping)
+        assert outcome.state == State.DOWN
+    guessed = add_up(Kind.TCP, NEVER_ANSWERED, silence)
+    assert isinstance(guessed, Unobserved)
+    assert "give the server a port" in guessed.reason
+    by_icmp = add_up(Kind.ICMP, NEVER_ANSWERED, silence)
+    assert isinstance(by_icmp, Ping)
+
+
+def test_the_pace_is_that_of_the_settings() -> None:
+    settings = Settings(echo_timeout_s=0.5, echo_gap_s=0.2, rate_pps=7, allow_loopback=False)
+    how = pace(settings)
+    assert (how.echoes, how.timeout_s, how.gap_s, how.rate_pps) == (4, 0.5, 0.2, 7)
+    assert how.allowed("8.8.8.8")
+    assert not how.allowed("127.0.0.1")
+
+
+# Real sockets
+
+
+@pytest.fixture
+def open_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with socket.socket() as reserved:  # bound, but not listening: nobody else gets it
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port whose queue is full: the kernel drops what else knocks, as a dead server would."""
+    with contextlib.ExitStack() as opened:
+        listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _caller in range(3):
+            caller = opened.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def room_for_files(count: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_silent_port_that_is_set_is_down(silent_port: int) -> None:
+    [found] = measured(Target(7, "127.0.0.1", Probe.TCP, silent_port), how=HURRIED).pings
+    assert (found.sent, found.received, found.state) == (4, 0, State.DOWN)
+    assert (found.response_ms, found.best_ms, found.worst_ms) == (None, None, None)
+
+
+def test_no_targets_make_an_empty_round() -> None:
+    assert measured() == Measured([], [])
+
+
+def test_a_listening_port_is_up_with_its_times(open_port: int) -> None:
+    [found] = measured(Target(7, "127.0.0.1", Probe.TCP, open_port)).pings
+    assert (found.server_id, found.ip, found.probe) == (7, "127.0.0.1", "tcp")
+    assert (found.sent, found.received, found.port) == (4, 4, open_port)
+    assert found.best_ms is not None
+    assert found.response_ms is not None
+    assert found.worst_ms is not None
+    assert 0 <= found.best_ms <= found.response_ms <= found.worst_ms
+
+
+def test_a_refused_port_is_up_as_well(closed_port: int) -> None:
+    [found] = measured(Target(7, "127.0.0.1", Probe.TCP, closed_port)).pings
+    assert (found.state, found.port) == (State.UP, closed_port)
+
+
+def test_the_port_that_answered_last_is_asked_where_none_is_set(open_port: int) -> None:
+    target = Target(7, "127.0.0.1", Probe.TCP, last_port=open_port)
+    [found] = measured(target).pings
+    assert found.port == open_port
+
+
+def test_guessed_ports_find_a_server_that_refuses_them_and_name_the_one() -> None:
+    [found] = measured(Target(7, "127.0.0.99", Probe.TCP)).pings
+    assert found.state == State.UP
+    assert found.port in checks_echoes.DISCOVERY_PORTS
+
+
+def test_an_address_that_may_not_be_probed_any_more_is_unobserved(open_port: int) -> None:
+    how = replace(PACE, allowed=lambda _address: False)
+    target = Target(7, "127.0.0.1", Probe.TCP, open_port)
+    found = measured(target, how=how)
+    assert not found.pings
+    assert [lost.server_id for lost in found.unobserved] == [7]
+    assert found.unobserved[0].reason
+
+
+@pytest.mark.parametrize("spared", [2, 3, 12])
+def test_a_process_with_hardly_a_file_left_accuses_nobody(open_port: int, spared: int) -> None:
+    targets = [Target(n, "127.0.0.1", Probe.TCP, open_port) for n in range(50)]
+
+    async def starved() -> Measured:
+        taken = []
+        with room_for_files(64):
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(socket.socket())
+            for _spared in range(spared):
+                taken.pop().close()
+            try:
+                return await measure(targets, HURRIED)
+            finally:
+                for sock in taken:
+                    sock.close()
+
+    found = asyncio.run(starved())
+    assert not [ping for ping in found.pings if ping.state != State.UP]
+    assert all(lost.reason for lost in found.unobserved)
+    assert len(found.pings) + len(found.unobserved) == 50
+
+
+@icmp_only
+def test_loopback_answers_icmp() -> None:
+    [found] = measured(Target(7, "127.0.0.1", Probe.ICMP)).pings
+    assert (found.probe, found.received, found.port) == ("icmp", 4, None)
+
+
+@icmp_only
+def test_auto_is_icmp_where_icmp_can_be_had(closed_port: int) -> None:
+    [found] = measured(Target(7, "127.0.0.1", Probe.AUTO, closed_port)).pings
+    assert found.probe == "icmp"
+
+
+@icmp_only
+def test_both_kinds_share_a_round(open_port: int) -> None:
+    targets = [
+        Target(1, "127.0.0.1", Probe.ICMP),
+        Target(2, "127.0.0.1", Probe.TCP, open_port),
+        Target(3, "127.0.0.2", Probe.AUTO),
+    ]
+    found = {ping.server_id: ping.probe for ping in measured(*targets).pings}
+    assert found == {1: "icmp", 2: "tcp", 3: "icmp"}
+
+
+def test_every_echo_is_told_once_as_it_ends(open_port: int, closed_port: int) -> None:
+    told: list[int] = []
+    targets = [
+        Target(number, "127.0.0.1", Probe.TCP, port)
+        for number, port in enumerate([open_port, closed_port] * 10)
+    ]
+    asyncio.run(measure(targets, PACE, told.append))
+    assert sum(told) == 4 * len(targets)
+
+
+def test_a_thousand_servers_half_of_them_dead_are_told_apart_in_one_round(
+    closed_port: int, silent_port: int
+) -> None:
+    ports = [closed_port, silent_port] * 500
+    targets = [Target(n, "127.0.0.1", Probe.TCP, port) for n, port in enumerate(ports)]
+    found = measured(*targets, how=HURRIED)
+    assert not found.unobserved
+    states = {ping.server_id: ping.state for ping in found.pings}
+    assert states == {n: State.DOWN if n % 2 else State.UP for n in range(1000)}

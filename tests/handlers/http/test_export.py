@@ -1,0 +1,442 @@
+"""Export and import: what comes out of one instance is what is in the other."""
+
+import csv
+import io
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import func, select, text
+
+from core.checks.records import Ping, Probe, quantised_ms
+from core.clock import utc_now
+from core.history import figures, slices
+from core.history import upkeep as history_upkeep
+from core.models import Day, Schedule, Server
+from core.models import Ping as StoredPing
+from core.reading import iso
+from core.rounds import record as rounds_record
+from core.servers import change, schedule
+from core.servers.records import Changes
+from core.settings import Settings
+from handlers.http import export
+from handlers.http.app import create_app
+from handlers.worker import upkeep as worker_upkeep
+from infra import migrations
+from infra.database import Database
+from tests.handlers.conftest import Rows
+from tests.handlers.histories import IP, MINUTE, add, record, record_minutes, this_slot
+from tests.handlers.http.test_servers import problem
+
+EXPORT, IMPORT = "/api/v1/export", "/api/v1/import"
+LIMIT = 1_000_000
+FORMS = pytest.mark.parametrize("form", ["json", "csv"])
+KINDS = {"json": "application/json", "csv": "text/csv"}
+STRANGE = [
+    'a "quoted", name',
+    "=cmd|' /C calc'!A0",
+    "\u202eright to left",
+    "n" * 255,
+    "\U0001f600",
+    "a/b%2F",
+]
+
+
+@pytest.fixture
+def other(
+    settings: Settings, tmp_path: Any, request: pytest.FixtureRequest
+) -> Iterator[FlaskClient]:
+    """Another, empty instance on the same kind of database."""
+    if settings.database_url.startswith("sqlite"):
+        url = f"sqlite:///{tmp_path}/other.db"
+        app = create_app(replace(settings, database_url=url))
+        yield app.test_client()
+    else:
+        cluster = request.getfixturevalue("postgres")
+        engine = Database(settings).engine
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("DROP DATABASE IF EXISTS other"))
+            connection.execute(text("CREATE DATABASE other"))
+        engine.dispose()
+        app = create_app(replace(settings, database_url=cluster.url("other")))
+        migrations.upgrade(app.extensions["pinglet"].engine)
+        yield app.test_client()
+    app.extensions["pinglet"].engine.dispose()
+
+
+def pages(client: FlaskClient, form: str) -> list[bytes]:
+    """Return every page of an export."""
+    found = []
+    target = f"{EXPORT}?format={form}"
+    while target:
+        response = client.get(target)
+        assert response.status_code == 200
+        assert response.mimetype == KINDS[form]
+        assert len(response.data) < LIMIT
+        found.append(response.data)
+        link = response.headers.get("Link", "")
+        target = link.partition("<")[2].partition(">")[0]
+        if form == "json":
+            after = response.get_json()["next"]
+            assert (after is None) == (not target)
+    return found
+
+
+def take(client: FlaskClient, page: bytes, form: str) -> dict[str, int]:
+    """Import a page; return what was new."""
+    response = client.post(IMPORT, data=page, content_type=KINDS[form])
+    assert response.status_code == 200, response.data
+    body: dict[str, int] = response.get_json()
+    return body
+
+
+def known(client: FlaskClient, window_days: int = 700) -> list[object]:
+    """Return all that an instance knows, without its ids, as it is at the end of this day."""
+    database: Database = client.application.extensions["pinglet"]
+    now = datetime.combine(utc_now() + timedelta(days=1), time(), UTC)
+    found: list[object] = []
+    with database.reading() as session:
+        all_servers = session.scalars(select(Server).order_by(Server.id)).all()
+        ids = [server.id for server in all_servers]
+        schedules = defaultdict(list)
+        columns = (Schedule.server_id, Schedule.since, Schedule.interval_s, Schedule.enabled)
+        for server_id, *planned in session.execute(select(*columns).order_by(*columns)):
+            schedules[server_id].append(planned)
+        all_kept = slices.full_pages(session, ids, 0, None, 1_000_000)
+        for server in all_servers:
+            own = (
+                *(server.name, server.ip, server.added, server.probe, server.port),
+                *(server.last_slot, server.last_ms, server.last_sent, server.last_received),
+                server.last_port,
+            )
+            kept = all_kept[server.id]
+            since = datetime.fromtimestamp(0, UTC) if not kept else server.added
+            window = max(since, now - timedelta(days=window_days)), now
+            found.append((own, schedules[server.id], kept))
+            found.append(figures.summary(session, server, *window, now))
+    return found
+
+
+def told(exported: list[bytes]) -> list[object]:
+    """Return what pages say, wherever they are cut: that depends on what is packed already."""
+    if exported[0].startswith(b"{"):
+        read = [json.loads(page) for page in exported]
+        return [item for kind in ("servers", "days") for page in read for item in page[kind]]
+    return [line for page in exported for line in page.splitlines()[1:]]
+
+
+def a_history(client: FlaskClient, seed: int) -> None:
+    """Give an instance servers with schedules, pauses, raw and packed pings."""
+    database: Database = client.application.extensions["pinglet"]
+    chance = random.Random(seed)
+    now = utc_now()
+    first = this_slot() - timedelta(days=6)
+    with database.transaction() as session:
+        added = [
+            change.add(
+                session, _wanted(chance, name), database.settings, first + chance.random() * MINUTE
+            )
+            for name in (*STRANGE, "never pinged", "web")
+        ]
+        for server in added[::2]:
+            paused = first + timedelta(days=chance.uniform(1, 3))
+            schedule.reschedule(session, server, enabled=False, now=paused)
+            schedule.reschedule(
+                session, server, enabled=True, interval_s=300, now=paused + timedelta(hours=2)
+            )
+        ids = [server.id for server in added if server.name != "never pinged"]
+    slot = first
+    while slot < now:
+        measured = [_ping(chance, server_id) for server_id in ids if chance.random() < 0.8]
+        with database.transaction() as session:
+            rounds_record.record(session, slot, measured)
+        slot += chance.choice([1, 1, 2, 500]) * MINUTE
+    with database.transaction() as session:
+        for day in history_upkeep.raw_dates(session, (now - timedelta(days=1)).date()):
+            history_upkeep.pack(session, day, ids)
+            history_upkeep.forget_pings(session, day, 0, chance.choice([700, 1_440]))
+
+
+def _wanted(chance: random.Random, name: str) -> Changes:
+    wanted = Changes(name=name, ip=IP, probe=chance.choice(list(Probe)))
+    if chance.random() < 0.5:
+        wanted["port"] = chance.randint(1, 65_535)
+    return wanted
+
+
+def _ping(chance: random.Random, server_id: int) -> Ping:
+    received = chance.choice([0, 1, 4, 4])
+    times = sorted(quantised_ms(chance.lognormvariate(3, 2)) for _ in range(3))
+    best, mean, worst = times if received and chance.random() < 0.95 else (None, None, None)
+    return Ping(server_id, IP, 4, received, mean, best, worst, Probe.TCP, 443)
+
+
+@FORMS
+def test_an_import_into_an_empty_instance_is_the_same_again(
+    client: FlaskClient, other: FlaskClient, form: str
+) -> None:
+    a_history(client, seed=1)
+    for page in pages(client, form):
+        take(other, page, form)
+    assert known(other) == known(client)
+    assert told(pages(other, form)) == told(pages(client, form))
+
+
+@FORMS
+def test_a_page_that_comes_twice_changes_nothing(
+    client: FlaskClient, other: FlaskClient, form: str
+) -> None:
+    a_history(client, seed=2)
+    exported = pages(client, form)
+    for page in exported:
+        take(other, page, form)
+    before = known(other)
+    for page in [*exported[::-1], *exported]:
+        assert take(other, page, form) == {"servers": 0, "schedules": 0, "pings": 0}
+    assert known(other) == before
+
+
+@FORMS
+def test_both_forms_carry_the_same(client: FlaskClient, other: FlaskClient, form: str) -> None:
+    a_history(client, seed=3)
+    for page in pages(client, form):
+        take(other, page, form)
+    second = {"json": "csv", "csv": "json"}[form]
+    for page in pages(client, second):
+        assert take(other, page, second) == {"servers": 0, "schedules": 0, "pings": 0}
+
+
+@FORMS
+def test_every_page_fits_the_limit_of_a_body(
+    client: FlaskClient, database: Database, other: FlaskClient, form: str, monkeypatch: Any
+) -> None:
+    add(client, *(f"{number:04}{'n' * 240}" for number in range(1_200)))
+    ids = list(range(1, 41))
+    record_minutes(database, ids, this_slot() - 60 * MINUTE, 60)
+    monkeypatch.setattr(export, "BUDGET", 100_000)
+    exported = pages(client, form)
+    assert len(exported) > 5
+    assert max(len(page) for page in exported) < 200_000
+    for page in exported:
+        take(other, page, form)
+    assert known(other, window_days=1) == known(client, window_days=1)
+
+
+def test_a_server_that_comes_while_an_export_runs_is_left_for_the_next(
+    client: FlaskClient, database: Database, other: FlaskClient, monkeypatch: Any
+) -> None:
+    ids = add(client, "a", "b")
+    record_minutes(database, ids, this_slot() - 10 * MINUTE, 10)
+    monkeypatch.setattr(export, "BUDGET", 300)
+    first = client.get(EXPORT)
+    second = client.get(f"{EXPORT}?after={first.get_json()['next']}").get_json()
+    late = add(client, "late")
+    record(database, late, this_slot(), (4, 1.0))
+    take(other, first.data, "json")
+    exported = [second]
+    while exported[-1]["next"]:
+        exported.append(client.get(f"{EXPORT}?after={exported[-1]['next']}").get_json())
+    for page in exported:
+        take(other, json.dumps(page).encode(), "json")
+    assert "late" not in json.dumps(exported)
+    assert client.get("/").get_json()["servers"] == ["a", "b", "late"]
+
+
+def test_an_instance_that_is_at_work_keeps_its_own_word(
+    client: FlaskClient, other: FlaskClient
+) -> None:
+    [server_id] = add(client, "web")
+    client.patch(f"/api/v1/servers/{server_id}", json={"interval_s": 300, "port": 80})
+    [there] = add(other, "web", ip="127.0.0.9")
+    before = other.get(f"/api/v1/servers/{there}").get_json()
+    taken = take(other, pages(client, "json")[0], "json")
+    assert taken["servers"] == 0
+    assert other.get(f"/api/v1/servers/{there}").get_json() == before
+
+
+def test_a_day_that_was_packed_counts_what_was_due_there_before_it_came_here(
+    client: FlaskClient, database: Database
+) -> None:
+    """It began here at noon; the other instance's schedule says that the morning was due, too."""
+    noon = (this_slot() - timedelta(days=9)).replace(hour=12, minute=0)
+    planned = {"since": iso(noon), "interval_s": 60, "enabled": True}
+    web = {"name": "web", "ip": IP, "added": iso(noon), "schedule": [planned]}
+    take(client, json.dumps({"servers": [web]}).encode(), "json")
+    [server] = client.get("/api/v1/servers").get_json()["servers"]
+    record_minutes(database, [server["id"]], noon, 3)
+    worker_upkeep.tidy(database, utc_now())
+    path = f"/api/v1/servers/{server['id']}/summary"
+    day = noon.replace(hour=0)
+    window = {"since": iso(day), "until": iso(day + timedelta(days=1))}
+    assert client.get(path, query_string=window).get_json()["counts"]["due"] == 720
+    earlier = web | {"schedule": [planned | {"since": iso(noon - timedelta(hours=5))}]}
+    take(client, json.dumps({"servers": [earlier]}).encode(), "json")
+    counts = client.get(path, query_string=window).get_json()["counts"]
+    assert (counts["due"], counts["up"], counts["unobserved"]) == (1_020, 3, 1_017)
+
+
+def test_what_is_older_than_the_raw_rows_is_packed_as_it_comes(
+    client: FlaskClient, database: Database, other: FlaskClient
+) -> None:
+    ids = add(client, "web")
+    record_minutes(database, ids, this_slot() - timedelta(days=9), 5)
+    record_minutes(database, ids, this_slot() - 4 * MINUTE, 5)
+    taken = take(other, pages(client, "json")[0], "json")
+    assert taken["pings"] == 10
+    with other.application.extensions["pinglet"].reading() as session:
+        counted = [
+            session.scalar(select(func.count()).select_from(table)) for table in (StoredPing, Day)
+        ]
+    assert counted == [5, 1]
+
+
+def test_a_server_without_a_schedule_gets_one(client: FlaskClient, database: Database) -> None:
+    page = {"servers": [{"name": "web", "ip": IP, "added": "2026-01-01T00:00:00Z"}]}
+    assert take(client, json.dumps(page).encode(), "json")["schedules"] == 1
+    [shown] = client.get("/api/v1/servers").get_json()["servers"]
+    assert (shown["interval_s"], shown["enabled"]) == (60, True)
+
+
+SERVER = {"name": "web", "ip": IP, "added": "2026-01-01T00:00:00Z"}
+PLANNED = {"since": "2026-01-01T00:00:00Z", "interval_s": 60, "enabled": True}
+LAST = {"slot": "2026-01-01T00:00:00Z", "response_ms": 1.0, "sent": 4, "received": 4}
+WRONG: list[tuple[dict[str, object], str]] = [
+    ({"servers": [SERVER | {"name": ""}]}, "servers[0].name"),
+    ({"servers": [SERVER, SERVER | {"ip": "127.1"}]}, "servers[1].ip"),
+    ({"servers": [SERVER | {"ip": "224.0.0.1"}]}, "ip"),
+    ({"servers": [SERVER | {"added": "2026-01-01T00:00:00"}]}, "servers[0].added"),
+    ({"servers": [SERVER | {"added": "0001-01-01T00:00:00+23:59"}]}, "servers[0].added"),
+    ({"servers": [SERVER | {"added": "9999-12-31T23:59:59-23:59"}]}, "servers[0].added"),
+    ({"servers": [SERVER | {"added": "8000-01-01T00:00:00Z"}]}, "servers[0].added"),
+    ({"servers": [SERVER | {"port": 0}]}, "servers[0].port"),
+    ({"servers": [SERVER | {"schedule": [PLANNED | {"interval_s": 61}]}]}, "servers[0].schedule"),
+    (
+        {"servers": [SERVER | {"last_ping": LAST | {"slot": "2100-01-01T00:00:00Z"}}]},
+        "servers[0].last_ping",
+    ),
+    (
+        {"servers": [SERVER | {"last_ping": LAST | {"slot": "2026-01-01T00:00:01Z"}}]},
+        "servers[0].last_ping",
+    ),
+    ({"servers": [SERVER | {"last_ping": LAST | {"received": 5}}]}, "servers[0].last_ping"),
+    (
+        {
+            "days": [
+                {"server": "web", "date": "2026-01-01", "pings": [[1440, None, None, None, 4, 0]]}
+            ]
+        },
+        "days[0].pings[0][0]",
+    ),
+    (
+        {"days": [{"server": "web", "date": "2026-01-01", "pings": [[0, 1, 2, 3, 4, 4]]}]},
+        "days[0].pings",
+    ),
+    (
+        {"days": [{"server": "web", "date": "2026-01-01", "pings": [[0, 1, None, 3, 4, 4]]}]},
+        "days[0].pings",
+    ),
+    (
+        {"days": [{"server": "web", "date": "2026-01-01", "pings": [[0, 1, 1, 3, 4, 0]]}]},
+        "days[0].pings",
+    ),
+    (
+        {"days": [{"server": "web", "date": "2026-01-01", "pings": [[0, None, None, None, 0, 0]]}]},
+        "days[0].pings",
+    ),
+    (
+        {"days": [{"server": "web", "date": "2100-01-01", "pings": [[0, 1, 1, 1, 4, 4]]}]},
+        "days[0].pings",
+    ),
+    ({"days": [{"server": "web", "date": "1969-01-01", "pings": []}]}, "days[0].date"),
+    ({"days": [{"server": "web", "date": "0000-01-01", "pings": []}]}, "days[0].date"),
+    (
+        {"days": [{"server": "nobody", "date": "2026-01-01", "pings": [[0, 1, 1, 1, 4, 4]]}]},
+        "pings",
+    ),
+    ({"colour": "red"}, "colour"),
+]
+
+
+def test_a_page_that_is_wrong_is_refused_as_a_whole_and_says_where(
+    client: FlaskClient, rows: Callable[[], Rows]
+) -> None:
+    before = rows()
+    for page, field in WRONG:
+        response = client.post(IMPORT, json={"servers": [SERVER]} | page)
+        told = {"days[0].pings", "pings"} if field == "days[0].pings" else {field}
+        assert problem(response)[:2] == (400, "WRONG_REQUEST"), page
+        assert response.get_json()["field"] in told, page
+    assert rows() == before
+
+
+HEADER = ",".join(export.COLUMNS)
+ONE = "server,web,2026-01-01T00:00:00Z,127.0.0.1,auto,,,,,,,,,"
+WRONG_CSV = [
+    ("", "line 1"),
+    ("name,IP\nweb,127.0.0.1\n", "line 1"),
+    (f"{HEADER}\nhost,web,,,,,,,,,,,,\n", "line 2"),
+    (f"{HEADER}\nping,web,yesterday,,,,,,,1,1,1,4,4\n", "line 2"),
+    (f"{HEADER}\nping,web,2026-01-01T00:00:01Z,,,,,,,1,1,1,4,4\n", "line 2"),
+    (f"{HEADER}\n{ONE}\nping,web,2026-01-01T00:00:00Z,,,,,,,1,1,1,four,4\n", "line 3"),
+    (f"{HEADER}\nschedule,web,2026-01-01T00:00:00Z,,,,,60,1,,,,,\n", "line 2"),
+    (f"{HEADER}\n{ONE}\nschedule,web,2026-01-01T00:00:00Z,,,,,,,,,,,\n", "line 3"),
+    (f"{HEADER}\n{ONE},too,many\n", "line 2"),
+    (f"{HEADER}\nserver,web\n", "line 2"),
+    (f'{HEADER}\nserver,"web\n', "line 2"),
+    (f"{HEADER}\n{ONE.replace('127.0.0.1', '127.1')}\n", "servers[0].ip"),
+    (
+        f"{HEADER}\n{ONE}\nping,web,2026-01-01T00:00:00Z,,,,,,,nan,nan,nan,4,4\n",
+        "days[0].pings[0][1]",
+    ),
+    (
+        f"{HEADER}\n{ONE}\nping,web,2026-01-01T00:00:00Z,,,,,,,1e999,1,1,4,4\n",
+        "days[0].pings[0][1]",
+    ),
+]
+
+
+def test_a_csv_that_is_wrong_says_in_which_line(
+    client: FlaskClient, rows: Callable[[], Rows]
+) -> None:
+    before = rows()
+    for page, field in WRONG_CSV:
+        response = client.post(IMPORT, data=page, content_type="text/csv")
+        assert problem(response) == (400, "WRONG_REQUEST", field), page
+    response = client.post(IMPORT, data=b"\xff", content_type="text/csv")
+    assert problem(response)[:2] == (400, "WRONG_REQUEST")
+    assert rows() == before
+
+
+def test_a_csv_opens_in_other_programs(client: FlaskClient, database: Database) -> None:
+    ids = add(client, 'a "quoted", name')
+    record(database, ids, this_slot(), (4, 1.5))
+    [page] = pages(client, "csv")
+    lines = list(csv.DictReader(io.StringIO(page.decode())))
+    assert [line["record"] for line in lines] == ["server", "last_ping", "schedule", "ping"]
+    assert {line["server"] for line in lines} == {'a "quoted", name'}
+    take(client, b"\xef\xbb\xbf" + page, "csv")  # as a spreadsheet saves it
+
+
+def test_the_form_is_chosen_by_what_the_caller_accepts(client: FlaskClient) -> None:
+    for accepted, kind in (
+        ("text/csv", "text/csv"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("", "application/json"),
+        ("text/csv;q=0.5, application/json", "application/json"),
+    ):
+        assert client.get(EXPORT, headers={"Accept": accepted}).mimetype == kind
+    assert client.get(f"{EXPORT}?format=json", headers={"Accept": "text/csv"}).is_json
+
+
+def test_a_cursor_that_no_page_gave_is_refused(client: FlaskClient) -> None:
+    for after in ("x", "1.2", "1.2.3.4", "-1", "1.9999999.1", "1" * 19, "\u0661"):
+        response = client.get(EXPORT, query_string={"after": after})
+        assert problem(response) == (400, "WRONG_REQUEST", "after"), after
+    assert client.get(f"{EXPORT}?after=1.2899999.5").status_code == 200

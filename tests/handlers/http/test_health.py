@@ -1,0 +1,89 @@
+"""/api/v1/health: what a load balancer and other monitors ask."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from core.settings import Settings
+from handlers.http.app import create_app
+from infra.database import Database
+from tests.handlers.histories import MINUTE, add, record, this_slot
+
+HEALTH = "/api/v1/health"
+
+
+def health(client: FlaskClient, query: str = "") -> tuple[int, dict[str, Any]]:
+    response = client.get(HEALTH + query)
+    assert response.headers["Cache-Control"] == "no-store"
+    body: dict[str, Any] = response.get_json()
+    return response.status_code, body
+
+
+def test_it_is_well_before_the_first_round(client: FlaskClient) -> None:
+    assert health(client) == (200, {"status": "OK", "database": True, "last_round_age_s": None})
+
+
+@pytest.mark.parametrize(
+    ("minutes", "query", "code", "status"),
+    [
+        (3, "", 200, "OK"),
+        (3, "?max_age_s=600", 200, "OK"),
+        (3, "?max_age_s=60", 503, "ROUNDS_LATE"),
+        (None, "?max_age_s=60", 503, "ROUNDS_LATE"),
+    ],
+)
+def test_rounds_are_late_where_the_newest_is_older_than_the_caller_allows(
+    client: FlaskClient,
+    database: Database,
+    minutes: int | None,
+    query: str,
+    code: int,
+    status: str,
+) -> None:
+    ids = add(client, "web")
+    if minutes is not None:
+        record(database, ids, this_slot() - minutes * MINUTE, (4, 1.5))
+    found, body = health(client, query)
+    assert (found, body["status"], body["database"]) == (code, status, True)
+
+
+def test_the_age_is_that_of_the_newest_rounds_slot(client: FlaskClient, database: Database) -> None:
+    slow, fast = add(client, "slow", "fast")
+    record(database, [slow], this_slot() - 30 * MINUTE, (4, 1.5))
+    record(database, [fast], this_slot() - 2 * MINUTE, (0, None))
+    _code, body = health(client)
+    assert 120 <= body["last_round_age_s"] < 240
+
+
+def test_a_slot_of_the_future_is_no_sign_of_life(client: FlaskClient, database: Database) -> None:
+    ids = add(client, "ahead", "late")
+    record(database, ids[:1], this_slot() + timedelta(days=1), (4, 1.5))
+    record(database, ids[1:], this_slot() - 10 * MINUTE, (4, 1.5))
+    code, body = health(client, "?max_age_s=120")
+    assert (code, body["status"]) == (503, "ROUNDS_LATE")
+    assert body["last_round_age_s"] >= 600
+
+
+def test_a_database_that_is_away_is_said_with_a_503(postgres_settings: Settings) -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    settings = replace(postgres_settings, database_url=nowhere, connect_timeout_s=0.1)
+    app = create_app(settings)
+    code, body = health(app.test_client())
+    assert code == 503
+    assert body == {
+        "status": "DATABASE_UNREACHABLE",
+        "database": False,
+        "last_round_age_s": None,
+    }
+
+
+def test_whoever_asks_often_asks_the_database_once_a_second(
+    client: FlaskClient, database: Database
+) -> None:
+    ids = add(client, "web")
+    before = health(client)
+    record(database, ids, this_slot(), (4, 1.5))
+    assert health(client) == before

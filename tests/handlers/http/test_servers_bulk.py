@@ -1,0 +1,124 @@
+"""POST /api/v1/servers/bulk: many servers in one call, each with a result of its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from core.servers import find
+from infra.database import Database
+from tests.handlers.conftest import Rows
+from tests.handlers.histories import IP, add, record, this_slot
+
+BULK = "/api/v1/servers/bulk"
+LIMIT = 1_000_000
+
+
+def put(client: FlaskClient, *wanted: object, upsert: bool = False) -> list[dict[str, Any]]:
+    """Return the results."""
+    response = client.post(BULK, json={"servers": wanted, "upsert": upsert})
+    assert response.status_code == 200
+    results: list[dict[str, Any]] = response.get_json()["results"]
+    return results
+
+
+def words(results: list[dict[str, Any]]) -> list[str]:
+    return [result["status"] for result in results]
+
+
+def test_each_server_has_its_own_result(client: FlaskClient) -> None:
+    add(client, "there")
+    results = put(
+        client,
+        {"name": "new", "ip": IP},
+        {"name": "there", "ip": IP},
+        {"name": "new", "ip": "127.0.0.9"},
+        {"name": "no address"},
+        {"name": "", "ip": IP},
+        {"name": "wrong address", "ip": "127.1"},
+        {"name": "multicast", "ip": "224.0.0.1"},
+        {"name": "odd", "ip": IP, "interval_s": 7},
+        {"name": "unknown key", "ip": IP, "colour": "red"},
+        {"name": " last ", "ip": IP, "port": 443, "interval_s": 300, "enabled": False},
+    )
+    assert [(result["status"], result.get("field")) for result in results] == [
+        ("CREATED", None),
+        ("NAME_ALREADY_EXIST", "name"),
+        ("NAME_ALREADY_EXIST", "name"),
+        ("WRONG_REQUEST", "ip"),
+        ("WRONG_REQUEST", "name"),
+        ("WRONG_REQUEST", "ip"),
+        ("WRONG_REQUEST", "ip"),
+        ("WRONG_REQUEST", "interval_s"),
+        ("WRONG_REQUEST", "colour"),
+        ("CREATED", None),
+    ]
+    assert client.get("/").get_json() == {"servers": ["there", "new", "last"]}
+    last = client.get(f"/api/v1/servers/{results[-1]['id']}").get_json()
+    assert (last["port"], last["interval_s"], last["enabled"]) == (443, 300, False)
+
+
+def test_an_upsert_changes_what_is_said_and_nothing_else(client: FlaskClient) -> None:
+    first = {"name": "web", "ip": IP, "port": 443, "probe": "tcp", "interval_s": 300}
+    [made] = put(client, first)
+    before = client.get(f"/api/v1/servers/{made['id']}").get_json()
+    again = put(client, {"name": "web", "ip": IP}, {"name": "db", "ip": IP}, upsert=True)
+    assert words(again) == ["UNCHANGED", "CREATED"]
+    assert client.get(f"/api/v1/servers/{made['id']}").get_json() == before
+    for change in ({"port": None}, {"probe": "icmp"}, {"interval_s": 60}, {"enabled": False}):
+        assert put(client, {"name": "web", "ip": IP} | change, upsert=True) == [
+            {"status": "UPDATED", "id": made["id"]}
+        ]
+        before |= change
+    shown = client.get(f"/api/v1/servers/{made['id']}").get_json()
+    assert shown | {"counts": before["counts"]} == before
+
+
+def test_an_upsert_to_a_new_address_forgets_what_the_old_one_said(
+    client: FlaskClient, database: Database
+) -> None:
+    moved, stays = add(client, "moved", "stays")
+    record(database, [moved, stays], this_slot(), (4, 1.5))
+    wanted = [{"name": "moved", "ip": "127.0.0.9"}, {"name": "stays", "ip": IP, "port": 80}]
+    assert words(put(client, *wanted, upsert=True)) == ["UPDATED", "UPDATED"]
+    states = {
+        one["id"]: one["state"] for one in client.get("/api/v1/servers").get_json()["servers"]
+    }
+    assert states == {moved: "unobserved", stays: "up"}
+
+
+def test_servers_of_a_bulk_are_due_at_once_and_in_their_order(
+    client: FlaskClient, database: Database
+) -> None:
+    names = [f"server {number}" for number in (3, 1, 2)]
+    ids = add(client, *names)
+    assert client.get("/").get_json() == {"servers": names}
+    with database.reading() as session:
+        assert [target.server_id for target in find.targets(session, this_slot())] == ids
+
+
+def test_ten_thousand_servers_fit_into_one_call(client: FlaskClient) -> None:
+    wanted = [
+        {"name": f"server-{number:05}", "ip": f"127.1.{number % 250}.9"} for number in range(10_000)
+    ]
+    body = {"servers": wanted, "upsert": True}
+    response = client.post(BULK, json=body)
+    assert words(response.get_json()["results"]) == ["CREATED"] * 10_000
+    assert int(response.request.headers["Content-Length"]) < LIMIT
+    again = client.post(BULK, json=body).get_json()["results"]
+    assert words(again) == ["UNCHANGED"] * 10_000
+    assert len(client.get("/").get_json()["servers"]) == 10_000
+
+
+def test_an_empty_bulk_does_nothing(client: FlaskClient, rows: Callable[[], Rows]) -> None:
+    before = rows()
+    assert put(client) == []
+    assert put(client, {}, upsert=True)[0]["status"] == "WRONG_REQUEST"
+    assert rows() == before
+
+
+def test_what_is_no_list_of_objects_is_refused_as_a_whole(client: FlaskClient) -> None:
+    for wrong in ("web", [1], [["web", IP]], {"web": IP}, None, [{}] * 10_001):
+        response = client.post(BULK, json={"servers": wrong})
+        assert (response.status_code, response.get_json()["code"]) == (400, "WRONG_REQUEST"), wrong
+        assert response.get_json()["field"].startswith("servers")

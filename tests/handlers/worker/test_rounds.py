@@ -1,0 +1,248 @@
+"""The worker: a round for every slot, whatever happens in the one before."""
+
+import asyncio
+import gc
+import socket
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+
+from core import slots
+from core.checks.records import Probe
+from core.clock import utc_now
+from core.rounds import log as round_log
+from handlers.worker import rounds as worker_rounds
+from infra.database import Database
+from tests.infra.rows import MINUTE, SLOT, add, add_many, rows_in, server, stored
+
+HERE = "127.0.0.1"
+
+
+class Over(BaseException):
+    """The test's clock has nothing more to tell."""
+
+
+class Clock:
+    """Tells the given seconds after SLOT, one each time it is asked; then the test is over.
+
+    A round asks when it begins (for the slot), starts and ends; between rounds the worker asks for
+    the slot again, and how long to sleep. A function among the seconds is called on the way.
+    """
+
+    def __init__(self, *seconds: float | Callable[[], object]) -> None:
+        self.script = list(seconds)
+
+    def __call__(self) -> datetime:
+        while self.script:
+            step = self.script.pop(0)
+            if not callable(step):
+                return SLOT + timedelta(seconds=step)
+            step()
+        raise Over
+
+
+def run(database: Database, *seconds: float | Callable[[], object]) -> None:
+    with pytest.raises(Over):
+        asyncio.run(worker_rounds.run(database, Clock(*seconds)))
+
+
+def slots_of(database: Database) -> list[float]:
+    return [(slot - SLOT) / MINUTE for _id, slot, _ms in stored(database)]
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that refuses: as good an answer as any, and no queue that could overflow."""
+    with socket.socket() as reserved:
+        reserved.bind((HERE, 0))
+        yield reserved.getsockname()[1]
+
+
+@pytest.fixture
+def watched(database: Database, closed_port: int) -> int:
+    return add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
+
+
+def one_round(database: Database, slot: datetime = SLOT, **more: object) -> worker_rounds.Round:
+    targets = worker_rounds.due(database, slot)
+    return asyncio.run(worker_rounds.run_round(database, slot, targets, **more))
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_round_begins_with_the_slot_we_are_in_and_bears_its_time(database: Database) -> None:
+    run(database, 42.5, 42.5, 43)
+    assert slots_of(database) == [0]
+
+
+@pytest.mark.usefixtures("watched")
+def test_every_slot_has_one_round(database: Database) -> None:
+    run(database, 0, 0, 1, 1, 60, 60, 60, 61, 61, 120, 120, 120, 121)
+    assert slots_of(database) == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("watched")
+def test_waking_early_is_no_second_round_of_the_slot(database: Database) -> None:
+    run(database, 0, 0, 1, 59.99, 60, 59.999, 60, 60, 60, 61)
+    assert slots_of(database) == [0, 1]
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_round_that_overruns_shifts_nothing_and_what_it_missed_stays_missed(
+    database: Database,
+) -> None:
+    run(database, 0, 0, 150, 150, 150, 151, 151, 180, 180, 180, 181)
+    assert slots_of(database) == [0, 2, 3]
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_machine_that_slept_fills_nothing_in(database: Database) -> None:
+    run(database, 0, 0, 1, 1, 60, 3600.5, 3600.5, 3601)
+    assert slots_of(database) == [0, 60]
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_clock_that_steps_back_records_nothing_twice(database: Database) -> None:
+    run(database, 0, 0, 1, 60, 60, 61, 30, 30, 31, 61, 61, 62)
+    assert slots_of(database) == [0, 1]
+
+
+def test_servers_that_are_not_due_are_not_pinged(database: Database, closed_port: int) -> None:
+    with database.transaction() as session:
+        session.execute(text("SELECT 1"))
+    run(database, 0, 0, 0, 60, 60, 60, 60)
+    assert slots_of(database) == []
+    add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
+    with database.transaction() as session:
+        session.execute(text("UPDATE schedule SET interval_s = 300"))
+    run(database, 60, 60, 60, 120, 120, 120, 180, 180, 180, 240, 240, 241)
+    assert slots_of(database) == [4]
+
+
+def test_an_exception_in_one_round_does_not_end_the_next(
+    database: Database, watched: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    def rename(old: str, new: str) -> Callable[[], None]:
+        def change() -> None:
+            with database.transaction() as session:
+                session.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+        return change
+
+    away, back = rename("data", "elsewhere"), rename("elsewhere", "data")
+    run(database, away, 0, 0, back, 60, 60, 61)
+    assert slots_of(database) == [1]
+    assert [r.message for r in caplog.records if r.exc_info] == [
+        "round 2026-01-02T07:01:00Z failed"
+    ]
+
+
+def test_two_workers_at_once_write_each_ping_once(database: Database, closed_port: int) -> None:
+    names = [f"web-{number}" for number in range(30)]
+    add_many(database, names, HERE, probe=Probe.TCP, port=closed_port)
+    other = Database(database.settings)
+
+    async def both() -> Sequence[worker_rounds.Round]:
+        work = [
+            worker_rounds.run_round(d, SLOT, worker_rounds.due(d, SLOT)) for d in (database, other)
+        ]
+        return await asyncio.gather(*work)
+
+    rounds = asyncio.run(both())
+    assert sum(done.recorded for done in rounds) == rows_in(database, SLOT) == 30
+    other.engine.dispose()
+
+
+def test_no_connection_is_held_while_echoes_are_out(database: Database, watched: int) -> None:
+    held = []
+    one_round(database, progress=lambda _n: held.append(database.engine.pool.checkedout()))
+    assert held
+    assert not any(held)
+
+
+def test_a_round_says_what_became_of_it(
+    database: Database, watched: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    icmp_nowhere = add(database, "nowhere", "127.0.0.2")
+    with database.transaction() as session:
+        # Not watched any more, as if the deployment's rules had changed after it was added.
+        session.execute(text("UPDATE server SET ip = '0.0.0.1' WHERE name = 'nowhere'"))
+    done = one_round(database)
+    assert (done.recorded, [lost.server_id for lost in done.unobserved]) == (1, [icmp_nowhere])
+    assert "1 up, 0 degraded, 0 down, 1 unobserved" in str(done)
+    assert f"server {icmp_nowhere} unobserved" in caplog.text
+    assert server(database, "nowhere").last_slot is None
+    assert [server_id for server_id, _slot, _ms in stored(database)] == [watched]
+
+
+@pytest.mark.usefixtures("watched")
+def test_nothing_is_left_unawaited_or_open(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with warnings.catch_warnings(record=True) as caught, caplog.at_level("WARNING", "asyncio"):
+        warnings.simplefilter("always")
+        with pytest.raises(Over):
+            asyncio.run(worker_rounds.run(database, Clock(0, 0, 1, 60, 60, 61)), debug=True)
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
+    said = [r.getMessage() for r in caplog.records if r.name == "asyncio"]
+    assert [line for line in said if not line.startswith("Executing")] == []  # that is slowness
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_cancelled_worker_ends_at_once_and_leaves_the_database_in_order(
+    database: Database,
+) -> None:
+    async def cancelled() -> None:
+        begun = asyncio.Event()
+
+        def now() -> datetime:
+            begun.set()
+            return SLOT
+
+        running = asyncio.create_task(worker_rounds.run(database, now))
+        await begun.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cancelled())
+    assert rows_in(database, SLOT) <= 1
+    assert one_round(database, SLOT + MINUTE).recorded == 1
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_clock_that_is_ahead_of_the_databases_records_nothing_for_slots_to_come(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """First come, first kept: it would stand in the way of what is true of that slot."""
+    in_an_hour = (slots.slot_of(utc_now()) - SLOT).total_seconds() + 3_600
+    run(database, in_an_hour, in_an_hour)  # asked a third time it would sleep until the next slot
+    assert stored(database) == []
+    with database.reading() as session:
+        assert round_log.between(session, SLOT, SLOT + timedelta(days=36_500)) == []
+    assert "lies in the future by the database's clock" in caplog.text
+    run(database, 0, 0, 1)
+    assert slots_of(database) == [0]
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_round_notes_what_was_due_and_what_came_of_it(database: Database) -> None:
+    add_many(database, ["out of reach"], ip="224.0.0.1")  # nobody may probe it: a fault of ours
+    one_round(database, now=Clock(0.5, 3))
+    with database.reading() as session:
+        [tally] = round_log.between(session, SLOT, SLOT + MINUTE)
+    assert (tally.slot, tally.due, tally.observed, tally.unobserved) == (SLOT, 2, 1, 1)
+    assert tally.lag == timedelta(seconds=0.5)
+    assert tally.duration is not None
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_round_made_twice_is_noted_once(database: Database) -> None:
+    one_round(database)
+    one_round(database)
+    with database.reading() as session:
+        [tally] = round_log.between(session, SLOT, SLOT + MINUTE)
+    assert (tally.due, tally.observed) == (1, 1)

@@ -1,0 +1,448 @@
+"""The night's work: cut off anywhere, done twice, days late, beside rounds and removals."""
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskCliRunner
+from sqlalchemy import event, func, select
+
+from core import models
+from core.accounts.attempts import Attempts, count_attempt
+from core.clock import utc_now
+from core.rounds import log as round_log
+from core.rounds import record as rounds_record
+from core.servers import change, find, schedule
+from core.servers.records import ServerRequest
+from core.settings import Settings
+from core.slots import SLOT
+from handlers.functions import tidy, warm
+from handlers.worker import rounds, upkeep
+from handlers.worker.rounds import Nights
+from handlers.worker.upkeep import Tidied
+from infra.database import Database
+from tests import people
+from tests.core.history.histories import (
+    DATES,
+    IP,
+    THIN,
+    History,
+    a_ping,
+    add_late,
+    made_up,
+    read_pages,
+    record,
+)
+from tests.counts import CUTS, FLEET, ROUNDS
+
+DAY = timedelta(days=1)
+
+
+class Cut(Exception):
+    """The moment at which somebody pulled the plug."""
+
+
+@contextmanager
+def cut_off_at(database: Database, number: int) -> Iterator[None]:
+    """Fail at the `number`-th statement; whether before or after it took effect is chance."""
+    left = [number]
+    moment = ("before_cursor_execute", "after_cursor_execute")[number % 2]
+
+    def fail(*_arguments: Any) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Cut
+
+    event.listen(database.engine, moment, fail)
+    try:
+        yield
+    finally:
+        event.remove(database.engine, moment, fail)
+
+
+def everything(database: Database, history: History) -> bool:
+    """Whether the history reads as it was made."""
+    pages: list[Any] = read_pages(database, history.name, 9_999, forward=True)
+    return pages == history.page()
+
+
+def counts(database: Database) -> tuple[int, int]:
+    """Return how many raw rows and how many packed days there are."""
+    with database.reading() as session:
+        raw, packed = (
+            session.scalar(select(func.count()).select_from(table))
+            for table in (models.Ping, models.Day)
+        )
+        return raw or 0, packed or 0
+
+
+def slots_kept(database: Database) -> int:
+    """Return how many slots are kept, raw or packed, where nothing is in both."""
+    day = models.Day
+    with database.reading() as session:
+        packed = session.scalar(select(func.sum(day.up + day.degraded + day.down)))
+        raw = session.scalar(select(func.count()).select_from(models.Ping))
+        return int(packed or 0) + (raw or 0)
+
+
+def test_a_night_packs_what_is_over_and_removes_what_is_old(database: Database) -> None:
+    history, now = made_up(database, 1)
+    dates = [slot.date() for slot in history.pings]
+    old = dates.count(now.date() - 3 * DAY)
+    done = upkeep.tidy(database, now)
+    assert done == Tidied(packed=len({*dates} - {now.date()}), pings=old)
+    assert everything(database, history)
+    done = upkeep.tidy(database, now + 10 * DAY)
+    assert counts(database)[0] == 0
+    assert done.pings == len(history.pings) - old
+    assert everything(database, history)
+    assert upkeep.tidy(database, now + 10 * DAY) == Tidied()
+    assert upkeep.tidy(database, now + 399 * DAY).days > 0
+    assert upkeep.tidy(database, now + 500 * DAY).days > 0
+    assert counts(database) == (0, 0)
+
+
+def test_raw_rows_stay_until_their_day_is_as_old_as_the_setting(settings: Settings) -> None:
+    database = Database(replace(settings, keep_raw_hours=26))
+    history, now = made_up(database, 1)
+    over = now.replace(hour=2, minute=0, second=0) + DAY  # the day that ended 26 hours ago is old
+    upkeep.tidy(database, over - SLOT)
+    with database.reading() as session:
+        kept = session.scalars(select(models.Ping.slot)).all()
+    assert {slot.date() for slot in kept} == {
+        slot.date() for slot in history.pings if slot.date() >= over.date() - 2 * DAY
+    }
+    upkeep.tidy(database, over)
+    with database.reading() as session:
+        kept = session.scalars(select(models.Ping.slot)).all()
+    assert {slot.date() for slot in kept} == {
+        slot.date() for slot in history.pings if slot.date() >= over.date() - DAY
+    }
+    assert everything(database, history)
+    database.engine.dispose()
+
+
+def test_a_night_that_comes_three_days_late_or_twice_loses_and_doubles_nothing(
+    database: Database,
+) -> None:
+    histories = [made_up(database, seed, f"web-{seed}", THIN, DATES[:1]) for seed in range(4)]
+    late = max(now for _history, now in histories) + 3 * DAY
+    for moment in (late, late, late + DAY, late + 9 * DAY):
+        upkeep.tidy(database, moment)
+        assert all(everything(database, history) for history, _now in histories)
+    assert slots_kept(database) == sum(len(history.pings) for history, _now in histories)
+
+
+def test_pings_that_are_late_by_days_are_added_and_their_rows_removed(database: Database) -> None:
+    chance = random.Random(3)
+    history, now = made_up(database, 11, shares=THIN)
+    for number in range(3):
+        upkeep.tidy(database, now + (number + 4) * DAY)
+        add_late(database, history, chance)
+        assert everything(database, history)
+    upkeep.tidy(database, now + 7 * DAY)
+    assert counts(database)[0] == 0
+    assert everything(database, history)
+
+
+def test_a_night_cut_off_at_any_statement_is_finished_by_the_next(database: Database) -> None:
+    chance = random.Random(5)
+    for number in chance.sample(range(1, 41), CUTS):
+        history, now = made_up(database, number, f"web-{number}", THIN)
+        with cut_off_at(database, number), suppress(Cut):
+            upkeep.tidy(database, now + 4 * DAY)
+        assert everything(database, history), number
+        upkeep.tidy(database, now + 4 * DAY)
+        assert everything(database, history), number
+        assert slots_kept(database) == len(history.pings)
+        with database.transaction() as session:
+            change.remove(session, history.name)
+
+
+ONE_NIGHT = """
+import sys
+from datetime import datetime
+from core.settings import Settings
+from handlers import night
+from infra.database import Database
+database = Database(Settings(database_url=sys.argv[1]))
+for step in night.plan(database, datetime.fromisoformat(sys.argv[2])):
+    print("step", flush=True)
+    step()
+print("done", flush=True)
+"""
+
+
+def test_a_night_killed_at_any_moment_is_finished_by_the_next(
+    settings: Settings, database: Database
+) -> None:
+    chance = random.Random(7)
+    histories = [made_up(database, seed, f"web-{seed}", THIN, DATES[:1]) for seed in range(20, 24)]
+    late = max(now for _history, now in histories) + 5 * DAY
+    for _ in range(CUTS):
+        command = [sys.executable, "-c", ONE_NIGHT, settings.database_url, late.isoformat()]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for _step in range(chance.randint(1, 6)):
+                process.stdout.readline()
+            process.send_signal(signal.SIGKILL)
+        assert all(everything(database, history) for history, _now in histories)
+    upkeep.tidy(database, late)
+    assert all(everything(database, history) for history, _now in histories)
+    assert slots_kept(database) == sum(len(history.pings) for history, _now in histories)
+
+
+def test_two_nights_at_once_beside_late_rounds_and_removals_lose_and_double_nothing(
+    database: Database,
+) -> None:
+    chance = random.Random(13)
+    histories = [made_up(database, seed, f"web-{seed}", THIN, DATES[:1]) for seed in range(30, 36)]
+    kept = [history for history, _now in histories[:4]]
+    late = max(now for _history, now in histories) + 5 * DAY
+
+    def disturb() -> None:
+        for history in kept:
+            add_late(database, history, chance)
+        with database.transaction() as session:
+            change.remove(session, histories[4][0].name)
+        with database.transaction() as session:
+            change.remove(session, histories[5][0].name)
+
+    with ThreadPoolExecutor(3) as threads:
+        working = [threads.submit(upkeep.tidy, database, late) for _ in range(2)]
+        working.append(threads.submit(disturb))
+        for one in working:
+            one.result(250)
+    assert all(everything(database, history) for history in kept)
+    upkeep.tidy(database, late)
+    assert all(everything(database, history) for history in kept)
+    assert slots_kept(database) == sum(len(history.pings) for history in kept)
+
+
+def test_the_command_says_what_it_did(cli: FlaskCliRunner) -> None:
+    database = cli.app.extensions["pinglet"]
+    made_up(database, 1)
+    result = cli.invoke(args=["tidy"])
+    assert result.exit_code == 0
+    raw, packed = counts(database)
+    assert raw == 0
+    assert f"{packed} days packed" in result.output
+    assert cli.invoke(args=["tidy"]).stdout.startswith("0 days packed, 0 raw rows")
+
+
+def test_the_function_of_its_own_does_the_same(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up(database, 1)
+    monkeypatch.setenv("DATABASE_URL", settings.database_url)
+    warm.warm_database.cache_clear()
+    done = tidy.tidy({}, None)
+    assert done["packed"] > 0
+    assert tidy.tidy({}, None) == {"packed": 0, "pings": 0, "days": 0}
+    warm.warm_database().engine.dispose()
+    warm.warm_database.cache_clear()
+
+
+def clock(start: datetime, step: timedelta) -> Callable[[], datetime]:
+    """A clock that goes on by `step` whenever somebody looks at it."""
+    times = [start]
+
+    def look() -> datetime:
+        times[0] += step
+        return times[0]
+
+    return look
+
+
+def paused(database: Database, seed: int) -> tuple[History, datetime]:
+    """Make up a history of a server that is paused by now, so that no round pings it."""
+    history, now = made_up(database, seed, shares=THIN)
+    with database.transaction() as session:
+        server = find.by_name(session, history.name)
+        schedule.reschedule(session, server, enabled=False, now=now)
+    return history, now
+
+
+def nights_told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the dates of the nights that were logged."""
+    told = [line.split() for line in caplog.messages]
+    return [words[1].rstrip(":") for words in told if words[0] == "night"]
+
+
+async def until_told(
+    caplog: pytest.LogCaptureFixture, nights: int, running: "asyncio.Task[None]"
+) -> None:
+    while len(nights_told(caplog)) < nights:
+        assert not running.done()
+        await asyncio.sleep(0)
+
+
+def test_the_worker_does_the_nights_work_once_a_day(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    history, now = paused(database, 1)
+    caplog.set_level(logging.INFO, "pinglet.worker")
+
+    async def three_nights() -> None:
+        running = asyncio.create_task(rounds.run(database, clock(now, timedelta(minutes=47))))
+        await asyncio.wait_for(until_told(caplog, 3, running), 250)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(three_nights())
+    nights = nights_told(caplog)
+    assert len(set(nights[1:])) == len(nights) - 1
+    assert counts(database)[1] > 0
+    assert everything(database, history)
+
+
+def test_no_step_of_the_night_begins_while_a_round_is_under_way(database: Database) -> None:
+    _history, now = paused(database, 1)
+    sent: list[str] = []
+    event.listen(
+        database.engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, text, *_more: sent.append(text),
+    )
+
+    async def a_round() -> None:
+        nights = Nights(database)
+        with nights.held_off():
+            nights.begin_if_due(now + DAY)
+            for _turn in range(1_000):
+                await asyncio.sleep(0)
+            assert sent == []
+        while counts(database)[1] == 0:
+            await asyncio.sleep(0)
+        nights.cancel()
+
+    asyncio.run(a_round())
+
+
+def test_a_night_that_fails_ends_no_round_and_is_not_tried_each_minute(
+    sqlite_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(sqlite_settings)
+    _history, now = paused(database, 1)
+
+    def refuse(_connection: Any, _cursor: Any, text: str, *_more: Any) -> None:
+        if text.startswith("INSERT INTO day"):
+            raise RuntimeError("out of order")
+
+    event.listen(database.engine, "before_cursor_execute", refuse)
+
+    async def some_rounds() -> None:
+        nights = Nights(database)
+        for _round in range(5):
+            with nights.held_off():
+                pass
+            nights.begin_if_due(now)
+            while "the night's work failed" not in caplog.messages:
+                await asyncio.sleep(0)
+
+    asyncio.run(some_rounds())
+    assert caplog.messages.count("the night's work failed") == 1
+    database.engine.dispose()
+
+
+def test_rows_are_rounds_recorded_times_servers_alive(database: Database) -> None:
+    """Rounds come twice, are cut off, or never come; servers are removed; nights pass."""
+    chance = random.Random(17)
+    first = datetime.fromisoformat("2026-05-01T12:00:00Z")
+    with database.transaction() as session:
+        wanted = [ServerRequest(f"web-{number}", IP) for number in range(FLEET)]
+        alive = {
+            change.create(session, one, database.settings, first).id: one.name for one in wanted
+        }
+    recorded = dict.fromkeys(alive, 0)
+    tracemalloc.start()
+    used = []
+    for number in range(ROUNDS):
+        slot = first + number * SLOT
+        measured = [a_ping(chance, server_id, 20.0) for server_id in alive]
+        if number % (ROUNDS // 3) == 10:
+            gc.collect()  # a large process is seldom collected: garbage would count
+            used.append(tracemalloc.get_traced_memory()[0])
+        if chance.random() < 0.1:
+            continue  # the worker was dead
+        if chance.random() < 0.1:
+            with cut_off_at(database, chance.randint(1, 2)):
+                try:
+                    with database.transaction() as session:
+                        rounds_record.record(session, slot, measured)
+                    raise AssertionError("it should have been cut off")
+                except Cut:
+                    pass
+            continue
+        for _time in range(chance.choice((1, 1, 2))):
+            with database.transaction() as session:
+                rounds_record.record(session, slot, measured)
+        for server_id in alive:
+            recorded[server_id] += 1
+        if chance.random() < 0.05:
+            gone = chance.choice(list(alive))
+            with database.transaction() as session:
+                change.remove(session, alive.pop(gone))
+        if number % 50 == 49:
+            upkeep.tidy(database, slot + chance.choice((0, 1, 4)) * DAY)
+    tracemalloc.stop()
+    expected = sum(recorded[server_id] for server_id in alive)
+    upkeep.tidy(database, first + 9 * DAY)
+    assert counts(database)[0] == 0
+    assert slots_kept(database) == expected
+    assert max(used[1:]) - used[0] < 2_000_000, used
+
+
+def test_a_ping_recorded_while_its_day_is_being_tidied_is_kept(database: Database) -> None:
+    history, now = made_up(database, 41, shares=THIN)
+    late = now + 5 * DAY
+    steps = upkeep.plan(database, late)
+    slots = sorted(history.pings)
+    missed = [slot for slot in (s + SLOT for s in slots[:-1]) if slot not in history.pings]
+    for step, slot in zip(steps, missed[: len(steps)], strict=False):
+        history.pings[slot] = a_ping(random.Random(1), history.server_id, 3.0)
+        record(database, slot, history.pings[slot])
+        step()
+        assert everything(database, history)
+
+
+def test_rounds_are_kept_as_long_as_raw_rows_are(database: Database) -> None:
+    first = datetime.fromisoformat("2026-05-01T12:00:00Z")
+    with database.transaction() as session:
+        for number in range(5):
+            round_log.begin(session, first + number * DAY, 1, first)
+    upkeep.tidy(database, first + 4 * DAY)
+    with database.reading() as session:
+        kept = round_log.between(session, first, first + 9 * DAY)
+    assert [one.slot for one in kept] == [first + number * DAY for number in (2, 3, 4)]
+
+
+def test_a_night_forgets_tokens_and_tries_at_passwords_that_are_over(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "ROWS_AT_ONCE", 2)
+    with people.nobody_but(settings) as own:
+        database = Database(own)
+        user = people.add(database)
+        for hours in (1, 1, 1, 48):
+            people.token(database, user, life=timedelta(hours=hours))
+        with database.transaction() as session:
+            for name in ("ann", "bob", "eve"):
+                count_attempt(session, Attempts(name, "192.0.2.1"), utc_now())
+        upkeep.tidy(database, utc_now() + DAY)
+        with database.reading() as session:
+            assert session.scalar(select(func.count()).select_from(models.Token)) == 1
+            assert not session.scalars(select(models.Attempt)).all()
+        database.engine.dispose()
