@@ -151,7 +151,7 @@ def app(settings: Settings) -> Iterator[Flask]:
     """The application on an empty database."""
     made = create_app(settings)
     yield made
-    made.extensions["pinglet"].engine.dispose()
+    made.extensions["pinglet"].database.engine.dispose()
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def measure(numbers: Sequence[int]) -> list[Measured]:
         migrations.upgrade(database.engine)
         run(database, 10)  # imports and first connections
         found = [run(database, number) for number in numbers]
-        warm.warm_database().engine.dispose()
+        warm.warm_instance().database.engine.dispose()
         database.engine.dispose()
         return found
     finally:

@@ -1,15 +1,10 @@
 """What a window of history adds up to."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
 
 from core.checks.records import Probe, State
-from core.errors import WrongRequest
-from core.reading import moment, read_json
-from core.servers.records import NameRequest, server_name
 
 PAGE = 1_440
 PAGE_LIMIT = 10_000
@@ -26,44 +21,6 @@ class HistoryRequest:
     since: datetime | None = None
     until: datetime | None = None
     limit: int = PAGE
-
-    @classmethod
-    def parse(cls, body: bytes, query: Mapping[str, Sequence[str]]) -> Self | None:
-        """Read a GET: the server from `body` or `query`, the rest from `query`.
-
-        None when neither names a server, which asks for the list. Raises WrongRequest.
-        """
-        words = _once_each(query, {"server", "since", "until", "limit"})
-        named = [server_name(words["server"])] if "server" in words else []
-        if body:
-            named.append(NameRequest.parse(read_json(body)).name)
-        if len(set(named)) > 1:
-            raise WrongRequest("body and query name different servers")
-        if not named:
-            if words:
-                raise WrongRequest(f"{', '.join(words)}: of which server? Add server=NAME")
-            return None
-        return cls(
-            name=named[0],
-            since=moment(words["since"], "since") if "since" in words else None,
-            until=moment(words["until"], "until") if "until" in words else None,
-            limit=_limit(words["limit"]) if "limit" in words else PAGE,
-        )
-
-
-def _once_each(query: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, str]:
-    unknown = set(query) - known
-    if unknown:
-        raise WrongRequest(f"the query holds {', '.join(sorted(known))}, nothing else")
-    if any(len(values) != 1 for values in query.values()):
-        raise WrongRequest("a parameter stands twice in the query")
-    return {key: values[0] for key, values in query.items()}
-
-
-def _limit(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) or not 1 <= int(text) <= PAGE_LIMIT:
-        raise WrongRequest(f"limit is a whole number from 1 to {PAGE_LIMIT}")
-    return int(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from core.settings import Settings
 from handlers.cli import commands
 from handlers.http import app as http_app
 from handlers.http import browser, gate
+from handlers.instance import Instance
 from handlers.worker import rounds
 from infra import logs
-from infra.database import Database
 
 log = logging.getLogger("pinglet")
 
@@ -39,12 +39,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         sys.exit(f"Error: {error}")
     for command in commands.COMMANDS:
         app.cli.add_command(command)
-    database = app.extensions["pinglet"]
+    here = app.extensions["pinglet"]
     if not _is_serving():
         return app
-    _say_who_may(database)
-    if database.settings.worker_in_server:
-        thread = threading.Thread(target=rounds.run_until_interrupted, args=[database], daemon=True)
+    _say_who_may(here)
+    if here.settings.worker_in_server:
+        thread = threading.Thread(target=rounds.run_until_interrupted, args=[here], daemon=True)
         thread.start()
         log.info("the worker is running beside the server, one round a minute")
     return app
@@ -93,9 +93,9 @@ class RequestHandler(WSGIRequestHandler):
         super().end_headers()
 
 
-def _say_who_may(database: Database) -> None:
+def _say_who_may(here: Instance) -> None:
     try:
-        gate.access_is_open(database)
+        gate.access_is_open(here)
     except CoreError as error:
         log.warning("%s", error)
 

@@ -12,6 +12,7 @@ from flask import current_app
 from core.errors import CoreError
 from core.rounds import measure
 from core.settings import Settings
+from handlers.instance import Instance
 from infra.database import Database
 
 
@@ -20,13 +21,18 @@ def choice(words: type[StrEnum]) -> click.Choice[str]:
     return click.Choice([word.value for word in words])
 
 
+def current_instance() -> Instance:
+    """Return the instance that this command is for."""
+    here: Instance = current_app.extensions["pinglet"]
+    return here
+
+
 def current_database() -> Database:
-    database: Database = current_app.extensions["pinglet"]
-    return database
+    return current_instance().database
 
 
 def current_settings() -> Settings:
-    return current_database().settings
+    return current_instance().settings
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from handlers.cli.output import (
     bar,
     counted,
     current_database,
+    current_instance,
     print_table,
     progress_bar,
     refusals,
@@ -34,13 +35,13 @@ def worker_command(once: bool) -> None:
     """
     if not once:
         click.echo("Running one round a minute; press Ctrl-C to stop", err=True)
-        rounds.run_until_interrupted(current_database())
+        rounds.run_until_interrupted(current_instance())
         return
     with refusals():
         slot = slots.slot_of(utc_now())
         targets = rounds.due(current_database(), slot)
         with progress_bar(len(targets) * measure.ECHOES, "Pinging") as progress:
-            done = asyncio.run(rounds.run_round(current_database(), slot, targets, progress))
+            done = asyncio.run(rounds.run_round(current_instance(), slot, targets, progress))
         with current_database().reading() as session:
             names = {server.id: server.name for server in find.everything(session)}
     _print_round(done, names)
@@ -71,7 +72,7 @@ def tidy_command() -> None:
     The worker does this every night by itself.
     """
     with refusals():
-        steps = upkeep.plan(current_database(), utc_now())
+        steps = upkeep.plan(current_instance(), utc_now())
         with bar(steps, "Tidying") as progress:
             done = sum((step() for step in progress), upkeep.Tidied())
     click.echo(str(done))

@@ -8,9 +8,9 @@ from flask import Flask
 
 from core.errors import WrongRequest
 from handlers.cli.commands import COMMANDS
-from handlers.functions.warm import warm_database
+from handlers.functions.warm import warm_instance
+from handlers.instance import Instance
 from infra import logs
-from infra.database import Database
 
 log = logging.getLogger("pinglet.manage")
 
@@ -28,13 +28,13 @@ def handler(event: object, context: object) -> dict[str, Any]:
     """
     logs.configure(context)
     command, given = _read_command(event)
-    return run_command(warm_database(), command, given)
+    return run_command(warm_instance(), command, given)
 
 
-def run_command(database: Database, command: Sequence[str], given: str = "") -> dict[str, Any]:
+def run_command(here: Instance, command: Sequence[str], given: str = "") -> dict[str, Any]:
     """Run one of the commands in this process, with `given` as its standard input."""
     app = Flask(__name__, static_folder=None)
-    app.extensions["pinglet"] = database
+    app.extensions["pinglet"] = here
     for one in COMMANDS:
         if one.name in ONE_OFF:
             app.cli.add_command(one)

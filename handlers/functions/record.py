@@ -14,7 +14,7 @@ from core.reading import iso
 from core.rounds.messages import Results
 from core.slots import AHEAD
 from handlers.functions.queues import Delivery, Message
-from handlers.functions.warm import warm_database
+from handlers.functions.warm import warm_instance
 from handlers.worker.rounds import store
 from infra import logs
 from infra.database import Database
@@ -28,7 +28,7 @@ def record(event: object, context: object) -> dict[str, Any]:
     Order, duplicates and lateness don't matter. Raises WrongRequest for an event that isn't SQS's.
     """
     logs.configure(context)
-    return Recorder(warm_database()).answer(event)
+    return Recorder(warm_instance().database).answer(event)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from core.errors import WrongRequest
 from core.reading import iso, moment
 from core.rounds import measure
 from core.slots import AHEAD
-from handlers.functions.warm import warm_database
+from handlers.functions.warm import warm_instance
+from handlers.instance import Instance
 from handlers.worker.rounds import due, note_beginning
 from infra import aws, logs
-from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
 
@@ -25,19 +25,18 @@ def schedule(event: object, context: object) -> dict[str, Any]:
     WrongRequest for another event, Unavailable when database or queue can't serve it.
     """
     logs.configure(context)
-    return send_round(warm_database(), _slot_of_event(event), utc_now())
+    return send_round(warm_instance(), _slot_of_event(event), utc_now())
 
 
-def send_round(database: Database, slot: datetime, now: datetime) -> dict[str, Any]:
+def send_round(here: Instance, slot: datetime, now: datetime) -> dict[str, Any]:
     """Send a round's batches; none when its deadline has passed. Returns what was sent."""
     if now >= measure.deadline(slot):
         log.error("round %s comes after its deadline: dropped", iso(slot))
         return {"slot": iso(slot), "due": 0, "batches": 0}
-    settings = database.settings
-    targets = due(database, slot)
-    note_beginning(database, slot, len(targets), now)
-    batches = measure.batches(slot, targets, settings.batch_size)
-    aws.send(settings.batch_queue_url, [batch.text() for batch in batches])
+    targets = due(here.database, slot)
+    note_beginning(here.database, slot, len(targets), now)
+    batches = measure.batches(slot, targets, here.settings.batch_size)
+    aws.send(here.settings.batch_queue_url, [batch.text() for batch in batches])
     sent = {"due": len(targets), "batches": len(batches)}
     log.info("round %s", iso(slot), extra=logs.figures(rounds=1, **sent))
     return {"slot": iso(slot), **sent}

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from core.clock import utc_now
-from handlers.functions.warm import warm_database
+from handlers.functions.warm import warm_instance
 from handlers.worker import upkeep
 from infra import logs
 
@@ -18,6 +18,6 @@ def tidy(_event: object, context: object) -> dict[str, Any]:
     It may run at any time, twice, or be cut off: the next night finishes it. Raises Unavailable.
     """
     logs.configure(context)
-    done = upkeep.tidy(warm_database(), utc_now())
+    done = upkeep.tidy(warm_instance(), utc_now())
     log.info("night: %s", done)
     return asdict(done)

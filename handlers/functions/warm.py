@@ -3,6 +3,6 @@
 from functools import cache
 
 from core.settings import Settings
-from infra.database import Database
+from handlers.instance import Instance
 
-warm_database = cache(lambda: Database(Settings.from_env()))
+warm_instance = cache(lambda: Instance.of(Settings.from_env()))

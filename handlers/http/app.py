@@ -1,5 +1,6 @@
 """The application: its views, its one gate, its one table of errors."""
 
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Request
@@ -8,11 +9,83 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from core.errors import CoreError
 from core.settings import Settings
-from handlers.http import compression, contract, gate, pages, people, routes, servers
+from handlers.http import (
+    compression,
+    contract,
+    gate,
+    health,
+    pages,
+    people,
+    routes,
+    servers,
+    shapes,
+)
 from handlers.http.errors import reply_with_error, reply_with_fault, reply_with_refusal
-from infra.database import Database
+from handlers.http.routes import JSON, PUBLIC, READ, WRITE, Later, Route
+from handlers.instance import Instance
 
 MAX_BODY = 1_000_000  # bytes; more is 413 before it is read
+
+METRICS = ("text/plain", "application/openmetrics-text")
+LATER = (
+    Route(
+        method="POST",
+        rule="/api/v1/servers/<int:server_id>/ping",
+        view=Later("handlers.http.ping_now.ping_now"),
+        may=WRITE,
+        gives=shapes.PingNow,
+        errors=[HTTPStatus.NOT_FOUND],
+    ),
+    Route(
+        method="GET",
+        rule="/api/v1/export",
+        view=Later("handlers.http.export.give"),
+        may=READ,
+        query=shapes.ExportQuery,
+        gives=shapes.Exported,
+        media=[JSON, "text/csv"],
+    ),
+    Route(
+        method="POST",
+        rule="/api/v1/import",
+        view=Later("handlers.http.export.take"),
+        may=WRITE,
+        query=shapes.ImportQuery,
+        reads=shapes.Exported,
+        gives=shapes.Imported,
+        accepts=[JSON, "text/csv"],
+    ),
+    Route(
+        method="GET",
+        rule="/api/v1/metrics",
+        view=Later("handlers.http.metrics.show"),
+        may=READ,
+        media=METRICS,
+    ),
+    Route(
+        method="GET",
+        rule="/api/v1/openapi.json",
+        view=Later("handlers.http.openapi.document"),
+        may=PUBLIC,
+    ),
+    Route(
+        method="GET",
+        rule="/api/v1/docs",
+        view=Later("handlers.http.openapi.page"),
+        may=PUBLIC,
+        media=["text/html"],
+    ),
+    Route(
+        method="GET",
+        rule="/api/v1/docs.css",
+        view=Later("handlers.http.openapi.style"),
+        may=PUBLIC,
+        media=["text/css"],
+    ),
+    Route(method="GET", rule="/graphql", view=Later("handlers.http.graphql.answer"), may=READ),
+    Route(method="POST", rule="/graphql", view=Later("handlers.http.graphql.answer"), may=READ),
+)
+"""What is loaded at its first use: `GET /` needn't wait for the engine, GraphQL or their like."""
 
 
 class BoundedRequest(Request):
@@ -39,22 +112,18 @@ class OrderedJson(DefaultJSONProvider):
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Build the application. Opens no connection. Raises SettingsError."""
-    settings = settings or Settings.from_env()
-    database = Database(settings)
+    here = Instance.of(settings or Settings.from_env())
     app = Flask(__name__, static_folder=None)
     app.json = OrderedJson(app)
     app.request_class = BoundedRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # or // would be redirected, in HTML
-    app.extensions["pinglet"] = database
-    gate.guard(app, database)
-    contract.register(app, database)
-    people.register(app, database)
-    pages.register(app)
-    servers.register(app, database)
-    graphql = routes.Later("handlers.http.graphql.answer", database)
-    app.add_url_rule("/graphql", "graphql", graphql, methods=["GET", "POST"])
+    app.extensions["pinglet"] = here
+    gate.guard(app, here)
+    for part in (contract, people, servers, health, pages):
+        routes.register(app, here, part.ROUTES.table)
+    routes.register(app, here, LATER)
     compression.register(app)
     app.register_error_handler(CoreError, reply_with_error)
     app.register_error_handler(HTTPException, reply_with_refusal)

@@ -1,70 +1,67 @@
 """The calls at `/`: the contract, in its own words. See docs/contract.md."""
 
+import re
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from flask import Flask, request
+from flask import request
 from flask.typing import ResponseReturnValue
-from flask.views import MethodView
 
 from core.clock import utc_now
 from core.errors import WrongRequest
 from core.history import slices
-from core.history.records import PAGE, HistoryRequest
+from core.history.records import PAGE, PAGE_LIMIT, HistoryRequest
 from core.history.slices import History
-from core.reading import iso, read_json
+from core.reading import iso, moment, read_json
 from core.servers import change, find
-from core.servers.records import NameRequest, ServerRequest
+from core.servers.records import NameRequest, ServerRequest, server_name
 from handlers.http import browser, routes
-from infra.database import Database
+from handlers.http.routes import READ, WRITE, Routes
+from handlers.instance import Instance
+
+ROUTES = Routes()
 
 
-def register(app: Flask, database: Database) -> None:
-    """Serve the contract at `/`."""
-    # Not strict, or an empty path would be redirected, in HTML.
-    app.add_url_rule("/", view_func=Contract.as_view("contract", database), strict_slashes=False)
+@ROUTES("POST", "/", may=WRITE)
+def add(here: Instance) -> ResponseReturnValue:
+    """Add a server."""
+    wanted = ServerRequest.parse(_body())
+    with here.database.transaction() as session:
+        change.create(session, wanted, here.settings, utc_now())
+    return {"status": "CREATED"}, HTTPStatus.CREATED
 
 
-class Contract(MethodView):
-    """Servers and their pings, by name."""
+@ROUTES("PUT", "/", may=WRITE)
+def move(here: Instance) -> ResponseReturnValue:
+    """Change a server's address."""
+    wanted = ServerRequest.parse(_body())
+    with here.database.transaction() as session:
+        change.change(session, wanted, here.settings)
+    return {"status": "UPDATED"}
 
-    init_every_request = False
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+@ROUTES("DELETE", "/", may=WRITE)
+def remove(here: Instance) -> ResponseReturnValue:
+    """Remove a server and its history."""
+    wanted = NameRequest.parse(_body())
+    with here.database.transaction() as session:
+        change.remove(session, wanted.name)
+    return {"status": "DELETED"}
 
-    def post(self) -> ResponseReturnValue:
-        """Add a server."""
-        wanted = ServerRequest.parse(_body())
-        with self.database.transaction() as session:
-            change.create(session, wanted, self.database.settings, utc_now())
-        return {"status": "CREATED"}, HTTPStatus.CREATED
 
-    def put(self) -> ResponseReturnValue:
-        """Change a server's address."""
-        wanted = ServerRequest.parse(_body())
-        with self.database.transaction() as session:
-            change.change(session, wanted, self.database.settings)
-        return {"status": "UPDATED"}
-
-    def delete(self) -> ResponseReturnValue:
-        """Remove a server and its history."""
-        wanted = NameRequest.parse(_body())
-        with self.database.transaction() as session:
-            change.remove(session, wanted.name)
-        return {"status": "DELETED"}
-
-    def get(self) -> ResponseReturnValue:
-        """List all names, or the pings of one server; send a browser to the browser."""
-        if not request.query_string and not request.get_data() and browser.wants_page():
-            return browser.look_at("/dashboard")
-        wanted = HistoryRequest.parse(request.get_data(), routes.query_words())
-        with self.database.reading() as session:
-            if wanted is None:
-                return {"servers": list(find.names(session))}
-            found = slices.history(session, find.by_name(session, wanted.name), wanted)
-        body = {"server": found.name, "pings": [{iso(slot): ms} for slot, ms in found.pings]}
-        return body, HTTPStatus.OK, _links(found, wanted)
+@ROUTES("GET", "/", may=READ)
+def show(here: Instance) -> ResponseReturnValue:
+    """List all names, or the pings of one server; send a browser to the dashboard."""
+    if not request.query_string and not request.get_data() and browser.wants_page():
+        return browser.look_at("/dashboard")
+    wanted = history_wanted(request.get_data(), routes.query_words())
+    with here.database.reading() as session:
+        if wanted is None:
+            return {"servers": list(find.names(session))}
+        found = slices.history(session, find.by_name(session, wanted.name), wanted)
+    body = {"server": found.name, "pings": [{iso(slot): ms} for slot, ms in found.pings]}
+    return body, HTTPStatus.OK, _links(found, wanted)
 
 
 def _body() -> object:
@@ -86,3 +83,41 @@ def _links(found: History, wanted: HistoryRequest) -> dict[str, str]:
             query["until"] = iso(wanted.until)
         return {"Link": f'</?{urlencode(query)}>; rel="next"'}
     return {}
+
+
+def history_wanted(body: bytes, query: Mapping[str, Sequence[str]]) -> HistoryRequest | None:
+    """Read a GET: the server from `body` or `query`, the rest from `query`.
+
+    None when neither names a server, which asks for the list. Raises WrongRequest.
+    """
+    words = _once_each(query, {"server", "since", "until", "limit"})
+    named = [server_name(words["server"])] if "server" in words else []
+    if body:
+        named.append(NameRequest.parse(read_json(body)).name)
+    if len(set(named)) > 1:
+        raise WrongRequest("body and query name different servers")
+    if not named:
+        if words:
+            raise WrongRequest(f"{', '.join(words)}: of which server? Add server=NAME")
+        return None
+    return HistoryRequest(
+        name=named[0],
+        since=moment(words["since"], "since") if "since" in words else None,
+        until=moment(words["until"], "until") if "until" in words else None,
+        limit=_limit(words["limit"]) if "limit" in words else PAGE,
+    )
+
+
+def _once_each(query: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, str]:
+    unknown = set(query) - known
+    if unknown:
+        raise WrongRequest(f"the query holds {', '.join(sorted(known))}, nothing else")
+    if any(len(values) != 1 for values in query.values()):
+        raise WrongRequest("a parameter stands twice in the query")
+    return {key: values[0] for key, values in query.items()}
+
+
+def _limit(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) or not 1 <= int(text) <= PAGE_LIMIT:
+        raise WrongRequest(f"limit is a whole number from 1 to {PAGE_LIMIT}")
+    return int(text)

@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 
 import msgspec
 from flask import Response, request
-from flask.typing import ResponseReturnValue
 
 from core.checks.records import quantised_ms
 from core.clock import utc_now
@@ -24,6 +23,7 @@ from core.servers.records import server_ip, server_name
 from core.servers.schedule import Planned
 from core.slots import AHEAD, EPOCH, EPOCH_DATE, date_of, first_slot, slot_time
 from handlers.http import routes, shapes
+from handlers.instance import Instance
 from infra.database import Database
 
 BUDGET = 900_000  # bytes: a page with its frame stays below MAX_BODY, so it can be imported
@@ -36,12 +36,11 @@ Encode = Callable[[Item], bytes]
 # Out
 
 
-def give(database: Database) -> ResponseReturnValue:
+def give(here: Instance, wanted: shapes.ExportQuery) -> Response:
     """Export servers, schedules and pings, a page at a time."""
-    wanted = routes.query(shapes.ExportQuery)
     is_csv = wanted.format == "csv" if wanted.format else _accepts_csv()
     encode = _csv_lines if is_csv else _json_item
-    items, after = _page(database, wanted.after, encode)
+    items, after = _page(here.database, wanted.after, encode)
     response = _csv_page(items) if is_csv else _json_page(items, after)
     response.vary.add("Accept")
     if after:
@@ -208,20 +207,17 @@ def _csv_page(items: Sequence[tuple[Item, bytes]]) -> Response:
 # In
 
 
-def take(database: Database) -> ResponseReturnValue:
+def take(here: Instance, wanted: shapes.ImportQuery) -> shapes.Imported:
     """Import a page of an export; what is here already stays as it is."""
-    wanted = routes.query(shapes.ImportQuery)
     is_csv = wanted.format == "csv" if wanted.format else request.mimetype == CSV
     body = request.get_data()
     page = shapes.convert(shapes.Exported, _from_csv(body) if is_csv else read_json(body))
     now = utc_now()
     servers = [_server(one, f"servers[{at}]", now) for at, one in enumerate(page.servers)]
     days = [_day(one, f"days[{at}]", now) for at, one in enumerate(page.days)]
-    with database.transaction() as session:
-        taken = export_take.take(session, servers, days, database.settings, now)
-    return routes.reply(
-        shapes.Imported(servers=taken.servers, schedules=taken.schedules, pings=taken.pings)
-    )
+    with here.database.transaction() as session:
+        taken = export_take.take(session, servers, days, here.settings, now)
+    return shapes.Imported(servers=taken.servers, schedules=taken.schedules, pings=taken.pings)
 
 
 def _server(one: shapes.ServerKept, place: str, now: datetime) -> KeptServer:

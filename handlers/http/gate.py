@@ -1,7 +1,7 @@
 """The one gate: who asks, and what they may do. Deny by default."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from weakref import WeakKeyDictionary, WeakSet
@@ -16,76 +16,12 @@ from core.clock import utc_now
 from core.errors import Forbidden, TokenRejected, Unavailable
 from handlers.http import browser
 from handlers.http.origin import SAFE, is_local_request, refuse_strangers
+from handlers.http.routes import PUBLIC, routes_of
+from handlers.instance import Instance
 from infra.database import Database
 
 log = logging.getLogger("pinglet.auth")
 
-PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
-
-PERMISSIONS: Mapping[str, Mapping[str, Level]] = {
-    "/": {"GET": READ, "POST": WRITE, "PUT": WRITE, "DELETE": WRITE},
-    "/dashboard": {"GET": READ},
-    "/dashboard/add": {"GET": READ},
-    "/dashboard/account": {"GET": READ},
-    "/dashboard/servers/<int:server_id>": {"GET": READ},
-    "/dashboard/graphql": {"GET": WRITE},
-    "/graphql": {"GET": READ, "POST": READ},
-    "/login": {"GET": PUBLIC},
-    "/static/<path:filename>": {"GET": PUBLIC},
-    "/static/lib/<name>": {"GET": PUBLIC},
-    "/api/v1/docs": {"GET": PUBLIC},
-    "/api/v1/docs.css": {"GET": PUBLIC},
-    "/api/v1/export": {"GET": READ},
-    "/api/v1/health": {"GET": PUBLIC},
-    "/api/v1/import": {"POST": WRITE},
-    "/api/v1/me": {"GET": READ},
-    "/api/v1/me/password": {"PUT": READ},
-    "/api/v1/metrics": {"GET": READ},
-    "/api/v1/openapi.json": {"GET": PUBLIC},
-    "/api/v1/servers": {"GET": READ, "POST": WRITE},
-    "/api/v1/servers/bulk": {"POST": WRITE},
-    "/api/v1/servers/<int:server_id>": {"GET": READ, "PATCH": WRITE, "DELETE": WRITE},
-    "/api/v1/servers/<int:server_id>/pings": {"GET": READ},
-    "/api/v1/servers/<int:server_id>/ping": {"POST": WRITE},
-    "/api/v1/servers/<int:server_id>/series": {"GET": READ},
-    "/api/v1/servers/<int:server_id>/summary": {"GET": READ},
-    "/api/v1/session": {"POST": PUBLIC, "DELETE": READ},
-    "/api/v1/tokens": {"GET": READ, "POST": READ},
-    "/api/v1/tokens/<token>": {"DELETE": READ},
-    "/api/v1/tokens/refresh": {"POST": PUBLIC},
-    "/api/v1/users": {"GET": ADMIN, "POST": ADMIN},
-    "/api/v1/users/<int:user_id>": {"PATCH": ADMIN, "DELETE": ADMIN},
-}
-"""Who may do what, for every route and method there is; what isn't here is refused."""
-
-GRAPHQL: Mapping[str, Mapping[str, Level]] = {
-    "query": {
-        "__typename": READ,
-        "__schema": WRITE,
-        "__type": WRITE,
-        "me": READ,
-        "server": READ,
-        "servers": READ,
-        "tokens": READ,
-        "users": ADMIN,
-    },
-    "mutation": {
-        "__typename": READ,
-        "changePassword": READ,
-        "changeServer": WRITE,
-        "changeUser": ADMIN,
-        "createServer": WRITE,
-        "createToken": READ,
-        "createTokenPair": READ,
-        "createUser": ADMIN,
-        "pingNow": WRITE,
-        "putServers": WRITE,
-        "removeServer": WRITE,
-        "removeToken": READ,
-        "removeUser": ADMIN,
-    },
-}
-"""The same for the fields of /graphql, by the operation that calls them."""
 COOKIE = "pinglet_session"
 SCRIPT_HEADER = "X-Requested-With"
 """Sent with every change by our own pages: a form of another site can't send it."""
@@ -101,18 +37,19 @@ SAID: WeakKeyDictionary[Database, bool] = WeakKeyDictionary()
 """What the log has said last: whether access is open."""
 
 
-def guard(app: Flask, database: Database) -> None:
+def guard(app: Flask, here: Instance) -> None:
     """Ask every request where it comes from, who sends it, and whether they may."""
 
     @app.before_request
     def check() -> None:
-        refuse_strangers(database.settings)
+        refuse_strangers(here.settings)
         if request.url_rule is None:
             return  # there is nothing to protect: 404 or 405 follows
-        needed = _needed(request.url_rule.rule, request.method)
+        # What was added behind the table's back has no entry: closed, and our fault (503).
+        needed = routes_of(app)[request.url_rule.endpoint].may
         if needed is PUBLIC:
             return
-        g.identity = identify(database)
+        g.identity = identify(here)
         if g.identity.level < needed:
             raise Forbidden(f"{g.identity.name} may not do this here")
 
@@ -125,35 +62,25 @@ def whoami() -> Identity:
     return identity
 
 
-def may_call(operation: str, fields: Iterable[str]) -> None:
+def may_call(fields: Mapping[str, Level]) -> None:
     """Let this request's sender call these fields of /graphql, all of them. Raises Forbidden."""
-    for name in fields:
-        level = GRAPHQL.get(operation, {}).get(name)
-        if level is None:
-            raise Forbidden(f"nobody has said who may call {operation} {name}")
+    for name, level in fields.items():
         if whoami().level < level:
             raise Forbidden(f"{whoami().name} may not call {name}")
 
 
-def _needed(rule: str, method: str) -> Level:
-    try:
-        return PERMISSIONS[rule]["GET" if method == "HEAD" else method]
-    except KeyError:
-        raise Forbidden(f"nobody has said who may {method} {rule}") from None
-
-
-def identify(database: Database) -> Identity:
+def identify(here: Instance) -> Identity:
     """Return who sends this request. Raises TokenRejected, TooManyAttempts."""
-    if is_local_request() and access_is_open(database):
+    if is_local_request() and access_is_open(here):
         return LOCAL
     credentials = _credentials()
     if credentials is not None and credentials.type == "basic":
-        return log_in(database, credentials.username or "", credentials.password or "")
+        return log_in(here, credentials.username or "", credentials.password or "")
     if credentials is not None and credentials.type == "bearer":
-        return _bearer(database, credentials.token or "")
+        return _bearer(here, credentials.token or "")
     if COOKIE in request.cookies:
-        return _cookie(database, request.cookies[COOKIE])
-    _say_how_to_begin(database)
+        return _cookie(here, request.cookies[COOKIE])
+    _say_how_to_begin(here)
     raise TokenRejected("show a token: Authorization: Bearer ...")
 
 
@@ -165,31 +92,31 @@ def _credentials() -> Authorization | None:
         raise TokenRejected("the Authorization header can't be read") from None
 
 
-def log_in(database: Database, name: str, password: str) -> Identity:
+def log_in(here: Instance, name: str, password: str) -> Identity:
     """Return who `name` is if the password is right; the attempt counts before it is looked at.
 
     Raises TokenRejected, TooManyAttempts.
     """
     # Only what the network says of the caller: X-Forwarded-For is the caller's own word.
     attempts = Attempts(name, request.remote_addr or "")
-    with database.transaction() as session:
+    with here.database.transaction() as session:
         counted = count_attempt(session, attempts, utc_now())
-    with database.reading() as session:
+    with here.database.reading() as session:
         identity = users.check_password(session, name, password)
-    with database.transaction() as session:
+    with here.database.transaction() as session:
         forgive_attempts(session, attempts, counted, utc_now())
     return identity
 
 
-def _bearer(database: Database, token: str) -> Identity:
-    identity = _verified(database, token)
+def _bearer(here: Instance, token: str) -> Identity:
+    identity = _verified(here, token)
     if identity.kind is Kind.SESSION:
         raise TokenRejected("a session lives in its cookie")
     return identity
 
 
-def _cookie(database: Database, token: str) -> Identity:
-    identity = _verified(database, token)
+def _cookie(here: Instance, token: str) -> Identity:
+    identity = _verified(here, token)
     if identity.kind is not Kind.SESSION:
         raise TokenRejected("the cookie holds no session")
     if request.method not in SAFE and not request.headers.get(SCRIPT_HEADER):
@@ -197,41 +124,41 @@ def _cookie(database: Database, token: str) -> Identity:
     return identity
 
 
-def _verified(database: Database, token: str) -> Identity:
+def _verified(here: Instance, token: str) -> Identity:
     now = utc_now()
-    with database.reading() as session:
+    with here.database.reading() as session:
         identity = tokens.verify(session, token, now)
     if identity.token_id is not None and not identity.used_lately:
-        with database.transaction() as session:
+        with here.database.transaction() as session:
             tokens.note_use(session, identity.token_id, now)
     return identity
 
 
-def access_is_open(database: Database) -> bool:
+def access_is_open(here: Instance) -> bool:
     """Whether whoever sits at this machine may do everything without a token; the log says which.
 
     Only where the settings say so, and never again once a user was made. Raises Unavailable.
     """
     is_open = False
-    if not database.settings.authentication:
-        with database.reading() as session:
+    if not here.settings.authentication:
+        with here.database.reading() as session:
             is_open = users.access_is_open(session)
-    if SAID.get(database) is not is_open:
-        SAID[database] = is_open
+    if SAID.get(here.database) is not is_open:
+        SAID[here.database] = is_open
         log.warning(OPEN if is_open else CLOSED)
     return is_open
 
 
-def _say_how_to_begin(database: Database) -> None:
+def _say_how_to_begin(here: Instance) -> None:
     # Whoever has just deployed this finds every door closed. Once there is a user, it isn't asked
     # again: requests of strangers cost no query.
-    if database in BEGUN:
+    if here.database in BEGUN:
         return
-    with suppress(Unavailable), database.reading() as session:
+    with suppress(Unavailable), here.database.reading() as session:
         if users.access_is_open(session):
             log.warning("nobody can log in yet: make a user with `flask users add NAME`")
         else:
-            BEGUN.add(database)
+            BEGUN.add(here.database)
 
 
 def _headers(response: Response) -> Response:

@@ -5,13 +5,16 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from weakref import WeakKeyDictionary
 
-from flask.typing import ResponseReturnValue
+from flask import Response
 
 from core.clock import utc_now
 from core.errors import Unavailable
 from core.servers import find
 from handlers.http import routes, shapes
+from handlers.http.routes import PUBLIC, Routes
+from handlers.instance import Instance
 from infra.database import Database
 
 KEPT_S = 1.0
@@ -27,35 +30,45 @@ class Looked:
     last_round: datetime | None
 
 
-class Health:
-    """The view."""
+ROUTES = Routes()
+LOOKED: WeakKeyDictionary[Database, Looked] = WeakKeyDictionary()
+LOCK = threading.Lock()
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self._lock = threading.Lock()
-        self._looked: Looked | None = None
 
-    def show(self) -> ResponseReturnValue:
-        """Tell whether this instance works: 200, or 503 where it doesn't."""
-        wanted = routes.query(shapes.HealthQuery)
-        with self._lock:
-            if self._looked is None or time.monotonic() - self._looked.at_s >= KEPT_S:
-                self._looked = self._look()
-            looked = self._looked
-        age_s = None
-        if looked.last_round is not None:
-            age_s = (utc_now() - looked.last_round).total_seconds()
-        word = _word(looked, age_s, wanted.max_age_s or None)
-        code = HTTPStatus.OK if word == "OK" else HTTPStatus.SERVICE_UNAVAILABLE
-        body = shapes.Health(status=word, database=looked.database, last_round_age_s=age_s)
-        return routes.reply(body, code)
+@ROUTES(
+    "GET",
+    "/api/v1/health",
+    may=PUBLIC,
+    query=shapes.HealthQuery,
+    gives=shapes.Health,
+    errors=[HTTPStatus.SERVICE_UNAVAILABLE],
+)
+def show(here: Instance, wanted: shapes.HealthQuery) -> Response:
+    """Tell whether this instance works: 200, or 503 where it doesn't."""
+    looked = _looked(here.database)
+    age_s = None
+    if looked.last_round is not None:
+        age_s = (utc_now() - looked.last_round).total_seconds()
+    word = _word(looked, age_s, wanted.max_age_s or None)
+    code = HTTPStatus.OK if word == "OK" else HTTPStatus.SERVICE_UNAVAILABLE
+    body = shapes.Health(status=word, database=looked.database, last_round_age_s=age_s)
+    return routes.reply(body, code)
 
-    def _look(self) -> Looked:
-        try:
-            with self.database.reading() as session:
-                return Looked(time.monotonic(), True, find.newest_slot(session, utc_now()))
-        except Unavailable:
-            return Looked(time.monotonic(), False, None)
+
+def _looked(database: Database) -> Looked:
+    with LOCK:
+        looked = LOOKED.get(database)
+        if looked is None or time.monotonic() - looked.at_s >= KEPT_S:
+            looked = LOOKED[database] = _look(database)
+        return looked
+
+
+def _look(database: Database) -> Looked:
+    try:
+        with database.reading() as session:
+            return Looked(time.monotonic(), True, find.newest_slot(session, utc_now()))
+    except Unavailable:
+        return Looked(time.monotonic(), False, None)
 
 
 def _word(looked: Looked, age_s: float | None, max_age_s: int | None) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from flask import Response, request
-from flask.typing import ResponseReturnValue
 
 from core.checks.records import State
 from core.clock import utc_now
@@ -19,7 +18,7 @@ from core.history.lately import LATELY_SLOTS, Gauge
 from core.rounds import log as round_log
 from core.rounds.log import Tally
 from core.slots import AHEAD, current_slot, slot_time
-from infra.database import Database
+from handlers.instance import Instance
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPEN_METRICS = "application/openmetrics-text"
@@ -28,11 +27,11 @@ QUARTER = "in the last 15 minutes"
 Value = Callable[[Gauge], float | None]
 
 
-def show(database: Database) -> ResponseReturnValue:
+def show(here: Instance) -> Response:
     """Tell Prometheus about every server, and about Pinglet itself."""
     now = utc_now()
     over = current_slot(now) - 1  # a slot's round is over half a minute after the next one begins
-    with database.reading() as session:
+    with here.database.reading() as session:
         found = lately.gauges(session, now)
         rounds = round_log.between(session, slot_time(over - LATELY_SLOTS), slot_time(over))
     lines = [*_of_pinglet(found, now), *_of_rounds(rounds), *_of_servers(found)]

@@ -16,6 +16,7 @@ from flask.typing import ResponseReturnValue
 
 from handlers.http import gate, routes, shapes
 from handlers.http.routes import Later, Route
+from handlers.instance import Instance
 
 REF = "#/components/schemas/{name}"
 PROBLEM = {"application/problem+json": {"schema": {"$ref": REF.format(name="Problem")}}}
@@ -38,28 +39,30 @@ TOLD = {
 PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
-def document() -> ResponseReturnValue:
+def document(_here: Instance) -> ResponseReturnValue:
     """Describe this interface, as OpenAPI 3.1."""
-    response = routes.reply(described(_routes()))
+    response = routes.reply(described(described_routes()))
     return routes.fresh(response)
 
 
-def page() -> ResponseReturnValue:
+def page(_here: Instance) -> ResponseReturnValue:
     """Show this description as a page."""
-    spec = described(_routes())
+    spec = described(described_routes())
     text = render_template("docs.html", spec=spec, operations=list(operations(spec)))
     response = Response(text, mimetype="text/html")
     response.headers["Content-Security-Policy"] = PAGE_POLICY
     return routes.fresh(response)
 
 
-def style() -> ResponseReturnValue:
+def style(_here: Instance) -> ResponseReturnValue:
     """How that page looks."""
     return routes.fresh(Response(render_template("docs.css"), mimetype="text/css"))
 
 
-def _routes() -> tuple[Route, ...]:
-    return tuple(current_app.extensions["pinglet-routes"])
+def described_routes() -> tuple[Route, ...]:
+    """Return the routes that are described: those of /api/v1."""
+    table = routes.routes_of(current_app).values()
+    return tuple(route for route in table if route.rule.startswith("/api/"))
 
 
 @lru_cache(maxsize=1)
@@ -97,8 +100,7 @@ def _version() -> str:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    level = gate.PERMISSIONS[route.rule][route.method]
-    open_to_all = level is gate.PUBLIC
+    open_to_all = route.may is routes.PUBLIC
     described_as: dict[str, Any] = {
         "summary": _first_line(route),
         "operationId": _operation_id(route),
@@ -108,11 +110,11 @@ def _operation(route: Route) -> dict[str, Any]:
         "security": [] if open_to_all else [{scheme: []} for scheme in SECURITY],
     }
     if not open_to_all:
-        described_as["description"] = f"For those who may {level.name.lower()}."
+        described_as["description"] = f"For those who may {route.may.name.lower()}."
     if route.body is not None:
         described_as["requestBody"] = {
-            "required": route.needs_body,
-            "content": {kind: _media(kind, [route.body]) for kind in route.takes},
+            "required": route.body_required,
+            "content": {kind: _media(kind, [route.body]) for kind in route.accepts},
         }
     return described_as
 
@@ -149,12 +151,12 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
 def _responses(route: Route, open_to_all: bool) -> dict[str, Any]:
     good: dict[str, Any] = {"description": _first_line(route)}
     good["content"] = {kind: _media(kind, _replies(route)) for kind in route.media}
-    responses = {str(int(route.code)): good}
-    if route.code is HTTPStatus.CREATED and route.rule == "/api/v1/servers":
+    responses = {str(int(route.status)): good}
+    if route.location:
         good["headers"] = {"Location": {"schema": {"type": "string"}}}
     for code in sorted({*_refusals(route, open_to_all), *route.errors}):
         responses[str(int(code))] = {"description": TOLD[code], "content": PROBLEM}
-    if route.reply is shapes.Health:
+    if route.gives is shapes.Health:
         responses["503"]["content"] = good["content"]
     return responses
 
@@ -170,7 +172,7 @@ def _refusals(route: Route, open_to_all: bool) -> Iterable[HTTPStatus]:
 
 
 def _replies(route: Route) -> Shapes:
-    return route.reply if isinstance(route.reply, Sequence) else [route.reply]
+    return route.gives if isinstance(route.gives, Sequence) else [route.gives]
 
 
 def _media(kind: str, replies: Shapes) -> dict[str, Any]:

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 
-from flask import Flask, Response, abort, render_template, send_from_directory
+from flask import Response, abort, render_template, send_from_directory
 from flask.typing import ResponseReturnValue
 
 from handlers.http import gate
+from handlers.http.routes import PUBLIC, READ, WRITE, Routes
+from handlers.instance import Instance
 
+ROUTES = Routes()
 MODULES = Path(__file__).parents[2] / "node_modules"
 CDN = "https://cdn.jsdelivr.net/npm"
 
@@ -90,7 +94,8 @@ def source(name: str) -> Source:
     return Source(library.cdn, library.integrity)
 
 
-def serve(name: str) -> Response:
+@ROUTES("GET", "/static/lib/<name>", may=PUBLIC)
+def library(_here: Instance, name: str) -> Response:
     """Return a library's file; 404 for what is none, or isn't installed."""
     if name not in LIBRARIES:
         abort(404)
@@ -101,11 +106,12 @@ def serve(name: str) -> Response:
 
 HERE = Path(__file__).parent
 PAGES = (
-    ("fleet", "/dashboard", "Fleet"),
-    ("add", "/dashboard/add", "Add"),
-    ("account", "/dashboard/account", "Account"),
-    ("explorer", "/dashboard/graphql", "GraphQL"),
+    ("fleet", "/dashboard", "Fleet", READ),
+    ("add", "/dashboard/add", "Add", READ),
+    ("account", "/dashboard/account", "Account", READ),
+    ("explorer", "/dashboard/graphql", "GraphQL", WRITE),
 )
+"""Their templates, addresses and labels, and who may see them."""
 LOADED = {
     "server": ("chart.js",),
     "explorer": ("react.js", "react-dom.js", "graphiql.js", "graphiql.css"),
@@ -113,17 +119,7 @@ LOADED = {
 """The libraries of a page, in the order in which they are loaded."""
 
 
-def register(app: Flask) -> None:
-    """Serve the pages and what they load."""
-    for name, address, label in PAGES:
-        app.add_url_rule(address, f"GET {address}", page, defaults={"name": name, "title": label})
-    app.add_url_rule("/dashboard/servers/<int:server_id>", "GET server page", server_page)
-    app.add_url_rule("/login", "GET /login", page, defaults={"name": "login", "title": "Log in"})
-    app.add_url_rule("/static/<path:filename>", "static", static)
-    app.add_url_rule("/static/lib/<name>", "library", serve)
-
-
-def page(name: str, title: str) -> ResponseReturnValue:
+def page(_here: Instance, name: str, title: str) -> ResponseReturnValue:
     """Return one of the pages."""
     loaded = {each: source(each) for each in LOADED.get(name, ())}
     me = None if name == "login" else gate.whoami()
@@ -149,13 +145,19 @@ def _sources(loaded: Iterable[Source]) -> str:
     return " ".join(dict.fromkeys(["'self'", *(one.policy for one in loaded)]))
 
 
-def server_page(server_id: int) -> ResponseReturnValue:
+@ROUTES("GET", "/dashboard/servers/<int:server_id>", may=READ)
+def server_page(here: Instance, server_id: int) -> ResponseReturnValue:
     """Return the page of one server; its script reads the id from the address."""
-    return page("server", f"Server {server_id}")
+    return page(here, "server", f"Server {server_id}")
 
 
-def static(filename: str) -> ResponseReturnValue:
+@ROUTES("GET", "/static/<path:filename>", may=PUBLIC)
+def static(_here: Instance, filename: str) -> ResponseReturnValue:
     """Return a file of ours that the pages load."""
     response = send_from_directory(HERE / "static", filename)
     response.headers["Cache-Control"] = "no-cache"  # asked for again, answered by 304
     return response
+
+
+for _name, _address, _label, _level in (*PAGES, ("login", "/login", "Log in", PUBLIC)):
+    ROUTES("GET", _address, may=_level)(partial(page, name=_name, title=_label))

@@ -2,34 +2,27 @@
 
 from collections.abc import Sequence
 
-from flask.typing import ResponseReturnValue
-
 from core.checks.records import Ping, Probe, State, Target, Unobserved
 from core.errors import Forbidden
 from core.probe import Echo
 from core.rounds import measure
 from core.servers import find
-from handlers.http import routes, shapes
-from infra.database import Database
+from handlers.http import shapes
+from handlers.instance import Instance
 
 
-def view(database: Database, server_id: int) -> ResponseReturnValue:
+def ping_now(here: Instance, server_id: int) -> shapes.PingNow:
     """Ping a server now and show each echo; nothing is stored."""
-    return routes.reply(ping_now(database, server_id))
-
-
-def ping_now(database: Database, server_id: int) -> shapes.PingNow:
-    """Ping a server now; show each echo, store nothing. Raises IdUnknown, Forbidden."""
-    if not database.settings.ping_now:
+    if not here.settings.ping_now:
         # Every echo would be lost on the way out, and a server that is up shown as down.
         raise Forbidden(
             "this deployment's API has no way to the servers: they are pinged by its rounds only"
         )
-    with database.reading() as session:
+    with here.database.reading() as session:
         server = find.by_id(session, server_id)
         target = Target(server.id, server.ip, Probe(server.probe), server.port, server.last_port)
     # No connection is held while the echoes are out.
-    echoes, outcome = measure.ping_once(target, measure.pace(database.settings))
+    echoes, outcome = measure.ping_once(target, measure.pace(here.settings))
     return _shown(echoes, outcome)
 
 

@@ -1,4 +1,8 @@
-"""The table of /api/v1's routes: it registers them, and openapi.json is made of it."""
+"""Routes: who may call each, what it takes and gives, and its view, in one place.
+
+The gate, openapi.json and the tests read the same table. A route that doesn't say who may call it
+can't be written.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,37 +16,21 @@ from flask import Flask, Response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.utils import import_string
 
+from core.accounts.records import Level
 from core.errors import WrongRequest
 from handlers.http import shapes
+from handlers.instance import Instance
 
-View = Callable[..., ResponseReturnValue]
+PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
+
+View = Callable[..., Any]
+Decorated = TypeVar("Decorated", bound=View)
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 FRESH = "private, no-cache"
 """A browser may keep it, but asks each time whether it still holds (with its ETag)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Route:
-    """One method of one rule: what calls it, what it takes and what it answers.
-
-    The first line of the view's docstring says what it is for. `reply` are the shapes it can have,
-    `media` are the types a reply can
-    have, `takes` those of the body; `errors` the codes that this route alone can answer with.
-    """
-
-    method: str
-    rule: str
-    view: View
-    query: type[msgspec.Struct] | None = None
-    body: type[msgspec.Struct] | None = None
-    reply: type[msgspec.Struct] | Sequence[type[msgspec.Struct]] = ()
-    code: HTTPStatus = HTTPStatus.OK
-    media: Sequence[str] = (JSON,)
-    takes: Sequence[str] = (JSON,)
-    errors: Sequence[HTTPStatus] = ()
-    needs_body: bool = True
+TABLE = "pinglet-routes"
 
 
 class Later:
@@ -51,10 +39,9 @@ class Later:
     Source: flask.palletsprojects.com/en/stable/patterns/lazyloading
     """
 
-    def __init__(self, place: str, *given: Any) -> None:
-        """`place` is `module.function`; the function gets `given` before what the rule holds."""
+    def __init__(self, place: str) -> None:
+        """`place` is `module.function`."""
         self.place = place
-        self.given = given
 
     @cached_property
     def view(self) -> View:
@@ -62,18 +49,113 @@ class Later:
         found: View = import_string(self.place)
         return found
 
-    def __call__(self, **words: Any) -> ResponseReturnValue:
+    def __call__(self, *given: Any, **words: Any) -> Any:
         """Call it."""
         view: View = self.view
-        return view(*self.given, **words)
+        return view(*given, **words)
 
 
-def register(app: Flask, routes: Sequence[Route]) -> None:
-    """Serve these routes, and remember them for openapi.json."""
-    for route in routes:
-        endpoint = f"{route.method} {route.rule}"
-        app.add_url_rule(route.rule, endpoint, route.view, methods=[route.method])
-    app.extensions.setdefault("pinglet-routes", []).extend(routes)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Route:
+    """One method of one rule.
+
+    The view is called with the Instance, then with the query and the body where their shapes are
+    given (None for an optional body that is empty), and with the rule's variables by name. What it
+    returns is encoded as JSON, unless it is a Response already or the route `gives` nothing.
+
+    `may` is the least that the caller must be allowed; `status` is that of success, `errors` are
+    those that this route alone can answer with. `reads` is the shape of a body that the view reads
+    by itself. `media` are the types of a reply, `accepts` those of a body; all three only describe.
+    `location` returns the address of what was made. `fresh` replies
+    carry an ETag and are left out (304) where the client has them already. The first line of the
+    view's docstring says what the route is for.
+    """
+
+    method: str
+    rule: str
+    view: View
+    may: Level
+    query: type[msgspec.Struct] | None = None
+    takes: type[msgspec.Struct] | None = None
+    reads: type[msgspec.Struct] | None = None
+    body_required: bool = True
+    gives: type[msgspec.Struct] | Sequence[type[msgspec.Struct]] = ()
+    status: HTTPStatus = HTTPStatus.OK
+    errors: Sequence[HTTPStatus] = ()
+    media: Sequence[str] = (JSON,)
+    accepts: Sequence[str] = (JSON,)
+    location: Callable[[Any], str] | None = None
+    fresh: bool = False
+
+    @property
+    def body(self) -> type[msgspec.Struct] | None:
+        """The shape of its body, whoever reads it."""
+        return self.takes or self.reads
+
+    @property
+    def endpoint(self) -> str:
+        """Its name in Flask."""
+        return f"{self.method} {self.rule}"
+
+
+class Routes:
+    """The routes of one module."""
+
+    def __init__(self) -> None:
+        self.table: list[Route] = []
+
+    def __call__(
+        self, method: str, rule: str, *, may: Level, **more: Any
+    ) -> Callable[[Decorated], Decorated]:
+        """Serve `method rule` by the decorated view; `more` is what Route says of it."""
+
+        def add(view: Decorated) -> Decorated:
+            self.table.append(Route(method=method, rule=rule, view=view, may=may, **more))
+            return view
+
+        return add
+
+
+def register(app: Flask, here: Instance, table: Sequence[Route]) -> None:
+    """Serve these routes, and remember them for the gate and for openapi.json."""
+    for route in table:
+        app.add_url_rule(
+            route.rule,
+            route.endpoint,
+            _served(here, route),
+            methods=[route.method],
+            strict_slashes=route.rule != "/",  # or an empty path would be redirected, in HTML
+        )
+        routes_of(app)[route.endpoint] = route
+
+
+def routes_of(app: Flask) -> dict[str, Route]:
+    """Return an application's routes by endpoint."""
+    table: dict[str, Route] = app.extensions.setdefault(TABLE, {})
+    return table
+
+
+def _served(here: Instance, route: Route) -> Callable[..., ResponseReturnValue]:
+    def serve(**words: Any) -> ResponseReturnValue:
+        given: list[Any] = [query(route.query)] if route.query else []
+        if route.takes:
+            given.append(_body(route.takes, route.body_required))
+        answer: Any = route.view(here, *given, **words)
+        return answer if isinstance(answer, Response) or not route.gives else _told(route, answer)
+
+    return serve
+
+
+def _body(shape: type[Shape], required: bool) -> Shape | None:
+    body = request.get_data()
+    return shapes.parse(shape, body) if body or required else None
+
+
+def _told(route: Route, answer: object) -> Response:
+    response = reply(answer, route.status)
+    if route.location:
+        response.headers["Location"] = route.location(answer)
+    return fresh(response) if route.fresh else response
 
 
 def query(shape: type[Shape]) -> Shape:
@@ -121,7 +203,7 @@ def graphql_media() -> str:
 
 
 def reply(body: object, code: HTTPStatus = HTTPStatus.OK) -> Response:
-    """Return `body`, shapes and all, as JSON."""
+    """Return `body`, records and all, as JSON."""
     return Response(msgspec.json.encode(body), code, mimetype=JSON)
 
 

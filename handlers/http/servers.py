@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from flask import Flask, request
-from flask.typing import ResponseReturnValue
 
 from core import models
 from core.clock import utc_now
@@ -17,127 +15,204 @@ from core.history import figures, slices, today
 from core.history.records import Bucket, Counts, Figures, ServerStatus
 from core.history.slices import Kept
 from core.reading import iso, moment
-from core.servers import find
-from core.servers.change import add, alter, put, remove_id
+from core.servers import change, find
 from core.servers.records import Changes, FleetRequest, Outcome
 from core.slots import SLOT, current_slot, slot_time
-from handlers.http import routes, shapes
-from handlers.http.health import Health
-from handlers.http.routes import Later, Route
-from infra.database import Database
+from handlers.http import shapes
+from handlers.http.routes import READ, WRITE, Routes
+from handlers.instance import Instance
 
 DAY = timedelta(days=1)
 UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 Shape = TypeVar("Shape", bound=msgspec.Struct)
+T = TypeVar("T")
+ROUTES = Routes()
+SERVERS = "/api/v1/servers"
+SERVER = f"{SERVERS}/<int:server_id>"
+UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 
 
-class ServerCalls:
-    """The calls."""
+@ROUTES("GET", SERVERS, may=READ, query=shapes.FleetQuery, gives=shapes.ServerPage, fresh=True)
+def listed(here: Instance, wanted: shapes.FleetQuery) -> shapes.ServerPage:
+    """List servers with their state and last 24 hours."""
+    return listed_with_cursors(here, wanted)[0]
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
-    # Servers
+def listed_with_cursors(
+    here: Instance, wanted: shapes.FleetQuery
+) -> tuple[shapes.ServerPage, Sequence[str]]:
+    """List servers with their state and last 24 hours; beside them the cursor of each."""
+    now = utc_now()
+    with here.database.reading() as session:
+        page = find.page(session, _fleet_request(wanted), now)
+        statuses = today.fleet(session, now, page.ids)
+    by_id = {status.server_id: _server(status) for status in statuses}
+    # One that was removed between the two is left out.
+    cursors = dict(zip(page.ids, page.cursors, strict=True))
+    there = [server_id for server_id in page.ids if server_id in by_id]
+    shown = shapes.ServerPage(
+        servers=[by_id[server_id] for server_id in there],
+        totals=dict(page.totals),
+        last_round=page.last_round,
+        next=page.after,
+    )
+    return shown, [cursors[server_id] for server_id in there]
 
-    def find(self, wanted: shapes.FleetQuery) -> tuple[shapes.ServerPage, Sequence[str]]:
-        """List servers with their state and last 24 hours; beside them the cursor of each."""
-        now = utc_now()
-        with self.database.reading() as session:
-            page = find.page(session, _fleet_request(wanted), now)
-            statuses = today.fleet(session, now, page.ids)
-        by_id = {status.server_id: _server(status) for status in statuses}
-        # One that was removed between the two is left out.
-        cursors = dict(zip(page.ids, page.cursors, strict=True))
-        listed = [server_id for server_id in page.ids if server_id in by_id]
-        shown = shapes.ServerPage(
-            servers=[by_id[server_id] for server_id in listed],
-            totals=dict(page.totals),
-            last_round=page.last_round,
-            next=page.after,
-        )
-        return shown, [cursors[server_id] for server_id in listed]
 
-    def add(self, wanted: shapes.ServerWanted) -> shapes.ServerShown:
-        """Add a server. Raises WrongRequest, NameTaken."""
-        said = shapes.changes(wanted)
-        now = utc_now()
-        with self.database.transaction() as session:
-            server = add(session, said, self.database.settings, now)
-            return _one(today.fleet(session, now, [server.id]), server.id)
+@ROUTES(
+    "POST",
+    SERVERS,
+    may=WRITE,
+    takes=shapes.ServerWanted,
+    gives=shapes.ServerShown,
+    status=HTTPStatus.CREATED,
+    location=lambda shown: f"{SERVERS}/{shown.id}",
+    errors=[TAKEN],
+)
+def add(here: Instance, wanted: shapes.ServerWanted) -> shapes.ServerShown:
+    """Add a server."""
+    said = shapes.changes(wanted)
+    now = utc_now()
+    with here.database.transaction() as session:
+        server = change.add(session, said, here.settings, now)
+        return _one(today.fleet(session, now, [server.id]), server.id)
 
-    def put(self, bulk: shapes.Bulk) -> shapes.BulkDone:
-        """Add many servers at once, or add and change them by name, with a result for each."""
-        read = [_read(one) for one in bulk.servers]
-        wanted = [one for one in read if not isinstance(one, Outcome)]
-        with self.database.transaction() as session:
-            done = iter(put(session, wanted, self.database.settings, utc_now(), upsert=bulk.upsert))
-        outcomes = [one if isinstance(one, Outcome) else next(done) for one in read]
-        return shapes.BulkDone(results=[_item(outcome) for outcome in outcomes])
 
-    def show(self, server_id: int) -> shapes.ServerShown:
-        """Show a server with its state and last 24 hours. Raises IdUnknown."""
-        found = self.listed([server_id])
-        if not found:
-            raise IdUnknown(server_id)
-        return found[0]
+@ROUTES("POST", f"{SERVERS}/bulk", may=WRITE, takes=shapes.Bulk, gives=shapes.BulkDone)
+def put(here: Instance, bulk: shapes.Bulk) -> shapes.BulkDone:
+    """Add many servers at once, or add and change them by name, with a result for each."""
+    read = [_read(one) for one in bulk.servers]
+    wanted = [one for one in read if not isinstance(one, Outcome)]
+    with here.database.transaction() as session:
+        done = iter(change.put(session, wanted, here.settings, utc_now(), upsert=bulk.upsert))
+    outcomes = [one if isinstance(one, Outcome) else next(done) for one in read]
+    return shapes.BulkDone(results=[_item(outcome) for outcome in outcomes])
 
-    def listed(self, ids: Sequence[int]) -> list[shapes.ServerShown]:
-        """Show those of these servers that are there."""
-        possible = [server_id for server_id in ids if server_id <= models.LARGEST_ID]
-        with self.database.reading() as session:
-            return [_server(one) for one in today.fleet(session, utc_now(), possible)]
 
-    def change(self, server_id: int, change: shapes.ServerChange) -> shapes.ServerShown:
-        """Change a server: name, address, probe, port, interval, or pause it.
+@ROUTES("GET", SERVER, may=READ, gives=shapes.ServerShown, errors=[UNKNOWN], fresh=True)
+def show(here: Instance, server_id: int) -> shapes.ServerShown:
+    """Show a server with its state and last 24 hours."""
+    found = those(here, [server_id])
+    if not found:
+        raise IdUnknown(server_id)
+    return found[0]
 
-        Raises IdUnknown, NameTaken, WrongRequest.
-        """
-        said = shapes.changes(change)
-        now = utc_now()
-        with self.database.transaction() as session:
-            alter(session, server_id, said, self.database.settings, now)
-            session.flush()
-            return _one(today.fleet(session, now, [server_id]), server_id)
 
-    def remove(self, server_id: int) -> shapes.Done:
-        """Delete a server and all its history. Raises IdUnknown."""
-        with self.database.transaction() as session:
-            remove_id(session, server_id)
-        return shapes.Done(status="DELETED")
+def those(here: Instance, ids: Sequence[int]) -> list[shapes.ServerShown]:
+    """Show those of these servers that are there."""
+    possible = [server_id for server_id in ids if server_id <= models.LARGEST_ID]
+    with here.database.reading() as session:
+        return [_server(one) for one in today.fleet(session, utc_now(), possible)]
 
-    # History: of many servers in as few statements as of one. A server that is gone is left out.
 
-    def pings(self, ids: Sequence[int], wanted: shapes.PingsQuery) -> dict[int, slices.Page]:
-        """Return a page of each server's pings. Raises WrongRequest."""
-        window = _moment(wanted, "since"), _moment(wanted, "until")
-        with self.database.reading() as session:
-            return slices.pages(session, find.existing(session, ids), window, wanted.limit)
+@ROUTES(
+    "PATCH",
+    SERVER,
+    may=WRITE,
+    takes=shapes.ServerChange,
+    gives=shapes.ServerShown,
+    errors=[UNKNOWN, TAKEN],
+)
+def alter(here: Instance, wanted: shapes.ServerChange, server_id: int) -> shapes.ServerShown:
+    """Change a server: name, address, probe, port, interval, or pause it."""
+    said = shapes.changes(wanted)
+    now = utc_now()
+    with here.database.transaction() as session:
+        change.alter(session, server_id, said, here.settings, now)
+        session.flush()
+        return _one(today.fleet(session, now, [server_id]), server_id)
 
-    def series(self, ids: Sequence[int], wanted: shapes.SeriesQuery) -> dict[int, shapes.Series]:
-        """Reduce a window of each server's history to the points of a chart.
 
-        Raises WrongRequest.
-        """
-        now = utc_now()
-        window = _window(wanted, DAY, now)
-        with self.database.reading() as session:
-            there = find.existing(session, ids)
-            found = figures.all_series(session, there, window, wanted.points, now)
-        return {server_id: _series(buckets) for server_id, buckets in found.items()}
+@ROUTES("DELETE", SERVER, may=WRITE, gives=shapes.Done, errors=[UNKNOWN])
+def remove(here: Instance, server_id: int) -> shapes.Done:
+    """Delete a server and all its history."""
+    with here.database.transaction() as session:
+        change.remove_id(session, server_id)
+    return shapes.Done(status="DELETED")
 
-    def summaries(
-        self, ids: Sequence[int], wanted: shapes.SummaryQuery
-    ) -> dict[int, shapes.SummaryShown]:
-        """Add a window of each server's history up: uptime, coverage, exact percentiles.
 
-        Raises WrongRequest.
-        """
-        now = utc_now()
-        window = _window(wanted, length(wanted.window), now)
-        with self.database.reading() as session:
-            found = figures.summaries(session, find.existing(session, ids), window, now)
-        return {one: _figures(shapes.SummaryShown, figures) for one, figures in found.items()}
+# History: of many servers in as few statements as of one. A server that is gone is left out.
+
+
+@ROUTES(
+    "GET",
+    f"{SERVER}/pings",
+    may=READ,
+    query=shapes.PingsQuery,
+    gives=shapes.PingPage,
+    errors=[UNKNOWN],
+    fresh=True,
+)
+def pings(here: Instance, wanted: shapes.PingsQuery, server_id: int) -> shapes.PingPage:
+    """Page through a server's pings."""
+    page = _of(server_id, all_pings(here, wanted, [server_id]))
+    address = f"{SERVERS}/{server_id}/pings"
+    return shapes.PingPage(
+        pings=[ping_shown(ping) for ping in page.pings],
+        prev=_link(address, wanted.limit, until=page.before),
+        next=_link(address, wanted.limit, since=page.after),
+    )
+
+
+def all_pings(
+    here: Instance, wanted: shapes.PingsQuery, ids: Sequence[int]
+) -> dict[int, slices.Page]:
+    """Return a page of each server's pings. Raises WrongRequest."""
+    window = _moment(wanted, "since"), _moment(wanted, "until")
+    with here.database.reading() as session:
+        return slices.pages(session, find.existing(session, ids), window, wanted.limit)
+
+
+@ROUTES(
+    "GET",
+    f"{SERVER}/series",
+    may=READ,
+    query=shapes.SeriesQuery,
+    gives=shapes.Series,
+    errors=[UNKNOWN],
+    fresh=True,
+)
+def series(here: Instance, wanted: shapes.SeriesQuery, server_id: int) -> shapes.Series:
+    """Reduce a window of a server's history to the points of a chart."""
+    return _of(server_id, all_series(here, wanted, [server_id]))
+
+
+def all_series(
+    here: Instance, wanted: shapes.SeriesQuery, ids: Sequence[int]
+) -> dict[int, shapes.Series]:
+    """Reduce a window of each server's history to the points of a chart. Raises WrongRequest."""
+    now = utc_now()
+    window = _window(wanted, DAY, now)
+    with here.database.reading() as session:
+        there = find.existing(session, ids)
+        found = figures.all_series(session, there, window, wanted.points, now)
+    return {server_id: _series(buckets) for server_id, buckets in found.items()}
+
+
+@ROUTES(
+    "GET",
+    f"{SERVER}/summary",
+    may=READ,
+    query=shapes.SummaryQuery,
+    gives=shapes.SummaryShown,
+    errors=[UNKNOWN],
+    fresh=True,
+)
+def summary(here: Instance, wanted: shapes.SummaryQuery, server_id: int) -> shapes.SummaryShown:
+    """Add a window of a server's history up: uptime, coverage, exact percentiles."""
+    return _of(server_id, summaries(here, wanted, [server_id]))
+
+
+def summaries(
+    here: Instance, wanted: shapes.SummaryQuery, ids: Sequence[int]
+) -> dict[int, shapes.SummaryShown]:
+    """Add a window of each server's history up. Raises WrongRequest."""
+    now = utc_now()
+    window = _window(wanted, length(wanted.window), now)
+    with here.database.reading() as session:
+        found = figures.summaries(session, find.existing(session, ids), window, now)
+    return {one: _figures(shapes.SummaryShown, sums) for one, sums in found.items()}
 
 
 # What comes in
@@ -260,9 +335,9 @@ def ping_shown(ping: Kept) -> shapes.PingShown:
     )
 
 
-def _figures(shape: type[Shape], figures: Figures) -> Shape:
-    named = {name: getattr(figures, name) for name in shape.__struct_fields__}
-    return shape(**named | {"counts": _counts(figures.counts)})
+def _figures(shape: type[Shape], sums: Figures) -> Shape:
+    named = {name: getattr(sums, name) for name in shape.__struct_fields__}
+    return shape(**named | {"counts": _counts(sums.counts)})
 
 
 def _series(buckets: Sequence[Bucket]) -> shapes.Series:
@@ -271,173 +346,6 @@ def _series(buckets: Sequence[Bucket]) -> shapes.Series:
         until=buckets[-1].until,
         buckets=[_figures(shapes.BucketShown, bucket) for bucket in buckets],
     )
-
-
-T = TypeVar("T")
-SERVERS = "/api/v1/servers"
-SERVER = f"{SERVERS}/<int:server_id>"
-UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
-
-
-def register(app: Flask, database: Database) -> None:
-    """Serve the servers' part of /api/v1."""
-    rest, health = Rest(ServerCalls(database)), Health(database)
-    query, shown = shapes.FleetQuery, shapes.ServerShown
-    routes.register(
-        app,
-        [
-            Route("GET", SERVERS, rest.find, query=query, reply=shapes.ServerPage),
-            Route(
-                "POST",
-                SERVERS,
-                rest.add,
-                body=shapes.ServerWanted,
-                reply=shown,
-                code=HTTPStatus.CREATED,
-                errors=[TAKEN],
-            ),
-            Route("POST", f"{SERVERS}/bulk", rest.put, body=shapes.Bulk, reply=shapes.BulkDone),
-            Route("GET", SERVER, rest.show, reply=shown, errors=[UNKNOWN]),
-            Route(
-                "PATCH",
-                SERVER,
-                rest.change,
-                body=shapes.ServerChange,
-                reply=shown,
-                errors=[UNKNOWN, TAKEN],
-            ),
-            Route("DELETE", SERVER, rest.remove, reply=shapes.Done, errors=[UNKNOWN]),
-            Route(
-                "GET",
-                f"{SERVER}/pings",
-                rest.pings,
-                query=shapes.PingsQuery,
-                reply=shapes.PingPage,
-                errors=[UNKNOWN],
-            ),
-            Route(
-                "GET",
-                f"{SERVER}/series",
-                rest.series,
-                query=shapes.SeriesQuery,
-                reply=shapes.Series,
-                errors=[UNKNOWN],
-            ),
-            Route(
-                "GET",
-                f"{SERVER}/summary",
-                rest.summary,
-                query=shapes.SummaryQuery,
-                reply=shapes.SummaryShown,
-                errors=[UNKNOWN],
-            ),
-            Route(
-                "POST",
-                f"{SERVER}/ping",
-                Later("handlers.http.ping_now.view", database),
-                reply=shapes.PingNow,
-                errors=[UNKNOWN],
-            ),
-            Route(
-                "GET",
-                "/api/v1/export",
-                Later("handlers.http.export.give", database),
-                query=shapes.ExportQuery,
-                reply=shapes.Exported,
-                media=[routes.JSON, "text/csv"],
-            ),
-            Route(
-                "POST",
-                "/api/v1/import",
-                Later("handlers.http.export.take", database),
-                query=shapes.ImportQuery,
-                body=shapes.Exported,
-                reply=shapes.Imported,
-                takes=[routes.JSON, "text/csv"],
-            ),
-            Route(
-                "GET",
-                "/api/v1/metrics",
-                Later("handlers.http.metrics.show", database),
-                media=["text/plain", "application/openmetrics-text"],
-            ),
-            Route(
-                "GET",
-                "/api/v1/health",
-                health.show,
-                query=shapes.HealthQuery,
-                reply=shapes.Health,
-                errors=[HTTPStatus.SERVICE_UNAVAILABLE],
-            ),
-            Route("GET", "/api/v1/openapi.json", Later("handlers.http.openapi.document")),
-            Route("GET", "/api/v1/docs", Later("handlers.http.openapi.page"), media=["text/html"]),
-            Route(
-                "GET", "/api/v1/docs.css", Later("handlers.http.openapi.style"), media=["text/css"]
-            ),
-        ],
-    )
-
-
-class Rest:
-    """The views."""
-
-    def __init__(self, calls: ServerCalls) -> None:
-        self.calls = calls
-
-    # Servers
-
-    def find(self) -> ResponseReturnValue:
-        """List servers with their state and last 24 hours."""
-        shown, _cursors = self.calls.find(routes.query(shapes.FleetQuery))
-        return routes.fresh(routes.reply(shown))
-
-    def add(self) -> ResponseReturnValue:
-        """Add a server."""
-        shown = self.calls.add(shapes.parse(shapes.ServerWanted, request.get_data()))
-        response = routes.reply(shown, HTTPStatus.CREATED)
-        response.headers["Location"] = f"{SERVERS}/{shown.id}"
-        return response
-
-    def put(self) -> ResponseReturnValue:
-        """Add many servers at once, or add and change them by name, with a result for each."""
-        return routes.reply(self.calls.put(shapes.parse(shapes.Bulk, request.get_data())))
-
-    def show(self, server_id: int) -> ResponseReturnValue:
-        """Show a server with its state and last 24 hours."""
-        return routes.fresh(routes.reply(self.calls.show(server_id)))
-
-    def change(self, server_id: int) -> ResponseReturnValue:
-        """Change a server: name, address, probe, port, interval, or pause it."""
-        wanted = shapes.parse(shapes.ServerChange, request.get_data())
-        return routes.reply(self.calls.change(server_id, wanted))
-
-    def remove(self, server_id: int) -> ResponseReturnValue:
-        """Delete a server and all its history."""
-        return routes.reply(self.calls.remove(server_id))
-
-    # History
-
-    def pings(self, server_id: int) -> ResponseReturnValue:
-        """Page through a server's pings."""
-        wanted = routes.query(shapes.PingsQuery)
-        page = _of(server_id, self.calls.pings([server_id], wanted))
-        here = f"{SERVERS}/{server_id}/pings"
-        shown = shapes.PingPage(
-            pings=[ping_shown(ping) for ping in page.pings],
-            prev=_link(here, wanted.limit, until=page.before),
-            next=_link(here, wanted.limit, since=page.after),
-        )
-        return routes.fresh(routes.reply(shown))
-
-    def series(self, server_id: int) -> ResponseReturnValue:
-        """Reduce a window of a server's history to the points of a chart."""
-        found = self.calls.series([server_id], routes.query(shapes.SeriesQuery))
-        return routes.fresh(routes.reply(_of(server_id, found)))
-
-    def summary(self, server_id: int) -> ResponseReturnValue:
-        """Add a window of a server's history up: uptime, coverage, exact percentiles."""
-        found = self.calls.summaries([server_id], routes.query(shapes.SummaryQuery))
-        return routes.fresh(routes.reply(_of(server_id, found)))
 
 
 def _of(server_id: int, found: Mapping[int, T]) -> T:

@@ -19,6 +19,7 @@ from core.rounds import log as round_log
 from core.rounds import measure, record
 from core.servers import find
 from core.slots import AHEAD, SLOT
+from handlers.instance import Instance
 from handlers.worker import upkeep
 from infra.database import Database
 
@@ -84,7 +85,7 @@ def store(database: Database, slot: datetime, measured: Sequence[Ping], now: dat
 
 
 async def run_round(
-    database: Database,
+    here: Instance,
     slot: datetime,
     targets: Sequence[Target],
     progress: measure.Progress | None = None,
@@ -100,10 +101,10 @@ async def run_round(
 
     def store_all() -> int:
         ended = started + timedelta(seconds=time.monotonic() - ticks_s)
-        return store(database, slot, measured.pings, ended)
+        return store(here.database, slot, measured.pings, ended)
 
-    await asyncio.to_thread(note_beginning, database, slot, len(targets), started)
-    measured = await measure.measure(targets, measure.pace(database.settings), progress)
+    await asyncio.to_thread(note_beginning, here.database, slot, len(targets), started)
+    measured = await measure.measure(targets, measure.pace(here.settings), progress)
     recorded = await _patiently(store_all, slot, now)
     for lost in measured.unobserved:
         log.warning("server %s unobserved: %s", lost.server_id, lost.reason)
@@ -130,20 +131,20 @@ async def _patiently(store_all: Callable[[], int], slot: datetime, now: Now) -> 
             pause_s = min(5.0, pause_s * 2)
 
 
-async def run(database: Database, now: Now = utc_now) -> None:
+async def run(here: Instance, now: Now = utc_now) -> None:
     """Run a round for every slot, and once a day the night's work, until cancelled.
 
     It begins with the slot we are in. A round that overruns is followed by that of the slot it
     ended in: rounds never overlap and never shift, and a slot that passed meanwhile stays missed.
     """
-    nights = Nights(database)
+    nights = Nights(here)
     done = None
     try:
         while True:
             slot = slots.slot_of(now())
             if slot != done:
                 with nights.held_off():
-                    await _one_slot(database, slot, now)
+                    await _one_slot(here, slot, now)
                 done = slot
                 nights.begin_if_due(slot)
             else:
@@ -158,8 +159,8 @@ class Nights:
     A step that has begun ends in its thread; the round doesn't wait for it.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, here: Instance) -> None:
+        self._here = here
         self._between_rounds = asyncio.Event()
         self._tidied: date | None = None
         self._task: asyncio.Task[None] | None = None
@@ -192,7 +193,7 @@ class Nights:
         try:
             done = upkeep.Tidied()
             await self._between_rounds.wait()
-            for step in await asyncio.to_thread(upkeep.plan, self._database, started):
+            for step in await asyncio.to_thread(upkeep.plan, self._here, started):
                 await self._between_rounds.wait()
                 done += await asyncio.to_thread(step)
             log.info("night %s: %s", started.date(), done)
@@ -205,11 +206,11 @@ class Nights:
         self._tidied = (started - NIGHT).date()
 
 
-async def _one_slot(database: Database, slot: datetime, now: Now) -> None:
+async def _one_slot(here: Instance, slot: datetime, now: Now) -> None:
     # Whatever goes wrong in one round must not end those that follow.
     try:
-        targets = await asyncio.to_thread(due, database, slot)
-        done = await run_round(database, slot, targets, now=now)
+        targets = await asyncio.to_thread(due, here.database, slot)
+        done = await run_round(here, slot, targets, now=now)
         if targets:
             log.info("round %s", done)
     except CoreError as error:
@@ -218,7 +219,7 @@ async def _one_slot(database: Database, slot: datetime, now: Now) -> None:
         log.exception("round %s failed", iso(slot))
 
 
-def run_until_interrupted(database: Database) -> None:
+def run_until_interrupted(here: Instance) -> None:
     """Run rounds in this thread until Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run(database))
+        asyncio.run(run(here))

@@ -18,6 +18,7 @@ from core.history import upkeep
 from core.rounds import log as round_log
 from core.servers import find
 from core.slots import DAY_SLOTS, first_slot, slot_time
+from handlers.instance import Instance
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -47,27 +48,28 @@ class Tidied:
 Step = Callable[[], Tidied]
 
 
-def tidy(database: Database, now: datetime) -> Tidied:
+def tidy(here: Instance, now: datetime) -> Tidied:
     """Do the whole night's work; return what was done. Raises Unavailable."""
-    return sum((step() for step in plan(database, now)), Tidied())
+    return sum((step() for step in plan(here, now)), Tidied())
 
 
-def plan(database: Database, now: datetime) -> Sequence[Step]:
+def plan(here: Instance, now: datetime) -> Sequence[Step]:
     """Return what is to be done, in order, in steps of a fraction of a second.
 
     Later steps rely on earlier ones only for speed. Raises Unavailable, as each step does.
     """
+    database = here.database
     with database.reading() as session:
         today = now.date()
         ids = find.ids(session)
         unpacked = {day: upkeep.unpacked(session, day) for day in upkeep.raw_dates(session, today)}
-    expired = (now - database.settings.keep_raw_hours * HOUR).date()
+    expired = (now - here.settings.keep_raw_hours * HOUR).date()
     steps: list[Step] = []
     for day, unpacked_ids in unpacked.items():
         steps += _packing(database, day, unpacked_ids)
         if day < expired:
             steps += _forgetting(database, day, len(ids))
-    oldest = today - timedelta(days=database.settings.keep_days)
+    oldest = today - timedelta(days=here.settings.keep_days)
     steps += [partial(_forget_days, database, oldest, some) for some in _cut(ids, DAYS_AT_ONCE)]
     steps.append(partial(_forget_rounds, database, slot_time(first_slot(expired))))
     return [*steps, partial(_forget_log_ins, database, now)]

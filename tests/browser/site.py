@@ -25,6 +25,7 @@ from core.slots import SLOT
 from handlers.http.app import create_app
 from handlers.worker import rounds
 from infra.database import Database
+from tests.instances import instance
 
 ECHOES = 4
 
@@ -77,7 +78,9 @@ class Site:
 
     def _round(self) -> None:
         slot = core_slots.slot_of(utc_now())
-        asyncio.run(rounds.run_round(self.database, slot, rounds.due(self.database, slot)))
+        asyncio.run(
+            rounds.run_round(instance(self.database), slot, rounds.due(self.database, slot))
+        )
 
     def history(self, ids: Sequence[int], slots: Sequence[datetime]) -> None:
         """Record made-up rounds of these servers in these slots."""
@@ -120,7 +123,7 @@ def serve(settings: Settings) -> Iterator[Site]:
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
     # Closing waits for the requests that are being answered: they hold connections.
     server.daemon_threads = False  # type: ignore[attr-defined]
-    database: Database = app.extensions["pinglet"]
+    database: Database = app.extensions["pinglet"].database
     site = Site(f"http://127.0.0.1:{server.server_port}", database)
     event.listen(
         database.engine,

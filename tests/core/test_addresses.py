@@ -203,7 +203,7 @@ with database.transaction() as session:
             session.add(Schedule(server_id=made.id, since=utc_now(), interval_s=60, enabled=True))
 slot = slots.slot_of(utc_now())
 targets = rounds.due(database, slot)
-done = asyncio.run(rounds.run_round(database, slot, targets))
+done = asyncio.run(rounds.run_round(instance(database), slot, targets))
 now = {
     reply("POST", f"/api/v1/servers/{target.server_id}/ping", "").get_json()["state"]
     for target in targets

@@ -57,7 +57,7 @@ def standing(
     settings = standing_settings(request, tmp_path_factory)
     app = create_app(replace(settings, echo_timeout_s=0.05, echo_gap_s=0.0))
     yield app
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def cli(settings: Settings) -> Iterator[FlaskCliRunner]:
     """The command line on an empty database, in this process: it runs on both kinds."""
     app = local.create_app(settings)
     yield app.test_cli_runner()
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
 
 
 def environment(database_url: str = "", **more: str) -> dict[str, str]:

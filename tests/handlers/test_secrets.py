@@ -22,6 +22,7 @@ from infra import logs
 from infra.database import Database
 from tests import people
 from tests.handlers.conftest import environment, flask_command
+from tests.instances import instance
 from tests.people import add, basic, bearer, cookie, token
 from tests.postgres import free_port
 
@@ -167,7 +168,9 @@ def test_no_hash_shows_where_a_command_fails(heard: Heard, database: Database) -
 
     rename("created", "elsewhere")
     try:
-        done = manage.run_command(database, ["users", "add", "ann", "--password-stdin"], OWN)
+        done = manage.run_command(
+            instance(database), ["users", "add", "ann", "--password-stdin"], OWN
+        )
     finally:
         rename("elsewhere", "created")
     assert done["exit_code"] == 1
@@ -250,7 +253,7 @@ def test_the_databases_password_shows_nowhere(heard: Heard, number: int, tmp_pat
     for method, url in [("GET", "/"), ("POST", "/api/v1/session"), ("GET", "/api/v1/users")]:
         body = {"name": "ann", "password": OWN}
         heard.call(client, method, url, json=body, headers=basic("ann", OWN))
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
     for secret in (PLANTED, OWN):
         assert secret not in heard.log
         assert secret not in "\n".join(heard.replies)
@@ -287,7 +290,7 @@ def runner(settings: Settings) -> Iterator[FlaskCliRunner]:
     """The command line on an empty database."""
     app: Flask = local.create_app(settings)
     yield app.test_cli_runner()
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
 
 
 def test_a_password_typed_to_a_command_is_not_said_again(

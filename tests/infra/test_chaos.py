@@ -23,6 +23,7 @@ from handlers.worker import rounds
 from infra.database import Database
 from tests.counts import KILLS, TRANSACTIONS
 from tests.infra.rows import MINUTE, SLOT, add, add_many, ping, rows_in, stored
+from tests.instances import instance
 from tests.postgres import Postgres
 
 PROCESSES = 8
@@ -57,7 +58,7 @@ def live(settings: Settings, number: int, transactions: int) -> list[str]:
     Return the names that must be there at the end; each has a ping in every tenth slot.
     """
     app = create_app(settings)
-    database: Database = app.extensions["pinglet"]
+    database: Database = app.extensions["pinglet"].database
     client = app.test_client()
     kept = []
     for step in range(transactions // 5):
@@ -116,7 +117,7 @@ def is_recorded(
 ) -> bool:
     """Run a round; whether it was acknowledged."""
     try:
-        done = asyncio.run(rounds.run_round(database, slot, targets, now=now))
+        done = asyncio.run(rounds.run_round(instance(database), slot, targets, now=now))
     except Unavailable:
         return False
     assert len(done.pings) == SERVERS
@@ -196,7 +197,9 @@ def test_a_database_that_is_away_when_the_echoes_are_back_gets_the_round_later(
     logging.getLogger("pinglet.worker").addHandler(handler := Missed())
     try:
         done = asyncio.run(
-            rounds.run_round(database, SLOT, rounds.due(database, SLOT), go_away, now=early)
+            rounds.run_round(
+                instance(database), SLOT, rounds.due(database, SLOT), go_away, now=early
+            )
         )
     finally:
         logging.getLogger("pinglet.worker").removeHandler(handler)
@@ -218,7 +221,7 @@ def test_a_database_that_is_away_at_the_start_costs_that_round_and_no_other(
         return step
 
     with pytest.raises(IndexError):
-        asyncio.run(rounds.run(database, now))
+        asyncio.run(rounds.run(instance(database), now))
     assert [slot for _id, slot, _ms in stored(database)] == [SLOT + MINUTE]
     database.engine.dispose()
 
@@ -231,5 +234,7 @@ def test_a_database_that_stays_away_is_given_up_when_the_slot_after_next_begins(
     targets = rounds.due(database, SLOT)
     cluster.kill()
     with pytest.raises(Unavailable):
-        asyncio.run(rounds.run_round(database, SLOT, targets, now=lambda: SLOT + 2 * MINUTE))
+        asyncio.run(
+            rounds.run_round(instance(database), SLOT, targets, now=lambda: SLOT + 2 * MINUTE)
+        )
     database.engine.dispose()

@@ -308,7 +308,7 @@ def test_what_a_standby_does_not_take_waits_for_the_primary(
 ) -> None:
     """After a failover; and a kept connection to the standby is given up."""
     app = create_app(primary)
-    database: Database = app.extensions["pinglet"]
+    database: Database = app.extensions["pinglet"].database
     recorder, message = Recorder(database), a_message(add(database))
     database.engine.dispose()
     let_it_be_read_only(postgres_settings, True)

@@ -31,10 +31,8 @@ from core.errors import CoreError, Unavailable, WrongRequest
 from core.reading import read_json
 from handlers.http import gate, routes
 from handlers.http.graphql import limits
-from handlers.http.graphql.resolvers import SCHEMA, Asker, in_camel_case
-from handlers.http.people import PeopleCalls
-from handlers.http.servers import ServerCalls
-from infra.database import Database
+from handlers.http.graphql.resolvers import LEVELS, SCHEMA, in_camel_case
+from handlers.instance import Instance
 
 log = logging.getLogger("pinglet.graphql")
 
@@ -68,7 +66,7 @@ class Asked:
         return cls(query, variables or {}, operation)
 
 
-def answer(database: Database) -> ResponseReturnValue:
+def answer(here: Instance) -> ResponseReturnValue:
     """Execute the operation that a GET's query or a POST's body asks for."""
     asked = _asked()
     document = limits.parse(asked.query)
@@ -78,11 +76,12 @@ def answer(database: Database) -> ResponseReturnValue:
     # Flask serves HEAD wherever it serves GET, and the gate takes both for safe.
     if request.method != "POST" and operation.operation is not OperationType.QUERY:
         raise MethodNotAllowed(["POST"], "GET is for queries: POST what changes something")
-    gate.may_call(operation.operation.value, limits.root_fields(document, operation))
+    levels = LEVELS[operation.operation.value]
+    gate.may_call({name: levels[name] for name in limits.root_fields(document, operation)})
     result = execute_sync(
         SCHEMA,
         document,
-        context_value=Asker(ServerCalls(database), PeopleCalls(database), gate.whoami()),
+        context_value=here,
         variable_values=dict(asked.variables),
         operation_name=asked.operation,
     )

@@ -14,37 +14,36 @@ from typing import Any, cast
 from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_executable_schema
 from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 
-from core.accounts.records import Identity
+from core.accounts.records import Level
 from core.errors import CoreError, Unavailable, WrongRequest
 from core.history.slices import Page
 from core.reading import iso
 from core.servers.records import server_name
-from handlers.http import shapes
-from handlers.http.people import PeopleCalls
+from handlers.http import people, servers, shapes
 from handlers.http.ping_now import ping_now
-from handlers.http.servers import ServerCalls, ping_shown
+from handlers.http.routes import ADMIN, READ, WRITE
+from handlers.http.servers import ping_shown
+from handlers.instance import Instance
 
 FILE = Path(__file__).parent / "schema.graphql"
 
 QUERY, MUTATION, SERVER = QueryType(), MutationType(), ObjectType("Server")
+INTROSPECTION = {"__schema": WRITE, "__type": WRITE}
+LEVELS: dict[str, dict[str, Level]] = {
+    "query": {"__typename": READ, **INTROSPECTION},
+    "mutation": {"__typename": READ},
+}
+"""Who may call each field, by operation: as it is said beside the field."""
 DATE_TIME = ScalarType("DateTime", serializer=iso)
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """Who asks, and whom we ask."""
-
-    servers: ServerCalls
-    people: PeopleCalls
-    identity: Identity
-
-
 Info = GraphQLResolveInfo
+Call = Callable[..., Any]
 Load = Callable[[Sequence[int]], Mapping[int, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class Listing:
     """The servers of one list: what one of them is asked for is read for all of them, once."""
 
     ids: Sequence[int]
@@ -62,15 +61,15 @@ class Listed:
     """A server among those that were listed with it."""
 
     shown: shapes.ServerShown
-    level: Level
+    listing: Listing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.shown, name)
 
 
 def _listed(shown: Sequence[shapes.ServerShown]) -> list[Listed]:
-    level = Level([server.id for server in shown])
-    return [Listed(server, level) for server in shown]
+    listing = Listing([server.id for server in shown])
+    return [Listed(server, listing) for server in shown]
 
 
 def in_camel_case(name: str) -> str:
@@ -94,13 +93,21 @@ def read_time(value: object) -> str:
 # Queries
 
 
-@QUERY.field("servers")
+def _query(name: str, *, may: Level) -> Callable[[Call], Call]:
+    """Let whoever `may` ask for a field of Query."""
+    LEVELS["query"][name] = may
+    return QUERY.field(name)
+
+
+@_query("servers", may=READ)
 def find(_root: object, info: Info, **words: Any) -> dict[str, Any]:
     """Return a page of servers as Relay has it."""
-    asker: Asker = info.context
+    here: Instance = info.context
     turned = "-" if words.pop("descending") else ""
     words |= {"sort": turned + words["sort"], "limit": words.pop("first")}
-    page, cursors = asker.servers.find(_read(shapes.FleetQuery, words, limit="first"))
+    page, cursors = servers.listed_with_cursors(
+        here, _read(shapes.FleetQuery, words, limit="first")
+    )
     nodes = _listed(page.servers)
     edges = [{"cursor": one, "node": node} for one, node in zip(cursors, nodes, strict=True)]
     return {
@@ -117,40 +124,40 @@ def find(_root: object, info: Info, **words: Any) -> dict[str, Any]:
     }
 
 
-@QUERY.field("server")
+@_query("server", may=READ)
 def find_one(_root: object, info: Info, **words: Any) -> Listed | None:
     """Return the server of that id, or of that name."""
-    asker: Asker = info.context
+    here: Instance = info.context
     match words:
         case {"id": str() as text, **others} if text and not others.get("name"):
-            found = asker.servers.listed([_number(text)])
+            found = servers.those(here, [_number(text)])
         case {"name": str() as name, **others} if name and not others.get("id"):
             wanted = shapes.FleetQuery(name=server_name(name))
-            found = asker.servers.find(wanted)[0].servers
+            found = servers.listed(here, wanted).servers
         case _:
             raise WrongRequest("say which server: by id or by name")
     return next(iter(_listed(found)), None)
 
 
-@QUERY.field("me")
+@_query("me", may=READ)
 def me(_root: object, info: Info) -> shapes.Me:
     """Say who is asking."""
-    asker: Asker = info.context
-    return asker.people.me(asker.identity)
+    here: Instance = info.context
+    return people.me(here)
 
 
-@QUERY.field("tokens")
+@_query("tokens", may=READ)
 def tokens(_root: object, info: Info) -> Sequence[shapes.TokenListed]:
     """List one's own tokens."""
-    asker: Asker = info.context
-    return asker.people.tokens(asker.identity).tokens
+    here: Instance = info.context
+    return people.list_tokens(here).tokens
 
 
-@QUERY.field("users")
+@_query("users", may=ADMIN)
 def users(_root: object, info: Info) -> Sequence[shapes.UserListed]:
     """List every user."""
-    asker: Asker = info.context
-    return asker.people.users().users
+    here: Instance = info.context
+    return people.list_users(here).users
 
 
 # A server's history
@@ -159,10 +166,10 @@ def users(_root: object, info: Info) -> Sequence[shapes.UserListed]:
 @SERVER.field("pings")
 def pings(server: Listed, info: Info, **words: Any) -> dict[str, Any] | None:
     """Return a page of its pings."""
-    asker: Asker = info.context
+    here: Instance = info.context
     wanted = _read(shapes.PingsQuery, words)
-    page: Page | None = server.level.value(
-        server.id, ("pings", wanted), lambda ids: asker.servers.pings(ids, wanted)
+    page: Page | None = server.listing.value(
+        server.id, ("pings", wanted), lambda ids: servers.all_pings(here, wanted, ids)
     )
     if page is None:
         return None
@@ -173,10 +180,10 @@ def pings(server: Listed, info: Info, **words: Any) -> dict[str, Any] | None:
 @SERVER.field("series")
 def series(server: Listed, info: Info, **words: Any) -> shapes.Series | None:
     """Return the points of a chart."""
-    asker: Asker = info.context
+    here: Instance = info.context
     wanted = _read(shapes.SeriesQuery, words)
-    found = server.level.value(
-        server.id, ("series", wanted), lambda ids: asker.servers.series(ids, wanted)
+    found = server.listing.value(
+        server.id, ("series", wanted), lambda ids: servers.all_series(here, wanted, ids)
     )
     return cast(shapes.Series | None, found)
 
@@ -184,26 +191,29 @@ def series(server: Listed, info: Info, **words: Any) -> shapes.Series | None:
 @SERVER.field("summary")
 def summary(server: Listed, info: Info, **words: Any) -> shapes.SummaryShown | None:
     """Return a window in figures."""
-    asker: Asker = info.context
+    here: Instance = info.context
     wanted = _read(shapes.SummaryQuery, words)
-    found = server.level.value(
-        server.id, ("summary", wanted), lambda ids: asker.servers.summaries(ids, wanted)
+    found = server.listing.value(
+        server.id, ("summary", wanted), lambda ids: servers.summaries(here, wanted, ids)
     )
     return cast(shapes.SummaryShown | None, found)
 
 
 # Mutations
 
-Call = Callable[..., Any]
+RENAMED = {"id": "which", "servers": "wanted"}
+"""Arguments whose names mean something else here."""
 
 
-def _answers(word: str, made_as: str = "made") -> Callable[[Call], Call]:
-    """Have a mutation answer `word` and what it made, or the word of what was wrong."""
+def _mutation(name: str, word: str, made_as: str = "made", *, may: Level) -> Callable[[Call], Call]:
+    """Let whoever `may` call a mutation: it answers `word` and what it made, or what was wrong."""
+    LEVELS["mutation"][name] = may
 
     def decorated(call: Call) -> Call:
+        @MUTATION.field(name)
         @wraps(call)
         def resolve(_root: object, info: Info, **words: Any) -> dict[str, Any]:
-            given = {"which" if name == "id" else name: value for name, value in words.items()}
+            given = {RENAMED.get(key, key): value for key, value in words.items()}
             try:
                 return {"status": word, made_as: call(info.context, **given)}
             except Unavailable:
@@ -218,91 +228,79 @@ def _answers(word: str, made_as: str = "made") -> Callable[[Call], Call]:
     return decorated
 
 
-@MUTATION.field("createServer")
-@_answers("CREATED", "server")
-def create_server(asker: Asker, server: dict[str, Any]) -> Listed:
+@_mutation("createServer", "CREATED", "server", may=WRITE)
+def create_server(here: Instance, server: dict[str, Any]) -> Listed:
     """Add a server."""
-    return _listed([asker.servers.add(_read(shapes.ServerWanted, server))])[0]
+    return _listed([servers.add(here, _read(shapes.ServerWanted, server))])[0]
 
 
-@MUTATION.field("changeServer")
-@_answers("UPDATED", "server")
-def change_server(asker: Asker, which: str, change: dict[str, Any]) -> Listed:
+@_mutation("changeServer", "UPDATED", "server", may=WRITE)
+def change_server(here: Instance, which: str, change: dict[str, Any]) -> Listed:
     """Change a server."""
     wanted = _read(shapes.ServerChange, change)
-    return _listed([asker.servers.change(_number(which), wanted)])[0]
+    return _listed([servers.alter(here, wanted, _number(which))])[0]
 
 
-@MUTATION.field("removeServer")
-@_answers("DELETED")
-def remove_server(asker: Asker, which: str) -> shapes.Done:
+@_mutation("removeServer", "DELETED", may=WRITE)
+def remove_server(here: Instance, which: str) -> shapes.Done:
     """Delete a server."""
-    return asker.servers.remove(_number(which))
+    return servers.remove(here, _number(which))
 
 
-@MUTATION.field("putServers")
-@_answers("UPDATED", "results")
+@_mutation("putServers", "UPDATED", "results", may=WRITE)
 def put_servers(
-    asker: Asker, servers: list[dict[str, Any]], upsert: bool
+    here: Instance, wanted: list[dict[str, Any]], upsert: bool
 ) -> Sequence[shapes.BulkItem]:
     """Add many servers, or add and change them."""
-    return asker.servers.put(shapes.Bulk(servers=servers, upsert=upsert)).results
+    return servers.put(here, shapes.Bulk(servers=wanted, upsert=upsert)).results
 
 
-@MUTATION.field("pingNow")
-@_answers("PINGED", "ping")
-def ping(asker: Asker, which: str) -> shapes.PingNow:
+@_mutation("pingNow", "PINGED", "ping", may=WRITE)
+def ping(here: Instance, which: str) -> shapes.PingNow:
     """Ping a server now."""
-    return ping_now(asker.servers.database, _number(which))
+    return ping_now(here, _number(which))
 
 
-@MUTATION.field("createToken")
-@_answers("CREATED", "token")
-def create_token(asker: Asker, token: dict[str, Any]) -> shapes.TokenIssued:
+@_mutation("createToken", "CREATED", "token", may=READ)
+def create_token(here: Instance, token: dict[str, Any]) -> shapes.TokenIssued:
     """Make a named token."""
-    return asker.people.issue_key(asker.identity, _read(shapes.TokenWanted, token))
+    return people.issue_key(here, _read(shapes.TokenWanted, token))
 
 
-@MUTATION.field("createTokenPair")
-@_answers("CREATED", "tokens")
-def create_token_pair(asker: Asker) -> shapes.TokenPair:
+@_mutation("createTokenPair", "CREATED", "tokens", may=READ)
+def create_token_pair(here: Instance) -> shapes.TokenPair:
     """Make an access and a refresh token."""
-    return asker.people.issue_pair(asker.identity)
+    return people.issue_pair(here)
 
 
-@MUTATION.field("removeToken")
-@_answers("DELETED")
-def remove_token(asker: Asker, which: str) -> shapes.Done:
+@_mutation("removeToken", "DELETED", may=READ)
+def remove_token(here: Instance, which: str) -> shapes.Done:
     """End a token."""
-    return asker.people.revoke(asker.identity, which)
+    return people.revoke(here, which)
 
 
-@MUTATION.field("changePassword")
-@_answers("UPDATED")
-def change_password(asker: Asker, change: dict[str, Any]) -> shapes.Done:
+@_mutation("changePassword", "UPDATED", may=READ)
+def change_password(here: Instance, change: dict[str, Any]) -> shapes.Done:
     """Change one's own password."""
-    return asker.people.change_password(asker.identity, _read(shapes.PasswordChange, change))
+    return people.change_password(here, _read(shapes.PasswordChange, change))
 
 
-@MUTATION.field("createUser")
-@_answers("CREATED", "user")
-def create_user(asker: Asker, user: dict[str, Any]) -> shapes.UserListed:
+@_mutation("createUser", "CREATED", "user", may=ADMIN)
+def create_user(here: Instance, user: dict[str, Any]) -> shapes.UserListed:
     """Add a user."""
-    return asker.people.create_user(_read(shapes.UserWanted, user))
+    return people.create_user(here, _read(shapes.UserWanted, user))
 
 
-@MUTATION.field("changeUser")
-@_answers("UPDATED", "user")
-def change_user(asker: Asker, which: str, change: dict[str, Any]) -> shapes.UserListed:
+@_mutation("changeUser", "UPDATED", "user", may=ADMIN)
+def change_user(here: Instance, which: str, change: dict[str, Any]) -> shapes.UserListed:
     """Change a user."""
-    return asker.people.change_user(_number(which), _read(shapes.UserChange, change))
+    return people.change_user(here, _read(shapes.UserChange, change), _number(which))
 
 
-@MUTATION.field("removeUser")
-@_answers("DELETED")
-def remove_user(asker: Asker, which: str) -> shapes.Done:
+@_mutation("removeUser", "DELETED", may=ADMIN)
+def remove_user(here: Instance, which: str) -> shapes.Done:
     """Delete a user."""
-    return asker.people.remove_user(_number(which))
+    return people.remove_user(here, _number(which))
 
 
 # What comes in

@@ -270,7 +270,7 @@ def test_a_server_that_could_not_be_observed_is_exit_code_1(
     environ = {"DATABASE_URL": settings.database_url, "PINGLET_ALLOW_LOOPBACK": "0"}
     stricter = local.create_app(Settings.from_env(environ))
     result = run(stricter.test_cli_runner(), "worker", "--once")
-    stricter.extensions["pinglet"].engine.dispose()
+    stricter.extensions["pinglet"].database.engine.dispose()
     assert result.exit_code == 1
     name, _, state, ms, echoes, why = result.stdout.rstrip("\n").split("\t")
     assert (name, state, ms, echoes) == ("web", "unobserved", "", "")
@@ -358,7 +358,7 @@ def test_the_demo_makes_up_servers_and_history_once(sqlite_settings: Settings) -
     assert {None} < {ms for ping in history["pings"] for ms in ping.values()}
     assert "exists already" in refused(cli, "demo")
     assert done(cli, "servers", "list").splitlines() == listed
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
 
 
 @pytest.mark.parametrize(
@@ -395,11 +395,11 @@ def test_a_database_that_cannot_be_used_is_one_line(
         said = refused(app.test_cli_runner(), *command)
         assert reason in said
         assert said.count("\n") == 1
-        app.extensions["pinglet"].engine.dispose()
+        app.extensions["pinglet"].database.engine.dispose()
 
 
 def test_a_postgres_without_tables_says_what_to_do(postgres_settings: Settings) -> None:
     url = postgres_settings.database_url.rpartition("/")[0] + "/template1"
     app = local.create_app(Settings(database_url=url))
     assert "flask db upgrade" in refused(app.test_cli_runner(), "servers", "list")
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()

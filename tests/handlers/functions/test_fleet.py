@@ -36,6 +36,7 @@ from tests.cloud import Context, Queue, event_of, failed
 from tests.counts import EVENTS, MESSAGES, examples
 from tests.infra.rows import add_many, rows_in, stored
 from tests.infra.rows import server as server_row
+from tests.instances import instance
 
 SLOT = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -382,11 +383,11 @@ def fleet(
     monkeypatch.setenv("PINGLET_BATCH_SIZE", "2")
     monkeypatch.setenv("PINGLET_ECHO_TIMEOUT_S", "0.3")
     monkeypatch.setenv("PINGLET_ECHO_GAP_S", "0")
-    warm.warm_database.cache_clear()
+    warm.warm_instance.cache_clear()
     probe.warm_settings.cache_clear()
     yield queues
-    warm.warm_database().engine.dispose()
-    warm.warm_database.cache_clear()
+    warm.warm_instance().database.engine.dispose()
+    warm.warm_instance.cache_clear()
     probe.warm_settings.cache_clear()
 
 
@@ -412,7 +413,7 @@ def add_five(database: Database) -> None:
 
 
 def test_a_round_goes_through_both_queues_and_ends_in_rows(fleet: dict[str, Queue]) -> None:
-    database = warm.warm_database()
+    database = warm.warm_instance().database
     add_five(database)
     slot = slots.slot_of(utc_now())
     sent = schedule.schedule(every_minute(slot), Context())
@@ -439,7 +440,7 @@ def add_some_out_of_reach(database: Database) -> None:
 def test_in_one_process_and_over_queues_a_fleet_ends_in_the_same_rows(
     fleet: dict[str, Queue], add: Callable[[Database], None], count: int
 ) -> None:
-    database = warm.warm_database()
+    database = warm.warm_instance().database
     add(database)
     slot = slots.slot_of(utc_now())
     run_round(fleet, slot)
@@ -453,7 +454,7 @@ def test_in_one_process_and_over_queues_a_fleet_ends_in_the_same_rows(
 def test_a_round_that_can_not_be_recorded_leaves_the_same_rows_either_way(
     fleet: dict[str, Queue],
 ) -> None:
-    database = warm.warm_database()
+    database = warm.warm_instance().database
     add_five(database)
     slot = slots.slot_of(utc_now())
     with renamed(database, "data"):
@@ -484,7 +485,7 @@ def run_in_one_process(database: Database, slot: datetime) -> None:
         return slot + timedelta(seconds=next(seconds))
 
     with pytest.raises(RuntimeError, match="StopIteration"):  # the round is over
-        rounds.asyncio.run(rounds.run(database, now))
+        rounds.asyncio.run(rounds.run(instance(database), now))
 
 
 def forget_what_came(database: Database) -> None:
@@ -509,7 +510,7 @@ def told(database: Database) -> list[list[tuple[Any, ...]]]:
 
 
 def test_a_round_run_twice_over_queues_is_recorded_once(fleet: dict[str, Queue]) -> None:
-    database = warm.warm_database()
+    database = warm.warm_instance().database
     add_five(database)
     slot = slots.slot_of(utc_now())
     run_round(fleet, slot)
@@ -526,7 +527,7 @@ def test_a_round_run_twice_over_queues_is_recorded_once(fleet: dict[str, Queue])
 def test_poison_ends_in_the_dead_letters_under_the_id_that_the_log_names(
     fleet: dict[str, Queue], caplog: pytest.LogCaptureFixture
 ) -> None:
-    database = warm.warm_database()
+    database = warm.warm_instance().database
     add_five(database)
     slot = slots.slot_of(utc_now())
     schedule.schedule(every_minute(slot), Context())
@@ -542,7 +543,7 @@ def test_poison_ends_in_the_dead_letters_under_the_id_that_the_log_names(
 
 
 def test_the_round_of_an_event_that_comes_too_late_is_dropped(fleet: dict[str, Queue]) -> None:
-    add_five(warm.warm_database())
+    add_five(warm.warm_instance().database)
     sent = schedule.schedule(every_minute(SLOT), Context())
     assert sent["batches"] == 0
     assert fleet["batches"].texts() == []
@@ -568,8 +569,8 @@ def test_a_round_that_can_not_be_sent_fails_loudly(
     fleet: dict[str, Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PINGLET_BATCH_QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/1/none")
-    warm.warm_database().engine.dispose()
-    warm.warm_database.cache_clear()
-    add_five(warm.warm_database())
+    warm.warm_instance().database.engine.dispose()
+    warm.warm_instance.cache_clear()
+    add_five(warm.warm_instance().database)
     with pytest.raises(Unavailable):
         schedule.schedule(every_minute(slots.slot_of(utc_now())), Context())

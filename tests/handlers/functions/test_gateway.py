@@ -97,7 +97,7 @@ def deployed(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iter
     api.warm_app.cache_clear()
     _allow(Database(sqlite_settings))
     yield
-    api.warm_app().extensions["pinglet"].engine.dispose()
+    api.warm_app().extensions["pinglet"].database.engine.dispose()
     api.warm_app.cache_clear()
 
 

@@ -15,16 +15,17 @@ from infra.database import Database
 from tests.cloud import Context, event_of
 from tests.counts import EVENTS, examples
 from tests.handlers.functions.test_gateway import balancer, payload_1, payload_2
+from tests.instances import instance
 
 
 @pytest.fixture
 def deployed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """The function as Lambda has it, with its settings in the environment."""
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
-    warm.warm_database.cache_clear()
-    yield warm.warm_database()
-    warm.warm_database().engine.dispose()
-    warm.warm_database.cache_clear()
+    warm.warm_instance.cache_clear()
+    yield warm.warm_instance()
+    warm.warm_instance().engine.dispose()
+    warm.warm_instance.cache_clear()
 
 
 def run(command: Any, given: str = "") -> dict[str, Any]:
@@ -108,7 +109,7 @@ def test_any_words_after_a_command_end_with_an_exit_code(
     sqlite_settings: Settings, words: list[str], group: str, given_text: str
 ) -> None:
     database = Database(sqlite_settings)
-    done = manage.run_command(database, [group, *words], given_text)
+    done = manage.run_command(instance(database), [group, *words], given_text)
     assert done["exit_code"] in (0, 1, 2)
     assert "Traceback" not in done["output"]
     database.engine.dispose()

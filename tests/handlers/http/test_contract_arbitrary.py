@@ -74,7 +74,7 @@ def app(settings: Settings) -> Iterator[Flask]:
     made = create_app(settings)
     made.test_client().post("/", data=server("web"))
     yield made
-    made.extensions["pinglet"].engine.dispose()
+    made.extensions["pinglet"].database.engine.dispose()
 
 
 def assert_in_contract(method: str, response: TestResponse) -> None:

@@ -330,12 +330,12 @@ def app(settings: Settings) -> Iterator[Flask]:
     made = create_app(settings)
     assert told(made.test_client().post("/", data=server("web"))) == CREATED
     yield made
-    made.extensions["pinglet"].engine.dispose()
+    made.extensions["pinglet"].database.engine.dispose()
 
 
 @pytest.fixture(scope="module")
 def database(app: Flask) -> Database:
-    opened: Database = app.extensions["pinglet"]
+    opened: Database = app.extensions["pinglet"].database
     return opened
 
 

@@ -50,7 +50,7 @@ def post_from_a_process(
     app = create_app(settings)
     names(app.test_client())  # connected, before it counts
     answers.put(post_all(app, barrier.wait))
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
 
 
 def test_of_processes_that_add_one_name_exactly_one_succeeds(

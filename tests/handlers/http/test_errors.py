@@ -128,7 +128,7 @@ def test_a_database_that_is_away_is_503_with_a_hint(
     assert names(client) == []
     file = settings.database_url.removeprefix("sqlite:///")
     # Every later connection finds this instead of a database.
-    client.application.extensions["pinglet"].engine.dispose()
+    client.application.extensions["pinglet"].database.engine.dispose()
     with open(file, "r+b") as found:
         found.write(b"this is no database any more, whatever it was before")
     response = client.get("/")

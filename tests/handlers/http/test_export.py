@@ -33,6 +33,7 @@ from infra.database import Database
 from tests.handlers.conftest import Rows
 from tests.handlers.histories import IP, MINUTE, add, record, record_minutes, this_slot
 from tests.handlers.http.test_servers import problem
+from tests.instances import instance
 
 EXPORT, IMPORT = "/api/v1/export", "/api/v1/import"
 LIMIT = 1_000_000
@@ -65,9 +66,9 @@ def other(
             connection.execute(text("CREATE DATABASE other"))
         engine.dispose()
         app = create_app(replace(settings, database_url=cluster.url("other")))
-        migrations.upgrade(app.extensions["pinglet"].engine)
+        migrations.upgrade(app.extensions["pinglet"].database.engine)
         yield app.test_client()
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
 
 
 def pages(client: FlaskClient, form: str) -> list[bytes]:
@@ -98,7 +99,7 @@ def take(client: FlaskClient, page: bytes, form: str) -> dict[str, int]:
 
 def known(client: FlaskClient, window_days: int = 700) -> list[object]:
     """Return all that an instance knows, without its ids, as it is at the end of this day."""
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     now = datetime.combine(utc_now() + timedelta(days=1), time(), UTC)
     found: list[object] = []
     with database.reading() as session:
@@ -133,7 +134,7 @@ def told(exported: list[bytes]) -> list[object]:
 
 def a_history(client: FlaskClient, seed: int) -> None:
     """Give an instance servers with schedules, pauses, raw and packed pings."""
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     chance = random.Random(seed)
     now = utc_now()
     first = this_slot() - timedelta(days=6)
@@ -270,7 +271,7 @@ def test_a_day_that_was_packed_counts_what_was_due_there_before_it_came_here(
     take(client, json.dumps({"servers": [web]}).encode(), "json")
     [server] = client.get("/api/v1/servers").get_json()["servers"]
     record_minutes(database, [server["id"]], noon, 3)
-    worker_upkeep.tidy(database, utc_now())
+    worker_upkeep.tidy(instance(database), utc_now())
     path = f"/api/v1/servers/{server['id']}/summary"
     day = noon.replace(hour=0)
     window = {"since": iso(day), "until": iso(day + timedelta(days=1))}
@@ -289,7 +290,7 @@ def test_what_is_older_than_the_raw_rows_is_packed_as_it_comes(
     record_minutes(database, ids, this_slot() - 4 * MINUTE, 5)
     taken = take(other, pages(client, "json")[0], "json")
     assert taken["pings"] == 10
-    with other.application.extensions["pinglet"].reading() as session:
+    with other.application.extensions["pinglet"].database.reading() as session:
         counted = [
             session.scalar(select(func.count()).select_from(table)) for table in (StoredPing, Day)
         ]

@@ -1,7 +1,7 @@
 """The one gate: who may do what, for every route and method there is; from where; what it says.
 
 The table isn't written here: it is made from the application's own routes, so a route that comes
-later is tested by being there, and fails without an entry in auth.PERMISSIONS.
+later is tested by being there; what was added without one of ours is closed.
 """
 
 import re
@@ -21,9 +21,9 @@ from core.accounts.records import Identity, Kind, Level, Role, Scope
 from core.errors import SettingsError
 from core.models import User
 from core.settings import Settings
-from handlers.http import gate
 from handlers.http import origin as http_origin
 from handlers.http.app import create_app
+from handlers.http.routes import routes_of
 from infra.database import Database
 from tests import people
 from tests.handlers.calls import CREATED, server, told
@@ -50,10 +50,11 @@ def routes(app: Flask) -> list[Route]:
     )
 
 
-def needed(route: Route) -> Level | None:
+def needed(app: Flask, route: Route) -> Level | None:
     """Return what a route asks for, None where nobody has said so."""
     rule, method = route
-    return gate.PERMISSIONS.get(rule, {}).get("GET" if method == "HEAD" else method)
+    known = routes_of(app).get(f"{'GET' if method == 'HEAD' else method} {rule}")
+    return known.may if known else None
 
 
 def path(rule: str) -> str:
@@ -73,9 +74,9 @@ class Shown:
     role: Role = Role.ADMIN
     changes_reach: Level | None = None
 
-    def expected(self, route: Route) -> str:
+    def expected(self, app: Flask, route: Route) -> str:
         """Return what the gate answers."""
-        level = needed(route)
+        level = needed(app, route)
         if level is None:
             return "nobody"
         if level is Level.NOTHING:
@@ -211,13 +212,13 @@ def test_every_route_answers_as_the_table_says(app: Flask, database: Database, w
     for rule, method in routes(app):
         headers = SHOWN[what].headers(database, user)
         answers[rule, method] = verdict(client.open(path(rule), method=method, headers=headers))
-    assert answers == {route: SHOWN[what].expected(route) for route in routes(app)}
+    assert answers == {route: SHOWN[what].expected(app, route) for route in routes(app)}
 
 
 def test_a_wrong_password_opens_no_route(app: Flask, database: Database) -> None:
     add(database, "ann")
     client = app.test_client()
-    closed = [route for route in routes(app) if needed(route) is not Level.NOTHING]
+    closed = [route for route in routes(app) if needed(app, route) is not Level.NOTHING]
     for number, (rule, method) in enumerate(closed):
         response = client.open(
             path(rule),
@@ -230,7 +231,7 @@ def test_a_wrong_password_opens_no_route(app: Flask, database: Database) -> None
 
 def unlisted(app: Flask) -> list[Route]:
     """Return the routes that nobody has said anything about."""
-    return [route for route in routes(app) if needed(route) is None]
+    return [route for route in routes(app) if needed(app, route) is None]
 
 
 def test_every_route_has_its_entry(app: Flask) -> None:
@@ -238,16 +239,15 @@ def test_every_route_has_its_entry(app: Flask) -> None:
 
 
 def test_every_entry_has_its_route(app: Flask) -> None:
-    listed = [(rule, method) for rule, methods in gate.PERMISSIONS.items() for method in methods]
+    listed = [(route.rule, route.method) for route in routes_of(app).values()]
     assert set(listed) <= set(routes(app))
 
 
-def test_what_is_public_is_a_short_list() -> None:
+def test_what_is_public_is_a_short_list(app: Flask) -> None:
     public = [
-        f"{method} {rule}"
-        for rule, methods in gate.PERMISSIONS.items()
-        for method, level in methods.items()
-        if level is Level.NOTHING and rule.startswith(("/api/", "/graphql"))
+        endpoint
+        for endpoint, route in routes_of(app).items()
+        if route.may is Level.NOTHING and route.rule.startswith(("/api/", "/graphql"))
     ]
     assert sorted(public) == [
         "GET /api/v1/docs",
@@ -273,7 +273,7 @@ def test_a_new_route_without_an_entry_is_found_and_closed_to_everybody(
     admin = bearer(token(database, add(database)))
     for rule, method in unlisted(app):
         for headers in ({}, admin):
-            assert client.open(path(rule), method=method, headers=headers).status_code == 403
+            assert client.open(path(rule), method=method, headers=headers).status_code == 503
 
 
 OTHER_METHODS = ["OPTIONS", "TRACE", "PATCH", "CONNECT", "PROPFIND", "X"]
@@ -418,7 +418,7 @@ def open_app(settings: Settings) -> Iterator[Flask]:
     """The application with authentication switched off, on a database without users."""
     made = create_app(replace(settings, authentication=False, hosts=("pinglet.example",)))
     yield made
-    made.extensions["pinglet"].engine.dispose()
+    made.extensions["pinglet"].database.engine.dispose()
 
 
 def test_open_access_is_for_whoever_sits_at_the_machine(open_app: Flask) -> None:
@@ -439,7 +439,7 @@ def test_open_access_is_for_nobody_else(open_app: Flask) -> None:
 
 def test_without_the_setting_nothing_is_open(client: FlaskClient, app: Flask) -> None:
     for rule, method in routes(app):
-        if needed((rule, method)) is not Level.NOTHING:
+        if needed(app, (rule, method)) is not Level.NOTHING:
             response = client.open(path(rule), method=method, environ_overrides=NEAR)
             assert response.status_code == 401
 
@@ -447,7 +447,7 @@ def test_without_the_setting_nothing_is_open(client: FlaskClient, app: Flask) ->
 def test_the_first_user_ends_open_access_for_good_everywhere(
     open_app: Flask, database: Database
 ) -> None:
-    other = create_app(open_app.extensions["pinglet"].settings)
+    other = create_app(open_app.extensions["pinglet"].database.settings)
     here, there = open_app.test_client(), other.test_client()
     assert there.get("/", environ_overrides=NEAR).status_code == 200
     body = {"name": "ann", "password": people.PASSWORD, "role": "admin"}
@@ -459,7 +459,7 @@ def test_the_first_user_ends_open_access_for_good_everywhere(
         session.execute(delete(User))
     for client in (here, there):
         assert client.get("/", environ_overrides=NEAR).status_code == 401
-    other.extensions["pinglet"].engine.dispose()
+    other.extensions["pinglet"].database.engine.dispose()
 
 
 def test_the_log_says_who_may_and_when_that_changes(

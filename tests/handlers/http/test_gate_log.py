@@ -147,4 +147,4 @@ def test_an_instance_answers_to_the_names_it_was_given_and_to_addresses(
     for headers in ({"Host": host}, {"Host": host, "Origin": f"https://{host}"}):
         answer = told(client.put("/", data=server("web"), headers=headers))
         assert (answer != FORBIDDEN) == known
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()

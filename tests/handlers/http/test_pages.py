@@ -38,9 +38,9 @@ def guarded(sqlite_settings: Settings) -> Iterator[FlaskClient]:
     """A client of an application that asks for tokens."""
     app = create_app(replace(sqlite_settings, authentication=True))
     for name, role in (("ann", "admin"), ("eve", "editor"), ("viv", "viewer")):
-        people.add(app.extensions["pinglet"], name, people.Role(role))
+        people.add(app.extensions["pinglet"].database, name, people.Role(role))
     yield app.test_client()
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
 
 
 def policy(client: FlaskClient, page: str) -> dict[str, list[str]]:

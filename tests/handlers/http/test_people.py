@@ -57,7 +57,7 @@ def machines(settings: Settings) -> Iterator[list[FlaskClient]]:
     apps = [create_app(settings) for _ in range(2)]
     yield [app.test_client(use_cookies=False) for app in apps]
     for app in apps:
-        app.extensions["pinglet"].engine.dispose()
+        app.extensions["pinglet"].database.engine.dispose()
 
 
 def log_in(client: FlaskClient, name: str = "ann", password: str = PASSWORD) -> dict[str, str]:
@@ -702,5 +702,5 @@ def test_nobody_waits_while_a_password_is_typed(settings: Settings, client: Flas
     )
     assert done.exit_code == 0, done.output
     assert client.get("/", headers=basic()).status_code == 200
-    for opened in (other, command_line.extensions["pinglet"]):
+    for opened in (other, command_line.extensions["pinglet"].database):
         opened.engine.dispose()

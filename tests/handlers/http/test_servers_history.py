@@ -230,7 +230,7 @@ def test_an_address_that_may_not_be_probed_any_more_is_unobserved(
     [added] = add(client, "web")
     stricter = create_app(replace(settings, allow_loopback=False))
     found = stricter.test_client().post(f"/api/v1/servers/{added}/ping").get_json()
-    stricter.extensions["pinglet"].engine.dispose()
+    stricter.extensions["pinglet"].database.engine.dispose()
     assert (found["state"], found["response_ms"]) == ("unobserved", None)
     assert "not allowed" in found["reason"]
 
@@ -241,6 +241,6 @@ def test_where_there_is_no_way_to_the_servers_ping_now_says_so_and_calls_nobody_
     [added] = add(client, "web")
     enclosed = create_app(replace(settings, ping_now=False))
     response = enclosed.test_client().post(f"/api/v1/servers/{added}/ping")
-    enclosed.extensions["pinglet"].engine.dispose()
+    enclosed.extensions["pinglet"].database.engine.dispose()
     assert problem(response) == (403, "FORBIDDEN", None)
     assert "no way to the servers" in response.get_json()["detail"]

@@ -17,6 +17,7 @@ from core.rounds import log as round_log
 from handlers.worker import rounds as worker_rounds
 from infra.database import Database
 from tests.infra.rows import MINUTE, SLOT, add, add_many, rows_in, server, stored
+from tests.instances import instance
 
 HERE = "127.0.0.1"
 
@@ -46,7 +47,7 @@ class Clock:
 
 def run(database: Database, *seconds: float | Callable[[], object]) -> None:
     with pytest.raises(Over):
-        asyncio.run(worker_rounds.run(database, Clock(*seconds)))
+        asyncio.run(worker_rounds.run(instance(database), Clock(*seconds)))
 
 
 def slots_of(database: Database) -> list[float]:
@@ -68,7 +69,7 @@ def watched(database: Database, closed_port: int) -> int:
 
 def one_round(database: Database, slot: datetime = SLOT, **more: object) -> worker_rounds.Round:
     targets = worker_rounds.due(database, slot)
-    return asyncio.run(worker_rounds.run_round(database, slot, targets, **more))
+    return asyncio.run(worker_rounds.run_round(instance(database), slot, targets, **more))
 
 
 @pytest.mark.usefixtures("watched")
@@ -146,7 +147,8 @@ def test_two_workers_at_once_write_each_ping_once(database: Database, closed_por
 
     async def both() -> Sequence[worker_rounds.Round]:
         work = [
-            worker_rounds.run_round(d, SLOT, worker_rounds.due(d, SLOT)) for d in (database, other)
+            worker_rounds.run_round(instance(d), SLOT, worker_rounds.due(d, SLOT))
+            for d in (database, other)
         ]
         return await asyncio.gather(*work)
 
@@ -184,7 +186,9 @@ def test_nothing_is_left_unawaited_or_open(
     with warnings.catch_warnings(record=True) as caught, caplog.at_level("WARNING", "asyncio"):
         warnings.simplefilter("always")
         with pytest.raises(Over):
-            asyncio.run(worker_rounds.run(database, Clock(0, 0, 1, 60, 60, 61)), debug=True)
+            asyncio.run(
+                worker_rounds.run(instance(database), Clock(0, 0, 1, 60, 60, 61)), debug=True
+            )
         gc.collect()
     assert [str(warning.message) for warning in caught] == []
     said = [r.getMessage() for r in caplog.records if r.name == "asyncio"]
@@ -202,7 +206,7 @@ def test_a_cancelled_worker_ends_at_once_and_leaves_the_database_in_order(
             begun.set()
             return SLOT
 
-        running = asyncio.create_task(worker_rounds.run(database, now))
+        running = asyncio.create_task(worker_rounds.run(instance(database), now))
         await begun.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):

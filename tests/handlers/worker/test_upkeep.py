@@ -46,6 +46,7 @@ from tests.core.history.histories import (
     record,
 )
 from tests.counts import CUTS, FLEET, ROUNDS
+from tests.instances import instance
 
 DAY = timedelta(days=1)
 
@@ -101,16 +102,16 @@ def test_a_night_packs_what_is_over_and_removes_what_is_old(database: Database) 
     history, now = made_up(database, 1)
     dates = [slot.date() for slot in history.pings]
     old = dates.count(now.date() - 3 * DAY)
-    done = upkeep.tidy(database, now)
+    done = upkeep.tidy(instance(database), now)
     assert done == Tidied(packed=len({*dates} - {now.date()}), pings=old)
     assert everything(database, history)
-    done = upkeep.tidy(database, now + 10 * DAY)
+    done = upkeep.tidy(instance(database), now + 10 * DAY)
     assert counts(database)[0] == 0
     assert done.pings == len(history.pings) - old
     assert everything(database, history)
-    assert upkeep.tidy(database, now + 10 * DAY) == Tidied()
-    assert upkeep.tidy(database, now + 399 * DAY).days > 0
-    assert upkeep.tidy(database, now + 500 * DAY).days > 0
+    assert upkeep.tidy(instance(database), now + 10 * DAY) == Tidied()
+    assert upkeep.tidy(instance(database), now + 399 * DAY).days > 0
+    assert upkeep.tidy(instance(database), now + 500 * DAY).days > 0
     assert counts(database) == (0, 0)
 
 
@@ -118,13 +119,13 @@ def test_raw_rows_stay_until_their_day_is_as_old_as_the_setting(settings: Settin
     database = Database(replace(settings, keep_raw_hours=26))
     history, now = made_up(database, 1)
     over = now.replace(hour=2, minute=0, second=0) + DAY  # the day that ended 26 hours ago is old
-    upkeep.tidy(database, over - SLOT)
+    upkeep.tidy(instance(database), over - SLOT)
     with database.reading() as session:
         kept = session.scalars(select(models.Ping.slot)).all()
     assert {slot.date() for slot in kept} == {
         slot.date() for slot in history.pings if slot.date() >= over.date() - 2 * DAY
     }
-    upkeep.tidy(database, over)
+    upkeep.tidy(instance(database), over)
     with database.reading() as session:
         kept = session.scalars(select(models.Ping.slot)).all()
     assert {slot.date() for slot in kept} == {
@@ -140,7 +141,7 @@ def test_a_night_that_comes_three_days_late_or_twice_loses_and_doubles_nothing(
     histories = [made_up(database, seed, f"web-{seed}", THIN, DATES[:1]) for seed in range(4)]
     late = max(now for _history, now in histories) + 3 * DAY
     for moment in (late, late, late + DAY, late + 9 * DAY):
-        upkeep.tidy(database, moment)
+        upkeep.tidy(instance(database), moment)
         assert all(everything(database, history) for history, _now in histories)
     assert slots_kept(database) == sum(len(history.pings) for history, _now in histories)
 
@@ -149,10 +150,10 @@ def test_pings_that_are_late_by_days_are_added_and_their_rows_removed(database: 
     chance = random.Random(3)
     history, now = made_up(database, 11, shares=THIN)
     for number in range(3):
-        upkeep.tidy(database, now + (number + 4) * DAY)
+        upkeep.tidy(instance(database), now + (number + 4) * DAY)
         add_late(database, history, chance)
         assert everything(database, history)
-    upkeep.tidy(database, now + 7 * DAY)
+    upkeep.tidy(instance(database), now + 7 * DAY)
     assert counts(database)[0] == 0
     assert everything(database, history)
 
@@ -162,9 +163,9 @@ def test_a_night_cut_off_at_any_statement_is_finished_by_the_next(database: Data
     for number in chance.sample(range(1, 41), CUTS):
         history, now = made_up(database, number, f"web-{number}", THIN)
         with cut_off_at(database, number), suppress(Cut):
-            upkeep.tidy(database, now + 4 * DAY)
+            upkeep.tidy(instance(database), now + 4 * DAY)
         assert everything(database, history), number
-        upkeep.tidy(database, now + 4 * DAY)
+        upkeep.tidy(instance(database), now + 4 * DAY)
         assert everything(database, history), number
         assert slots_kept(database) == len(history.pings)
         with database.transaction() as session:
@@ -199,7 +200,7 @@ def test_a_night_killed_at_any_moment_is_finished_by_the_next(
                 process.stdout.readline()
             process.send_signal(signal.SIGKILL)
         assert all(everything(database, history) for history, _now in histories)
-    upkeep.tidy(database, late)
+    upkeep.tidy(instance(database), late)
     assert all(everything(database, history) for history, _now in histories)
     assert slots_kept(database) == sum(len(history.pings) for history, _now in histories)
 
@@ -221,18 +222,18 @@ def test_two_nights_at_once_beside_late_rounds_and_removals_lose_and_double_noth
             change.remove(session, histories[5][0].name)
 
     with ThreadPoolExecutor(3) as threads:
-        working = [threads.submit(upkeep.tidy, database, late) for _ in range(2)]
+        working = [threads.submit(upkeep.tidy, instance(database), late) for _ in range(2)]
         working.append(threads.submit(disturb))
         for one in working:
             one.result(250)
     assert all(everything(database, history) for history in kept)
-    upkeep.tidy(database, late)
+    upkeep.tidy(instance(database), late)
     assert all(everything(database, history) for history in kept)
     assert slots_kept(database) == sum(len(history.pings) for history in kept)
 
 
 def test_the_command_says_what_it_did(cli: FlaskCliRunner) -> None:
-    database = cli.app.extensions["pinglet"]
+    database = cli.app.extensions["pinglet"].database
     made_up(database, 1)
     result = cli.invoke(args=["tidy"])
     assert result.exit_code == 0
@@ -247,12 +248,12 @@ def test_the_function_of_its_own_does_the_same(
 ) -> None:
     made_up(database, 1)
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
-    warm.warm_database.cache_clear()
+    warm.warm_instance.cache_clear()
     done = tidy.tidy({}, None)
     assert done["packed"] > 0
     assert tidy.tidy({}, None) == {"packed": 0, "pings": 0, "days": 0}
-    warm.warm_database().engine.dispose()
-    warm.warm_database.cache_clear()
+    warm.warm_instance().database.engine.dispose()
+    warm.warm_instance.cache_clear()
 
 
 def clock(start: datetime, step: timedelta) -> Callable[[], datetime]:
@@ -296,7 +297,9 @@ def test_the_worker_does_the_nights_work_once_a_day(
     caplog.set_level(logging.INFO, "pinglet.worker")
 
     async def three_nights() -> None:
-        running = asyncio.create_task(rounds.run(database, clock(now, timedelta(minutes=47))))
+        running = asyncio.create_task(
+            rounds.run(instance(database), clock(now, timedelta(minutes=47)))
+        )
         await asyncio.wait_for(until_told(caplog, 3, running), 250)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -318,7 +321,7 @@ def test_no_step_of_the_night_begins_while_a_round_is_under_way(database: Databa
     )
 
     async def a_round() -> None:
-        nights = Nights(database)
+        nights = Nights(instance(database))
         with nights.held_off():
             nights.begin_if_due(now + DAY)
             for _turn in range(1_000):
@@ -344,7 +347,7 @@ def test_a_night_that_fails_ends_no_round_and_is_not_tried_each_minute(
     event.listen(database.engine, "before_cursor_execute", refuse)
 
     async def some_rounds() -> None:
-        nights = Nights(database)
+        nights = Nights(instance(database))
         for _round in range(5):
             with nights.held_off():
                 pass
@@ -396,10 +399,10 @@ def test_rows_are_rounds_recorded_times_servers_alive(database: Database) -> Non
             with database.transaction() as session:
                 change.remove(session, alive.pop(gone))
         if number % 50 == 49:
-            upkeep.tidy(database, slot + chance.choice((0, 1, 4)) * DAY)
+            upkeep.tidy(instance(database), slot + chance.choice((0, 1, 4)) * DAY)
     tracemalloc.stop()
     expected = sum(recorded[server_id] for server_id in alive)
-    upkeep.tidy(database, first + 9 * DAY)
+    upkeep.tidy(instance(database), first + 9 * DAY)
     assert counts(database)[0] == 0
     assert slots_kept(database) == expected
     assert max(used[1:]) - used[0] < 2_000_000, used
@@ -408,7 +411,7 @@ def test_rows_are_rounds_recorded_times_servers_alive(database: Database) -> Non
 def test_a_ping_recorded_while_its_day_is_being_tidied_is_kept(database: Database) -> None:
     history, now = made_up(database, 41, shares=THIN)
     late = now + 5 * DAY
-    steps = upkeep.plan(database, late)
+    steps = upkeep.plan(instance(database), late)
     slots = sorted(history.pings)
     missed = [slot for slot in (s + SLOT for s in slots[:-1]) if slot not in history.pings]
     for step, slot in zip(steps, missed[: len(steps)], strict=False):
@@ -423,7 +426,7 @@ def test_rounds_are_kept_as_long_as_raw_rows_are(database: Database) -> None:
     with database.transaction() as session:
         for number in range(5):
             round_log.begin(session, first + number * DAY, 1, first)
-    upkeep.tidy(database, first + 4 * DAY)
+    upkeep.tidy(instance(database), first + 4 * DAY)
     with database.reading() as session:
         kept = round_log.between(session, first, first + 9 * DAY)
     assert [one.slot for one in kept] == [first + number * DAY for number in (2, 3, 4)]
@@ -441,7 +444,7 @@ def test_a_night_forgets_tokens_and_tries_at_passwords_that_are_over(
         with database.transaction() as session:
             for name in ("ann", "bob", "eve"):
                 count_attempt(session, Attempts(name, "192.0.2.1"), utc_now())
-        upkeep.tidy(database, utc_now() + DAY)
+        upkeep.tidy(instance(database), utc_now() + DAY)
         with database.reading() as session:
             assert session.scalar(select(func.count()).select_from(models.Token)) == 1
             assert not session.scalars(select(models.Attempt)).all()

@@ -37,7 +37,7 @@ quickly = run(
 @pytest.fixture(scope="module")
 def described(app: Flask) -> Iterator[schemathesis.BaseSchema]:
     """The schema as the application tells it to an admin."""
-    database: Database = app.extensions["pinglet"]
+    database: Database = app.extensions["pinglet"].database
     people.forget_everybody(database)
     people.add(database)
     yield schemathesis.graphql.from_wsgi("/graphql", app, headers=refreshed(database))
@@ -48,7 +48,7 @@ def described(app: Flask) -> Iterator[schemathesis.BaseSchema]:
 def test_whatever_the_schema_allows_is_answered(
     described: schemathesis.BaseSchema, app: Flask, field: str
 ) -> None:
-    database: Database = app.extensions["pinglet"]
+    database: Database = app.extensions["pinglet"].database
     operations = (one.ok() for one in described.get_all_operations())
     operation = next(one for one in operations if one.label.endswith(f".{field}"))
 

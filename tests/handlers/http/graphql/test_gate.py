@@ -1,7 +1,7 @@
 """Who may call which field of /graphql: the table of test_gate, over every field there is.
 
 As with routes, the fields are the schema's own: one that comes later is tested by being there, and
-is refused without an entry in auth.GRAPHQL.
+is called by nobody before it says who may.
 """
 
 import json
@@ -13,11 +13,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from core import errors
 from core.accounts.records import Level
 from core.settings import Settings
-from handlers.http import gate
 from handlers.http.app import create_app
+from handlers.http.graphql.resolvers import LEVELS
+from handlers.http.routes import routes_of
 from infra.database import Database
 from tests import people
 from tests.handlers.graph import document, post, refused, root_fields
@@ -54,7 +54,7 @@ def expected(what: str, operation: str, name: str) -> str:
     reaches = shown.reaches if shown.changes_reach is None else shown.changes_reach
     if reaches is None:
         return "who?"
-    return "in" if gate.GRAPHQL[operation][name] <= reaches else "no"
+    return "in" if LEVELS[operation][name] <= reaches else "no"
 
 
 @pytest.mark.parametrize("what", SHOWN)
@@ -70,7 +70,7 @@ def test_every_field_answers_as_the_table_says(app: Flask, database: Database, w
 
 
 def test_every_field_has_its_entry_and_every_entry_its_field() -> None:
-    listed = {(operation, name) for operation in gate.GRAPHQL for name in gate.GRAPHQL[operation]}
+    listed = {(operation, name) for operation in LEVELS for name in LEVELS[operation]}
     assert listed == set(CALLS) | {("mutation", "__typename")}
 
 
@@ -103,12 +103,6 @@ def test_another_operation_of_the_document_needs_no_right(app: Flask, database: 
     assert client.post("/graphql", json=body, headers=viewer).status_code == 403
 
 
-def test_a_field_that_nobody_has_spoken_of_is_refused(app: Flask) -> None:
-    for operation, name in (("query", "secrets"), ("subscription", "me"), ("mutation", "me")):
-        with app.test_request_context("/graphql"), pytest.raises(errors.Forbidden):
-            gate.may_call(operation, {name})
-
-
 def test_a_page_of_another_origin_calls_nothing_even_where_access_is_open(
     sqlite_settings: Settings,
 ) -> None:
@@ -124,7 +118,7 @@ def test_a_page_of_another_origin_calls_nothing_even_where_access_is_open(
         )
         assert refused(text)[:2] == (403, "FORBIDDEN")
     assert client.get("/").get_json() == {"servers": []}
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
 
 
 def test_head_changes_nothing(sqlite_settings: Settings) -> None:
@@ -135,7 +129,7 @@ def test_head_changes_nothing(sqlite_settings: Settings) -> None:
         words = {"query": query, "variables": json.dumps(variables)}
         response = client.head("/graphql", query_string=words)
         assert (response.status_code == 405) == (operation == "mutation"), name
-    app.extensions["pinglet"].engine.dispose()
+    app.extensions["pinglet"].database.engine.dispose()
 
 
 def test_a_session_asks_with_get_and_posts_with_the_header(app: Flask, database: Database) -> None:
@@ -149,7 +143,7 @@ def test_a_session_asks_with_get_and_posts_with_the_header(app: Flask, database:
     assert post(client, "{ me { may } }", cookie | {"X-Requested-With": "x"}).status_code == 200
 
 
-def test_levels_are_those_of_the_rest_call_that_does_the_same() -> None:
+def test_levels_are_those_of_the_rest_call_that_does_the_same(app: Flask) -> None:
     twins = {
         ("mutation", "createServer"): ("/api/v1/servers", "POST"),
         ("mutation", "putServers"): ("/api/v1/servers/bulk", "POST"),
@@ -171,5 +165,5 @@ def test_levels_are_those_of_the_rest_call_that_does_the_same() -> None:
     }
     assert set(twins) == {(operation, name) for operation, name, _ in root_fields()}
     for (operation, name), (rule, method) in twins.items():
-        assert gate.GRAPHQL[operation][name] is gate.PERMISSIONS[rule][method], name
-    assert gate.GRAPHQL["query"]["__schema"] is Level.WRITE
+        assert LEVELS[operation][name] is routes_of(app)[f"{method} {rule}"].may, name
+    assert LEVELS["query"]["__schema"] is Level.WRITE

@@ -33,7 +33,7 @@ def app(standing: Flask) -> Flask:
 @pytest.fixture
 def database(app: Flask) -> Database:
     """Its database."""
-    found: Database = app.extensions["pinglet"]
+    found: Database = app.extensions["pinglet"].database
     return found
 
 

@@ -129,7 +129,7 @@ TOO_MUCH: dict[str, str] = {
 @pytest.fixture
 def nothing_asked(client: FlaskClient) -> int:
     """How many statements a document takes that asks the database for nothing: the gate's."""
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     ask(client, "{ __typename }")  # opens the connection
     with counted(database) as sent:
         ask(client, "{ __typename }")
@@ -140,7 +140,7 @@ def nothing_asked(client: FlaskClient) -> int:
 def test_what_is_too_much_is_refused_before_a_statement(
     client: FlaskClient, nothing_asked: int, what: str
 ) -> None:
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     variables = {"s": [{}] * 1_000} if "$s" in TOO_MUCH[what] else {}
     with counted(database) as sent:
         response = post(client, TOO_MUCH[what], **variables)
@@ -172,7 +172,7 @@ def test_a_value_in_a_variable_or_its_default_costs_what_it_costs_in_its_place(
 def test_a_batch_is_refused(
     client: FlaskClient, nothing_asked: int, rows: Callable[[], Rows], count: int
 ) -> None:
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     add(client, "web")
     before = rows()
     mutation = "mutation { removeServer(id: 1) { status } }"
@@ -184,7 +184,7 @@ def test_a_batch_is_refused(
 
 
 def test_a_body_of_more_than_1_mb_is_not_read(client: FlaskClient, nothing_asked: int) -> None:
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     with counted(database) as sent:
         response = post(client, "query($n: String) { server(name: $n) { id } }", n="x" * MB)
     assert refused(response)[:2] == (413, "REQUEST_TOO_LARGE")

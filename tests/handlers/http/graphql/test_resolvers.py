@@ -191,7 +191,7 @@ def test_any_cursor_is_a_place_to_go_on_from(client: FlaskClient) -> None:
 
 def test_everything_of_a_server_is_what_rest_says_of_it(client: FlaskClient) -> None:
     ids = add(client, "web", "db")
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     record_minutes(
         database, ids, this_slot() - 40 * MINUTE, 38, lambda n: (n % 5, None if n % 5 == 0 else n)
     )
@@ -209,7 +209,7 @@ def test_everything_of_a_server_is_what_rest_says_of_it(client: FlaskClient) -> 
 
 def test_a_history_is_what_rest_says_it_is(client: FlaskClient) -> None:
     ids = add(client, "web", "db")
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     first = this_slot() - timedelta(hours=3)
     record_minutes(database, ids[:1], first, 100, lambda n: (n % 5, None if n % 5 == 0 else n))
     record_minutes(database, ids[1:], first, 50)
@@ -291,7 +291,7 @@ FEW = """query($first: Int!) { servers(first: $first) { nodes {
 def test_many_servers_take_no_more_statements_than_one(
     client: FlaskClient, query: str, count: int
 ) -> None:
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     ids = add(client, *(f"web-{number}" for number in range(count)))
     record_minutes(database, ids, this_slot() - 3 * MINUTE, 3)
     sent = {}
@@ -304,7 +304,7 @@ def test_many_servers_take_no_more_statements_than_one(
 
 
 def test_what_a_field_costs_is_read_once_for_each_way_of_asking(client: FlaskClient) -> None:
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     add(client, "a", "b", "c")
     with counted(database) as one:
         ask(client, '{ servers { nodes { summary(window: "7d") { uptime } } } }')
@@ -534,7 +534,7 @@ def test_a_defect_is_masked_and_logged_under_the_id_that_is_told(
     client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     (server_id,) = add(client, "web")
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     day = Base.metadata.tables["day"]
     yesterday = (this_slot() - timedelta(days=1)).date()
     numbers = {column.name: 0 for column in day.columns if not column.nullable}
@@ -560,7 +560,7 @@ def test_a_database_out_of_reach_is_a_503_in_graphqls_shape() -> None:
 
 def begun_by_the_gate(client: FlaskClient) -> int:
     """Return how many transactions a request begins before its first field is called."""
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     begun: list[object] = []
     note = begun.append
     ask(client, "{ me { may } }")  # looks at the tables' version, too
@@ -599,7 +599,7 @@ TWO = """mutation {
 def test_what_was_done_before_the_database_went_away_is_told(
     client: FlaskClient, caplog: pytest.LogCaptureFixture, lost: str
 ) -> None:
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     before = begun_by_the_gate(client)
     query = TWO if lost != "b" else TWO.replace("summary { uptime }", "")
     with gone_after(database, before + 1), caplog.at_level(logging.ERROR):
@@ -617,7 +617,7 @@ def test_what_was_done_before_the_database_went_away_is_told(
 
 
 def test_where_nothing_was_done_the_whole_request_is_a_503(client: FlaskClient) -> None:
-    database: Database = client.application.extensions["pinglet"]
+    database: Database = client.application.extensions["pinglet"].database
     before = begun_by_the_gate(client)
     for query in (
         TWO,
@@ -639,9 +639,9 @@ def closed(settings: Settings) -> Any:
     """An application that asks for tokens, with an admin named ann."""
     with people.nobody_but(settings) as empty:
         app = create_app(empty)
-        people.add(app.extensions["pinglet"])
+        people.add(app.extensions["pinglet"].database)
         yield app
-        app.extensions["pinglet"].engine.dispose()
+        app.extensions["pinglet"].database.engine.dispose()
 
 
 def test_people_and_tokens_are_managed_as_by_rest(closed: Flask) -> None:
