@@ -23,8 +23,8 @@ def deployed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Da
     """The function as Lambda has it, with its settings in the environment."""
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
     warm.warm_instance.cache_clear()
-    yield warm.warm_instance()
-    warm.warm_instance().engine.dispose()
+    yield warm.warm_instance().database
+    warm.warm_instance().database.engine.dispose()
     warm.warm_instance.cache_clear()
 
 
