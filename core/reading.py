@@ -5,11 +5,16 @@ wrong with which part.
 """
 
 import json
+import re
 import unicodedata
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
 
 from core.errors import WrongRequest
+
+Shape = TypeVar("Shape")
 
 NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
@@ -83,3 +88,51 @@ def moment(text: str, field: str) -> datetime:
 def iso(slot: datetime) -> str:
     """Write an aware time as the contract does: `2018-01-02T07:01:00Z`, or with its fraction."""
     return slot.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What comes in: a key we don't know is refused, it may be a typing error."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes out."""
+
+
+def parse(shape: type[Shape], body: bytes) -> Shape:
+    """Read strict JSON into `shape`. Raises WrongRequest with the field that is wrong."""
+    return convert(shape, read_json(body))
+
+
+def convert(shape: type[Shape], value: object) -> Shape:
+    """Make `value`, as JSON gave it, a `shape`. Raises WrongRequest with the field."""
+    try:
+        return msgspec.convert(value, shape)
+    except msgspec.ValidationError:
+        return _convert_wholes(shape, value)
+
+
+def _convert_wholes(shape: type[Shape], value: object) -> Shape:
+    # In JSON 443.0 is the integer 443 (JSON Schema 2020-12, 4.2.3), which msgspec doesn't know.
+    try:
+        return msgspec.convert(_wholes(value), shape)
+    except msgspec.ValidationError as error:
+        raise refusal(error) from None
+
+
+def _wholes(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_wholes(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _wholes(one) for key, one in value.items()}
+    return value
+
+
+def refusal(error: msgspec.ValidationError) -> WrongRequest:
+    """Return the same in our words: the sentence, and the field it is about."""
+    # "Expected `int`, got `str` - at `$.port`"; "Object missing required field `port`"
+    sentence, _, path = str(error).partition(" - at `$")
+    named = re.search("(?:required|unknown) field `(.*)`$", sentence, re.DOTALL)
+    places = [path.strip(".`"), named[1] if named else ""]
+    return WrongRequest(sentence, ".".join(filter(None, places)) or None)

@@ -18,7 +18,7 @@ from core.export import give as export_give
 from core.export import take as export_take
 from core.export.records import KeptDay, KeptServer, LastPing, Place
 from core.history.slices import Kept
-from core.reading import iso, moment, read_json
+from core.reading import convert, iso, moment, read_json
 from core.servers.records import server_ip, server_name
 from core.servers.schedule import Planned
 from core.slots import AHEAD, EPOCH, EPOCH_DATE, date_of, first_slot, slot_time
@@ -211,7 +211,7 @@ def take(here: Instance, wanted: shapes.ImportQuery) -> shapes.Imported:
     """Import a page of an export; what is here already stays as it is."""
     is_csv = wanted.format == "csv" if wanted.format else request.mimetype == CSV
     body = request.get_data()
-    page = shapes.convert(shapes.Exported, _from_csv(body) if is_csv else read_json(body))
+    page = convert(shapes.Exported, _from_csv(body) if is_csv else read_json(body))
     now = utc_now()
     servers = [_server(one, f"servers[{at}]", now) for at, one in enumerate(page.servers)]
     days = [_day(one, f"days[{at}]", now) for at, one in enumerate(page.days)]

@@ -18,7 +18,7 @@ from werkzeug.utils import import_string
 
 from core.accounts.records import Level
 from core.errors import WrongRequest
-from handlers.http import shapes
+from core.reading import parse, refusal
 from handlers.instance import Instance
 
 PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
@@ -148,7 +148,7 @@ def _served(here: Instance, route: Route) -> Callable[..., ResponseReturnValue]:
 
 def _body(shape: type[Shape], required: bool) -> Shape | None:
     body = request.get_data()
-    return shapes.parse(shape, body) if body or required else None
+    return parse(shape, body) if body or required else None
 
 
 def _told(route: Route, answer: object) -> Response:
@@ -164,7 +164,7 @@ def query(shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(words, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise shapes.refusal(error) from None
+        raise refusal(error) from None
 
 
 def query_words() -> dict[str, list[str]]:

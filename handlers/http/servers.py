@@ -14,7 +14,7 @@ from core.errors import IdUnknown, WrongRequest
 from core.history import figures, slices, today
 from core.history.records import Bucket, Counts, Figures, ServerStatus
 from core.history.slices import Kept
-from core.reading import iso, moment
+from core.reading import convert, iso, moment
 from core.servers import change, find
 from core.servers.records import Changes, FleetRequest, Outcome
 from core.slots import SLOT, current_slot, slot_time
@@ -232,7 +232,7 @@ def _fleet_request(wanted: shapes.FleetQuery) -> FleetRequest:
 def _read(one: Mapping[str, object]) -> Changes | Outcome:
     """What was said of one server of many, or why it can't be understood."""
     try:
-        return shapes.changes(shapes.convert(shapes.BulkServer, one))
+        return shapes.changes(convert(shapes.BulkServer, one))
     except WrongRequest as error:
         return Outcome(error.status, detail=str(error), field=error.field)
 

@@ -1,9 +1,8 @@
 """The JSON of /api/v1 as types: they validate what comes in and generate openapi.json."""
 
-import re
 from collections.abc import Callable
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -11,7 +10,7 @@ from core.accounts.records import Kind, Role, Scope
 from core.checks.records import Probe, State
 from core.errors import WrongRequest
 from core.history.records import PAGE, PAGE_LIMIT
-from core.reading import NAME_LENGTH, read_json
+from core.reading import NAME_LENGTH, Record, Request
 from core.servers.records import INTERVALS_S, Changes, Sort, interval_s, server_ip, server_name
 
 # What core's plain_text and user_name refuse, said for those who read openapi.json. The end is
@@ -29,18 +28,9 @@ UserName = Annotated[
     ),
 ]
 Password = Annotated[str, msgspec.Meta(min_length=8, max_length=256)]
-Shape = TypeVar("Shape")
 
 
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What comes in: a key we don't know is refused, it may be a typing error."""
-
-
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes out."""
-
-
-class Done(Reply, frozen=True):
+class Done(Record, frozen=True):
     """A word for what was done."""
 
     status: str
@@ -90,7 +80,7 @@ class PasswordChange(Request, frozen=True):
     new: Password
 
 
-class TokenIssued(Reply, frozen=True):
+class TokenIssued(Record, frozen=True):
     """A token as it is shown this once."""
 
     id: int
@@ -100,7 +90,7 @@ class TokenIssued(Reply, frozen=True):
     expires: datetime
 
 
-class TokenPair(Reply, frozen=True):
+class TokenPair(Record, frozen=True):
     """What a log-in gets: the refresh token buys the next pair, once."""
 
     access: str
@@ -108,7 +98,7 @@ class TokenPair(Reply, frozen=True):
     expires_in_s: int
 
 
-class TokenListed(Reply, frozen=True):
+class TokenListed(Record, frozen=True):
     """A token that works, without itself."""
 
     id: int
@@ -120,13 +110,13 @@ class TokenListed(Reply, frozen=True):
     last_used: datetime | None
 
 
-class TokenList(Reply, frozen=True):
+class TokenList(Record, frozen=True):
     """One's own tokens that work, oldest first."""
 
     tokens: list[TokenListed]
 
 
-class UserListed(Reply, frozen=True):
+class UserListed(Record, frozen=True):
     """A user."""
 
     id: int
@@ -136,13 +126,13 @@ class UserListed(Reply, frozen=True):
     created: datetime
 
 
-class UserList(Reply, frozen=True):
+class UserList(Record, frozen=True):
     """Every user, by name."""
 
     users: list[UserListed]
 
 
-class Me(Reply, frozen=True):
+class Me(Record, frozen=True):
     """Who is asking, and what they may do."""
 
     name: str
@@ -220,7 +210,7 @@ class Bulk(Request, frozen=True):
     upsert: bool = False
 
 
-class BulkItem(Reply, frozen=True, omit_defaults=True):
+class BulkItem(Record, frozen=True, omit_defaults=True):
     """What became of each, in their order: CREATED, UPDATED, UNCHANGED or an error's word."""
 
     status: str
@@ -229,7 +219,7 @@ class BulkItem(Reply, frozen=True, omit_defaults=True):
     field: str | None = None
 
 
-class BulkDone(Reply, frozen=True):
+class BulkDone(Record, frozen=True):
     """A result for each server of the request."""
 
     results: list[BulkItem]
@@ -249,7 +239,7 @@ class FleetQuery(Request, frozen=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
 
 
-class CountsShown(Reply, frozen=True):
+class CountsShown(Record, frozen=True):
     """Slots by state; the first four add up to `due`."""
 
     up: int
@@ -259,7 +249,7 @@ class CountsShown(Reply, frozen=True):
     due: int
 
 
-class LastPing(Reply, frozen=True):
+class LastPing(Record, frozen=True):
     """A server's newest ping."""
 
     slot: datetime
@@ -268,7 +258,7 @@ class LastPing(Reply, frozen=True):
     received: int
 
 
-class ServerShown(Reply, frozen=True):
+class ServerShown(Record, frozen=True):
     """A server with its state now and its last 24 hours.
 
     `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
@@ -292,7 +282,7 @@ class ServerShown(Reply, frozen=True):
     means_ms: list[float | None]
 
 
-class ServerPage(Reply, frozen=True):
+class ServerPage(Record, frozen=True):
     """Servers in order of creation. `next`: the `after` of the page that follows."""
 
     servers: list[ServerShown]
@@ -328,7 +318,7 @@ class SummaryQuery(Request, frozen=True):
     until: Moment | msgspec.UnsetType = msgspec.UNSET
 
 
-class PingShown(Reply, frozen=True):
+class PingShown(Record, frozen=True):
     """One slot's ping."""
 
     slot: datetime
@@ -340,7 +330,7 @@ class PingShown(Reply, frozen=True):
     received: int
 
 
-class PingPage(Reply, frozen=True):
+class PingPage(Record, frozen=True):
     """Pings, oldest first, and the links to the pages beside."""
 
     pings: list[PingShown]
@@ -348,7 +338,7 @@ class PingPage(Reply, frozen=True):
     next: str | None
 
 
-class BucketShown(Reply, frozen=True):
+class BucketShown(Record, frozen=True):
     """The slots in [since, until)."""
 
     since: datetime
@@ -363,7 +353,7 @@ class BucketShown(Reply, frozen=True):
     p95_ms: float | None
 
 
-class Series(Reply, frozen=True):
+class Series(Record, frozen=True):
     """A window in buckets, oldest first."""
 
     since: datetime
@@ -371,7 +361,7 @@ class Series(Reply, frozen=True):
     buckets: list[BucketShown]
 
 
-class SummaryShown(Reply, frozen=True):
+class SummaryShown(Record, frozen=True):
     """A window in figures. Never read `uptime` without `coverage`."""
 
     since: datetime
@@ -390,7 +380,7 @@ class SummaryShown(Reply, frozen=True):
     p99_ms: float | None
 
 
-class EchoShown(Reply, frozen=True):
+class EchoShown(Record, frozen=True):
     """One echo of a ping that was asked for."""
 
     verdict: str
@@ -400,7 +390,7 @@ class EchoShown(Reply, frozen=True):
     reason: str
 
 
-class PingNow(Reply, frozen=True):
+class PingNow(Record, frozen=True):
     """The echoes of a ping that was asked for; nothing is stored.
 
     Where we couldn't observe the server, `state` is unobserved and `reason` says why.
@@ -485,7 +475,7 @@ class Exported(Request, frozen=True):
     next: str | None = None
 
 
-class Imported(Reply, frozen=True):
+class Imported(Record, frozen=True):
     """How many servers, schedule rows and pings weren't here before."""
 
     servers: int
@@ -493,7 +483,7 @@ class Imported(Reply, frozen=True):
     pings: int
 
 
-class Problem(Reply, frozen=True):
+class Problem(Record, frozen=True):
     """What went wrong (RFC 9457): `code` for programs, `detail` for people, `field` where."""
 
     type: str
@@ -510,7 +500,7 @@ class HealthQuery(Request, frozen=True):
     max_age_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Health(Reply, frozen=True):
+class Health(Record, frozen=True):
     """Whether this instance works: its database, and how old the newest round is.
 
     `status`: OK, ROUNDS_LATE (only where an age was asked for) or DATABASE_UNREACHABLE.
@@ -551,43 +541,3 @@ def _checked(field: str, check: Callable[[object], object], value: object) -> ob
         return check(value)
     except WrongRequest as error:
         raise WrongRequest(str(error), field) from None
-
-
-def parse(shape: type[Shape], body: bytes) -> Shape:
-    """Read strict JSON into `shape`. Raises WrongRequest with the field that is wrong."""
-    return convert(shape, read_json(body))
-
-
-def convert(shape: type[Shape], value: object) -> Shape:
-    """Make `value`, as JSON gave it, a `shape`. Raises WrongRequest with the field."""
-    try:
-        return msgspec.convert(value, shape)
-    except msgspec.ValidationError:
-        return _convert_wholes(shape, value)
-
-
-def _convert_wholes(shape: type[Shape], value: object) -> Shape:
-    # In JSON 443.0 is the integer 443 (JSON Schema 2020-12, 4.2.3), which msgspec doesn't know.
-    try:
-        return msgspec.convert(_wholes(value), shape)
-    except msgspec.ValidationError as error:
-        raise refusal(error) from None
-
-
-def _wholes(value: object) -> object:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return [_wholes(one) for one in value]
-    if isinstance(value, dict):
-        return {key: _wholes(one) for key, one in value.items()}
-    return value
-
-
-def refusal(error: msgspec.ValidationError) -> WrongRequest:
-    """Return the same in our words: the sentence, and the field it is about."""
-    # "Expected `int`, got `str` - at `$.port`"; "Object missing required field `port`"
-    sentence, _, path = str(error).partition(" - at `$")
-    named = re.search("(?:required|unknown) field `(.*)`$", sentence, re.DOTALL)
-    places = [path.strip(".`"), named[1] if named else ""]
-    return WrongRequest(sentence, ".".join(filter(None, places)) or None)

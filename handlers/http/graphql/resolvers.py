@@ -17,7 +17,7 @@ from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 from core.accounts.records import Level
 from core.errors import CoreError, Unavailable, WrongRequest
 from core.history.slices import Page
-from core.reading import iso
+from core.reading import Shape, convert, iso
 from core.servers.records import server_name
 from handlers.http import people, servers, shapes
 from handlers.http.ping_now import ping_now
@@ -306,13 +306,13 @@ def remove_user(here: Instance, which: str) -> shapes.Done:
 # What comes in
 
 
-def _read(shape: type[shapes.Shape], words: Mapping[str, Any], **called_here: str) -> shapes.Shape:
+def _read(shape: type[Shape], words: Mapping[str, Any], **called_here: str) -> Shape:
     """Make `words` a shape of /api/v1's; `called_here` says what has another name in GraphQL."""
     # Of a query's optional words null says the same as leaving them out; of a change it doesn't.
     if issubclass(cast(type, shape), QUERIES):
         words = {name: value for name, value in words.items() if value is not None}
     try:
-        return shapes.convert(shape, dict(words))
+        return convert(shape, dict(words))
     except WrongRequest as error:
         raise WrongRequest(str(error), called_here.get(error.field or "", error.field)) from None
 
