@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -32,6 +32,7 @@ from tests.handlers.conftest import Rows
 
 pytestmark = pytest.mark.driver
 
+NOON = datetime(2018, 1, 2, 12, tzinfo=UTC)
 PAGE = 1_440
 Pinged = Callable[..., None]
 
