@@ -17,18 +17,11 @@ from handlers.http.pages import LIBRARIES
 from infra import build
 from tests.infra import policy
 from tests.infra.npm import ROOT, need_tools, serverless
+from tests.pins import packages as pinned
+from tests.pins.packages import CHOICES
 
 pytestmark = pytest.mark.xdist_group("npm")  # one packs at a time: they share a folder
 
-CHOICES = {
-    "external": (),
-    "external-runtime": (
-        "--param",
-        "secret=arn:aws:secretsmanager:eu-central-1:111111111111:secret:pinglet-AbCdEf",
-    ),
-    "rds": (),
-    "aurora": (),
-}
 Template = dict[str, Any]
 
 
@@ -65,6 +58,11 @@ def test_cfn_lint_has_nothing_to_say(templates: dict[str, Path]) -> None:
     command = [str(Path(sys.executable).parent / "cfn-lint"), *map(str, templates.values())]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_the_template_is_the_one_that_is_kept(templates: dict[str, Path], choice: str) -> None:
+    assert pinned.template(templates[choice]) == pinned.kept(f"template-{choice}.json")
 
 
 def test_every_rule_is_kept(template: Template) -> None:
@@ -276,6 +274,12 @@ def test_a_package_built_again_is_the_same_to_the_last_byte(
 ) -> None:
     again = build.build("arm64", tmp_path)
     assert [p.read_bytes() for p in again] == [p.read_bytes() for p in packages]
+
+
+@needs_its_python
+def test_the_packages_hold_the_files_that_are_kept(packages: list[Path]) -> None:
+    for package in packages:
+        assert pinned.contents(package) == pinned.kept(f"{package.stem}-files.txt")
 
 
 @needs_its_python

@@ -12,7 +12,7 @@ from typing import Any
 from graphql import build_client_schema, get_introspection_query, print_schema
 
 from tests.pins import commands, replies, world
-from tests.pins.world import KINDS, NOW, Place, World, stopped
+from tests.pins.world import KINDS, NOW, Headers, Place, World, stopped
 
 Look = Callable[[World, str], str]
 """Return what is to be kept, looking at a database of the kind named."""
@@ -145,11 +145,11 @@ def exported(made: World, kind: str, form: str) -> str:
         return "".join(pages(made.open_to_all(kind), form))
 
 
-def pages(place: Place, form: str) -> Iterator[str]:
+def pages(place: Place, form: str, shown: Headers | None = None) -> Iterator[str]:
     """Walk the export."""
     where: str | None = f"/api/v1/export?format={form}"
     while where:
-        answer = place.client.get(where)
+        answer = place.client.get(where, headers=shown)
         assert answer.status_code == 200, answer.text
         yield answer.text
         link = re.fullmatch(r'<(.*)>; rel="next"', answer.headers.get("Link", ""))

@@ -232,11 +232,7 @@ class World:
         """Return the URL of an empty database without tables."""
         if kind == "sqlite":
             return f"sqlite:///{self.folder}/{name}.db"
-        connection = postgres_connection(self.cluster.url())
-        connection.autocommit = True
-        connection.cursor().execute(f"CREATE DATABASE {name}")
-        connection.close()
-        return self.cluster.url(name)
+        return new_database(self.cluster, name)
 
     def guarded(self, kind: str) -> tuple[Place, dict[str, Headers]]:
         """Return the place with users and servers, and what each of them shows."""
@@ -289,6 +285,17 @@ class World:
         """Let go of all databases."""
         for place in self.places.values():
             place.close()
+
+
+def new_database(cluster: Postgres, name: str) -> str:
+    """Return the URL of an empty database in a cluster; one of that name goes."""
+    connection = postgres_connection(cluster.url())
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    cursor.execute(f"CREATE DATABASE {name}")
+    connection.close()
+    return cluster.url(name)
 
 
 def basic(name: str, password: str = PASSWORD) -> str:
@@ -407,7 +414,7 @@ def results_texts() -> list[str]:
         Unobserved(6, "our network"),
         Unobserved(2**63 - 1, 'na\u00efve \u2028 "quoted" \\ \U0001f6f0' + "x" * 400),
     ]
-    many = [Unobserved(number, "x" * 300) for number in range(700)]
+    many = [Unobserved(number, "x" * 300) for number in range(1, 701)]
     found = [Results(SLOT, pings, lost), Results(SLOT, [], []), Results(SLOT, [], many)]
     return [text for results in found for text in results.texts()]
 

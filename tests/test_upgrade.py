@@ -1,0 +1,46 @@
+"""A database of v0.1.0 opened by today's code: every figure is the same, on both databases."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures.v0_1_0 import messages
+from tests.pins import world
+from tests.pins.world import Place
+from tests.postgres import Postgres
+from tests.upgrades import FIXTURE, answers, figures, fill_postgres, sqlite_file
+
+TOLD: dict[str, Any] = json.loads((FIXTURE / "figures.json").read_text())
+
+
+@pytest.fixture(params=world.KINDS)
+def upgraded(request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path) -> Iterator[Place]:
+    """v0.1.0's database, upgraded and opened."""
+    url = sqlite_file(tmp_path)
+    if request.param == "postgres":
+        url = world.new_database(postgres, "of_v0_1_0")
+        fill_postgres(url, tmp_path)
+    place = Place(request.param, url)
+    yield place
+    place.close()
+
+
+def test_the_database_of_v0_1_0_keeps_every_figure(upgraded: Place) -> None:
+    now = datetime.fromisoformat(TOLD["now"])
+    now_told = figures(answers(upgraded, TOLD["token"], now), TOLD["keys"])
+    assert list(now_told) == list(TOLD["answers"])
+    for address, told in TOLD["answers"].items():
+        assert now_told[address] == told, address
+
+
+def test_v0_1_0_reads_what_is_sent_today() -> None:
+    for text in world.batch_texts():
+        batch = messages.Batch.read(text)
+        assert (batch.refused, batch.text()) == ([], text)
+    for text in world.results_texts():
+        results = messages.Results.read(text)
+        assert (results.refused, list(results.texts())) == ([], [text])
