@@ -23,6 +23,8 @@ NORMAL = [
     (re.compile(r'W/"[0-9a-f]+"|"[0-9a-f.-]{20,}"'), "<etag>"),
     (re.compile(r"nonce-[\w-]+"), "nonce-<nonce>"),
     (re.compile(r"(expires=)[^;]*", re.IGNORECASE), r"\1<time>"),
+    # Python 3.13 names the code 413 anew.
+    (re.compile("Request Entity Too Large|Content Too Large"), "<413>"),
     # What a ping on demand took.
     (re.compile(r'("(?:rtt_ms|bound_ms|rttMs|boundMs)":)[0-9.]+'), r"\1<ms>"),
     (re.compile(r'("(?:response_ms|responseMs)":)[0-9.]+(?=,"port":1)'), r"\1<ms>"),

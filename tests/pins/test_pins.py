@@ -29,7 +29,7 @@ def world(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_what_is_seen_from_outside_is_what_was(
     world: World, name: str, kind: str, look: Look
 ) -> None:
-    kept = (KEPT / name).read_text(encoding="utf-8", newline="")
+    kept = (KEPT / name).read_text(encoding="utf-8")
     now = look(world, kind)
     assert list(unified_diff(kept.splitlines(), now.splitlines(), "kept", "now", n=4)) == []
 
