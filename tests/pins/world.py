@@ -24,8 +24,8 @@ import pg8000.dbapi
 from flask import Flask
 from flask.testing import FlaskClient
 
-from core.messages import Batch, Results
-from core.schema import Ping, Probe, Target, Unobserved
+from core.checks.records import Ping, Probe, Target, Unobserved
+from core.rounds.messages import Batch, Results
 from core.settings import Settings
 from handlers import api
 from tests.postgres import Postgres
@@ -113,7 +113,7 @@ class Place:
         """Let go of the database."""
         for name in {"_copy", "_sqlite", "_postgres"} & set(vars(self)):
             vars(self).pop(name).close()
-        self.app.extensions["pinglet"].engine.dispose()
+        self.app.extensions["pinglet"].database.engine.dispose()
 
     def keep(self) -> None:
         """Remember all rows."""
