@@ -5,7 +5,6 @@
 The rooms and arrows are read from the source; arrows that follow from others are left out.
 """
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape

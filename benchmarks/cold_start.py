@@ -6,8 +6,8 @@ Builds the packages for this machine, prints a page and exits 1 where a budget i
 `--write` keeps the page as docs/benchmarks/cold_start.md.
 
 The packages are unpacked in an empty folder and run by AWS's own runtime client, as Lambda does.
-DESIGN's budgets are ratios to a floor measured in the same run: a bare process that imports the
-libraries alone. Times of this machine say little about Lambda's; the ratios hold.
+The budgets (docs/design.md) are ratios to a floor measured in the same run: a bare process that
+imports the libraries alone. Times of this machine say little about Lambda's; the ratios hold.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PAGE = ROOT / "docs" / "benchmarks" / "cold_start.md"
 TIMES = 7
 FLOOR = "import flask, sqlalchemy.orm, pg8000.dbapi, serverless_wsgi"
 API_BUDGET = 1.25  # times the floor
-PROBER_MS, FLOOR_MS = 150, 406  # DESIGN's budget, on the machine that has this floor
+PROBER_MS, FLOOR_MS = 150, 406  # docs/design.md, on the machine that has this floor
 HOST = "127.0.0.1"
 
 HEADER = """# Cold start

@@ -3,7 +3,7 @@
     python -m benchmarks.import_cost [RUNS]
 
 Both are measured in fresh processes, in turns, so that a busy machine slows both; each time is the
-median, less that of a process that imports nothing. Ends with 1 above the budget (design, 6).
+median, less that of a process that imports nothing. Ends with 1 above the budget (docs/design.md).
 """
 
 import os

@@ -104,7 +104,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """A month's bill in dollars; `functions` is what DESIGN holds to a budget."""
+    """A month's bill in dollars; `functions` is what docs/design.md holds to a budget."""
 
     lines: Sequence[Line]
 

@@ -15,7 +15,7 @@ from infra.estimate import ALL_ANSWER_S, MONTH_S, ONE_IS_SILENT_S
 AT_ONCE = {"schedule": 1, "probe": 50, "record": 4}  # serverless.yml: probers, recorders
 CONCURRENCIES = (10, 25, 50, 100, 200)
 FULL = 10_000  # servers: below, events hold fewer messages than they may, and a call is shorter
-BUDGET_DOLLARS = 7.0  # DESIGN: 1,000 servers each minute, functions and queues
+BUDGET_DOLLARS = 7.0  # docs/design.md: 1,000 servers each minute, functions and queues
 ROUNDS = MONTH_S / SLOT.total_seconds()
 SLOT_S = SLOT.total_seconds()
 

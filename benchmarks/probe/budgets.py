@@ -1,4 +1,4 @@
-"""The probe rows of DESIGN section 6, and what was measured against each."""
+"""The engine's budgets (docs/design.md), and what was measured against each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ class Verdict:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    """Every probe row of DESIGN section 6 and of the issue's list."""
+    """Every budget of the engine."""
     ours, tcp = peers.OURS_ICMP, peers.OURS_TCP
     icmplib = [
         results.ratio(MAIN, ours, one, wall) for one in (peers.ICMPLIB_DGRAM, peers.ICMPLIB_RAW)

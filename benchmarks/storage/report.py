@@ -17,7 +17,7 @@ HEAD = "| what | measured | budget | verdict | beside it |\n|---|--:|--:|---|---
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure; `budget` is the most it may be, None where DESIGN sets none.
+    """One figure; `budget` is the most it may be, None where there is none.
 
     `beside` are figures that explain it, each with the unit in its name: `cold_ms`, `fastest_ms`.
     """
