@@ -18,6 +18,9 @@ CoreError
 A lost echo is none of these: it is a result.
 """
 
+import json
+from typing import Self
+
 
 class CoreError(Exception):
     """Base of all. `status` is the word the contract uses; str() is the sentence for people."""
@@ -25,12 +28,32 @@ class CoreError(Exception):
     status = "WRONG_REQUEST"
 
 
-class WrongRequest(CoreError):
-    """The request is malformed or asks for what isn't allowed; `field` says where, if anywhere."""
+NOTHING = object()
+SHOWN_LENGTH = 60  # characters of a value that was refused
 
-    def __init__(self, sentence: str, field: str | None = None) -> None:
-        super().__init__(sentence)
+
+def shown(value: object) -> str:
+    """Return a value as a sentence shows it: texts in quotes, cut where they are long."""
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else repr(value)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
+
+
+class WrongRequest(CoreError):
+    """The request is malformed or asks for what isn't allowed; `field` says where, if anywhere.
+
+    `got` is the value that was refused: str() tells it to the caller, `sentence` goes without, for
+    logs. Never hand it a secret.
+    """
+
+    def __init__(self, sentence: str, field: str | None = None, *, got: object = NOTHING) -> None:
+        super().__init__(sentence if got is NOTHING else f"{sentence}, got {shown(got)}")
+        self.sentence = sentence
         self.field = field
+
+    def at(self, field: str) -> Self:
+        """Return the same, about another field."""
+        self.field = field
+        return self
 
 
 class NameUnknown(CoreError):

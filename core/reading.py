@@ -5,7 +5,6 @@ wrong with which part.
 """
 
 import json
-import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
@@ -13,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from core.errors import WrongRequest
+from core.refusals import refusal
 
 Shape = TypeVar("Shape")
 
@@ -36,14 +36,14 @@ def read_json(body: bytes) -> object:
         # What came as \ud800 can't be sent on, printed or stored.
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
-        raise WrongRequest(f"the body is not the JSON we read: {error}") from None
+        raise WrongRequest(f"not valid JSON: {error}") from None
     return parsed
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key appears twice in one object")
     return unique
 
 
@@ -116,7 +116,7 @@ def _convert_wholes(shape: type[Shape], value: object) -> Shape:
     try:
         return msgspec.convert(_wholes(value), shape)
     except msgspec.ValidationError as error:
-        raise refusal(error) from None
+        raise refusal(error, shape, value) from None
 
 
 def _wholes(value: object) -> object:
@@ -127,12 +127,3 @@ def _wholes(value: object) -> object:
     if isinstance(value, dict):
         return {key: _wholes(one) for key, one in value.items()}
     return value
-
-
-def refusal(error: msgspec.ValidationError) -> WrongRequest:
-    """Return the same in our words: the sentence, and the field it is about."""
-    # "Expected `int`, got `str` - at `$.port`"; "Object missing required field `port`"
-    sentence, _, path = str(error).partition(" - at `$")
-    named = re.search("(?:required|unknown) field `(.*)`$", sentence, re.DOTALL)
-    places = [path.strip(".`"), named[1] if named else ""]
-    return WrongRequest(sentence, ".".join(filter(None, places)) or None)

@@ -381,10 +381,10 @@ def _told(size: Size) -> str:
 
 INTRODUCTION = (
     "Made by `python -m benchmarks.storage --write`; do not edit. Budgets are those of "
-    "docs/design.md: median of 15 readings, warm; *cold* is one reading with the database just started and its "
-    "files dropped from the system's memory. Postgres runs with 1 GB of shared buffers and "
-    "without fsync. Times are this machine's, ratios hold anywhere. The plan of every query is in "
-    "[storage-plans.md](storage-plans.md).\n",
+    "docs/design.md: median of 15 readings, warm; *cold* is one reading with the database just "
+    "started and its files dropped from the system's memory. Postgres runs with 1 GB of shared "
+    "buffers and without fsync. Times are this machine's, ratios hold anywhere. The plan of every "
+    "query is in [storage-plans.md](storage-plans.md).\n",
     f"{world.__doc__}\n",
 )
 RECORDED = (

@@ -46,8 +46,7 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     kind = next(kind for kind in type(error).__mro__ if kind in HTTP_CODES)
     code = HTTP_CODES[kind]
     level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
-    # What GraphQL says of a wrong value repeats it, and it may be a password.
-    told = "..." if request.path == "/graphql" and isinstance(error, WrongRequest) else str(error)
+    told = _logged(error)
     log.log(level, "%r: %d %s: %s", _asked(), code, error.status, told)
     if isinstance(error, TokenRejected) and browser.wants_page():
         return browser.to_login()
@@ -71,6 +70,13 @@ def reply_with_fault(error: Exception) -> ResponseReturnValue:
     """Answer 503 for a defect of ours; the traceback goes to the log, never to the caller."""
     log.error("%r failed", _asked(), exc_info=error)
     return _reply(HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.status, "this is our fault", {})
+
+
+def _logged(error: CoreError) -> str:
+    """What a log may hold: a value that was refused may be a password."""
+    if not isinstance(error, WrongRequest):
+        return str(error)
+    return "..." if request.path == "/graphql" else error.sentence
 
 
 def _asked() -> str:

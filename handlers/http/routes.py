@@ -18,7 +18,8 @@ from werkzeug.utils import import_string
 
 from core.accounts.records import Level
 from core.errors import WrongRequest
-from core.reading import parse, refusal
+from core.reading import parse
+from core.refusals import refusal
 from handlers.instance import Instance
 
 PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
@@ -164,7 +165,7 @@ def query(shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(words, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise refusal(error) from None
+        raise refusal(error, shape, words) from None
 
 
 def query_words() -> dict[str, list[str]]:
@@ -182,7 +183,7 @@ def once_each(words: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return a query whose every word stands in it once. Raises WrongRequest with the word."""
     for name, values in words.items():
         if len(values) != 1:
-            raise WrongRequest("a parameter stands twice in the query", name)
+            raise WrongRequest("a parameter appears twice in the query", name)
     return {name: values[0] for name, values in words.items()}
 
 

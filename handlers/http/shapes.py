@@ -25,6 +25,7 @@ UserName = Annotated[
         max_length=64,
         pattern=NAME_PATTERN.replace("[^", "[^:"),
         description="No colon in it",
+        extra={"right": "text of 1 to 64 printable characters without a colon"},
     ),
 ]
 Password = Annotated[str, msgspec.Meta(min_length=8, max_length=256)]
@@ -150,6 +151,7 @@ Ip = Annotated[
         description="Dotted-quad IPv4, one that this deployment may probe",
         examples=["192.0.2.10"],
         extra_json_schema={"format": "ipv4"},
+        extra={"right": "an IPv4 address such as 192.0.2.10"},
     ),
 ]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -158,6 +160,7 @@ Interval = Annotated[
     msgspec.Meta(
         description="Seconds that make whole minutes and divide a day",
         extra_json_schema={"enum": list(INTERVALS_S)},
+        extra={"right": "seconds that make whole minutes and divide a day, such as 60 or 300"},
     ),
 ]
 Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
