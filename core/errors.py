@@ -34,7 +34,11 @@ SHOWN_LENGTH = 60  # characters of a value that was refused
 
 def shown(value: object) -> str:
     """Return a value as a sentence shows it: texts in quotes, cut where they are long."""
-    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else repr(value)
+    if isinstance(value, list):
+        return f"a list of {len(value):,}"
+    if isinstance(value, dict):
+        return "an object"
+    text = repr(value) if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from core.errors import NOTHING, WrongRequest
+from core.errors import NOTHING, WrongRequest, shown
 
 A_TIME = "a time such as 2018-01-02T07:01:00Z"
 SECRETS = {"password", "old", "new", "refresh", "token"}
@@ -39,7 +39,7 @@ def _wrong_key(kind: inspect.Type, place: str, problem: str, key: str) -> WrongR
     if problem == "required":
         return WrongRequest(f"{key} is required", field)
     known = [one.encode_name for one in getattr(_inner(kind), "fields", ())]
-    return WrongRequest(f"unknown field: expected {', '.join(known)}", field)
+    return WrongRequest(f"{shown(key)} is unknown: expected {', '.join(known)}", field)
 
 
 def _below(kind: inspect.Type, value: Any, name: str, number: int) -> tuple[inspect.Type, Any]:

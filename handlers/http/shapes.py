@@ -316,7 +316,13 @@ class SeriesQuery(Request, frozen=True):
 class SummaryQuery(Request, frozen=True):
     """A window that ends now (`30d`: a number of m, h, d, w or y), or one between two times."""
 
-    window: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[mhdwy]$(?!\n)")] = "24h"
+    window: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[1-9][0-9]{0,5}[mhdwy]$(?!\n)",
+            extra={"right": "a number of m, h, d, w or y, such as 30d"},
+        ),
+    ] = "24h"
     since: Moment | msgspec.UnsetType = msgspec.UNSET
     until: Moment | msgspec.UnsetType = msgspec.UNSET
 
