@@ -18,7 +18,7 @@ from werkzeug.utils import import_string
 
 from core.accounts.records import Level
 from core.errors import WrongRequest
-from core.reading import parse, refusal
+from core.reading import Record, parse, refusal
 from handlers.instance import Instance
 
 PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
@@ -31,6 +31,12 @@ GRAPHQL_JSON = "application/graphql-response+json"
 FRESH = "private, no-cache"
 """A browser may keep it, but asks each time whether it still holds (with its ETag)."""
 TABLE = "pinglet-routes"
+
+
+class Done(Record, frozen=True):
+    """A word for what was done."""
+
+    status: str
 
 
 class Later:

@@ -19,7 +19,7 @@ from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
 from core.accounts import users as accounts_users
-from core.accounts.records import Identity, Kind, Role, Scope
+from core.accounts.records import Identity, Role, Scope, TokenKind
 from core.clock import utc_now
 from core.models import Attempt
 from core.settings import Settings
@@ -160,7 +160,7 @@ def test_a_wrong_password_gets_no_cookie(client: FlaskClient, database: Database
 def everything_of(client: FlaskClient, database: Database, user: Identity) -> list[dict[str, str]]:
     """Return one of everything that a user can show."""
     response = client.post("/api/v1/session", json={"name": user.name, "password": PASSWORD})
-    key = token(database, user, Kind.KEY)
+    key = token(database, user, TokenKind.KEY)
     return [
         bearer(log_in(client, user.name)["access"]),
         bearer(key),
@@ -242,7 +242,7 @@ def test_a_token_revoked_by_its_id_ends_elsewhere(
 ) -> None:
     here, there = machines
     user = add(database)
-    key = bearer(token(database, user, Kind.KEY))
+    key = bearer(token(database, user, TokenKind.KEY))
     listed = here.get("/api/v1/tokens", headers=basic()).get_json()["tokens"]
     assert [(row["name"], row["kind"], row["scope"]) for row in listed] == [
         ("made", "key", "admin")
@@ -332,8 +332,8 @@ def test_a_key_makes_no_tokens_and_ends_none_but_itself(
 ) -> None:
     user = add(database)
     for scope in Scope:
-        key = bearer(token(database, user, Kind.KEY, scope))
-        other = token(database, user, Kind.KEY)
+        key = bearer(token(database, user, TokenKind.KEY, scope))
+        other = token(database, user, TokenKind.KEY)
         problem(client.post("/api/v1/tokens", headers=key), 400)
         problem(client.post("/api/v1/tokens", json={"name": "x"}, headers=key), 403)
         ids = [row["id"] for row in client.get("/api/v1/tokens", headers=key).get_json()["tokens"]]
@@ -408,7 +408,8 @@ def test_the_old_password_changes_nothing_while_an_admin_takes_it_away(
 
     with ThreadPoolExecutor(1) as thread:
         with database.transaction() as session:
-            accounts_users.change_user(session, user.user_id, **given)
+            change = accounts_users.UserChange(**given)
+            accounts_users.change_user(session, user.user_id, change)
             stolen = thread.submit(steal)
             wait_for_a_blocked_one(database)
         problem(stolen.result(250), 401)
