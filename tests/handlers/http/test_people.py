@@ -1,12 +1,10 @@
 """/api/v1: log in and out, tokens, users; what ends when; what happens to whoever guesses."""
 
 import base64
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,15 +13,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
 from core.accounts import users as accounts_users
 from core.accounts.records import Identity, Role, Scope, TokenKind
 from core.clock import utc_now
-from core.models import Attempt
 from core.settings import Settings
-from handlers.cli import app as local
 from handlers.http import gate
 from handlers.http import people as http_people
 from handlers.http.app import create_app
@@ -273,7 +268,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that only goes when it is told to."""
     made = Clock()
-    for module in (gate, http_people, http_people):
+    for module in (gate, http_people):
         monkeypatch.setattr(module, "utc_now", made)
     return made
 
@@ -672,36 +667,3 @@ def test_no_id_is_a_fault_of_ours(client: FlaskClient, database: Database) -> No
                 f"/api/v1/{url}/{number}", method=method, data=b"{}", headers=shown
             )
             assert answer.status_code in (404, 405), (method, url, number)
-
-
-# The command line
-
-
-class TypedSlowly(io.BytesIO):
-    """A password, and what happens while somebody is typing it."""
-
-    def __init__(self, meanwhile: Callable[[], object]) -> None:
-        super().__init__(PASSWORD.encode() + b"\n")
-        self.meanwhile = meanwhile
-
-    def read1(self, size: int | None = -1, /) -> bytes:
-        """Read on; first let it happen."""
-        self.meanwhile()
-        return super().read1(size)
-
-
-def test_nobody_waits_while_a_password_is_typed(settings: Settings, client: FlaskClient) -> None:
-    other = Database(replace(settings, statement_timeout_s=30))
-
-    def write() -> None:
-        with other.transaction() as session:
-            session.execute(delete(Attempt))
-
-    command_line = local.create_app(settings)
-    done = command_line.test_cli_runner().invoke(
-        args=["users", "add", "ann", "--password-stdin"], input=TypedSlowly(write)
-    )
-    assert done.exit_code == 0, done.output
-    assert client.get("/", headers=basic()).status_code == 200
-    for opened in (other, command_line.extensions["pinglet"].database):
-        opened.engine.dispose()
