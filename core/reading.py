@@ -20,6 +20,11 @@ NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
 
+# What plain_text takes, said for those who read openapi.json. The end is marked twice: in Python
+# `$` also stands before a line's end.
+PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
+NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
+
 
 def read_json(body: bytes) -> object:
     """Parse strict JSON: UTF-8 only, no duplicate keys, no NaN, no infinity, no lone surrogates.

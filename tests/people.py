@@ -10,7 +10,7 @@ from functools import cache
 from sqlalchemy import delete, insert
 
 from core.accounts import tokens, users
-from core.accounts.records import Identity, Kind, Role, Scope
+from core.accounts.records import Identity, Role, Scope, TokenKind
 from core.accounts.tokens import Grant
 from core.clock import utc_now
 from core.models import Attempt, Latch, User
@@ -62,7 +62,7 @@ def add(database: Database, name: str = "ann", role: Role = Role.ADMIN) -> Ident
 def token(
     database: Database,
     user: Identity,
-    kind: Kind = Kind.ACCESS,
+    kind: TokenKind = TokenKind.ACCESS,
     scope: Scope = Scope.ADMIN,
     life: timedelta | None = None,
 ) -> str:
@@ -74,7 +74,8 @@ def token(
 def change(database: Database, user: Identity, **changes: object) -> None:
     """Change a user in a transaction of its own."""
     with database.transaction() as session:
-        users.change_user(session, user.user_id, **changes)  # type: ignore[arg-type]
+        wanted = users.UserChange(**changes)  # type: ignore[arg-type]
+        users.change_user(session, user.user_id, wanted)
 
 
 def bearer(text: str) -> Headers:

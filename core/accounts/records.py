@@ -1,7 +1,34 @@
-"""Who somebody is, and what they may do."""
+"""Who somebody is, what they may do, and what is told of users and tokens."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import Annotated, Self
+
+import msgspec
+
+from core.reading import NAME_PATTERN, PASSWORD_LENGTH, USER_NAME_LENGTH, Record
+
+# Lengths are held to where a request is read; what a pattern says, core's `label` and `user_name`
+# hold to in words for people.
+Label = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1, max_length=USER_NAME_LENGTH, extra_json_schema={"pattern": NAME_PATTERN}
+    ),
+]
+UserName = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=USER_NAME_LENGTH,
+        description="No colon in it",
+        extra_json_schema={"pattern": NAME_PATTERN.replace("[^", "[^:")},
+    ),
+]
+Password = Annotated[
+    str, msgspec.Meta(min_length=PASSWORD_LENGTH[0], max_length=PASSWORD_LENGTH[1])
+]
 
 
 class Level(IntEnum):
@@ -39,7 +66,7 @@ class Scope(StrEnum):
         return Level(list(Scope).index(self) + 1)
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     """What a token is for."""
 
     ACCESS = "access"  # a script's, for a quarter of an hour
@@ -58,5 +85,77 @@ class Identity:
     generation: int = 0
     token_id: int | None = None
     family: str = ""
-    kind: Kind | None = None
+    kind: TokenKind | None = None
     used_lately: bool = False
+
+
+class Me(Record, frozen=True):
+    """Who is asking, and what they may do."""
+
+    name: str
+    may: str
+    open: bool
+
+    @classmethod
+    def of(cls, identity: Identity) -> Self:
+        """Return what `identity` is told of itself."""
+        return cls(name=identity.name, may=identity.level.name.lower(), open=not identity.user_id)
+
+
+class UserListed(Record, frozen=True):
+    """A user."""
+
+    id: int
+    name: str
+    role: Role
+    enabled: bool
+    created: datetime
+
+
+class UserList(Record, frozen=True):
+    """Every user, by name."""
+
+    users: list[UserListed]
+
+
+class TokenListed(Record, frozen=True):
+    """A token that works, without itself."""
+
+    id: int
+    name: str
+    kind: TokenKind
+    scope: Scope
+    created: datetime
+    expires: datetime
+    last_used: datetime | None
+
+
+class TokenList(Record, frozen=True):
+    """One's own tokens that work, oldest first."""
+
+    tokens: list[TokenListed]
+
+
+class TokenIssued(Record, frozen=True):
+    """A token as it is shown this once."""
+
+    id: int
+    token: str
+    kind: TokenKind
+    scope: Scope
+    expires: datetime
+
+    def __repr__(self) -> str:
+        # A log must not show the token by accident.
+        return f"TokenIssued(id={self.id}, kind={self.kind}, scope={self.scope})"
+
+
+class TokenPair(Record, frozen=True):
+    """What a log-in gets: the refresh token buys the next pair, once."""
+
+    access: str
+    refresh: str
+    expires_in_s: int
+
+    def __repr__(self) -> str:
+        return "TokenPair(...)"

@@ -5,28 +5,39 @@ Every function takes a session inside a transaction that its caller ends, and th
 
 import hashlib
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Annotated
 
+import msgspec
 from sqlalchemy import CursorResult, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.accounts.attempts import KNOWN_ADDRESS, WINDOW
-from core.accounts.records import Identity, Kind, Role, Scope
-from core.accounts.users import identity_of
-from core.errors import TokenRejected
+from core.accounts.records import (
+    Identity,
+    Label,
+    Role,
+    Scope,
+    TokenIssued,
+    TokenKind,
+    TokenListed,
+    TokenPair,
+)
+from core.accounts.users import identity_of, label
+from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
 from core.models import Attempt, Token, User
+from core.reading import Request
 
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
 LAST_USED_STEP = timedelta(minutes=1)  # finer would write on every request
-
+YEAR_S = 365 * 86_400
 
 LIVES = {
-    Kind.ACCESS: timedelta(minutes=15),
-    Kind.REFRESH: timedelta(days=7),
-    Kind.SESSION: timedelta(days=7),
-    Kind.KEY: timedelta(days=365),
+    TokenKind.ACCESS: timedelta(minutes=15),
+    TokenKind.REFRESH: timedelta(days=7),
+    TokenKind.SESSION: timedelta(days=7),
+    TokenKind.KEY: timedelta(days=365),
 }
 
 
@@ -34,30 +45,36 @@ LIVES = {
 class Grant:
     """What a token is to be good for; without `life` it lives as long as its kind does."""
 
-    kind: Kind
+    kind: TokenKind
     scope: Scope = Scope.ADMIN
     name: str = ""
     life: timedelta | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A token as its user gets to see it, this once."""
+class TokenWanted(Request, frozen=True):
+    """A named token for a script."""
 
-    id: int
-    token: str = field(repr=False)  # a log must not show it by accident
-    kind: Kind
-    scope: Scope
-    expires: datetime
+    name: Label
+    scope: Scope = Scope.READ
+    expires_in_s: Annotated[int, msgspec.Meta(ge=60, le=5 * YEAR_S)] = YEAR_S
+
+
+class Refresh(Request, frozen=True):
+    """A refresh token, to be traded."""
+
+    refresh: str
 
 
 def issue(
     session: Session, user: Identity, grant: Grant, now: datetime, family: str | None = None
-) -> Issued:
+) -> TokenIssued:
     """Make a token for a user who has just been identified. It is shown once and kept nowhere.
 
-    Raises TokenRejected when the user has since been removed, disabled, or given a new password.
+    Raises TokenRejected when the user has since been removed, disabled, or given a new password;
+    WrongRequest for whoever sits at this machine while there is no user.
     """
+    if not user.user_id:
+        raise WrongRequest("nobody has an account here yet: make one with `flask users add NAME`")
     same = select(User.id).where(User.id == user.user_id, User.generation == user.generation)
     if session.scalar(same.where(User.enabled).with_for_update(read=True, key_share=True)) is None:
         raise TokenRejected("this user is gone, disabled, or has a new password")
@@ -77,19 +94,47 @@ def issue(
     )
     session.add(row)
     session.flush()
-    return Issued(row.id, text, grant.kind, grant.scope, row.expires)
+    return TokenIssued(
+        id=row.id, token=text, kind=grant.kind, scope=grant.scope, expires=row.expires
+    )
+
+
+def issue_key(session: Session, user: Identity, wanted: TokenWanted, now: datetime) -> TokenIssued:
+    """Make a named token for a user's script. Raises TokenRejected, WrongRequest."""
+    life = timedelta(seconds=wanted.expires_in_s)
+    grant = Grant(TokenKind.KEY, wanted.scope, label(wanted.name), life)
+    return issue(session, user, grant, now)
+
+
+def issue_own_key(
+    session: Session, user: Identity, wanted: TokenWanted, now: datetime
+) -> TokenIssued:
+    """Make a named token at its user's own request. Raises Forbidden, and what issue_key does."""
+    if user.kind is TokenKind.KEY:
+        raise Forbidden("a key makes no other keys: use your password")
+    if wanted.scope.level > user.level:
+        raise Forbidden(f"{user.name} may not give away the scope {wanted.scope}")
+    return issue_key(session, user, wanted, now)
 
 
 def issue_pair(
     session: Session, user: Identity, now: datetime, family: str | None = None
-) -> tuple[Issued, Issued]:
-    """Make an access and a refresh token that end together."""
+) -> TokenPair:
+    """Make an access and a refresh token that end together, for whoever showed a password.
+
+    Raises TokenRejected, WrongRequest.
+    """
+    if user.kind is not None:
+        raise WrongRequest("a pair of tokens is for a password (HTTP Basic); a key has a name")
     family = family or secrets.token_hex(16)
-    access = issue(session, user, Grant(Kind.ACCESS), now, family)
-    return access, issue(session, user, Grant(Kind.REFRESH), now, family)
+    return TokenPair(
+        access=issue(session, user, Grant(TokenKind.ACCESS), now, family).token,
+        refresh=issue(session, user, Grant(TokenKind.REFRESH), now, family).token,
+        expires_in_s=int(LIVES[TokenKind.ACCESS].total_seconds()),
+    )
 
 
-def refresh(session: Session, text: str, now: datetime) -> tuple[Issued, Issued] | None:
+def refresh(session: Session, text: str, now: datetime) -> TokenPair | None:
     """Trade a refresh token for a new pair of its family; it has then been spent.
 
     None when it was spent before: somebody else has it too, so the whole family is revoked. That
@@ -97,7 +142,7 @@ def refresh(session: Session, text: str, now: datetime) -> tuple[Issued, Issued]
     aren't valid. Source: RFC 9700, section 4.14.
     """
     row, user = _valid(session, text, now)
-    if row.kind != Kind.REFRESH:
+    if row.kind != TokenKind.REFRESH:
         raise TokenRejected("this is no refresh token")
     _lock_owner(session, row.family)
     mine = update(Token).where(Token.id == row.id, Token.spent.is_(None)).values(spent=now)
@@ -110,14 +155,14 @@ def refresh(session: Session, text: str, now: datetime) -> tuple[Issued, Issued]
 def verify(session: Session, text: str, now: datetime) -> Identity:
     """Return who shows this token. Raises TokenRejected: expired, revoked, unknown, or refresh."""
     row, user = _valid(session, text, now)
-    if row.kind == Kind.REFRESH:
+    if row.kind == TokenKind.REFRESH:
         raise TokenRejected("a refresh token only gets other tokens")
     return replace(
         identity_of(user),
         level=min(Role(user.role).level, Scope(row.scope).level),
         token_id=row.id,
         family=row.family,
-        kind=Kind(row.kind),
+        kind=TokenKind(row.kind),
         used_lately=row.last_used is not None and row.last_used > now - LAST_USED_STEP,
     )
 
@@ -140,26 +185,40 @@ def note_use(session: Session, token_id: int, now: datetime) -> None:
     session.execute(update(Token).where(Token.id == token_id, stale).values(last_used=now))
 
 
-def of_user(session: Session, user_id: int, now: datetime) -> Sequence[Token]:
+def of_user(session: Session, user_id: int, now: datetime) -> list[TokenListed]:
     """Return a user's tokens that still work, oldest first."""
-    return session.scalars(
+    working = (
         select(Token)
         .join(User, User.id == Token.user_id)
         .where(Token.user_id == user_id, Token.expires > now, Token.spent.is_(None))
         .where(User.generation == Token.generation)
         .order_by(Token.id)
-    ).all()
+    )
+    rows = session.scalars(working)
+    return [msgspec.convert(row, TokenListed, from_attributes=True) for row in rows]
 
 
-def revoke(session: Session, user_id: int, token_id: int) -> bool:
-    """End one of a user's tokens and all that were made from the same log-in; False if unknown."""
+def revoke(session: Session, user: Identity, token_id: str) -> None:
+    """End one of a user's own tokens and all that were made from the same log-in.
+
+    Raises TokenUnknown, also for what is no id; Forbidden for a key that would end another token.
+    """
+    number = _id(token_id)
+    if user.kind is TokenKind.KEY and number != user.token_id:
+        raise Forbidden("a key ends no token but itself: use your password")
     family = session.scalar(
-        select(Token.family).where(Token.id == token_id, Token.user_id == user_id)
+        select(Token.family).where(Token.id == number, Token.user_id == user.user_id)
     )
     if family is None:
-        return False
+        raise TokenUnknown
     revoke_family(session, family)
-    return True
+
+
+def _id(text: str) -> int:
+    # Neither database takes a number of more digits as a question, and nothing has such an id.
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise TokenUnknown
+    return int(text)
 
 
 def revoke_family(session: Session, family: str) -> None:

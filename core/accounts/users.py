@@ -1,11 +1,11 @@
-"""Users: create, change, remove; check their passwords.
+"""Users: create, change, remove; check their names and passwords.
 
 Every function takes a session inside a transaction that its caller ends.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from sqlalchemy import select
@@ -13,10 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from core.accounts.records import Identity, Role
+from core.accounts.records import Identity, Password, Role, UserListed, UserName
 from core.errors import TokenRejected, UserTaken, UserUnknown, WrongRequest
 from core.models import Base, Latch, User
-from core.reading import PASSWORD_LENGTH, USER_NAME_LENGTH, plain_text
+from core.reading import PASSWORD_LENGTH, USER_NAME_LENGTH, Request, plain_text
 
 AUTHENTICATION = "authentication"
 ID_BITS = 63
@@ -32,17 +32,48 @@ DUMMY_HASH = (
 LATCH = Base.metadata.tables["latch"]
 
 
-def create_user(session: Session, name: str, password: str, role: Role, now: datetime) -> User:
+class LogIn(Request, frozen=True):
+    """A name and its password."""
+
+    name: str
+    password: str
+
+
+class UserWanted(Request, frozen=True):
+    """A user to add."""
+
+    name: UserName
+    password: Password
+    role: Role = Role.VIEWER
+
+
+class UserChange(Request, frozen=True):
+    """What to change of a user; what is left out stays."""
+
+    password: Password | None = None
+    role: Role | None = None
+    enabled: bool | None = None
+
+
+class PasswordChange(Request, frozen=True):
+    """A user's own new password."""
+
+    old: str
+    new: Password
+
+
+def create_user(session: Session, wanted: UserWanted, now: datetime) -> UserListed:
     """Add a user, the first one as an admin. From then on open access has ended for good.
 
     Raises UserTaken, WrongRequest.
     """
-    if role is not Role.ADMIN and not _has_admin(session):
+    name, password = user_name(wanted.name), checked_password(wanted.password)
+    if wanted.role is not Role.ADMIN and not _has_admin(session):
         raise WrongRequest("the first user is an admin: nobody else could add others", "role")
     user = User(
-        name=user_name(name),
-        password_hash=HASHER.hash(checked_password(password)),
-        role=role,
+        name=name,
+        password_hash=HASHER.hash(password),
+        role=wanted.role,
         enabled=True,
         generation=0,
         created=now,
@@ -53,18 +84,15 @@ def create_user(session: Session, name: str, password: str, role: Role, now: dat
     except IntegrityError:
         raise UserTaken(user.name) from None
     session.execute(insert(LATCH).values(name=AUTHENTICATION, since=now).on_conflict_do_nothing())
-    return user
+    return _listed(user)
 
 
 def change_user(
     session: Session,
     user_id: int,
-    *,
-    password: str | None = None,
-    role: Role | None = None,
-    enabled: bool | None = None,
+    wanted: UserChange,
     generation: int | None = None,
-) -> User:
+) -> UserListed:
     """Change what is given. A new password and being disabled end all the user's tokens.
 
     With the `generation` of who was identified, nothing is changed for whoever has since been
@@ -74,14 +102,14 @@ def change_user(
     user = find_user(session, user_id)
     if generation not in (None, user.generation):
         raise TokenRejected("this user is disabled, or has a new password")
-    if password is not None:
-        user.password_hash = HASHER.hash(checked_password(password))
-    if password is not None or enabled is False:
+    if wanted.password is not None:
+        user.password_hash = HASHER.hash(checked_password(wanted.password))
+    if wanted.password is not None or wanted.enabled is False:
         user.generation += 1
-    user.role = role or user.role
-    user.enabled = user.enabled if enabled is None else enabled
+    user.role = wanted.role or user.role
+    user.enabled = user.enabled if wanted.enabled is None else wanted.enabled
     _refuse_without_admin(session)
-    return user
+    return _listed(user)
 
 
 def remove_user(session: Session, user_id: int) -> None:
@@ -129,6 +157,7 @@ def find_user_named(session: Session, name: str) -> User:
 
 
 def named(session: Session, name: str) -> User | None:
+    """Return the user of that name, if there is one."""
     # What can't be a user's name isn't looked for: Postgres fails at a NUL.
     try:
         user_name(name)
@@ -137,9 +166,13 @@ def named(session: Session, name: str) -> User | None:
     return session.scalar(select(User).where(User.name == name))
 
 
-def everyone(session: Session) -> Sequence[User]:
+def everyone(session: Session) -> list[UserListed]:
     """Return every user, by name."""
-    return session.scalars(select(User).order_by(User.name)).all()
+    return [_listed(user) for user in session.scalars(select(User).order_by(User.name))]
+
+
+def _listed(user: User) -> UserListed:
+    return msgspec.convert(user, UserListed, from_attributes=True)
 
 
 def access_is_open(session: Session) -> bool:

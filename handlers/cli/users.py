@@ -1,15 +1,14 @@
 """`flask users`: add and change users, issue tokens."""
 
 import sys
-from datetime import timedelta
-from typing import Any
 
 import click
 from flask.cli import AppGroup
 
 from core.accounts import tokens, users
-from core.accounts.records import Kind, Role, Scope
-from core.accounts.tokens import Grant
+from core.accounts.records import Role, Scope
+from core.accounts.tokens import TokenWanted
+from core.accounts.users import UserChange, UserWanted
 from core.clock import utc_now
 from handlers.cli.output import choice, current_database, print_table, refusals
 
@@ -44,9 +43,9 @@ from_stdin = click.option(
 def add_user(name: str, role: str, password_stdin: bool) -> None:
     """Add a user."""
     # Before the transaction: while somebody is typing, nobody else could write to an SQLite file.
-    password = _password(password_stdin)
+    wanted = UserWanted(name=name, password=_password(password_stdin), role=Role(role))
     with refusals(), current_database().transaction() as session:
-        users.create_user(session, name, password, Role(role), utc_now())
+        users.create_user(session, wanted, utc_now())
     click.echo(f"Added {name}; from now on every request needs a token or a password")
 
 
@@ -64,27 +63,26 @@ def list_users() -> None:
 @from_stdin
 def change_password(name: str, password_stdin: bool) -> None:
     """Set a new password for a user. This ends all their tokens."""
-    _change_user(name, "has a new password", password=_password(password_stdin))
+    _change_user(name, "has a new password", UserChange(password=_password(password_stdin)))
 
 
 @users_group.command("disable")
 @click.argument("name")
 def disable_user(name: str) -> None:
     """Lock a user out immediately, on every machine."""
-    _change_user(name, "is locked out", enabled=False)
+    _change_user(name, "is locked out", UserChange(enabled=False))
 
 
 @users_group.command("enable")
 @click.argument("name")
 def enable_user(name: str) -> None:
     """Let a user log in again."""
-    _change_user(name, "can log in again", enabled=True)
+    _change_user(name, "can log in again", UserChange(enabled=True))
 
 
-def _change_user(name: str, outcome: str, **changes: Any) -> None:
+def _change_user(name: str, outcome: str, wanted: UserChange) -> None:
     with refusals(), current_database().transaction() as session:
-        user = users.find_user_named(session, name)
-        users.change_user(session, user.id, **changes)
+        users.change_user(session, users.find_user_named(session, name).id, wanted)
     click.echo(f"{name} {outcome}")
 
 
@@ -119,8 +117,8 @@ def issue_token(name: str, label: str, scope: str, days: int) -> None:
 
     LABEL is the name of the token, such as the script that uses it.
     """
+    wanted = TokenWanted(name=label, scope=Scope(scope), expires_in_s=days * 86_400)
     with refusals(), current_database().transaction() as session:
-        user = users.find_user_named(session, name)
-        grant = Grant(Kind.KEY, Scope(scope), users.label(label), timedelta(days=days))
-        issued = tokens.issue(session, users.identity_of(user), grant, utc_now())
+        user = users.identity_of(users.find_user_named(session, name))
+        issued = tokens.issue_key(session, user, wanted, utc_now())
     click.echo(issued.token)

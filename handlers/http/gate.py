@@ -11,7 +11,7 @@ from werkzeug.datastructures import Authorization
 
 from core.accounts import tokens, users
 from core.accounts.attempts import Attempts, count_attempt, forgive_attempts
-from core.accounts.records import Identity, Kind, Level
+from core.accounts.records import Identity, Level, TokenKind
 from core.clock import utc_now
 from core.errors import Forbidden, TokenRejected, Unavailable
 from handlers.http import browser
@@ -110,14 +110,14 @@ def log_in(here: Instance, name: str, password: str) -> Identity:
 
 def _bearer(here: Instance, token: str) -> Identity:
     identity = _verified(here, token)
-    if identity.kind is Kind.SESSION:
+    if identity.kind is TokenKind.SESSION:
         raise TokenRejected("a session lives in its cookie")
     return identity
 
 
 def _cookie(here: Instance, token: str) -> Identity:
     identity = _verified(here, token)
-    if identity.kind is not Kind.SESSION:
+    if identity.kind is not TokenKind.SESSION:
         raise TokenRejected("the cookie holds no session")
     if request.method not in SAFE and not request.headers.get(SCRIPT_HEADER):
         raise Forbidden(f"a change by cookie needs the header {SCRIPT_HEADER}")

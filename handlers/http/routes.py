@@ -18,7 +18,7 @@ from werkzeug.utils import import_string
 
 from core.accounts.records import Level
 from core.errors import WrongRequest
-from core.reading import parse
+from core.reading import Record, parse
 from core.refusals import refusal
 from handlers.instance import Instance
 
@@ -32,6 +32,12 @@ GRAPHQL_JSON = "application/graphql-response+json"
 FRESH = "private, no-cache"
 """A browser may keep it, but asks each time whether it still holds (with its ETag)."""
 TABLE = "pinglet-routes"
+
+
+class Done(Record, frozen=True):
+    """A word for what was done."""
+
+    status: str
 
 
 class Later:

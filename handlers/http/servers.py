@@ -19,7 +19,7 @@ from core.servers import change, find
 from core.servers.records import Changes, FleetRequest, Outcome
 from core.slots import SLOT, current_slot, slot_time
 from handlers.http import shapes
-from handlers.http.routes import READ, WRITE, Routes
+from handlers.http.routes import READ, WRITE, Done, Routes
 from handlers.instance import Instance
 
 DAY = timedelta(days=1)
@@ -124,12 +124,12 @@ def alter(here: Instance, wanted: shapes.ServerChange, server_id: int) -> shapes
         return _one(today.fleet(session, now, [server_id]), server_id)
 
 
-@ROUTES("DELETE", SERVER, may=WRITE, gives=shapes.Done, errors=[UNKNOWN])
-def remove(here: Instance, server_id: int) -> shapes.Done:
+@ROUTES("DELETE", SERVER, may=WRITE, gives=Done, errors=[UNKNOWN])
+def remove(here: Instance, server_id: int) -> Done:
     """Delete a server and all its history."""
     with here.database.transaction() as session:
         change.remove_id(session, server_id)
-    return shapes.Done(status="DELETED")
+    return Done(status="DELETED")
 
 
 # History: of many servers in as few statements as of one. A server that is gone is left out.

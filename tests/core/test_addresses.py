@@ -148,15 +148,17 @@ from handlers.functions.probe import Prober
 from handlers.http import app as http_app
 from handlers.worker import rounds
 from infra.database import Database
+from tests.instances import instance
 
 settings = Settings(**settings_made)
 database = Database(settings)
 app = http_app.create_app(settings)
 client = app.test_client()
 with database.transaction() as session:
-    user = users.create_user(session, "ann", "a password", records.Role.ADMIN, utc_now())
-    grant = tokens.Grant(records.Kind.ACCESS)
-    token = tokens.issue(session, users.identity_of(user), grant, utc_now()).token
+    ann = users.UserWanted(name="ann", password="a password", role=records.Role.ADMIN)
+    users.create_user(session, ann, utc_now())
+    user = users.identity_of(users.find_user_named(session, "ann"))
+    token = tokens.issue(session, user, tokens.Grant(records.TokenKind.ACCESS), utc_now()).token
     kept = change.create(session, ServerRequest("kept", "8.8.8.8"), settings, utc_now()).id
 
 headers = {"Authorization": "Bearer " + token}

@@ -142,7 +142,7 @@ def test_no_secret_shows_in_a_traceback(
     heard: Heard, client: FlaskClient, database: Database, table: str
 ) -> None:
     user = add(database, "root")
-    text, session = token(database, user), token(database, user, records.Kind.SESSION)
+    text, session = token(database, user), token(database, user, records.TokenKind.SESSION)
     made = {"name": "ann", "password": OWN}
     broken(database, table)
     try:
@@ -320,7 +320,7 @@ def test_a_password_typed_to_a_command_is_not_said_again(
 def test_a_repr_of_what_holds_secrets_may_be_logged(database: Database) -> None:
     user = add(database)
     with database.transaction() as session:
-        issued = tokens.issue(session, user, tokens.Grant(records.Kind.KEY), people.utc_now())
+        issued = tokens.issue(session, user, tokens.Grant(records.TokenKind.KEY), people.utc_now())
         row = session.scalars(select(Token)).one()
         assert issued.token not in repr(issued)
         assert row.digest not in repr(row)

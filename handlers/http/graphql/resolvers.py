@@ -14,14 +14,16 @@ from typing import Any, cast
 from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_executable_schema
 from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 
-from core.accounts.records import Level
+from core.accounts.records import Level, Me, TokenIssued, TokenListed, TokenPair, UserListed
+from core.accounts.tokens import TokenWanted
+from core.accounts.users import PasswordChange, UserChange, UserWanted
 from core.errors import CoreError, Unavailable, WrongRequest
 from core.history.slices import Page
 from core.reading import Shape, convert, iso
 from core.servers.records import server_name
 from handlers.http import people, servers, shapes
 from handlers.http.ping_now import ping_now
-from handlers.http.routes import ADMIN, READ, WRITE
+from handlers.http.routes import ADMIN, READ, WRITE, Done
 from handlers.http.servers import ping_shown
 from handlers.instance import Instance
 
@@ -140,21 +142,21 @@ def find_one(_root: object, info: Info, **words: Any) -> Listed | None:
 
 
 @_query("me", may=READ)
-def me(_root: object, info: Info) -> shapes.Me:
+def me(_root: object, info: Info) -> Me:
     """Say who is asking."""
     here: Instance = info.context
     return people.me(here)
 
 
 @_query("tokens", may=READ)
-def tokens(_root: object, info: Info) -> Sequence[shapes.TokenListed]:
+def tokens(_root: object, info: Info) -> Sequence[TokenListed]:
     """List one's own tokens."""
     here: Instance = info.context
     return people.list_tokens(here).tokens
 
 
 @_query("users", may=ADMIN)
-def users(_root: object, info: Info) -> Sequence[shapes.UserListed]:
+def users(_root: object, info: Info) -> Sequence[UserListed]:
     """List every user."""
     here: Instance = info.context
     return people.list_users(here).users
@@ -242,7 +244,7 @@ def change_server(here: Instance, which: str, change: dict[str, Any]) -> Listed:
 
 
 @_mutation("removeServer", "DELETED", may=WRITE)
-def remove_server(here: Instance, which: str) -> shapes.Done:
+def remove_server(here: Instance, which: str) -> Done:
     """Delete a server."""
     return servers.remove(here, _number(which))
 
@@ -262,43 +264,43 @@ def ping(here: Instance, which: str) -> shapes.PingNow:
 
 
 @_mutation("createToken", "CREATED", "token", may=READ)
-def create_token(here: Instance, token: dict[str, Any]) -> shapes.TokenIssued:
+def create_token(here: Instance, token: dict[str, Any]) -> TokenIssued:
     """Make a named token."""
-    return people.issue_key(here, _read(shapes.TokenWanted, token))
+    return people.issue_key(here, _read(TokenWanted, token))
 
 
 @_mutation("createTokenPair", "CREATED", "tokens", may=READ)
-def create_token_pair(here: Instance) -> shapes.TokenPair:
+def create_token_pair(here: Instance) -> TokenPair:
     """Make an access and a refresh token."""
     return people.issue_pair(here)
 
 
 @_mutation("removeToken", "DELETED", may=READ)
-def remove_token(here: Instance, which: str) -> shapes.Done:
+def remove_token(here: Instance, which: str) -> Done:
     """End a token."""
     return people.revoke(here, which)
 
 
 @_mutation("changePassword", "UPDATED", may=READ)
-def change_password(here: Instance, change: dict[str, Any]) -> shapes.Done:
+def change_password(here: Instance, change: dict[str, Any]) -> Done:
     """Change one's own password."""
-    return people.change_password(here, _read(shapes.PasswordChange, change))
+    return people.change_password(here, _read(PasswordChange, change))
 
 
 @_mutation("createUser", "CREATED", "user", may=ADMIN)
-def create_user(here: Instance, user: dict[str, Any]) -> shapes.UserListed:
+def create_user(here: Instance, user: dict[str, Any]) -> UserListed:
     """Add a user."""
-    return people.create_user(here, _read(shapes.UserWanted, user))
+    return people.create_user(here, _read(UserWanted, user))
 
 
 @_mutation("changeUser", "UPDATED", "user", may=ADMIN)
-def change_user(here: Instance, which: str, change: dict[str, Any]) -> shapes.UserListed:
+def change_user(here: Instance, which: str, change: dict[str, Any]) -> UserListed:
     """Change a user."""
-    return people.change_user(here, _read(shapes.UserChange, change), _number(which))
+    return people.change_user(here, _read(UserChange, change), _number(which))
 
 
 @_mutation("removeUser", "DELETED", may=ADMIN)
-def remove_user(here: Instance, which: str) -> shapes.Done:
+def remove_user(here: Instance, which: str) -> Done:
     """Delete a user."""
     return people.remove_user(here, _number(which))
 

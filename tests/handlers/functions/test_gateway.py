@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from core.accounts import tokens, users
-from core.accounts.records import Kind, Role
+from core.accounts.records import Role, TokenKind
 from core.accounts.tokens import Grant
+from core.accounts.users import UserWanted
 from core.clock import utc_now
 from core.models import Token
 from core.settings import Settings
@@ -104,8 +105,10 @@ def deployed(sqlite_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iter
 def _allow(database: Database) -> None:
     """Make TOKEN an admin's."""
     with database.transaction() as session:
-        ann = users.create_user(session, "ann", "a long password", Role.ADMIN, utc_now())
-        tokens.issue(session, users.identity_of(ann), Grant(Kind.KEY), utc_now())
+        wanted = UserWanted(name="ann", password="a long password", role=Role.ADMIN)
+        users.create_user(session, wanted, utc_now())
+        ann = users.identity_of(users.find_user_named(session, "ann"))
+        tokens.issue(session, ann, Grant(TokenKind.KEY), utc_now())
         session.execute(update(Token).values(digest=tokens.digest(TOKEN)))
     database.engine.dispose()
 

@@ -17,7 +17,7 @@ from sqlalchemy import delete
 from werkzeug.test import TestResponse
 
 from core.accounts import tokens, users
-from core.accounts.records import Identity, Kind, Level, Role, Scope
+from core.accounts.records import Identity, Level, Role, Scope, TokenKind
 from core.errors import SettingsError
 from core.models import User
 from core.settings import Settings
@@ -118,7 +118,7 @@ def of_before_the_password(database: Database, user: Identity) -> Headers:
 
 def _afterwards(database: Database, user: Identity, **changes: Any) -> Headers:
     with database.transaction() as session:
-        users.change_user(session, user.user_id, enabled=True)
+        users.change_user(session, user.user_id, users.UserChange(enabled=True))
         user = users.identity_of(users.find_user(session, user.user_id))
     text = token(database, user)
     change(database, user, **changes)
@@ -128,17 +128,17 @@ def _afterwards(database: Database, user: Identity, **changes: Any) -> Headers:
 def refresh_token(database: Database, user: Identity) -> Headers:
     """Show what only gets other tokens."""
     with database.transaction() as session:
-        return bearer(tokens.issue_pair(session, user, people.utc_now())[1].token)
+        return bearer(tokens.issue_pair(session, user, people.utc_now()).refresh)
 
 
 def key(scope: Scope) -> Callable[[Database, Identity], Headers]:
     """Show a long-lived token of that scope."""
-    return lambda database, user: bearer(token(database, user, Kind.KEY, scope))
+    return lambda database, user: bearer(token(database, user, TokenKind.KEY, scope))
 
 
 def session_of(database: Database, user: Identity) -> Headers:
     """Show a browser's session."""
-    return cookie(token(database, user, Kind.SESSION))
+    return cookie(token(database, user, TokenKind.SESSION))
 
 
 def only_the_cookie(database: Database, user: Identity) -> Headers:
@@ -162,12 +162,12 @@ SHOWN = {
     "a token of a disabled user": Shown(of_a_disabled_user, None),
     "a token from before the password": Shown(of_before_the_password, None),
     "a session as a bearer token": Shown(
-        lambda db, user: bearer(token(db, user, Kind.SESSION)), None
+        lambda db, user: bearer(token(db, user, TokenKind.SESSION)), None
     ),
     "an access token in the cookie": Shown(lambda db, user: cookie(token(db, user)), None),
-    "a key in the cookie": Shown(lambda db, user: cookie(token(db, user, Kind.KEY)), None),
+    "a key in the cookie": Shown(lambda db, user: cookie(token(db, user, TokenKind.KEY)), None),
     "a tampered cookie": Shown(
-        lambda db, user: cookie(tampered(token(db, user, Kind.SESSION))), None
+        lambda db, user: cookie(tampered(token(db, user, TokenKind.SESSION))), None
     ),
     "a token as another scheme": Shown(
         lambda db, user: {"Authorization": f"Digest {token(db, user)}"}, None

@@ -19,7 +19,7 @@ from schemathesis.config import SchemathesisConfig
 from sqlalchemy import delete
 
 from core.accounts import tokens, users
-from core.accounts.records import Kind
+from core.accounts.records import TokenKind
 from core.accounts.tokens import Grant
 from core.clock import utc_now
 from core.models import Attempt
@@ -106,7 +106,7 @@ def refreshed(database: Database) -> dict[str, str]:
         # Each case shows wrong passwords too; before long they would be answered with 429.
         session.execute(delete(Attempt))
         admin = users.identity_of(users.find_user_named(session, "ann"))
-        issued = tokens.issue(session, admin, Grant(Kind.KEY), utc_now())
+        issued = tokens.issue(session, admin, Grant(TokenKind.KEY), utc_now())
     return {"Authorization": f"Bearer {issued.token}"}
 
 

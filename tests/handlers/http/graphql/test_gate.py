@@ -17,7 +17,6 @@ from core.accounts.records import Level
 from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.http.graphql.resolvers import LEVELS
-from handlers.http.routes import routes_of
 from infra.database import Database
 from tests import people
 from tests.handlers.graph import document, post, refused, root_fields
@@ -143,27 +142,5 @@ def test_a_session_asks_with_get_and_posts_with_the_header(app: Flask, database:
     assert post(client, "{ me { may } }", cookie | {"X-Requested-With": "x"}).status_code == 200
 
 
-def test_levels_are_those_of_the_rest_call_that_does_the_same(app: Flask) -> None:
-    twins = {
-        ("mutation", "createServer"): ("/api/v1/servers", "POST"),
-        ("mutation", "putServers"): ("/api/v1/servers/bulk", "POST"),
-        ("mutation", "changeServer"): ("/api/v1/servers/<int:server_id>", "PATCH"),
-        ("mutation", "removeServer"): ("/api/v1/servers/<int:server_id>", "DELETE"),
-        ("mutation", "pingNow"): ("/api/v1/servers/<int:server_id>/ping", "POST"),
-        ("mutation", "changePassword"): ("/api/v1/me/password", "PUT"),
-        ("mutation", "createToken"): ("/api/v1/tokens", "POST"),
-        ("mutation", "createTokenPair"): ("/api/v1/tokens", "POST"),
-        ("mutation", "removeToken"): ("/api/v1/tokens/<token>", "DELETE"),
-        ("mutation", "createUser"): ("/api/v1/users", "POST"),
-        ("mutation", "changeUser"): ("/api/v1/users/<int:user_id>", "PATCH"),
-        ("mutation", "removeUser"): ("/api/v1/users/<int:user_id>", "DELETE"),
-        ("query", "servers"): ("/api/v1/servers", "GET"),
-        ("query", "server"): ("/api/v1/servers/<int:server_id>", "GET"),
-        ("query", "me"): ("/api/v1/me", "GET"),
-        ("query", "tokens"): ("/api/v1/tokens", "GET"),
-        ("query", "users"): ("/api/v1/users", "GET"),
-    }
-    assert set(twins) == {(operation, name) for operation, name, _ in root_fields()}
-    for (operation, name), (rule, method) in twins.items():
-        assert LEVELS[operation][name] is routes_of(app)[f"{method} {rule}"].may, name
+def test_who_may_look_at_the_schema_may_write() -> None:
     assert LEVELS["query"]["__schema"] is Level.WRITE

@@ -25,6 +25,7 @@ from graphql import (
 from sqlalchemy import event, insert
 
 from core import errors
+from core.accounts import records, tokens, users
 from core.models import Base
 from core.settings import Settings
 from handlers.http import shapes
@@ -340,19 +341,19 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "Summary": shapes.SummaryShown,
     "PingNow": shapes.PingNow,
     "Echo": shapes.EchoShown,
-    "Me": shapes.Me,
-    "User": shapes.UserListed,
-    "Token": shapes.TokenListed,
-    "TokenIssued": shapes.TokenIssued,
-    "TokenPair": shapes.TokenPair,
+    "Me": records.Me,
+    "User": records.UserListed,
+    "Token": records.TokenListed,
+    "TokenIssued": records.TokenIssued,
+    "TokenPair": records.TokenPair,
     "BulkItem": shapes.BulkItem,
     "ServerWanted": shapes.ServerWanted,
     "ServerChange": shapes.ServerChange,
     "BulkServer": shapes.BulkServer,
-    "TokenWanted": shapes.TokenWanted,
-    "PasswordChange": shapes.PasswordChange,
-    "UserWanted": shapes.UserWanted,
-    "UserChange": shapes.UserChange,
+    "TokenWanted": tokens.TokenWanted,
+    "PasswordChange": users.PasswordChange,
+    "UserWanted": users.UserWanted,
+    "UserChange": users.UserChange,
 }
 HISTORY = {"pings", "series", "summary"}
 

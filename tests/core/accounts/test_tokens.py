@@ -1,0 +1,419 @@
+"""Tokens: what they reach, what ends them, and who makes them, on both databases."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core.accounts import tokens, users
+from core.accounts.records import Identity, Level, Role, Scope, TokenKind
+from core.accounts.tokens import Grant, TokenWanted
+from core.accounts.users import UserChange
+from core.errors import (
+    Forbidden,
+    TokenRejected,
+    TokenUnknown,
+    WrongRequest,
+)
+from core.models import Token
+from core.settings import Settings
+from infra.database import Database
+from tests.core.accounts.calls import (
+    ACCOUNT,
+    ELSEWHERE,
+    HOME,
+    MINUTE,
+    PAIR,
+    WINDOW,
+    at_everybody,
+    attempt,
+    attempts,
+    from_everywhere,
+    is_dead,
+    issue,
+    pair,
+    refresh,
+    succeed,
+    verify,
+)
+from tests.infra.rows import wait_for_a_blocked_one
+from tests.people import NOW, PASSWORD, SECOND, add, change
+
+GRANT = Grant(TokenKind.ACCESS)
+
+
+def wanted(scope: Scope, expires_in_s: int = 60) -> TokenWanted:
+    """Ask for a key."""
+    return TokenWanted(name="script", scope=scope, expires_in_s=expires_in_s)
+
+
+def test_a_token_works_until_its_time_is_over(database: Database) -> None:
+    user = add(database)
+    for kind in (TokenKind.ACCESS, TokenKind.SESSION, TokenKind.KEY):
+        text = issue(database, user, kind=kind)
+        end = NOW + tokens.LIVES[kind]
+        assert verify(database, text, end - SECOND).name == "ann"
+        with pytest.raises(TokenRejected):
+            verify(database, text, end)
+
+
+def test_a_token_may_be_given_another_life(database: Database) -> None:
+    text = issue(database, add(database), kind=TokenKind.KEY, life=MINUTE)
+    verify(database, text, NOW + MINUTE - SECOND)
+    with pytest.raises(TokenRejected):
+        verify(database, text, NOW + MINUTE)
+
+
+def test_a_token_reaches_as_far_as_its_scope_and_its_user(database: Database) -> None:
+    for role in Role:
+        user = add(database, role, role)
+        for scope in Scope:
+            text = issue(database, user, scope=scope)
+            assert verify(database, text).level == min(role.level, scope.level)
+
+
+def test_only_a_hash_of_a_token_is_kept(database: Database) -> None:
+    text = issue(database, add(database))
+    with database.reading() as session:
+        kept = session.execute(select(Token.__table__)).one()
+    assert text not in str(kept)
+    assert text.removeprefix(tokens.PREFIX) not in str(kept)
+
+
+def test_no_two_tokens_are_alike(database: Database) -> None:
+    user = add(database)
+    texts = {issue(database, user) for _ in range(20)}
+    assert len(texts) == 20
+    assert {len(text) for text in texts} == {len("pinglet_") + 43}  # 256 bits
+
+
+def test_what_is_no_token_is_refused(database: Database) -> None:
+    add(database)
+    for text in ("", "pinglet_", "\0", "\ud800", "é", "'", "x" * 1_000_000):
+        with pytest.raises(TokenRejected):
+            verify(database, text)
+        with pytest.raises(TokenRejected):
+            refresh(database, text)
+
+
+ENDS: dict[str, Callable[[Session, int], object]] = {
+    "a new password": lambda session, user_id: users.change_user(
+        session, user_id, UserChange(password=PASSWORD)
+    ),
+    "being disabled": lambda session, user_id: users.change_user(
+        session, user_id, UserChange(enabled=False)
+    ),
+    "being removed": users.remove_user,
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=list(ENDS))
+def test_every_token_of_a_user_ends_with(
+    database: Database, end: Callable[[Session, int], object]
+) -> None:
+    add(database, "root")
+    user = add(database)
+    texts = [issue(database, user, kind=kind) for kind in TokenKind] + [*pair(database, user)]
+    others = issue(database, add(database, "bob"))
+    with database.transaction() as session:
+        end(session, user.user_id)
+    assert all(is_dead(database, text) for text in texts)
+    for text in texts:
+        with pytest.raises(TokenRejected):
+            verify(database, text)
+        with pytest.raises(TokenRejected):
+            refresh(database, text)
+    assert verify(database, others).name == "bob"
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=list(ENDS))
+def test_no_token_is_made_for_whoever_was_identified_before(
+    database: Database, end: Callable[[Session, int], object]
+) -> None:
+    add(database, "root")
+    user = add(database)
+    with database.transaction() as session:
+        end(session, user.user_id)
+    with pytest.raises(TokenRejected):
+        issue(database, user)
+    with pytest.raises(TokenRejected):
+        pair(database, user)
+
+
+def test_being_let_in_again_brings_no_token_back(database: Database) -> None:
+    add(database, "root")
+    user = add(database)
+    text = issue(database, user)
+    change(database, user, enabled=False)
+    change(database, user, enabled=True)
+    assert is_dead(database, text)
+
+
+def test_a_token_made_while_the_password_changes_is_dead(database: Database) -> None:
+    user = add(database)
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            text = tokens.issue(session, user, Grant(TokenKind.KEY), NOW).token
+            changed = thread.submit(change, database, user, password=PASSWORD)
+            if database.engine.dialect.name == "postgresql":
+                wait_for_a_blocked_one(database)
+        changed.result(60)
+    assert is_dead(database, text)
+
+
+def test_revoking_one_token_ends_its_log_in_and_no_other(database: Database) -> None:
+    user = add(database)
+    access, renewing = pair(database, user)
+    other = issue(database, user)
+    with database.transaction() as session:
+        token_id = session.scalar(select(Token.id).where(Token.digest == tokens.digest(access)))
+        assert token_id is not None
+        tokens.revoke(session, user, str(token_id))
+        with pytest.raises(TokenUnknown):
+            tokens.revoke(session, user, str(token_id))
+    assert [is_dead(database, text) for text in (access, renewing, other)] == [True, True, False]
+
+
+def test_nobody_revokes_the_token_of_another(database: Database) -> None:
+    text = issue(database, add(database, "ann"))
+    bob = add(database, "bob")
+    with database.transaction() as session:
+        token_id = session.scalar(select(Token.id)) or 0
+        with pytest.raises(TokenUnknown):
+            tokens.revoke(session, bob, str(token_id))
+    assert not is_dead(database, text)
+
+
+def test_the_list_holds_what_still_works(database: Database) -> None:
+    user = add(database)
+    issue(database, user, life=MINUTE)
+    key = issue(database, user, kind=TokenKind.KEY)
+    refresh(database, pair(database, user)[1])
+    with database.reading() as session:
+        found = tokens.of_user(session, user.user_id, NOW + MINUTE)
+        assert [row.kind for row in found] == ["key", "access", "access", "refresh"]
+        of_key = select(Token.id).where(Token.digest == tokens.digest(key))
+        assert session.scalar(of_key) == found[0].id
+    change(database, user, password=PASSWORD)
+    with database.reading() as session:
+        assert not tokens.of_user(session, user.user_id, NOW)
+
+
+def test_the_last_use_is_written_down_once_a_minute(database: Database) -> None:
+    text = issue(database, add(database), kind=TokenKind.KEY)
+    token_id = verify(database, text).token_id or 0
+    uses = [NOW, NOW + 30 * SECOND, NOW + 61 * SECOND]
+    kept = []
+    for now in uses:
+        with database.transaction() as session:
+            tokens.note_use(session, token_id, now)
+            kept.append(session.scalar(select(Token.last_used)))
+    assert kept == [uses[0], uses[0], uses[2]]
+    assert verify(database, text, uses[2] + SECOND).used_lately
+    assert not verify(database, text, uses[2] + MINUTE + SECOND).used_lately
+
+
+# Who makes and ends them
+
+
+def test_a_key_makes_no_other_key_and_nobody_gives_away_more_than_the_own_scope(
+    database: Database,
+) -> None:
+    add(database, "root")
+    user = add(database, "ann", Role.EDITOR)
+    key = verify(database, issue(database, user, kind=TokenKind.KEY))
+    with database.transaction() as session:
+        made = tokens.issue_own_key(session, user, wanted(Scope.WRITE), NOW)
+        assert (made.kind, made.scope) == (TokenKind.KEY, Scope.WRITE)
+        for asking, scope in [(user, Scope.ADMIN), (key, Scope.READ)]:
+            with pytest.raises(Forbidden):
+                tokens.issue_own_key(session, asking, wanted(scope), NOW)
+
+
+def test_whoever_runs_this_instance_makes_keys_for_others(database: Database) -> None:
+    user = add(database, "ann", Role.VIEWER)
+    with database.transaction() as session:
+        made = tokens.issue_key(session, user, wanted(Scope.ADMIN, 90), NOW)
+    assert made.expires == NOW + timedelta(seconds=90)
+    assert verify(database, made.token).level is Level.READ
+
+
+def test_a_key_has_a_name(database: Database) -> None:
+    user = add(database)
+    with database.transaction() as session:
+        for name in ("", " ", "a" * 65, "a\0", "a\n", "\ud800"):
+            with pytest.raises(WrongRequest) as refused:
+                tokens.issue_key(session, user, TokenWanted(name=name), NOW)
+            assert refused.value.field == "name"
+        tokens.issue_key(session, user, TokenWanted(name=" a:b "), NOW)
+        assert [one.name for one in tokens.of_user(session, user.user_id, NOW)] == ["a:b"]
+
+
+def test_whoever_sits_at_the_machine_gets_no_token(database: Database) -> None:
+    local = Identity("whoever", Level.ADMIN)
+    with database.transaction() as session:
+        for make in (tokens.issue_pair, lambda *given: tokens.issue(*given[:2], GRANT, NOW)):
+            with pytest.raises(WrongRequest, match="flask users add"):
+                make(session, local, NOW)
+
+
+def test_a_pair_is_for_a_password(database: Database) -> None:
+    user = add(database)
+    for kind in (TokenKind.ACCESS, TokenKind.SESSION, TokenKind.KEY):
+        shown = verify(database, issue(database, user, kind=kind))
+        with pytest.raises(WrongRequest), database.transaction() as session:
+            tokens.issue_pair(session, shown, NOW)
+
+
+def test_a_key_ends_no_token_but_itself(database: Database) -> None:
+    user = add(database)
+    key, other = (issue(database, user, kind=TokenKind.KEY) for _ in range(2))
+    shown, another = verify(database, key), verify(database, other)
+    with database.transaction() as session:
+        with pytest.raises(Forbidden):
+            tokens.revoke(session, shown, str(another.token_id))
+        tokens.revoke(session, shown, str(shown.token_id))
+    assert [is_dead(database, text) for text in (key, other)] == [True, False]
+
+
+def test_what_is_no_id_is_no_token(database: Database) -> None:
+    user = add(database)
+    issue(database, user)
+    with database.transaction() as session:
+        for text in ("", "0", "-1", " 1", "1.0", "\u0661", "9" * 30, "9" * 5_000, "\0", "pinglet_"):
+            with pytest.raises(TokenUnknown):
+                tokens.revoke(session, user, text)
+
+
+# Refresh tokens
+
+
+def test_a_refresh_token_is_traded_once_and_ends_its_family_the_second_time(
+    database: Database,
+) -> None:
+    access, first = pair(database, add(database))
+    second = refresh(database, first)
+    assert second is not None
+    third = refresh(database, second[1])
+    assert third is not None
+    assert not any(is_dead(database, text) for text in (access, *third))
+    assert refresh(database, first) is None
+    assert all(is_dead(database, text) for text in (access, first, *second, *third))
+    with pytest.raises(TokenRejected):
+        refresh(database, third[1])
+
+
+def test_a_refresh_token_opens_nothing_and_others_refresh_nothing(database: Database) -> None:
+    user = add(database)
+    with pytest.raises(TokenRejected):
+        verify(database, pair(database, user)[1])
+    for kind in (TokenKind.ACCESS, TokenKind.SESSION, TokenKind.KEY):
+        with pytest.raises(TokenRejected):
+            refresh(database, issue(database, user, kind=kind))
+
+
+def test_a_refresh_token_has_seven_days(database: Database) -> None:
+    _access, renewing = pair(database, add(database))
+    end = NOW + timedelta(days=7)
+    with pytest.raises(TokenRejected):
+        refresh(database, renewing, end)
+    assert refresh(database, renewing, end - SECOND)
+
+
+def test_of_refreshes_at_once_at_most_one_pair_lives(settings: Settings) -> None:
+    databases = [Database(settings) for _ in range(3)]
+    user = add(databases[0])
+
+    def trade(opened: Database, text: str) -> tuple[str, str] | None:
+        # The second ends the family, so the third finds nothing.
+        with suppress(TokenRejected):
+            return refresh(opened, text)
+        return None
+
+    for _ in range(5):
+        _access, renewing = pair(databases[0], user)
+        with ThreadPoolExecutor(3) as threads:
+            made = list(threads.map(trade, databases, [renewing] * 3))
+        pairs = [found for found in made if found]
+        assert len(pairs) == 1
+        assert all(is_dead(databases[0], text) for text in pairs[0])
+    for opened in databases:
+        opened.engine.dispose()
+
+
+@pytest.mark.parametrize("way", ["reuse", "log out"])
+def test_a_pair_that_is_being_made_ends_with_its_family(database: Database, way: str) -> None:
+    user = add(database)
+    _access, first = pair(database, user)
+    second = refresh(database, first)
+    assert second is not None
+
+    def revoke() -> None:
+        if way == "reuse":
+            assert refresh(database, first) is None
+            return
+        family = verify(database, second[0]).family
+        with database.transaction() as session:
+            tokens.revoke_family(session, family)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            third = tokens.refresh(session, second[1], NOW)
+            revoked = thread.submit(revoke)
+            wait_for_a_blocked_one(database)
+        revoked.result(60)
+    assert third is not None
+    assert all(is_dead(database, text) for text in (third.access, third.refresh))
+
+
+def test_a_refresh_that_waits_for_a_log_out_gets_nothing(database: Database) -> None:
+    access, renewing = pair(database, add(database))
+    family = verify(database, access).family
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            tokens.revoke_family(session, family)
+            late = thread.submit(refresh, database, renewing)
+            wait_for_a_blocked_one(database)
+        if database.engine.dialect.name == "sqlite":
+            with pytest.raises(TokenRejected):
+                late.result(60)
+        else:
+            assert late.result(60) is None
+    with database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Token)) == 0
+
+
+# What means nothing any more
+
+
+def test_what_is_over_is_swept_away(database: Database) -> None:
+    user = add(database)
+    issue(database, user, life=MINUTE)
+    kept = issue(database, user, kind=TokenKind.KEY)
+    succeed(database, "bob", now=NOW - timedelta(days=31))
+    succeed(database, address=HOME)
+    attempts(database, [("ann", ELSEWHERE, NOW)] * PAIR)
+    with database.transaction() as session:
+        assert tokens.sweep(session, NOW + MINUTE - SECOND, 9) == 4
+        assert tokens.sweep(session, NOW + MINUTE, 9) == 1
+    assert not is_dead(database, kept)
+    assert attempt(database, address=ELSEWHERE, now=NOW + WINDOW - SECOND) is not None
+
+
+def test_attempts_are_forgotten_with_their_window_but_not_where_the_owner_logs_in(
+    database: Database,
+) -> None:
+    succeed(database, address=HOME)
+    later = NOW + WINDOW
+    attempts(database, [*at_everybody(3), *from_everywhere(ACCOUNT, later)])
+    with database.transaction() as session:
+        # Three names and the address they were tried from; then the address alone was tried again.
+        assert tokens.sweep(session, later, 2) == 2
+        assert tokens.sweep(session, later, 99) == 4
+        assert tokens.sweep(session, later, 99) == 0
+    assert attempt(database, address=ELSEWHERE, now=later) is not None
+    assert attempt(database, address=HOME, now=later) is None
