@@ -251,11 +251,11 @@ def test_a_rate_of_none_leaves_room_for_all() -> None:
     assert meter.ready_ns() == 0
 
 
-@pytest.mark.parametrize("slot", [0, 1, 0xFFFF, 0x10000, 0xFFFFFFFF])
+@pytest.mark.parametrize("index", [0, 1, 0xFFFF, 0x10000, 0xFFFFFFFF])
 @pytest.mark.parametrize("token", [0, 1, 0xFFFFFFFFFFFFFFFF, 0x0123456789ABCDEF])
-def test_the_checksum_is_that_of_rfc_1071(slot: int, token: int) -> None:
-    packet = Request(V4, 0xBEEF).write(slot, token)
-    assert ECHO.unpack(packet)[3:] == (0xBEEF, slot & 0xFFFF, slot, token)
+def test_the_checksum_is_that_of_rfc_1071(index: int, token: int) -> None:
+    packet = Request(V4, 0xBEEF).write(index, token)
+    assert ECHO.unpack(packet)[3:] == (0xBEEF, index & 0xFFFF, index, token)
     total = sum(int.from_bytes(packet[at : at + 2], "big") for at in range(0, len(packet), 2))
     while total > 0xFFFF:
         total = (total >> 16) + (total & 0xFFFF)
