@@ -1,4 +1,4 @@
-"""What the two databases must agree on: transactions, what their errors mean, which URLs are taken."""
+"""What both databases agree on: transactions, what their errors mean, which URLs are taken."""
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor

@@ -9,11 +9,7 @@ from core.checks.records import Ping, Probe, State, Target, Unobserved, quantise
 from core.probe import Echo, Kind, Result, Verdict
 
 BACK = (Verdict.ANSWERED, Verdict.REFUSED)
-
-
 KNOWN = Target(1, "192.0.2.1", Probe.TCP, 443)
-
-
 NEVER_ANSWERED = Target(1, "192.0.2.1", Probe.TCP)
 
 
@@ -22,11 +18,7 @@ def echo(verdict: Verdict, rtt_ms: float | None) -> Echo:
 
 
 times_ms = st.floats(0, 20_000, allow_nan=False)
-
-
 echoes = st.builds(echo, st.sampled_from(Verdict), times_ms)
-
-
 results = st.builds(Result, st.lists(echoes, min_size=1, max_size=8), st.none())
 
 
