@@ -63,10 +63,10 @@ static void read_targets(const char *path, int count, int port)
     }
     fclose(file);
     echo_count = count;
-    size_t slots = (size_t)target_count * (size_t)count;
-    rtts_ms = malloc(slots * sizeof *rtts_ms);
-    sent_ns = malloc(slots * sizeof *sent_ns);
-    for (size_t i = 0; i < slots; i++)
+    size_t indexes = (size_t)target_count * (size_t)count;
+    rtts_ms = malloc(indexes * sizeof *rtts_ms);
+    sent_ns = malloc(indexes * sizeof *sent_ns);
+    for (size_t i = 0; i < indexes; i++)
         rtts_ms[i] = -1;
 }
 
@@ -111,13 +111,13 @@ static int hear(int fd, int64_t *answered)
         for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c))
             if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS)
                 memcpy(&stamp, CMSG_DATA(c), sizeof stamp);
-        uint32_t slot;
+        uint32_t index;
         if (n < 20 + 8 + 8 || data[20] != 0)
             continue;
-        memcpy(&slot, data + 28, 4);
-        if (slot >= (uint32_t)(target_count * echo_count) || rtts_ms[slot] >= 0)
+        memcpy(&index, data + 28, 4);
+        if (index >= (uint32_t)(target_count * echo_count) || rtts_ms[index] >= 0)
             continue;
-        rtts_ms[slot] = (double)((int64_t)stamp.tv_sec * 1000000000 + stamp.tv_nsec - sent_ns[slot]) / 1e6;
+        rtts_ms[index] = (double)((int64_t)stamp.tv_sec * 1000000000 + stamp.tv_nsec - sent_ns[index]) / 1e6;
         ++*answered;
         heard++;
     }
@@ -146,14 +146,14 @@ static void icmp(void)
         int64_t begun_ns = clock_ns(CLOCK_MONOTONIC);
         for (int t = 0; t < target_count; t++) {
             uint8_t packet[24] = {ICMP_ECHO};
-            uint32_t slot = (uint32_t)(e * target_count + t);
+            uint32_t index = (uint32_t)(e * target_count + t);
             packet[4] = (uint8_t)(getpid() >> 8);
             packet[5] = (uint8_t)getpid();
             packet[6] = (uint8_t)(e >> 8);
             packet[7] = (uint8_t)e;
-            memcpy(packet + 8, &slot, 4);
+            memcpy(packet + 8, &index, 4);
             *(uint16_t *)(void *)(packet + 2) = checksum(packet, sizeof packet);
-            sent_ns[slot] = clock_ns(CLOCK_REALTIME);
+            sent_ns[index] = clock_ns(CLOCK_REALTIME);
             sendto(fd, packet, sizeof packet, 0, (struct sockaddr *)&targets[t], sizeof targets[t]);
             if (t % 32 == 31)
                 hear(fd, &answered);
@@ -165,7 +165,7 @@ static void icmp(void)
     }
 }
 
-static void handshake_over(int epoll, int fd, size_t slot)
+static void handshake_over(int epoll, int fd, size_t index)
 {
     struct tcp_info info;
     socklen_t size = sizeof info;
@@ -174,9 +174,9 @@ static void handshake_over(int epoll, int fd, size_t slot)
     (void)epoll;
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_size);
     if (!error && !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size))
-        rtts_ms[slot] = info.tcpi_rtt / 1e3;
+        rtts_ms[index] = info.tcpi_rtt / 1e3;
     else if (error == ECONNREFUSED)
-        rtts_ms[slot] = (double)(clock_ns(CLOCK_MONOTONIC) - sent_ns[slot]) / 1e6;
+        rtts_ms[index] = (double)(clock_ns(CLOCK_MONOTONIC) - sent_ns[index]) / 1e6;
     close(fd);
 }
 
@@ -187,7 +187,7 @@ static void tcp(void)
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    int *owner = malloc(sizeof *owner * (1 << 20)); /* the slot of a descriptor */
+    int *owner = malloc(sizeof *owner * (1 << 20)); /* the index of a descriptor */
     for (int e = 0; e < echo_count; e++) {
         int64_t begun_ns = clock_ns(CLOCK_MONOTONIC);
         int open = 0;
@@ -198,16 +198,16 @@ static void tcp(void)
                 struct linger now = {1, 0};
                 if (fd < 0)
                     break;
-                size_t slot = (size_t)e * (size_t)target_count + (size_t)t;
+                size_t index = (size_t)e * (size_t)target_count + (size_t)t;
                 setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-                sent_ns[slot] = clock_ns(CLOCK_MONOTONIC);
+                sent_ns[index] = clock_ns(CLOCK_MONOTONIC);
                 int bad = connect(fd, (struct sockaddr *)&targets[t], sizeof targets[t]);
                 if (!bad || errno != EINPROGRESS) {
-                    handshake_over(epoll, fd, slot);
+                    handshake_over(epoll, fd, index);
                     continue;
                 }
                 struct epoll_event event = {EPOLLOUT | EPOLLET | EPOLLONESHOT, {.fd = fd}};
-                owner[fd] = (int)slot;
+                owner[fd] = (int)index;
                 epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
                 open++;
             }

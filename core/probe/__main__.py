@@ -9,14 +9,11 @@ import json
 import signal
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TextIO
 
 from core.probe import ClockUsed, Kind, Pace, Result, Target, Verdict, icmp_problem, probe
 from core.probe.addresses import understand
 
 STRENGTH = list(Verdict)  # a target's verdict is the strongest of its echoes'
-ROW = "{:<39} {:>6} {:>11} {:>9} {:>9} {:>9} {:>9}  {:<6} {}"
-HEADINGS = ("target", "port", "came back", "best ms", "mean ms", "worst ms", "+- ms", "clock", "")
 
 
 class Impossible(Exception):
@@ -36,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"core.probe: {error}", file=sys.stderr)
         return 2
     results = probe(kind, [Target(address, tuple(asked.port)) for address in addresses], pace)
-    show = _print_json if asked.json else _print_table
-    show(addresses, results, sys.stdout)
+    _print_json(addresses, results)
     return 0 if all(_came_back(result) == asked.count for result in results) else 1
 
 
@@ -52,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, default=1.0, metavar="S", help="for one echo")
     parser.add_argument("--gap", type=float, default=0.1, metavar="S", help="between two echoes")
     parser.add_argument("--rate", type=float, default=0.0, metavar="PPS", help="0: no limit")
+    # JSON is all there is; scripts of v0.1.0 had to say so.
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 
@@ -107,7 +104,7 @@ def _clock(result: Result) -> ClockUsed | None:
     return ClockUsed.USER if ClockUsed.USER in clocks else next(iter(clocks), None)
 
 
-def _print_json(addresses: Sequence[str], results: Sequence[Result], out: TextIO) -> None:
+def _print_json(addresses: Sequence[str], results: Sequence[Result]) -> None:
     for address, result in zip(addresses, results, strict=True):
         line = {
             "target": address,
@@ -119,33 +116,11 @@ def _print_json(addresses: Sequence[str], results: Sequence[Result], out: TextIO
             "verdicts": [echo.verdict for echo in result.echoes],
             "reasons": sorted({echo.reason for echo in result.echoes} - {""}),
         }
-        print(json.dumps(line), file=out)
+        print(json.dumps(line))
 
 
 def _rounded(time_ms: float | None) -> float | None:
     return None if time_ms is None else round(time_ms, 6)
-
-
-def _print_table(addresses: Sequence[str], results: Sequence[Result], out: TextIO) -> None:
-    print(ROW.format(*HEADINGS).rstrip(), file=out)
-    for address, result in zip(addresses, results, strict=True):
-        print(ROW.format(*_cells(address, result)).rstrip(), file=out)
-
-
-def _cells(address: str, result: Result) -> tuple[str, ...]:
-    echoes = result.echoes
-    times = [echo.rtt_ms for echo in echoes if echo.rtt_ms is not None]
-    bounds = [echo.bound_ms for echo in echoes if echo.bound_ms is not None]
-    numbers = [min(times), sum(times) / len(times), max(times), max(bounds)] if times else []
-    shown = [f"{number:.3f}" for number in numbers] or ["-"] * 4
-    reasons = {echo.reason or _dull(echo.verdict) for echo in echoes} - {""}
-    counted = f"{_came_back(result)}/{len(echoes)}"
-    port, clock = str(result.port or "-"), _clock(result) or "-"
-    return address, port, counted, *shown, clock, "; ".join(sorted(reasons))
-
-
-def _dull(verdict: Verdict) -> str:
-    return "" if verdict is Verdict.ANSWERED else str(verdict)
 
 
 if __name__ == "__main__":

@@ -44,14 +44,14 @@ PACKET_SIZE = 2048  # longer than any ICMP error may be
 Received = tuple[int, list[tuple[int, int, bytes]], int, Any]
 Receive = Callable[[list[bytearray], int], Received]
 Reply = tuple[int, int, str, int]
-"""(slot, token, source, stamp in ns) of a well-formed reply; is it one we wait for?"""
+"""(index, token, source, stamp in ns) of a well-formed reply; is it one we wait for?"""
 
 
 class Refusal(NamedTuple):
-    """An ICMP error about one of our packets; slot and token are -1 where the quote was short."""
+    """An ICMP error about one of our packets; index and token are -1 where the quote was short."""
 
     sequence: int
-    slot: int
+    echo_index: int  # not `index`, which is a tuple's method
     token: int
     destination: str
     reason: str
@@ -174,19 +174,19 @@ class Channel:
                 if size >= start + HEADER_SIZE:
                     self._read_error(start, size, source[0], refusals)
                 continue
-            kind, code, checksum, identifier, sequence, slot, token = unpack(view, start)
+            kind, code, checksum, identifier, sequence, index, token = unpack(view, start)
             if kind != reply:
                 self._read_error(start, size, source[0], refusals)
             elif (
-                size != start + ECHO_SIZE or code or identifier != own or sequence != slot & 0xFFFF
+                size != start + ECHO_SIZE or code or identifier != own or sequence != index & 0xFFFF
             ):
                 continue
-            elif check and (checksum + base + sequence + slot + token) % 0xFFFF:
+            elif check and (checksum + base + sequence + index + token) % 0xFFFF:
                 continue  # the sum of all words isn't zero (see Request.write): damaged
             else:
                 seconds, nanoseconds = timespec(ancillary[0][2]) if ancillary else (0, 0)
                 stamp_ns = seconds * 1_000_000_000 + nanoseconds
-                replies.append((slot, token, source[0], stamp_ns))
+                replies.append((index, token, source[0], stamp_ns))
         return False
 
     def _read_error(self, start: int, size: int, source: str, refusals: list[Refusal]) -> None:
@@ -222,12 +222,12 @@ class Channel:
         if len(inner) < HEADER_SIZE:
             return
         if len(inner) >= ECHO_SIZE:
-            kind, _, _, identifier, sequence, slot, token = ECHO.unpack_from(inner)
+            kind, _, _, identifier, sequence, index, token = ECHO.unpack_from(inner)
         else:
             kind, _, _, identifier, sequence = struct.unpack_from("!BBHHH", inner)
-            slot = token = -1
+            index = token = -1
         if kind == self.protocol.request and identifier == self.identifier:
-            into.append(Refusal(sequence, slot, token, destination, reason))
+            into.append(Refusal(sequence, index, token, destination, reason))
 
 
 def _random_identifier() -> int:

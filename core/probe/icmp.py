@@ -37,7 +37,7 @@ def icmp_problem(family: int = socket.AF_INET) -> str | None:
 class IcmpSweep(Sweep):
     """Echo requests to all targets.
 
-    An answer counts if identifier, slot, source address and a token drawn for this very packet
+    An answer counts if identifier, index, source address and a token drawn for this very packet
     agree, and the echo is still open. Sending is stamped just before and just after sendto: the
     packet left in between, which gives the bound.
     """
@@ -51,17 +51,17 @@ class IcmpSweep(Sweep):
         steps: StepWatch | None = None,
     ) -> None:
         super().__init__(targets, pace, heard, system)
-        slots = len(self.ledger.codes)
+        indexes = len(self.ledger.codes)
         # All three by the length of the family's socket addresses.
         self._channels: dict[int, Channel] = {}
         self._senders: dict[int, tuple[Write, SendTo]] = {}
         self._problems: dict[int, str] = {}
         self._by_fd: dict[int, Channel] = {}
-        self._tokens = array("Q", os.urandom(8 * slots))
-        self._before_ns = array("q", bytes(8 * slots))  # on self._clock
-        self._calling_ns = array("I", bytes(4 * slots))
+        self._tokens = array("Q", os.urandom(8 * indexes))
+        self._before_ns = array("q", bytes(8 * indexes))  # on self._clock
+        self._calling_ns = array("I", bytes(4 * indexes))
         self._steps = steps or StepWatch()
-        self._by_user: set[int] = set()  # slots that were under way when the clock was set
+        self._by_user: set[int] = set()  # indexes that were under way when the clock was set
         self._dropped_ns = 0  # when drops were last noticed: what was sent before may be among them
         self._longest_burst_ns = 0
         self._stamped = system.kernel_clocks and wait_for_stamps()
@@ -97,31 +97,31 @@ class IcmpSweep(Sweep):
     # Sending
 
     # Names of attributes are looked up for every packet, locals aren't.
-    def launch(self, slots: list[int]) -> int:  # pylint: disable=too-many-locals
+    def launch(self, indexes: list[int]) -> int:  # pylint: disable=too-many-locals
         clock, tokens, targets, began_ns = self._clock, self._tokens, len(self.targets), self.now_ns
         places, senders = self.places, self._senders
         before_ns, spent_ns = self._before_ns, self._calling_ns
         sent = []
-        for position, slot in enumerate(slots):
-            place = places[slot % targets]
+        for position, index in enumerate(indexes):
+            place = places[index % targets]
             write, sendto = senders[len(place)]
-            packet = write(slot, tokens[slot])
+            packet = write(index, tokens[index])
             before = clock()
             try:
                 sendto(packet, place)
             except OSError as error:
-                if self._not_sent(error, slots, position):
+                if self._not_sent(error, indexes, position):
                     break
                 continue
             calling_ns = clock() - before
-            before_ns[slot] = before
+            before_ns[index] = before
             # Out of range only where the clock was set in this very moment, which is noticed soon.
-            spent_ns[slot] = calling_ns if 0 <= calling_ns < LONGEST_NS else LONGEST_NS
-            sent.append(slot)
+            spent_ns[index] = calling_ns if 0 <= calling_ns < LONGEST_NS else LONGEST_NS
+            sent.append(index)
         self._note_sent(sent, began_ns)
         return len(sent)
 
-    def _note_sent(self, slots: list[int], began_ns: int) -> None:
+    def _note_sent(self, indexes: list[int], began_ns: int) -> None:
         now_ns, targets, sent_ns, due_ns = (
             monotonic_ns(),
             len(self.targets),
@@ -129,35 +129,35 @@ class IcmpSweep(Sweep):
             self.due_ns,
         )
         times_out_ns = now_ns + self.timeout_ns
-        for slot in slots:
-            sent_ns[slot % targets] = now_ns
-            due_ns[slot] = times_out_ns
-        self.flight.extend(slots)
-        self.in_flight += len(slots)
+        for index in indexes:
+            sent_ns[index % targets] = now_ns
+            due_ns[index] = times_out_ns
+        self.flight.extend(indexes)
+        self.in_flight += len(indexes)
         self._longest_burst_ns = max(self._longest_burst_ns, now_ns - began_ns)
 
-    def _not_sent(self, error: OSError, slots: list[int], position: int) -> bool:
+    def _not_sent(self, error: OSError, indexes: list[int], position: int) -> bool:
         """Put the echo aside for another try; True if the rest of the burst must wait, too."""
         reason = os.strerror(error.errno or 0)
         if error.errno in FULL:
-            self.congested(slots[position:], reason)
+            self.congested(indexes[position:], reason)
             return True
-        slot = slots[position]
-        channel = self._channels[len(self.places[slot % self.ledger.targets])]
+        index = indexes[position]
+        channel = self._channels[len(self.places[index % self.ledger.targets])]
         refusals: list[Refusal] = []
         if channel.error_queue and channel.read_errors(refusals):
             # On a datagram socket, sendto may report what an earlier packet met.
             for refusal in refusals:
                 self._refused(refusal)
-            self.postpone(slot)
+            self.postpone(index)
         else:
-            self._draw_token(slot)
-            self.fault(slot, reason)
+            self._draw_token(index)
+            self.fault(index, reason)
         return False
 
-    def _draw_token(self, slot: int) -> None:
+    def _draw_token(self, index: int) -> None:
         """The first packet may still be answered: don't take that for the second's answer."""
-        self._tokens[slot] = int.from_bytes(os.urandom(8), "big")
+        self._tokens[index] = int.from_bytes(os.urandom(8), "big")
 
     # Hearing
 
@@ -191,72 +191,72 @@ class IcmpSweep(Sweep):
         )
         before_ns, spent_ns, timed = self._before_ns, self._calling_ns, self.ledger.timed
         by_stamps, by_user = self._stamped, self._by_user
-        for slot, token, source, stamp_ns in replies:
-            if slot >= len(codes) or codes[slot] or token != tokens[slot]:
+        for index, token, source, stamp_ns in replies:
+            if index >= len(codes) or codes[index] or token != tokens[index]:
                 continue
-            if source != places[slot % targets][0]:
+            if source != places[index % targets][0]:
                 continue
             self.in_flight -= 1
-            most_ns, in_call_ns = stamp_ns - before_ns[slot], spent_ns[slot]
-            if most_ns <= 0 or not by_stamps or slot in by_user:
-                self._answered_by_user(slot)
+            most_ns, in_call_ns = stamp_ns - before_ns[index], spent_ns[index]
+            if most_ns <= 0 or not by_stamps or index in by_user:
+                self._answered_by_user(index)
                 continue
             calling_ns = in_call_ns if in_call_ns < most_ns else most_ns
             inside_ns = (calling_ns if calling_ns < CALL_NS else CALL_NS) / 2
             bound_ms = (calling_ns - inside_ns + RESOLUTION_NS) / 1e6
-            timed(slot, ANSWERED, (most_ns - inside_ns) / 1e6, bound_ms, KERNEL)
+            timed(index, ANSWERED, (most_ns - inside_ns) / 1e6, bound_ms, KERNEL)
 
-    def _answered_by_user(self, slot: int) -> None:
+    def _answered_by_user(self, index: int) -> None:
         """Time an echo by the monotonic clock: no stamps, or the wall clock was set meanwhile."""
-        before, after = self._before_ns[slot], self._before_ns[slot] + self._calling_ns[slot]
-        if self._stamped and slot not in self._by_user:
-            before, after = self._monotonic(slot)
+        before, after = self._before_ns[index], self._before_ns[index] + self._calling_ns[index]
+        if self._stamped and index not in self._by_user:
+            before, after = self._monotonic(index)
         # It came after the last time nothing was there, and before now: not before this turn's
         # own time, since more comes while the first replies are read.
         rtt_ms, bound_ms = up_to(self.quiet_ns - after, monotonic_ns() - before)
-        self.ledger.timed(slot, ANSWERED, rtt_ms, bound_ms, USER)
+        self.ledger.timed(index, ANSWERED, rtt_ms, bound_ms, USER)
 
     def _distrust_flight(self) -> None:
         """The wall clock was set: what is under way is timed by the monotonic clock."""
-        for slot in self.flight:
-            if not self.ledger.codes[slot] and slot not in self._by_user:
-                before, after = self._monotonic(slot)
-                self._before_ns[slot], self._calling_ns[slot] = before, after - before
-                self._by_user.add(slot)
+        for index in self.flight:
+            if not self.ledger.codes[index] and index not in self._by_user:
+                before, after = self._monotonic(index)
+                self._before_ns[index], self._calling_ns[index] = before, after - before
+                self._by_user.add(index)
 
-    def _monotonic(self, slot: int) -> tuple[int, int]:
+    def _monotonic(self, index: int) -> tuple[int, int]:
         """When the packet was sent, as far as the burst it was sent in tells."""
-        after = self.due_ns[slot] - self.timeout_ns
+        after = self.due_ns[index] - self.timeout_ns
         return after - self._longest_burst_ns, after
 
     def _refused(self, refusal: Refusal) -> None:
-        for slot in self._candidates(refusal):
-            if self.places[slot % self.ledger.targets][0] == refusal.destination:
+        for index in self._candidates(refusal):
+            if self.places[index % self.ledger.targets][0] == refusal.destination:
                 self.in_flight -= 1
-                self.ledger.end(slot, UNREACHABLE, refusal.reason)
+                self.ledger.end(index, UNREACHABLE, refusal.reason)
                 return
 
     def _candidates(self, refusal: Refusal) -> Iterator[int]:
-        """Open slots the quoted packet may have been for: many routers quote eight bytes only."""
+        """Open indexes the quoted packet may have been for: many routers quote eight bytes only."""
         codes, places = self.ledger.codes, len(self.places)
-        if refusal.slot < 0:
-            slots = range(refusal.sequence, len(codes), 0x10000)
+        if refusal.echo_index < 0:
+            indexes = range(refusal.sequence, len(codes), 0x10000)
         else:
-            slots = range(refusal.slot, min(refusal.slot + 1, len(codes)))
-        for slot in slots:
-            known = refusal.slot < 0 or refusal.token == self._tokens[slot]
-            if known and not codes[slot] and slot % self.ledger.targets < places:
-                yield slot
+            indexes = range(refusal.echo_index, min(refusal.echo_index + 1, len(codes)))
+        for index in indexes:
+            known = refusal.echo_index < 0 or refusal.token == self._tokens[index]
+            if known and not codes[index] and index % self.ledger.targets < places:
+                yield index
 
     # Failing
 
-    def give_up(self, slot: int) -> None:
+    def give_up(self, index: int) -> None:
         self.in_flight -= 1
-        if self._drops_since(self.due_ns[slot] - self.timeout_ns):
-            self._draw_token(slot)
-            self.fault(slot, "the receive buffer was full")
+        if self._drops_since(self.due_ns[index] - self.timeout_ns):
+            self._draw_token(index)
+            self.fault(index, "the receive buffer was full")
         else:
-            self.ledger.end(slot, NO_ANSWER)
+            self.ledger.end(index, NO_ANSWER)
 
     def _drops_since(self, sent_ns: int) -> bool:
         """Whether a reply to what was sent then may have been dropped here, unread."""

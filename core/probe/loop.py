@@ -23,7 +23,7 @@ from core.probe.signature import Heard, Pace, Result, Target, anywhere
 from core.probe.system import Events, System
 
 BURST = 32  # packets sent before looking for replies again
-GLANCE = 256  # slots looked at for one burst, so that a turn stays short when few may be sent
+GLANCE = 256  # indexes looked at for one burst, so that a turn stays short when few may be sent
 RETRIES = 2  # times a local fault is probed again
 RETRY_NS = 50_000_000  # before the first of them; twice as long before the second
 CONGESTION_NS = 2_000_000  # between two tries when the kernel's send buffers are full
@@ -36,7 +36,7 @@ NOT_ALLOWED = "not allowed from here"
 class Sweep(ABC):
     """All echoes to all targets, once.
 
-    The schedule lives here: in order of slots (echo k to all targets before echo k+1), gap, rate,
+    The schedule lives here: in order of indexes (echo k to all targets before echo k+1), gap, rate,
     window, time-outs in one first-in-first-out queue (all time-outs are equal), second tries.
     How to send, hear and give up is the subclasses'. Times are CLOCK_MONOTONIC in ns.
     """
@@ -55,7 +55,7 @@ class Sweep(ABC):
         self.poller = system.poller()
         self.events_a_turn = 512
         self.places: list[Sockaddr] = []  # of the targets whose first echo was due already
-        self.flight: deque[int] = deque()  # slots in order of sending: so also of timing out
+        self.flight: deque[int] = deque()  # indexes in order of sending: so also of timing out
         self.due_ns = array("q", bytes(8 * len(self.ledger.codes)))
         self.sent_ns = array("q", [-NEVER_NS]) * len(targets)  # the newest echo of each target
         self.timeout_ns = int(pace.timeout_s * 1e9)
@@ -65,8 +65,8 @@ class Sweep(ABC):
         self._allowed = None if pace.allowed is anywhere else pace.allowed
         self._meter = Meter(pace.rate_pps, _most_ports(targets), now_ns)
         self._ends_ns = NEVER_NS if pace.budget_s is None else now_ns + int(pace.budget_s * 1e9)
-        self._next = 0  # the slot after the last one taken in order
-        self._later: list[tuple[int, int]] = []  # a heap of (not before, slot), out of order
+        self._next = 0  # the index after the last one taken in order
+        self._later: list[tuple[int, int]] = []  # a heap of (not before, index), out of order
         self._tries: dict[int, int] = {}
         self._congested_ns = 0  # since when the kernel takes no packets; 0: it does
         self._held_ns = 0  # nothing is sent before
@@ -91,11 +91,11 @@ class Sweep(ABC):
         """End the echoes that came back. False if more may be waiting to be read."""
 
     @abstractmethod
-    def launch(self, slots: list[int]) -> int:
+    def launch(self, indexes: list[int]) -> int:
         """Send the first packets of these echoes; return how many packets left."""
 
     @abstractmethod
-    def give_up(self, slot: int) -> None:
+    def give_up(self, index: int) -> None:
         """The time-out of an open echo has passed."""
 
     def usable(self, target: int, place: Sockaddr) -> str:
@@ -122,100 +122,100 @@ class Sweep(ABC):
         self._send()
         return self._wait_s()
 
-    def fault(self, slot: int, reason: str) -> None:
+    def fault(self, index: int, reason: str) -> None:
         """Our failure, not the target's: try again a little later, and at last say so."""
-        tried = self._tries.get(slot, 0)
+        tried = self._tries.get(index, 0)
         if tried == RETRIES:
-            self.ledger.end(slot, LOCAL_FAULT, reason)
+            self.ledger.end(index, LOCAL_FAULT, reason)
             return
-        self._tries[slot] = tried + 1
-        self.postpone(slot, self.now_ns + (RETRY_NS << tried))
+        self._tries[index] = tried + 1
+        self.postpone(index, self.now_ns + (RETRY_NS << tried))
 
-    def postpone(self, slot: int, until_ns: int = 0) -> None:
+    def postpone(self, index: int, until_ns: int = 0) -> None:
         """Send that echo out of order, not before a time."""
-        heappush(self._later, (until_ns, slot))
+        heappush(self._later, (until_ns, index))
 
-    def congested(self, slots: list[int], reason: str, pause_ns: int = CONGESTION_NS) -> None:
+    def congested(self, indexes: list[int], reason: str, pause_ns: int = CONGESTION_NS) -> None:
         """The kernel takes no packets: that's neither loss nor a fault, unless it lasts."""
         self._congested_ns = self._congested_ns or self.now_ns
         self._held_ns = self.now_ns + pause_ns
         if self.now_ns - self._congested_ns > self.timeout_ns:
             self._congested_ns = 0
-            self.fault(slots.pop(0), reason)
-        for slot in slots:
-            self.postpone(slot)
+            self.fault(indexes.pop(0), reason)
+        for index in indexes:
+            self.postpone(index)
 
     def _run_out(self) -> None:
         codes = self.ledger.codes
-        for slot, code in enumerate(codes):
+        for index, code in enumerate(codes):
             if not code:
-                self.ledger.end(slot, LOCAL_FAULT, OUT_OF_TIME)
+                self.ledger.end(index, LOCAL_FAULT, OUT_OF_TIME)
 
     def _expire(self) -> None:
         flight, codes, due_ns = self.flight, self.ledger.codes, self.due_ns
         while flight:
-            slot = flight[0]
-            if not codes[slot] and due_ns[slot] > self.now_ns:
+            index = flight[0]
+            if not codes[index] and due_ns[index] > self.now_ns:
                 return
             flight.popleft()
-            if not codes[slot]:
-                self.give_up(slot)
+            if not codes[index]:
+                self.give_up(index)
 
     def _send(self) -> None:
         if self.now_ns < self._held_ns:
             return
         room = min(BURST, self.window - self.in_flight, self._meter.room(self.now_ns))
-        slots = self._pick(room)
-        if not slots:
+        indexes = self._pick(room)
+        if not indexes:
             return
-        sent = self.launch(slots)
+        sent = self.launch(indexes)
         if sent:
             self._meter.spend(sent)
             if self.now_ns >= self._held_ns:
                 self._congested_ns = 0
 
     def _pick(self, room: int) -> list[int]:
-        """Up to `room` slots whose time has come: first those out of order, then the next ones."""
-        slots: list[int] = []
-        while self._later and len(slots) < room and self._later[0][0] <= self.now_ns:
-            slot = heappop(self._later)[1]
-            if self._rested_ns(slot) > self.now_ns:
-                self.postpone(slot, self._rested_ns(slot))
-            elif self._may_be_sent(slot):
-                self.sent_ns[slot % self.ledger.targets] = self.now_ns
-                slots.append(slot)
-        self._pick_next(slots, room)
-        return slots
+        """Up to `room` indexes whose time has come: those out of order, then the next ones."""
+        indexes: list[int] = []
+        while self._later and len(indexes) < room and self._later[0][0] <= self.now_ns:
+            index = heappop(self._later)[1]
+            if self._rested_ns(index) > self.now_ns:
+                self.postpone(index, self._rested_ns(index))
+            elif self._may_be_sent(index):
+                self.sent_ns[index % self.ledger.targets] = self.now_ns
+                indexes.append(index)
+        self._pick_next(indexes, room)
+        return indexes
 
-    def _pick_next(self, slots: list[int], room: int) -> None:
+    def _pick_next(self, indexes: list[int], room: int) -> None:
         targets, places, sent_ns = self.ledger.targets, self.places, self.sent_ns
         codes, allowed, rested_ns = self.ledger.codes, self._allowed, self.now_ns - self._gap_ns
-        slot, last, room = self._next, min(self._next + GLANCE, len(codes)), room - len(slots)
-        while slot < last and room > 0:
-            target = slot % targets
+        index, last, room = self._next, min(self._next + GLANCE, len(codes)), room - len(indexes)
+        while index < last and room > 0:
+            target = index % targets
             if sent_ns[target] > rested_ns:
                 break
             if target == len(places):
                 self._understand(target)
-            if not codes[slot] and (allowed is None or self._may_be_sent(slot)):
+            if not codes[index] and (allowed is None or self._may_be_sent(index)):
                 sent_ns[target] = self.now_ns  # so that no burst holds two echoes of one target
-                slots.append(slot)
+                indexes.append(index)
                 room -= 1
-            slot += 1
-        self._next = slot
+            index += 1
+        self._next = index
 
-    def _rested_ns(self, slot: int) -> int:
-        """When that slot's target has had its gap."""
-        return self.sent_ns[slot % self.ledger.targets] + self._gap_ns
+    def _rested_ns(self, index: int) -> int:
+        """When that index's target has had its gap."""
+        return self.sent_ns[index % self.ledger.targets] + self._gap_ns
 
-    def _may_be_sent(self, slot: int) -> bool:
-        if self.ledger.codes[slot]:
+    def _may_be_sent(self, index: int) -> bool:
+        if self.ledger.codes[index]:
             return False
         if self._allowed is None:
             return True
-        if self._allowed(self.targets[slot % self.ledger.targets].address):
+        if self._allowed(self.targets[index % self.ledger.targets].address):
             return True
-        self.ledger.end(slot, LOCAL_FAULT, NOT_ALLOWED)
+        self.ledger.end(index, LOCAL_FAULT, NOT_ALLOWED)
         return False
 
     def _understand(self, target: int) -> None:
@@ -232,9 +232,9 @@ class Sweep(ABC):
 
     def spare(self, target: int, reason: str) -> None:
         """Send that target nothing more."""
-        for slot in range(target, len(self.ledger.codes), self.ledger.targets):
-            if not self.ledger.codes[slot]:
-                self.ledger.end(slot, LOCAL_FAULT, reason)
+        for index in range(target, len(self.ledger.codes), self.ledger.targets):
+            if not self.ledger.codes[index]:
+                self.ledger.end(index, LOCAL_FAULT, reason)
 
     def _wait_s(self) -> float | None:
         if not self.ledger.open:

@@ -9,7 +9,7 @@ import struct
 from array import array
 from dataclasses import dataclass
 
-ECHO = struct.Struct("!BBHHHIQ")  # type, code, checksum, identifier, sequence, slot, token
+ECHO = struct.Struct("!BBHHHIQ")  # type, code, checksum, identifier, sequence, index, token
 CHANGING = struct.Struct("!HHHIQ")  # the same without type and code
 ECHO_SIZE = ECHO.size
 HEADER_SIZE = 8  # all that an ICMP error must quote of the packet behind the IP header
@@ -89,16 +89,16 @@ class Request:
         self._identifier = identifier
         self._base = (protocol.request << 8) + identifier
 
-    def write(self, slot: int, token: int) -> bytearray:
-        """Return the packet for that slot (32 bits; the low 16 are the sequence) and token (64).
+    def write(self, index: int, token: int) -> bytearray:
+        """Return the packet for that index (32 bits; the low 16 are the sequence) and token (64).
 
         The checksum is the complement of the sum of all 16-bit words modulo 65535, and as
         2**16 is 1 modulo 65535, the longer fields can be added as they are (RFC 1071).
         """
-        sequence = slot & 0xFFFF
-        checksum = 0xFFFF - (self._base + sequence + slot + token) % 0xFFFF
+        sequence = index & 0xFFFF
+        checksum = 0xFFFF - (self._base + sequence + index + token) % 0xFFFF
         packet = self.packet
-        CHANGING.pack_into(packet, 2, checksum, self._identifier, sequence, slot, token)
+        CHANGING.pack_into(packet, 2, checksum, self._identifier, sequence, index, token)
         return packet
 
 

@@ -100,4 +100,4 @@ class Pace:
 
 
 Heard = Callable[[int, int, Echo], None]
-"""Called with (index of the target, number of the echo from 0, the echo) as each echo ends."""
+"""Called with (position of the target, number of the echo from 0, the echo) as each echo ends."""

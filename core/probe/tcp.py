@@ -60,7 +60,7 @@ SPARED = "not sent: no port answered the first echo"
 IPV4_PARTS = 2  # of a socket address; IPv6 has four
 
 Line = tuple[Socket, int, int, int, int]
-"""A connection under way: (socket, slot, port, monotonic ns before and after the SYN was sent)."""
+"""A connection under way: (socket, index, port, monotonic ns before and after the SYN was sent)."""
 
 
 def _marks(place: Sockaddr) -> bool:
@@ -109,12 +109,12 @@ class TcpSweep(Sweep):
         # target's answer, it would only have to guess a port. One socket a target costs 25 % more.
         self._idle: dict[bool, list[Socket]] = {True: [], False: []}
         self._reset = system.reset
-        self._fds: dict[int, tuple[int, ...]] = {}  # of each slot that is under way
+        self._fds: dict[int, tuple[int, ...]] = {}  # of each index that is under way
         self._ports = array("H", bytes(2 * len(targets)))  # what serves a target; 0: not known yet
-        self._seeking: dict[int, int] = {}  # target -> slot of its volley
-        self._parked: dict[int, list[int]] = {}  # target -> slots that wait for the volley's end
-        self._troubles: dict[int, str] = {}  # slot -> a local fault on one of its ports
-        self._refusals: dict[int, str] = {}  # slot -> what the last unreachable port said
+        self._seeking: dict[int, int] = {}  # target -> index of its volley
+        self._parked: dict[int, list[int]] = {}  # target -> indexes that wait for the volley's end
+        self._troubles: dict[int, str] = {}  # index -> a local fault on one of its ports
+        self._refusals: dict[int, str] = {}  # index -> what the last unreachable port said
 
     def close(self) -> None:
         for line in list(self._lines.values()):
@@ -139,52 +139,52 @@ class TcpSweep(Sweep):
 
     # Sending
 
-    def launch(self, slots: list[int]) -> int:
+    def launch(self, indexes: list[int]) -> int:
         sent, targets, ports = 0, len(self.targets), self._ports
         launched = []
-        for position, slot in enumerate(slots):
-            target = slot % targets
+        for position, index in enumerate(indexes):
+            target = index % targets
             port = ports[target]
             if port:
-                opened = self._connect(slot, target, port)
+                opened = self._connect(index, target, port)
             elif target in self._seeking:
-                self._parked.setdefault(target, []).append(slot)
+                self._parked.setdefault(target, []).append(index)
                 continue
             else:
-                opened = self._volley(slot, target)
+                opened = self._volley(index, target)
             if opened < 0:
-                self.congested(slots[position:], "no file descriptors or memory left")
+                self.congested(indexes[position:], "no file descriptors or memory left")
                 break
             sent += opened
-            launched.append(slot)
-            if self._troubles and slot in self._troubles:
-                self._end_if_last(slot)
+            launched.append(index)
+            if self._troubles and index in self._troubles:
+                self._end_if_last(index)
         now_ns, sent_ns, due_ns = monotonic_ns(), self.sent_ns, self.due_ns
-        for slot in launched:
-            sent_ns[slot % targets] = now_ns
-            due_ns[slot] = now_ns + self.timeout_ns
+        for index in launched:
+            sent_ns[index % targets] = now_ns
+            due_ns[index] = now_ns + self.timeout_ns
         self.flight.extend(launched)
         self.in_flight = len(self._lines)
         return sent
 
-    def _volley(self, slot: int, target: int) -> int:
+    def _volley(self, index: int, target: int) -> int:
         """Connect to all ports at once; how many SYNs were sent, or -1 if there was no room."""
         sent = 0
-        self._seeking[target] = slot
+        self._seeking[target] = index
         for port in self.targets[target].ports:
-            if self._seeking.get(target) != slot:
+            if self._seeking.get(target) != index:
                 break  # one answered on the spot
-            opened = self._connect(slot, target, port)
+            opened = self._connect(index, target, port)
             if opened < 0 and not sent:
                 del self._seeking[target]
                 return -1
             if opened < 0:
-                self._troubles[slot] = "no file descriptors or memory left"
+                self._troubles[index] = "no file descriptors or memory left"
                 break
             sent += opened
         return sent
 
-    def _connect(self, slot: int, target: int, port: int) -> int:
+    def _connect(self, index: int, target: int, port: int) -> int:
         """Send one SYN: 1; 0 if that failed; -1 if there's no room and waiting will help."""
         place = self.places[target]
         v4 = len(place) == IPV4_PARTS
@@ -194,7 +194,7 @@ class TcpSweep(Sweep):
             if error.errno in FULL and self._lines:
                 self.window = max(1, len(self._lines))
                 return -1
-            self._troubles[slot] = os.strerror(error.errno or 0)
+            self._troubles[index] = os.strerror(error.errno or 0)
             return 0
         where = (place[0], port) if v4 else (place[0], port, *place[2:])
         before_ns = monotonic_ns()
@@ -205,10 +205,10 @@ class TcpSweep(Sweep):
             watch(fd)
         except OSError as error:
             sock.close()
-            self._troubles[slot] = os.strerror(error.errno or 0)
+            self._troubles[index] = os.strerror(error.errno or 0)
             return 0
-        line = self._lines[fd] = (sock, slot, port, before_ns, after_ns)
-        self._fds[slot] = (*self._fds[slot], fd) if slot in self._fds else (fd,)
+        line = self._lines[fd] = (sock, index, port, before_ns, after_ns)
+        self._fds[index] = (*self._fds[index], fd) if index in self._fds else (fd,)
         if error_number == IN_PROGRESS:
             return 1
         if error_number in (0, errno.ECONNREFUSED):  # a target on this machine may answer at once
@@ -216,7 +216,7 @@ class TcpSweep(Sweep):
             self._hear_error(line, error_number)
             return 1
         self._drop_line(line)
-        self._troubles[slot] = os.strerror(error_number)
+        self._troubles[index] = os.strerror(error_number)
         return 0
 
     def _socket(self, v4: bool) -> tuple[Socket, Callable[[int], None]]:
@@ -261,37 +261,37 @@ class TcpSweep(Sweep):
             self._failed_remotely(line, error)
 
     def _accepted(self, line: Line) -> None:
-        sock, slot, port, _, _ = line
+        sock, index, port, _, _ = line
         if port >= EPHEMERAL_FROM and _is_ourselves(sock):
             self._drop_line(line)
-            self._troubles[slot] = "our own source port was hit"
-            self._end_if_last(slot)
+            self._troubles[index] = "our own source port was hit"
+            self._end_if_last(index)
             return
         rtt_us, resent = self._kernel_time(sock)
-        kept = self._kept(sock, slot)
+        kept = self._kept(sock, index)
         if kept < 0:
             # Reset instead of FIN: no TIME_WAIT is left that would use up the local ports.
             sock.setsockopt(SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE)
-        self._close_all(slot, port, kept)
+        self._close_all(index, port, kept)
         if rtt_us and resent:
-            self.ledger.explain(slot, "the SYN was sent again")
-            self.ledger.timed(slot, ANSWERED, rtt_us / 1e3, RESENT_BOUND_MS, KERNEL)
+            self.ledger.explain(index, "the SYN was sent again")
+            self.ledger.timed(index, ANSWERED, rtt_us / 1e3, RESENT_BOUND_MS, KERNEL)
         elif rtt_us:
             # The kernel stamps the SYN early in connect(), and it has left when that returns; an
             # answer that comes meanwhile is stamped only then.
             bound_ms = (RESOLUTION_NS + line[4] - line[3]) / 1e6
-            self.ledger.timed(slot, ANSWERED, rtt_us / 1e3, bound_ms, KERNEL)
+            self.ledger.timed(index, ANSWERED, rtt_us / 1e3, bound_ms, KERNEL)
         else:
             self._by_user(line, ANSWERED, resent)
 
-    def _kept(self, sock: Socket, slot: int) -> int:
+    def _kept(self, sock: Socket, index: int) -> int:
         """Reset the connection and keep the socket, if there's more to send; its fd, or -1.
 
         Closing it and opening another would cost the kernel twice as much.
         """
         if self._reset is None or not self.more_to_send:
             return -1
-        place = self.places[slot % len(self.targets)]
+        place = self.places[index % len(self.targets)]
         if _marks(place):
             return -1
         fd = sock.fileno()
@@ -323,13 +323,13 @@ class TcpSweep(Sweep):
     def _by_user(self, line: Line, code: int, resent: int) -> None:
         """Time an echo by our own clock: its answer came after we last looked, and before now."""
         self.unhurried = False  # from now on, look as soon as something comes
-        _, slot, _, before_ns, after_ns = line
+        _, index, _, before_ns, after_ns = line
         waited_ns = self.now_ns - before_ns
         if resent or (not self._kernel and waited_ns > RESEND_NS):
-            self.ledger.end(slot, code, "the SYN was sent again, so the round trip isn't known")
+            self.ledger.end(index, code, "the SYN was sent again, so the round trip isn't known")
             return
         rtt_ms, bound_ms = up_to(max(self.quiet_ns, before_ns) - after_ns, waited_ns)
-        self.ledger.timed(slot, code, rtt_ms, bound_ms, USER)
+        self.ledger.timed(index, code, rtt_ms, bound_ms, USER)
 
     def _refused(self, line: Line) -> None:
         info = self._info(line[0])
@@ -340,11 +340,11 @@ class TcpSweep(Sweep):
             self._close_all(line[1], line[2])
             self._by_user(line, REFUSED, _u32(info, RETRANS_AT))
 
-    def _close_all(self, slot: int, port: int, kept: int = -1) -> None:
+    def _close_all(self, index: int, port: int, kept: int = -1) -> None:
         """That port answered; the others that were tried aren't needed any more."""
-        target = slot % len(self.targets)
+        target = index % len(self.targets)
         self.ledger.ports[target] = port
-        self._forget(slot, kept)
+        self._forget(index, kept)
         if self._seeking and self._seeking.pop(target, None) is not None:
             self._ports[target] = port
             self._unpark(target)
@@ -352,58 +352,58 @@ class TcpSweep(Sweep):
     # Failing
 
     def _failed_remotely(self, line: Line, error: int) -> None:
-        _, slot, _, _, _ = line
+        _, index, _, _, _ = line
         self._drop_line(line)
         if error in NO_WAY or error == errno.ECONNREFUSED:
-            self._refusals[slot] = f"an ICMP error came back: {os.strerror(error)}"
+            self._refusals[index] = f"an ICMP error came back: {os.strerror(error)}"
         elif error != errno.ETIMEDOUT:
-            self._troubles[slot] = os.strerror(error)
-        self._end_if_last(slot)
+            self._troubles[index] = os.strerror(error)
+        self._end_if_last(index)
 
-    def _end_if_last(self, slot: int) -> None:
+    def _end_if_last(self, index: int) -> None:
         """One port of an echo has failed; if no other is under way, the echo has."""
-        if not self._fds.get(slot) and not self.ledger.codes[slot]:
-            self._nobody_answered(slot, slot in self._refusals)
+        if not self._fds.get(index) and not self.ledger.codes[index]:
+            self._nobody_answered(index, index in self._refusals)
 
-    def give_up(self, slot: int) -> None:
-        if slot in self._fds:
-            self._nobody_answered(slot, False)
+    def give_up(self, index: int) -> None:
+        if index in self._fds:
+            self._nobody_answered(index, False)
             self.in_flight = len(self._lines)
 
-    def _nobody_answered(self, slot: int, unreachable: bool) -> None:
-        target = slot % self.ledger.targets
-        trouble, said = self._troubles.get(slot), self._refusals.get(slot, "")
-        self._forget(slot)
-        seeking = self._seeking.get(target) == slot
+    def _nobody_answered(self, index: int, unreachable: bool) -> None:
+        target = index % self.ledger.targets
+        trouble, said = self._troubles.get(index), self._refusals.get(index, "")
+        self._forget(index)
+        seeking = self._seeking.get(target) == index
         if seeking:
             del self._seeking[target]
         if trouble is not None:
-            self.fault(slot, trouble)
+            self.fault(index, trouble)
             self._unpark(target)
             return
         if unreachable:
-            self.ledger.end(slot, UNREACHABLE, said)
+            self.ledger.end(index, UNREACHABLE, said)
         else:
-            self.ledger.end(slot, NO_ANSWER)
+            self.ledger.end(index, NO_ANSWER)
         if seeking:
             self._parked.pop(target, None)
             self.spare(target, SPARED)
 
     def _unpark(self, target: int) -> None:
-        for slot in self._parked.pop(target, ()):
-            self.postpone(slot)
+        for index in self._parked.pop(target, ()):
+            self.postpone(index)
 
-    def _forget(self, slot: int, kept: int = -1) -> None:
+    def _forget(self, index: int, kept: int = -1) -> None:
         """Close what is still open for that echo, but for the descriptor that is kept."""
         lines, forget = self._lines, self.poller.forget
-        for fd in self._fds.pop(slot, ()):
+        for fd in self._fds.pop(index, ()):
             sock = lines.pop(fd)[0]
             if fd != kept:
                 forget(fd)
                 sock.close()
         if self._troubles or self._refusals:
-            self._troubles.pop(slot, None)
-            self._refusals.pop(slot, None)
+            self._troubles.pop(index, None)
+            self._refusals.pop(index, None)
 
     def _drop_line(self, line: Line) -> None:
         sock = line[0]

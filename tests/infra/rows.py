@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import func, select, text
 
 from core.checks.records import Ping, Probe
+from core.models import Day, Schedule, Server
 from core.models import Ping as StoredPing
-from core.models import Schedule, Server
 from core.rounds import record as rounds_record
 from core.servers import change, find
 from core.servers.records import ServerRequest
@@ -94,3 +94,12 @@ def wait_for_a_blocked_one(database: Database) -> None:
             if session.scalar(blocked):
                 return
     raise TimeoutError("nobody ever waited")
+
+
+def counts(database: Database) -> tuple[int, int]:
+    """Return how many raw rows and how many packed days there are."""
+    with database.reading() as session:
+        raw, packed = (
+            session.scalar(select(func.count()).select_from(table)) for table in (StoredPing, Day)
+        )
+        return raw or 0, packed or 0

@@ -4,10 +4,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from flask import Flask
 
 from core.errors import WrongRequest
-from handlers.cli import estimate as cli_estimate
 from infra.estimate import ALL_ANSWER_S, ONE_IS_SILENT_S, PRICES, Fleet, estimate, stored_gb
 
 ROOT = Path(__file__).parents[2]
@@ -79,12 +77,3 @@ def test_the_document_says_what_the_estimate_says() -> None:
         extra = estimate(Fleet(1_000, database=database)).total - external
         (row,) = (line for line in document.splitlines() if f"`database={database}`" in line)
         assert f"about {round(extra)} $" in row
-
-
-def test_the_command_prints_the_bill(app: Flask) -> None:
-
-    app.cli.add_command(cli_estimate.estimate_command)
-    done = app.test_cli_runner().invoke(args=["estimate", "--servers", "1000", "--every", "60"])
-    assert done.exit_code == 0, done.output
-    assert "total" in done.output
-    assert app.test_cli_runner().invoke(args=["estimate"]).exit_code == 0

@@ -1,4 +1,4 @@
-"""Slots, and echoes made into pings: by properties, and by real sockets on loopback."""
+"""A round measured: by real sockets on loopback."""
 
 import asyncio
 import contextlib
@@ -6,160 +6,30 @@ import resource
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec import structs
 
 from core import probe
 from core.checks import echoes as checks_echoes
-from core.checks.echoes import add_up
-from core.checks.records import Ping, Probe, State, Target, Unobserved, quantised_ms
-from core.probe import Echo, Kind, Pace, Result, Verdict
-from core.rounds.measure import Measured, measure, pace
+from core.checks.records import Probe, State, Target
+from core.probe import Pace
+from core.rounds.measure import Measured, batches, measure, pace
 from core.settings import Settings
-from core.slots import slot_of
 
-BACK = (Verdict.ANSWERED, Verdict.REFUSED)
+SLOT = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
+TARGET = Target(17, "192.0.2.1", Probe.AUTO, None, 443)
 PACE = Pace(timeout_s=10.0, gap_s=0.0)
 HURRIED = Pace(timeout_s=1.0, gap_s=0.0)
-KNOWN = Target(1, "192.0.2.1", Probe.TCP, 443)
-NEVER_ANSWERED = Target(1, "192.0.2.1", Probe.TCP)
 
 icmp_only = pytest.mark.skipif(
     probe.icmp_problem() is not None, reason=f"NOT TESTED: ICMP; {probe.icmp_problem()}"
 )
 
 
-def echo(verdict: Verdict, rtt_ms: float | None) -> Echo:
-    return Echo(verdict, rtt_ms if verdict.came_back else None, reason=f"it was {verdict}")
-
-
-times_ms = st.floats(0, 20_000, allow_nan=False)
-echoes = st.builds(echo, st.sampled_from(Verdict), times_ms)
-results = st.builds(Result, st.lists(echoes, min_size=1, max_size=8), st.none())
-
-
-def came_back(result: Result) -> list[float]:
-    return [e.rtt_ms for e in result.echoes if e.verdict in BACK and e.rtt_ms is not None]
-
-
 def measured(*targets: Target, how: Pace = PACE) -> Measured:
     return asyncio.run(measure(targets, how), debug=True)
-
-
-# Slots
-
-
-@pytest.mark.parametrize("second", [0, 0.000001, 59.999999])
-def test_a_slot_is_the_minute_that_a_moment_lies_in(second: float) -> None:
-    slot = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
-    assert slot_of(slot + timedelta(seconds=second)) == slot
-
-
-def test_a_slot_is_utc_whatever_the_zone_of_the_moment() -> None:
-    kathmandu = timezone(timedelta(hours=5, minutes=45))
-    slot = slot_of(datetime(2026, 1, 2, 12, 46, 30, tzinfo=kathmandu))
-    assert (slot, slot.tzinfo) == (datetime(2026, 1, 2, 7, 1, tzinfo=UTC), UTC)
-
-
-@given(st.datetimes(timezones=st.just(UTC)))
-def test_a_slot_is_its_own_slot(moment: datetime) -> None:
-    assert slot_of(slot_of(moment)) == slot_of(moment) <= moment
-
-
-# Echoes made into pings
-
-
-@given(results)
-def test_what_failed_on_our_side_was_not_sent_and_is_never_held_against_a_server(
-    result: Result,
-) -> None:
-    ours = sum(e.verdict is Verdict.LOCAL_FAULT for e in result.echoes)
-    outcome = add_up(Kind.TCP, KNOWN, result)
-    if ours == len(result.echoes):
-        assert isinstance(outcome, Unobserved)
-        assert outcome.reason == "it was local fault"
-        return
-    assert isinstance(outcome, Ping)
-    assert outcome.sent == len(result.echoes) - ours
-    assert outcome.received == sum(e.verdict in BACK for e in result.echoes)
-
-
-@given(results)
-def test_a_local_fault_more_changes_nothing(result: Result) -> None:
-    faulty = Result([*result.echoes, echo(Verdict.LOCAL_FAULT, None)])
-    assert add_up(Kind.ICMP, KNOWN, faulty) == add_up(Kind.ICMP, KNOWN, result)
-
-
-@given(results)
-def test_lost_echoes_never_enter_the_mean(result: Result) -> None:
-    outcome = add_up(Kind.ICMP, KNOWN, result)
-    only_answers = Result([e for e in result.echoes if e.verdict in BACK])
-    if isinstance(outcome, Unobserved) or not only_answers.echoes:
-        return
-    alone = add_up(Kind.ICMP, KNOWN, only_answers)
-    assert isinstance(alone, Ping)
-    assert structs.replace(outcome, sent=0, received=0) == structs.replace(
-        alone, sent=0, received=0
-    )
-
-
-@given(results)
-def test_the_mean_lies_between_the_best_and_the_worst(result: Result) -> None:
-    outcome = add_up(Kind.ICMP, KNOWN, result)
-    if isinstance(outcome, Unobserved) or not came_back(result):
-        return
-    assert outcome.best_ms is not None
-    assert outcome.response_ms is not None
-    assert outcome.worst_ms is not None
-    assert outcome.best_ms <= outcome.response_ms <= outcome.worst_ms
-    assert outcome.best_ms == quantised_ms(min(came_back(result)))
-    assert outcome.worst_ms == quantised_ms(max(came_back(result)))
-
-
-@given(results)
-def test_there_are_times_only_where_an_echo_came_back(result: Result) -> None:
-    outcome = add_up(Kind.ICMP, KNOWN, result)
-    if isinstance(outcome, Unobserved):
-        return
-    times = (outcome.response_ms, outcome.best_ms, outcome.worst_ms)
-    assert (None in times) == (outcome.received == 0)
-    assert (outcome.state == State.DOWN) == (outcome.received == 0)
-
-
-@given(times_ms)
-def test_quantising_twice_is_quantising_once_and_moves_a_time_by_a_thousandth_at_most(
-    ms: float,
-) -> None:
-    assert quantised_ms(quantised_ms(ms)) == quantised_ms(ms)
-    assert abs(quantised_ms(ms) - ms) <= max(0.005, ms * 0.001) * 1.000001
-
-
-@given(times_ms, times_ms)
-def test_quantising_never_swaps_two_times(one: float, other: float) -> None:
-    assert (quantised_ms(one) <= quantised_ms(other)) or one > other
-
-
-def test_a_refused_connection_proves_that_a_server_is_up() -> None:
-    outcome = add_up(Kind.TCP, KNOWN, Result([echo(Verdict.REFUSED, 1.0)] * 4))
-    assert isinstance(outcome, Ping)
-    assert outcome.state == State.UP
-
-
-def test_silence_on_a_known_port_is_down_and_on_guessed_ones_is_unobserved() -> None:
-    silence = Result([echo(Verdict.NO_ANSWER, None)] * 4)
-    for known in (KNOWN, structs.replace(NEVER_ANSWERED, last_port=22)):
-        outcome = add_up(Kind.TCP, known, silence)
-        assert isinstance(outcome, Ping)
-        assert outcome.state == State.DOWN
-    guessed = add_up(Kind.TCP, NEVER_ANSWERED, silence)
-    assert isinstance(guessed, Unobserved)
-    assert "give the server a port" in guessed.reason
-    by_icmp = add_up(Kind.ICMP, NEVER_ANSWERED, silence)
-    assert isinstance(by_icmp, Ping)
 
 
 def test_the_pace_is_that_of_the_settings() -> None:
@@ -320,3 +190,15 @@ def test_a_thousand_servers_half_of_them_dead_are_told_apart_in_one_round(
     assert not found.unobserved
     states = {ping.server_id: ping.state for ping in found.pings}
     assert states == {n: State.DOWN if n % 2 else State.UP for n in range(1000)}
+
+
+def test_a_round_is_cut_into_batches_that_hold_every_target_once() -> None:
+    members = [structs.replace(TARGET, server_id=number) for number in range(1, 251)]
+    cut = batches(SLOT, members, 100)
+    assert [len(batch.targets) for batch in cut] == [100, 100, 50]
+    assert [target for batch in cut for target in batch.targets] == members
+    assert {batch.deadline for batch in cut} == {SLOT + timedelta(seconds=90)}
+
+
+def test_a_round_without_targets_has_no_batches() -> None:
+    assert batches(SLOT, [], 100) == []

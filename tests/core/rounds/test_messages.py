@@ -1,7 +1,7 @@
 """Messages: what is written is read back; nonsense is refused, whole or in part."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -355,18 +355,6 @@ def test_what_is_missing_at_the_end_takes_its_default() -> None:
     assert len(batch.refused) == 1
     results = Results.read(_changed(RESULTS_TEXT, pings=[list(astuple(PING))[:-1]]))
     assert results.pings == [replace(PING, port=None)]
-
-
-def test_a_round_is_cut_into_batches_that_hold_every_target_once() -> None:
-    members = [replace(TARGET, server_id=number) for number in range(1, 251)]
-    batches = measure.batches(SLOT, members, 100)
-    assert [len(batch.targets) for batch in batches] == [100, 100, 50]
-    assert [target for batch in batches for target in batch.targets] == members
-    assert {batch.deadline for batch in batches} == {SLOT + timedelta(seconds=90)}
-
-
-def test_a_round_without_targets_has_no_batches() -> None:
-    assert measure.batches(SLOT, [], 100) == []
 
 
 def test_every_message_says_its_version() -> None:

@@ -14,7 +14,7 @@ from handlers.functions import manage, warm
 from infra.database import Database
 from tests.cloud import Context, event_of
 from tests.counts import EVENTS, examples
-from tests.handlers.functions.test_gateway import balancer, payload_1, payload_2
+from tests.handlers.functions.events import balancer, payload_1, payload_2
 from tests.instances import instance
 
 
@@ -68,7 +68,7 @@ def test_wrong_arguments_are_told_with_their_exit_code(deployed: Database) -> No
 
 def test_a_defect_of_ours_is_told_and_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     away = Database(Settings(database_url="postgresql://x@127.0.0.1:9/x", connect_timeout_s=0.1))
-    done = manage.run_command(away, ["db", "upgrade"])
+    done = manage.run_command(instance(away), ["db", "upgrade"])
     assert done["exit_code"] == 1
     assert done["output"]
 

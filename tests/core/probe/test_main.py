@@ -48,12 +48,14 @@ def test_json_has_one_object_a_line(
         assert len(line["rtts_ms"]) == len(line["bounds_ms"]) == 2
 
 
-def test_a_table_is_for_people(targets: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--targets", str(targets), "--count", "2", "--gap", "0.001"]) == 0
-    heading, *rows = capsys.readouterr().out.splitlines()
-    assert heading.startswith("target")
-    assert [row.split()[0] for row in rows] == ["127.0.0.1", "::1"]
-    assert all("2/2" in row for row in rows)
+def test_json_is_printed_whether_or_not_it_is_asked_for(
+    targets: Path, port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--kind", "tcp", "--targets", str(targets), "--count", "1", "--port", str(port)]
+    for more in ([], ["--json"]):
+        assert main([*words, *more]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line["target"] for line in lines] == ["127.0.0.1", "::1"]
 
 
 def test_a_lost_echo_is_null_and_the_exit_status_is_1(

@@ -1,0 +1,102 @@
+"""Echoes made into pings, by properties."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from core.checks.echoes import add_up
+from core.checks.records import Ping, Probe, State, Target, Unobserved, quantised_ms
+from core.probe import Echo, Kind, Result, Verdict
+
+BACK = (Verdict.ANSWERED, Verdict.REFUSED)
+KNOWN = Target(1, "192.0.2.1", Probe.TCP, 443)
+NEVER_ANSWERED = Target(1, "192.0.2.1", Probe.TCP)
+
+
+def echo(verdict: Verdict, rtt_ms: float | None) -> Echo:
+    return Echo(verdict, rtt_ms if verdict.came_back else None, reason=f"it was {verdict}")
+
+
+times_ms = st.floats(0, 20_000, allow_nan=False)
+echoes = st.builds(echo, st.sampled_from(Verdict), times_ms)
+results = st.builds(Result, st.lists(echoes, min_size=1, max_size=8), st.none())
+
+
+def came_back(result: Result) -> list[float]:
+    return [e.rtt_ms for e in result.echoes if e.verdict in BACK and e.rtt_ms is not None]
+
+
+@given(results)
+def test_what_failed_on_our_side_was_not_sent_and_is_never_held_against_a_server(
+    result: Result,
+) -> None:
+    ours = sum(e.verdict is Verdict.LOCAL_FAULT for e in result.echoes)
+    outcome = add_up(Kind.TCP, KNOWN, result)
+    if ours == len(result.echoes):
+        assert isinstance(outcome, Unobserved)
+        assert outcome.reason == "it was local fault"
+        return
+    assert isinstance(outcome, Ping)
+    assert outcome.sent == len(result.echoes) - ours
+    assert outcome.received == sum(e.verdict in BACK for e in result.echoes)
+
+
+@given(results)
+def test_a_local_fault_more_changes_nothing(result: Result) -> None:
+    faulty = Result([*result.echoes, echo(Verdict.LOCAL_FAULT, None)])
+    assert add_up(Kind.ICMP, KNOWN, faulty) == add_up(Kind.ICMP, KNOWN, result)
+
+
+@given(results)
+def test_lost_echoes_never_enter_the_mean(result: Result) -> None:
+    outcome = add_up(Kind.ICMP, KNOWN, result)
+    only_answers = Result([e for e in result.echoes if e.verdict in BACK])
+    if isinstance(outcome, Unobserved) or not only_answers.echoes:
+        return
+    alone = add_up(Kind.ICMP, KNOWN, only_answers)
+    assert isinstance(alone, Ping)
+    assert structs.replace(outcome, sent=0, received=0) == structs.replace(
+        alone, sent=0, received=0
+    )
+
+
+@given(results)
+def test_the_mean_lies_between_the_best_and_the_worst(result: Result) -> None:
+    outcome = add_up(Kind.ICMP, KNOWN, result)
+    if isinstance(outcome, Unobserved) or not came_back(result):
+        return
+    assert outcome.best_ms is not None
+    assert outcome.response_ms is not None
+    assert outcome.worst_ms is not None
+    assert outcome.best_ms <= outcome.response_ms <= outcome.worst_ms
+    assert outcome.best_ms == quantised_ms(min(came_back(result)))
+    assert outcome.worst_ms == quantised_ms(max(came_back(result)))
+
+
+@given(results)
+def test_there_are_times_only_where_an_echo_came_back(result: Result) -> None:
+    outcome = add_up(Kind.ICMP, KNOWN, result)
+    if isinstance(outcome, Unobserved):
+        return
+    times = (outcome.response_ms, outcome.best_ms, outcome.worst_ms)
+    assert (None in times) == (outcome.received == 0)
+    assert (outcome.state == State.DOWN) == (outcome.received == 0)
+
+
+def test_a_refused_connection_proves_that_a_server_is_up() -> None:
+    outcome = add_up(Kind.TCP, KNOWN, Result([echo(Verdict.REFUSED, 1.0)] * 4))
+    assert isinstance(outcome, Ping)
+    assert outcome.state == State.UP
+
+
+def test_silence_on_a_known_port_is_down_and_on_guessed_ones_is_unobserved() -> None:
+    silence = Result([echo(Verdict.NO_ANSWER, None)] * 4)
+    for known in (KNOWN, structs.replace(NEVER_ANSWERED, last_port=22)):
+        outcome = add_up(Kind.TCP, known, silence)
+        assert isinstance(outcome, Ping)
+        assert outcome.state == State.DOWN
+    guessed = add_up(Kind.TCP, NEVER_ANSWERED, silence)
+    assert isinstance(guessed, Unobserved)
+    assert "give the server a port" in guessed.reason
+    by_icmp = add_up(Kind.ICMP, NEVER_ANSWERED, silence)
+    assert isinstance(by_icmp, Ping)

@@ -1,0 +1,77 @@
+"""`flask db` and `flask demo`, and a database that can't be used: one line each."""
+
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskCliRunner
+
+from core.models import SCHEMA_VERSION
+from core.settings import Settings
+from handlers.cli import app as local
+from tests.handlers.cli.commands import done, refused
+from tests.handlers.conftest import open_to_all
+
+
+def test_an_upgrade_says_where_the_tables_are(cli: FlaskCliRunner) -> None:
+    for _ in range(2):
+        assert SCHEMA_VERSION in done(cli, "db", "upgrade")
+
+
+def test_the_demo_makes_up_servers_and_history_once(sqlite_settings: Settings) -> None:
+    app = local.create_app(open_to_all(sqlite_settings.database_url))
+    cli = app.test_cli_runner()
+    assert "5 servers with 1 day of" in done(cli, "demo", "--days", "1")
+    listed = done(cli, "servers", "list").splitlines()
+    assert len(listed) == 5
+    assert all(line.startswith("demo ") for line in listed)
+    # Of the day's 1,440 slots twenty are unobserved on purpose.
+    history = app.test_client().get("/?server=demo%20office&limit=2000").get_json()
+    assert len(history["pings"]) == 1_420
+    assert {None} < {ms for ping in history["pings"] for ms in ping.values()}
+    assert "exists already" in refused(cli, "demo")
+    assert done(cli, "servers", "list").splitlines() == listed
+    app.extensions["pinglet"].database.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("database_url", "reason"),
+    [
+        ("nonsense", "no URL"),
+        ("postgres://127.0.0.1:port/x", "no URL"),
+        ("mysql://127.0.0.1/x", "mysql"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+        ("sqlite:////dev/null/pinglet.db", "/dev/null"),
+        ("postgresql://127.0.0.1/x?nonsense=1", "nonsense"),
+    ],
+)
+def test_a_database_url_that_cannot_be_used_is_one_line(database_url: str, reason: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        local.create_app(Settings(database_url=database_url))
+    said = str(ended.value)
+    assert said.startswith("Error: DATABASE_URL")
+    assert reason in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("command", [["servers", "list"], ["db", "upgrade"], ["worker", "--once"]])
+def test_a_database_that_cannot_be_used_is_one_line(
+    not_a_database: Path, tmp_path: Path, command: list[str]
+) -> None:
+    for database_url, reason in (
+        (f"sqlite:///{not_a_database}", "not a database"),
+        (f"sqlite:///{tmp_path}", "unable to open"),
+        ("postgres://127.0.0.1:1/pinglet", "refused"),
+    ):
+        app = local.create_app(Settings(database_url=database_url))
+        said = refused(app.test_cli_runner(), *command)
+        assert reason in said
+        assert said.count("\n") == 1
+        app.extensions["pinglet"].database.engine.dispose()
+
+
+def test_a_postgres_without_tables_says_what_to_do(postgres_settings: Settings) -> None:
+    url = postgres_settings.database_url.rpartition("/")[0] + "/template1"
+    app = local.create_app(Settings(database_url=url))
+    assert "flask db upgrade" in refused(app.test_cli_runner(), "servers", "list")
+    app.extensions["pinglet"].database.engine.dispose()

@@ -1,0 +1,66 @@
+"""`flask worker` and `flask tidy`: a round is printed and recorded, days are packed."""
+
+from collections.abc import Callable
+
+from flask.testing import FlaskCliRunner
+
+from core.settings import Settings
+from handlers.cli import app as local
+from tests.core.history.histories import (
+    made_up,
+)
+from tests.handlers.cli.commands import done, run
+from tests.handlers.conftest import Rows
+from tests.infra.rows import counts
+
+
+def test_a_round_is_printed_and_recorded(
+    cli: FlaskCliRunner, rows: Callable[[], Rows], listening: str
+) -> None:
+    done(cli, "servers", "add", "web", "127.0.0.1", "--probe", "tcp", "--port", listening)
+    (line,) = done(cli, "worker", "--once").splitlines()
+    name, ip, state, ms, echoes, why = line.split("\t")
+    assert (name, ip, state, echoes, why) == ("web", "127.0.0.1", "up", "4/4", "")
+    assert 0 <= float(ms) < 1000
+    assert len(rows()["data"]) == 1
+    (listed,) = done(cli, "servers", "list").splitlines()
+    assert listed.split("\t")[2:4] == ["up", ms]
+
+
+def test_a_server_that_is_down_is_found_so_and_the_round_is_well(
+    cli: FlaskCliRunner, silent: str
+) -> None:
+    done(cli, "servers", "add", "web", "127.0.0.1", "--probe", "tcp", "--port", silent)
+    result = run(cli, "worker", "--once")
+    assert result.stdout.split("\t")[2:5] == ["down", "", "0/4"]
+    assert result.exit_code == 0
+    assert "1 down" in result.stderr
+
+
+def test_a_server_that_could_not_be_observed_is_exit_code_1(
+    cli: FlaskCliRunner, settings: Settings, listening: str
+) -> None:
+    done(cli, "servers", "add", "web", "127.0.0.1", "--probe", "tcp", "--port", listening)
+    environ = {"DATABASE_URL": settings.database_url, "PINGLET_ALLOW_LOOPBACK": "0"}
+    stricter = local.create_app(Settings.from_env(environ))
+    result = run(stricter.test_cli_runner(), "worker", "--once")
+    stricter.extensions["pinglet"].database.engine.dispose()
+    assert result.exit_code == 1
+    name, _, state, ms, echoes, why = result.stdout.rstrip("\n").split("\t")
+    assert (name, state, ms, echoes) == ("web", "unobserved", "", "")
+    assert why
+
+
+def test_a_round_of_nobody_is_well(cli: FlaskCliRunner) -> None:
+    assert done(cli, "worker", "--once") == ""
+
+
+def test_the_command_says_what_it_did(cli: FlaskCliRunner) -> None:
+    database = cli.app.extensions["pinglet"].database
+    made_up(database, 1)
+    result = cli.invoke(args=["tidy"])
+    assert result.exit_code == 0
+    raw, packed = counts(database)
+    assert raw == 0
+    assert f"{packed} days packed" in result.output
+    assert cli.invoke(args=["tidy"]).stdout.startswith("0 days packed, 0 raw rows")
