@@ -7,23 +7,31 @@ wrong with which part.
 import json
 import unicodedata
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeVar
 
 import msgspec
 
 from core.errors import WrongRequest
-from core.refusals import refusal
+from core.refusals import A_TIME, refusal
 
 Shape = TypeVar("Shape")
-
 NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
 
-# What plain_text takes, said for those who read openapi.json. The end is marked twice: in Python
-# `$` also stands before a line's end.
+# What plain_text and user_name refuse, said for those who read openapi.json. The end is marked
+# twice: in Python `$` also stands before a line's end.
 PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
 NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
+Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
+Moment = Annotated[
+    str,
+    msgspec.Meta(
+        description="ISO 8601; without a zone it is UTC. From 1970 to 8999",
+        examples=["2018-01-02T07:01:00Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 
 
 def read_json(body: bytes) -> object:
@@ -70,12 +78,12 @@ def plain_text(value: object, what: str, length: int) -> str:
     Raises WrongRequest; `what` is the subject of its sentence.
     """
     if not isinstance(value, str):
-        raise WrongRequest(f"{what} is text")
+        raise WrongRequest(f"{what} must be text", got=value)
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise WrongRequest(f"{what} holds no control characters and no lone surrogates")
+        raise WrongRequest(f"{what} must not contain control characters or lone surrogates")
     text = value.strip()
     if not 1 <= len(text) <= length:
-        raise WrongRequest(f"{what} has 1 to {length} characters")
+        raise WrongRequest(f"{what} must be 1 to {length} characters long, got {len(text)}")
     return text
 
 
@@ -87,7 +95,7 @@ def moment(text: str, field: str) -> datetime:
             return parsed.replace(tzinfo=UTC)
         return parsed.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise WrongRequest(f"{field} is a time such as 2018-01-02T07:01:00Z") from None
+        raise WrongRequest(f"{field} must be {A_TIME}", got=text) from None
 
 
 def iso(slot: datetime) -> str:
@@ -98,14 +106,14 @@ def iso(slot: datetime) -> str:
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What comes in: a key we don't know is refused, it may be a typing error."""
 
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Read `value`, as JSON gave it. Raises WrongRequest with the field that is wrong."""
+        return convert(cls, value)
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What goes out."""
-
-
-def parse(shape: type[Shape], body: bytes) -> Shape:
-    """Read strict JSON into `shape`. Raises WrongRequest with the field that is wrong."""
-    return convert(shape, read_json(body))
 
 
 def convert(shape: type[Shape], value: object) -> Shape:

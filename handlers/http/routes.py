@@ -18,7 +18,7 @@ from werkzeug.utils import import_string
 
 from core.accounts.records import Level
 from core.errors import WrongRequest
-from core.reading import Record, parse
+from core.reading import Record, Request, read_json
 from core.refusals import refusal
 from handlers.instance import Instance
 
@@ -27,6 +27,7 @@ PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
 View = Callable[..., Any]
 Decorated = TypeVar("Decorated", bound=View)
 Shape = TypeVar("Shape", bound=msgspec.Struct)
+Wanted = TypeVar("Wanted", bound=Request)
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 FRESH = "private, no-cache"
@@ -83,7 +84,7 @@ class Route:
     view: View
     may: Level
     query: type[msgspec.Struct] | None = None
-    takes: type[msgspec.Struct] | None = None
+    takes: type[Request] | None = None
     reads: type[msgspec.Struct] | None = None
     body_required: bool = True
     gives: type[msgspec.Struct] | Sequence[type[msgspec.Struct]] = ()
@@ -153,9 +154,9 @@ def _served(here: Instance, route: Route) -> Callable[..., ResponseReturnValue]:
     return serve
 
 
-def _body(shape: type[Shape], required: bool) -> Shape | None:
+def _body(shape: type[Wanted], required: bool) -> Wanted | None:
     body = request.get_data()
-    return parse(shape, body) if body or required else None
+    return shape.of(read_json(body)) if body or required else None
 
 
 def _told(route: Route, answer: object) -> Response:

@@ -142,7 +142,7 @@ from core.models import Schedule, Server
 from core.rounds import measure
 from core.rounds.messages import Batch
 from core.servers import change, find
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.functions.probe import Prober
 from handlers.http import app as http_app
@@ -159,7 +159,7 @@ with database.transaction() as session:
     users.create_user(session, ann, utc_now())
     user = users.identity_of(users.find_user_named(session, "ann"))
     token = tokens.issue(session, user, tokens.Grant(records.TokenKind.ACCESS), utc_now()).token
-    kept = change.create(session, ServerRequest("kept", "8.8.8.8"), settings, utc_now()).id
+    kept = change.add(session, ServerWanted(name="kept", ip="8.8.8.8"), settings, utc_now())
 
 headers = {"Authorization": "Bearer " + token}
 exported = client.get("/api/v1/export?format=json", headers=headers).get_json()["servers"][0]

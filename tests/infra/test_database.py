@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from core import models
 from core.errors import NameTaken, SettingsError, Unavailable
 from core.servers import change
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from infra.database import Database
 from tests.infra.databases import names, opened, works
@@ -21,7 +21,7 @@ from tests.infra.rows import IP, SLOT, add
 def test_an_exception_rolls_everything_back(database: Database) -> None:
     def fail() -> None:
         with database.transaction() as session:
-            change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+            change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -31,10 +31,10 @@ def test_an_exception_rolls_everything_back(database: Database) -> None:
 
 def test_a_savepoint_that_fails_takes_only_its_own_rows(database: Database) -> None:
     with database.transaction() as session:
-        change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+        change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
         with pytest.raises(NameTaken):
-            change.create(session, ServerRequest("web", IP), database.settings, SLOT)
-        change.create(session, ServerRequest("mail", IP), database.settings, SLOT)
+            change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
+        change.add(session, ServerWanted(name="mail", ip=IP), database.settings, SLOT)
     assert names(database) == ["web", "mail"]
 
 
@@ -42,7 +42,7 @@ def test_a_released_savepoint_is_undone_with_its_transaction(database: Database)
     def fail() -> None:
         with database.transaction() as session:
             with session.begin_nested():
-                change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+                change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

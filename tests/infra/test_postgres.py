@@ -13,7 +13,7 @@ from sqlalchemy import text
 from core.errors import SettingsError, Unavailable
 from core.rounds.messages import Results
 from core.servers import change
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.functions.record import Recorder
 from handlers.http.app import create_app
@@ -99,7 +99,7 @@ def test_a_connection_that_is_cut_in_a_transaction_is_unavailable_and_the_next_w
 
         def be_cut() -> None:
             with database.transaction() as session:
-                change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+                change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
                 cut(other)
                 session.execute(text("SELECT 1"))
 

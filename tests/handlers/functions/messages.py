@@ -7,7 +7,7 @@ from core.checks.records import Ping, Probe
 from core.clock import utc_now
 from core.rounds.messages import Results
 from core.servers import change
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from infra.database import Database
 
@@ -56,5 +56,5 @@ def add_five(database: Database) -> None:
     """Add servers on loopback, some of which refuse."""
     with database.transaction() as session:
         for n in range(1, 6):
-            wanted = ServerRequest(f"server {n}", f"127.0.0.{n}", Probe.TCP, 9)
-            change.create(session, wanted, database.settings, utc_now() - MINUTE)
+            wanted = ServerWanted(name=f"server {n}", ip=f"127.0.0.{n}", probe=Probe.TCP, port=9)
+            change.add(session, wanted, database.settings, utc_now() - MINUTE)

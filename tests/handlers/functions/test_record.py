@@ -12,7 +12,7 @@ from sqlalchemy import text
 from core import slots
 from core.clock import utc_now
 from core.servers import change, find
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.functions.record import Recorder
 from infra.database import Database
@@ -123,8 +123,8 @@ def test_whatever_a_queue_brings_no_row_is_lost_or_doubled(
         known = list(find.names(session))
         if not known:
             for name in names(5):
-                wanted = ServerRequest(name, "192.0.2.1")
-                change.create(session, wanted, recorder.database.settings, SLOT)
+                wanted = ServerWanted(name=name, ip="192.0.2.1")
+                change.add(session, wanted, recorder.database.settings, SLOT)
         ids = [row.id for row in find.everything(session)]
     good = data.draw(st.lists(st.sampled_from(ids), max_size=6))
     bad = data.draw(st.lists(st.sampled_from(POISON) | st.text(max_size=50), max_size=4))

@@ -25,8 +25,10 @@ from graphql import (
 from sqlalchemy import event, insert
 
 from core import errors
-from core.accounts import records, tokens, users
+from core.accounts import records as account_records
+from core.accounts import tokens, users
 from core.models import Base
+from core.servers import records as server_records
 from core.settings import Settings
 from handlers.http import shapes
 from handlers.http.app import create_app
@@ -341,15 +343,15 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "Summary": shapes.SummaryShown,
     "PingNow": shapes.PingNow,
     "Echo": shapes.EchoShown,
-    "Me": records.Me,
-    "User": records.UserListed,
-    "Token": records.TokenListed,
-    "TokenIssued": records.TokenIssued,
-    "TokenPair": records.TokenPair,
-    "BulkItem": shapes.BulkItem,
-    "ServerWanted": shapes.ServerWanted,
-    "ServerChange": shapes.ServerChange,
-    "BulkServer": shapes.BulkServer,
+    "Me": account_records.Me,
+    "User": account_records.UserListed,
+    "Token": account_records.TokenListed,
+    "TokenIssued": account_records.TokenIssued,
+    "TokenPair": account_records.TokenPair,
+    "BulkItem": server_records.BulkItem,
+    "ServerWanted": server_records.ServerWanted,
+    "ServerChange": server_records.ServerChange,
+    "BulkServer": server_records.BulkServer,
     "TokenWanted": tokens.TokenWanted,
     "PasswordChange": users.PasswordChange,
     "UserWanted": users.UserWanted,
