@@ -8,7 +8,7 @@ import json
 import re
 import unicodedata
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -19,6 +19,15 @@ Shape = TypeVar("Shape")
 NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
+
+Moment = Annotated[
+    str,
+    msgspec.Meta(
+        description="ISO 8601; without a zone it is UTC. From 1970 to 8999",
+        examples=["2018-01-02T07:01:00Z"],
+        extra_json_schema={"format": "date-time"},
+    ),
+]
 
 
 def read_json(body: bytes) -> object:

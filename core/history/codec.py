@@ -63,6 +63,11 @@ def ms_of(one_code: int) -> float | None:
     return (one_code if one_code <= FINE else all_hundredths()[one_code]) / 100
 
 
+def all_ms(some_codes: Iterable[int]) -> list[float | None]:
+    """Return the times that codes stand for, in ms."""
+    return [ms_of(one) for one in some_codes]
+
+
 NOTHING = "."
 LETTERS = {State.UP: "+", State.DEGRADED: "~", State.DOWN: "-"}
 IS_SET = str.maketrans({NOTHING: "0"} | dict.fromkeys(LETTERS.values(), "1"))

@@ -12,7 +12,7 @@ from typing import Self, TypedDict
 
 from core.checks.records import Probe, State
 from core.errors import WrongRequest
-from core.reading import NAME_LENGTH, plain_text
+from core.reading import NAME_LENGTH, Record, plain_text
 
 DAY_MINUTES = 1_440
 INTERVALS_S = tuple(60 * minutes for minutes in range(1, 1_441) if DAY_MINUTES % minutes == 0)
@@ -137,16 +137,44 @@ class FleetRequest:
     limit: int = 100
 
 
+class LastPing(Record, frozen=True):
+    """A server's newest ping."""
+
+    slot: datetime
+    response_ms: float | None
+    sent: int
+    received: int
+
+
+class Standing(Record, frozen=True):
+    """A server and how it stands: a line of the list with state.
+
+    `interval_s` and `enabled` are those of the schedule in force, or of the first one where a clock
+    that was ahead has it begin later.
+    """
+
+    id: int
+    name: str
+    ip: str
+    probe: Probe
+    port: int | None
+    added: datetime
+    interval_s: int
+    enabled: bool
+    state: State
+    last_ping: LastPing | None
+
+
 @dataclass(frozen=True, slots=True)
 class FleetPage:
-    """A page of servers, by id, in the order wanted.
+    """A page of servers in the order wanted.
 
     `cursors` are their places: as `after` in a request, one asks for what follows it. `more` says
     that something follows the last. `totals` counts the states of all servers that search and name
     find, on whatever page; `last_round` is the newest slot of any server.
     """
 
-    ids: Sequence[int]
+    servers: Sequence[Standing]
     cursors: Sequence[str]
     more: bool
     totals: Mapping[State, int]

@@ -9,7 +9,6 @@ import msgspec
 from core.accounts.records import Kind, Role, Scope
 from core.checks.records import Probe, State
 from core.errors import WrongRequest
-from core.history.records import PAGE, PAGE_LIMIT
 from core.reading import NAME_LENGTH, Record, Request
 from core.servers.records import INTERVALS_S, Changes, Sort, interval_s, server_ip, server_name
 
@@ -161,14 +160,6 @@ Interval = Annotated[
     ),
 ]
 Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
-Moment = Annotated[
-    str,
-    msgspec.Meta(
-        description="ISO 8601; without a zone it is UTC. From 1970 to 8999",
-        examples=["2018-01-02T07:01:00Z"],
-        extra_json_schema={"format": "date-time"},
-    ),
-]
 
 
 class ServerWanted(Request, frozen=True):
@@ -237,147 +228,6 @@ class FleetQuery(Request, frozen=True):
     sort: Sort = Sort.ADDED
     after: Words = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
-
-
-class CountsShown(Record, frozen=True):
-    """Slots by state; the first four add up to `due`."""
-
-    up: int
-    degraded: int
-    down: int
-    unobserved: int
-    due: int
-
-
-class LastPing(Record, frozen=True):
-    """A server's newest ping."""
-
-    slot: datetime
-    response_ms: float | None
-    sent: int
-    received: int
-
-
-class ServerShown(Record, frozen=True):
-    """A server with its state now and its last 24 hours.
-
-    `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
-    `means_ms` the mean round trip in each, null where no echo was timed.
-    """
-
-    id: int
-    name: str
-    ip: str
-    probe: Probe
-    port: int | None
-    added: datetime
-    interval_s: int
-    enabled: bool
-    state: State
-    last_ping: LastPing | None
-    uptime: float | None
-    coverage: float | None
-    counts: CountsShown
-    strip: list[State | None]
-    means_ms: list[float | None]
-
-
-class ServerPage(Record, frozen=True):
-    """Servers in order of creation. `next`: the `after` of the page that follows."""
-
-    servers: list[ServerShown]
-    totals: dict[State, int]
-    last_round: datetime | None
-    next: str | None
-
-
-# History
-
-
-class PingsQuery(Request, frozen=True):
-    """Slots in [since, until): with `since` the first ones from there, else the newest."""
-
-    since: Moment | msgspec.UnsetType = msgspec.UNSET
-    until: Moment | msgspec.UnsetType = msgspec.UNSET
-    limit: Annotated[int, msgspec.Meta(ge=1, le=PAGE_LIMIT)] = PAGE
-
-
-class SeriesQuery(Request, frozen=True):
-    """A window, by default the last 24 hours, and into how many buckets at most."""
-
-    since: Moment | msgspec.UnsetType = msgspec.UNSET
-    until: Moment | msgspec.UnsetType = msgspec.UNSET
-    points: Annotated[int, msgspec.Meta(ge=1, le=2_000)] = 300
-
-
-class SummaryQuery(Request, frozen=True):
-    """A window that ends now (`30d`: a number of m, h, d, w or y), or one between two times."""
-
-    window: Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,5}[mhdwy]$(?!\n)")] = "24h"
-    since: Moment | msgspec.UnsetType = msgspec.UNSET
-    until: Moment | msgspec.UnsetType = msgspec.UNSET
-
-
-class PingShown(Record, frozen=True):
-    """One slot's ping."""
-
-    slot: datetime
-    state: State
-    response_ms: float | None
-    best_ms: float | None
-    worst_ms: float | None
-    sent: int
-    received: int
-
-
-class PingPage(Record, frozen=True):
-    """Pings, oldest first, and the links to the pages beside."""
-
-    pings: list[PingShown]
-    prev: str | None
-    next: str | None
-
-
-class BucketShown(Record, frozen=True):
-    """The slots in [since, until)."""
-
-    since: datetime
-    until: datetime
-    counts: CountsShown
-    sent: int
-    received: int
-    best_ms: float | None
-    worst_ms: float | None
-    mean_ms: float | None
-    p50_ms: float | None
-    p95_ms: float | None
-
-
-class Series(Record, frozen=True):
-    """A window in buckets, oldest first."""
-
-    since: datetime
-    until: datetime
-    buckets: list[BucketShown]
-
-
-class SummaryShown(Record, frozen=True):
-    """A window in figures. Never read `uptime` without `coverage`."""
-
-    since: datetime
-    until: datetime
-    counts: CountsShown
-    uptime: float | None
-    coverage: float | None
-    sent: int
-    received: int
-    lost_share: float | None
-    best_ms: float | None
-    worst_ms: float | None
-    mean_ms: float | None
-    p50_ms: float | None
-    p95_ms: float | None
-    p99_ms: float | None
 
 
 class EchoShown(Record, frozen=True):
