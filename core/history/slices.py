@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from core.checks.records import State
-from core.history.codec import Slots, codes, ms_of
+from core.history.codec import Slots, all_ms, codes
 from core.history.days import MINUTE, date_of_day, hundredths, listed
 from core.history.records import HistoryRequest, PingRecord, PingsPage
 from core.models import DATA, DAY, Server
@@ -41,7 +41,8 @@ def page(
         start = number * DAY_SLOTS
         for minute in slots.minutes:
             found[start + minute] = slots.mean[minute]
-    return [(slot, ms_of(found[slot])) for slot in _cut(found, first, end, limit)]
+    shown = _cut(found, first, end, limit)
+    return list(zip(shown, all_ms(found[slot] for slot in shown), strict=True))
 
 
 def _cut(found: Collection[int], first: int | None, end: int | None, limit: int) -> list[int]:
@@ -74,8 +75,8 @@ def kept(first: int, slots: Slots, minutes: Sequence[int] | None = None) -> Iter
     """
     mean, best, worst, sent, received = slots.columns
     for at in slots.minutes if minutes is None else minutes:
-        times = ms_of(mean[at]), ms_of(best[at]), ms_of(worst[at])
-        yield Kept(first + at, *times, sent[at], received[at])
+        mean_ms, best_ms, worst_ms = all_ms((mean[at], best[at], worst[at]))
+        yield Kept(first + at, mean_ms, best_ms, worst_ms, sent[at], received[at])
 
 
 def full_pages(
