@@ -37,7 +37,14 @@ TOLD = {
     HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts: wait",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be reached, or is too busy",
 }
-NAMES = {"TokenKind": "Kind"}
+NAMES = {
+    "Bucket": "BucketShown",
+    "Counts": "CountsShown",
+    "PingRecord": "PingShown",
+    "ServerStatus": "ServerShown",
+    "Summary": "SummaryShown",
+    "TokenKind": "Kind",
+}
 """What a component is called here where its class has another name."""
 TOLD_AS = NAMES | {REF.format(name=ours): REF.format(name=told) for ours, told in NAMES.items()}
 PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -192,7 +199,7 @@ def _schemas(table: Sequence[Route]) -> dict[str, Any]:
     for route in table:
         used |= {*_replies(route), *([route.body] if route.body else [])}
     queries = {route.query for route in table if route.query}
-    in_order = sorted(used | queries, key=lambda shape: str(shape.__name__))
+    in_order = sorted(used | queries, key=lambda shape: NAMES.get(shape.__name__, shape.__name__))
     _, schemas = msgspec.json.schema_components(in_order, ref_template=REF)
     # A query's keys are parameters; of its shape only the words they refer to are left.
     parameters = {shape.__name__ for shape in queries}

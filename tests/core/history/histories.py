@@ -67,7 +67,7 @@ class History:
             if self.due(slot, now)
         ]
         counted = {name: states.count(name) for name in ("up", "degraded", "down", "unobserved")}
-        return Counts(**counted, not_due=len(slots) - len(states))
+        return Counts(**counted, due=len(states))
 
     def figures(self, kind: type[F], since: datetime, until: datetime, now: datetime) -> F:
         """Return what the slots of [since, until), both whole minutes, add up to."""
@@ -75,19 +75,25 @@ class History:
         seen = [self.pings[slot] for slot in slots if slot in self.pings]
         means = sorted(ping.response_ms for ping in seen if ping.response_ms is not None)
         hundredths = [round(ms * 100) for ms in means]
-        return kind(
-            counts=self.counts(slots, now),
-            sent=sum(ping.sent for ping in seen),
-            received=sum(ping.received for ping in seen),
-            best_ms=min((p.best_ms for p in seen if p.best_ms is not None), default=None),
-            worst_ms=max((p.worst_ms for p in seen if p.worst_ms is not None), default=None),
-            mean_ms=sum(hundredths) / len(means) / 100 if means else None,
-            p50_ms=nearest_rank(means, 50),
-            p95_ms=nearest_rank(means, 95),
-            p99_ms=nearest_rank(means, 99),
-            since=since,
-            until=until,
-        )
+        counts = self.counts(slots, now)
+        sent, received = sum(ping.sent for ping in seen), sum(ping.received for ping in seen)
+        known = {
+            "counts": counts,
+            "uptime": (counts.up + counts.degraded) / len(seen) if seen else None,
+            "coverage": len(seen) / counts.due if counts.due else None,
+            "sent": sent,
+            "received": received,
+            "lost_share": (sent - received) / sent if sent else None,
+            "best_ms": min((p.best_ms for p in seen if p.best_ms is not None), default=None),
+            "worst_ms": max((p.worst_ms for p in seen if p.worst_ms is not None), default=None),
+            "mean_ms": sum(hundredths) / len(means) / 100 if means else None,
+            "p50_ms": nearest_rank(means, 50),
+            "p95_ms": nearest_rank(means, 95),
+            "p99_ms": nearest_rank(means, 99),
+            "since": since,
+            "until": until,
+        }
+        return kind(**{name: known[name] for name in kind.__struct_fields__})
 
     def page(self) -> list[tuple[datetime, float | None]]:
         """Return all pings as a page holds them."""

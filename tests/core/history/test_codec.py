@@ -15,9 +15,9 @@ from core.history.codec import (
     Columns,
     Rows,
     Slots,
+    all_ms,
     code,
     merged,
-    ms_of,
 )
 from core.history.sums import totals
 from core.servers.schedule import Planned, due, due_from, spans
@@ -26,6 +26,11 @@ from tests.core.history.histories import DATES, History, midnight
 from tests.counts import examples
 
 NEIGHBOURS = [(99.99, 9_999), (100.0, 10_000), (100.1, 10_001), (999.9, 18_999), (1_000.0, 19_000)]
+
+
+def ms_of(one: int) -> float | None:
+    """Return the time that a code stands for."""
+    return all_ms([one])[0]
 
 
 def test_every_code_is_a_value_of_the_grid_and_every_value_has_one_code() -> None:

@@ -9,16 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as counts
 from hypothesis import strategies as st
+from msgspec import structs
 from sqlalchemy import select
 
 from core import models
 from core.checks.records import Ping, Probe, State, quantised_ms
 from core.errors import WrongRequest
 from core.history import figures, slices, today
-from core.history.records import Bucket, Counts, HistoryRequest, Summary
+from core.history.records import Bucket, Counts, HistoryRequest, PingRecord, Summary
 from core.servers import change, find, schedule
 from core.servers.records import ServerWanted
-from core.slots import SLOT, slot_time
+from core.slots import SLOT
 from infra.database import Database
 from tests.core.history.histories import (
     DATES,
@@ -113,9 +114,8 @@ def check(database: Database, history: History, now: datetime, chance: random.Ra
         for since, until in windows:
             expected = history.figures(Summary, since, until, now)
             assert figures.summary(session, server, since, until, now) == expected
-            assert expected.counts.due + expected.counts.not_due == (until - since) // SLOT
             points = chance.choice((1, 2, 7, 48, 300, 10_000))
-            buckets = figures.series(session, server, since, until, points, now)
+            buckets = figures.series(session, server, since, until, points, now).buckets
             assert 1 <= len(buckets) <= points
             assert [b.since for b in buckets] == [since, *(b.until for b in buckets[:-1])]
             assert buckets[-1].until == until
@@ -144,9 +144,10 @@ def pings_between(
     ]
 
 
-def shown(ping: slices.Kept) -> tuple[object, ...]:
+def shown(ping: PingRecord) -> tuple[object, ...]:
     """Return a ping that was read as `pings_between` has it."""
-    return slot_time(ping.slot), *ping[1:]
+    assert ping.state is State.of(ping.sent, ping.received)
+    return tuple(value for name, value in structs.asdict(ping).items() if name != "state")
 
 
 @given(st.integers(0, 2**32), steps)
@@ -168,7 +169,7 @@ def test_packed_or_raw_or_half_of_each_history_reads_the_same(
         check(database, history, now, chance)
     with database.reading() as session:
         (line,) = today.fleet(session, now)
-        assert line.since == now.replace(second=0, microsecond=0) + SLOT - DAY
+        assert line.id == history.server_id
     remove(database, history.name)
 
 
@@ -185,11 +186,20 @@ def test_a_line_of_the_fleet_is_the_summary_of_its_24_hours(
             add_late(database, history, random.Random(seed))
     with database.reading() as session:
         (line,) = today.fleet(session, now)
-    assert line.counts == history.figures(Summary, line.since, line.since + DAY, now).counts
-    assert len(line.strip) == 48
-    for place, half_hour in enumerate(line.strip):
-        since = line.since + place * HOUR / 2
-        assert half_hour == history.figures(Bucket, since, since + HOUR / 2, now).counts
+        ((_server_id, half_hours),) = today.half_hours(session, now).items()
+    day_ago = now.replace(second=0, microsecond=0) + SLOT - DAY
+    whole = history.figures(Summary, day_ago, day_ago + DAY, now)
+    assert (line.counts, line.uptime, line.coverage) == (
+        whole.counts,
+        whole.uptime,
+        whole.coverage,
+    )
+    assert len(half_hours) == 48
+    for place, half_hour in enumerate(half_hours):
+        since = day_ago + place * HOUR / 2
+        assert half_hour.counts == history.figures(Bucket, since, since + HOUR / 2, now).counts
+    assert line.strip == [half_hour.counts.worst for half_hour in half_hours]
+    assert line.means_ms == [half_hour.mean_ms for half_hour in half_hours]
     remove(database, history.name)
 
 
@@ -198,7 +208,7 @@ def test_states_are_counted_and_add_up_to_what_was_due(
 ) -> None:
     fill(database, add(database), 0, 4, 4, 3, 0, 1)
     found = web(figures.summary, FIRST, FIRST + HOUR, FIRST + 10 * SLOT)
-    assert found.counts == Counts(up=2, degraded=2, down=1, unobserved=5, not_due=50)
+    assert found.counts == Counts(up=2, degraded=2, down=1, unobserved=5, due=10)
     assert (found.uptime, found.coverage, found.lost_share) == (4 / 5, 5 / 10, 8 / 20)
 
 
@@ -219,7 +229,7 @@ def test_where_nothing_was_due_there_is_neither_uptime_nor_coverage(
     before = web(figures.summary, FIRST - DAY, FIRST, FIRST + DAY)
     assert (before.uptime, before.coverage, before.lost_share) == (None, None, None)
     assert (before.mean_ms, before.p95_ms, before.best_ms) == (None, None, None)
-    assert before.counts == Counts(not_due=1_440)
+    assert before.counts == Counts.of()
 
 
 def test_where_nothing_was_observed_there_is_coverage_but_no_uptime(
@@ -237,7 +247,7 @@ def test_a_slot_is_unobserved_only_when_the_next_one_has_begun(
     add(database)
     now = FIRST + timedelta(seconds=seconds)
     found = web(figures.summary, FIRST, FIRST + HOUR, now)
-    assert found.counts == Counts(unobserved=unobserved, not_due=60 - unobserved)
+    assert found.counts == Counts.of(unobserved=unobserved)
 
 
 def test_the_slot_in_which_a_server_is_added_is_due_only_if_it_was_pinged(
@@ -245,9 +255,9 @@ def test_the_slot_in_which_a_server_is_added_is_due_only_if_it_was_pinged(
 ) -> None:
     history = add(database, FIRST + timedelta(seconds=30))
     now = FIRST + 3 * SLOT
-    assert web(figures.summary, FIRST, now, now).counts == Counts(unobserved=2, not_due=1)
+    assert web(figures.summary, FIRST, now, now).counts == Counts.of(unobserved=2)
     fill(database, history, 0, 4)
-    assert web(figures.summary, FIRST, now, now).counts == Counts(up=1, unobserved=2)
+    assert web(figures.summary, FIRST, now, now).counts == Counts.of(up=1, unobserved=2)
 
 
 def test_a_pause_is_not_due_and_ends_when_it_ends(
@@ -257,7 +267,7 @@ def test_a_pause_is_not_due_and_ends_when_it_ends(
     reschedule(database, history, FIRST + 10 * SLOT, enabled=False)
     reschedule(database, history, FIRST + 30 * SLOT, enabled=True)
     found = web(figures.summary, FIRST, FIRST + HOUR, FIRST + HOUR)
-    assert found.counts == Counts(unobserved=40, not_due=20)
+    assert found.counts == Counts.of(unobserved=40)
 
 
 def test_an_interval_holds_from_when_it_was_set(
@@ -266,7 +276,7 @@ def test_an_interval_holds_from_when_it_was_set(
     history = add(database)
     reschedule(database, history, FIRST + 20 * SLOT, interval_s=600)
     found = web(figures.summary, FIRST, FIRST + HOUR, FIRST + HOUR)
-    assert found.counts == Counts(unobserved=20 + 4, not_due=36)
+    assert found.counts == Counts.of(unobserved=20 + 4)
 
 
 def test_a_change_in_the_same_instant_replaces_the_one_before(database: Database) -> None:
@@ -313,7 +323,7 @@ def test_the_state_now_is_that_of_a_newest_ping_not_older_than_two_intervals(
         now = FIRST + minutes * SLOT
         (line,) = today.fleet(session, now)
         assert (line.state, line.enabled, line.interval_s) == (state, enabled, interval_s)
-        assert [found for _server, found in find.states(session, now)] == [state]
+        assert [found.state for found in find.standings(session, now)] == [state]
 
 
 def test_a_server_just_added_by_a_clock_that_is_ahead_is_in_the_fleet(database: Database) -> None:
@@ -357,7 +367,7 @@ def test_buckets_are_round_pieces_of_time(
     database: Database, web: Callable[..., Any], window: timedelta, points: int, step: int
 ) -> None:
     add(database)
-    buckets = web(figures.series, FIRST, FIRST + window, points, FIRST)
+    buckets = web(figures.series, FIRST, FIRST + window, points, FIRST).buckets
     assert {bucket.until - bucket.since for bucket in buckets[:-1]} == {step * SLOT}
     assert len(buckets) <= points
 
@@ -414,7 +424,7 @@ def test_no_reading_takes_more_statements_where_there_is_more_to_read(database: 
                 "summary": lambda: figures.summary(session, server, *window, now),
                 "fleet": lambda: today.fleet(session, now),
                 "names": lambda: find.names(session),
-                "states": lambda: find.states(session, now),
+                "states": lambda: find.standings(session, now),
             }.items():
                 with counted(database) as statements:
                     read()

@@ -51,8 +51,8 @@ def reschedule(
 
 def state(database: Database, now: datetime) -> State:
     with database.reading() as session:
-        [(_server, found)] = find.states(session, now)
-        return found
+        [found] = find.standings(session, now)
+        return found.state
 
 
 def change(database: Database, ip: str = IP, **more: Any) -> None:
