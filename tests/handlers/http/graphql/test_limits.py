@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask.testing import FlaskClient
+from graphql import print_ast
 
 from core.clock import utc_now
+from handlers.http.graphql.resolvers import SCHEMA
 from infra.database import Database
 from tests.handlers.conftest import Rows
 from tests.handlers.graph import ask, post, refused
@@ -147,6 +149,49 @@ def test_what_is_too_much_is_refused_before_a_statement(
     assert refused(response) == (400, "WRONG_REQUEST", "query")
     assert len(sent) == nothing_asked
     assert ask(client, "{ me { may } }") == {"me": {"may": "admin"}}
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        (" " * 20_001, "has 20,001 characters; the limit is 20,000: send long values as variables"),
+        (chained(30), "has 31 fragments; the limit is 30"),
+        (nested(15), "is 16 levels deep; the limit is 15"),
+        (many(251, "me{may}"), "has 502 fields; the limit is 500"),
+        (many(31, "me { may }"), "has 31 aliases; the limit is 30"),
+        ("{ me {" + " may" * 61 + " } }", "has 61 fields in one pair of braces; the limit is 60"),
+        (many(30, "tokens { id name scope }"), "costs 120,000; the limit is 100,000"),
+    ],
+)
+def test_a_refusal_says_what_was_found_and_what_the_limit_is(
+    client: FlaskClient, query: str, sentence: str
+) -> None:
+    error = post(client, query).get_json()["errors"][0]
+    assert error["message"] == f"the document {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("called", "argument", "query"),
+    [
+        ("Query.servers", "first", "{ servers%s { nodes { pings(limit: 5000) { next } } } }"),
+        ("Server.pings", "limit", "{ servers(first: 1000) { nodes { pings%s { next } } } }"),
+        ("Server.series", "points", "{ servers(first: 1000) { nodes { series%s { since } } } }"),
+        (
+            "Server.summary",
+            "window",
+            '{ servers(first: 1000) { nodes { summary%s { uptime } a: summary(window: "9d") '
+            "{ uptime } } } }",
+        ),
+    ],
+)
+def test_an_argument_that_is_left_out_costs_what_its_default_costs(
+    client: FlaskClient, called: str, argument: str, query: str
+) -> None:
+    kind, field = called.split(".")
+    default = cast(Any, SCHEMA.type_map[kind]).fields[field].args[argument].ast_node.default_value
+    left_out = post(client, query % "").get_json()
+    assert "costs" in left_out["errors"][0]["message"]
+    assert left_out == post(client, query % f"({argument}: {print_ast(default)})").get_json()
 
 
 def test_an_operation_that_is_not_executed_counts_too(client: FlaskClient) -> None:
