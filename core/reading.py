@@ -8,7 +8,7 @@ import json
 import re
 import unicodedata
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
 
@@ -19,6 +19,12 @@ Shape = TypeVar("Shape")
 NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
+
+# What plain_text refuses, said for those who read openapi.json. The end is marked twice: in Python
+# `$` also stands before a line's end.
+PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
+NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
+Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
 
 
 def read_json(body: bytes) -> object:

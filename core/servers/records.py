@@ -8,15 +8,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address
-from typing import Self, TypedDict
+from typing import Annotated, Self, TypedDict
+
+import msgspec
 
 from core.checks.records import Probe, State
 from core.errors import WrongRequest
-from core.reading import NAME_LENGTH, plain_text
+from core.reading import NAME_LENGTH, NAME_PATTERN, plain_text
 
 DAY_MINUTES = 1_440
 INTERVALS_S = tuple(60 * minutes for minutes in range(1, 1_441) if DAY_MINUTES % minutes == 0)
 """How often a server can be pinged: whole minutes that divide a day."""
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PATTERN)]
+Ip = Annotated[
+    str,
+    msgspec.Meta(
+        description="Dotted-quad IPv4, one that this deployment may probe",
+        examples=["192.0.2.10"],
+        extra_json_schema={"format": "ipv4"},
+    ),
+]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Interval = Annotated[
+    int,
+    msgspec.Meta(
+        description="Seconds that make whole minutes and divide a day",
+        extra_json_schema={"enum": list(INTERVALS_S)},
+    ),
+]
 SERVER_SHAPE = 'expected {"server": {"name": "text", "IP": "dotted quad"}}'
 NAME_SHAPE = 'expected {"server": "name"}'
 

@@ -8,6 +8,7 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from core.errors import CoreError
+from core.export import records
 from core.settings import Settings
 from handlers.http import (
     compression,
@@ -41,8 +42,8 @@ LATER = (
         rule="/api/v1/export",
         view=Later("handlers.http.export.give"),
         may=READ,
-        query=shapes.ExportQuery,
-        gives=shapes.Exported,
+        query=records.ExportQuery,
+        gives=records.Exported,
         media=[JSON, "text/csv"],
     ),
     Route(
@@ -50,9 +51,9 @@ LATER = (
         rule="/api/v1/import",
         view=Later("handlers.http.export.take"),
         may=WRITE,
-        query=shapes.ImportQuery,
-        reads=shapes.Exported,
-        gives=shapes.Imported,
+        query=records.ImportQuery,
+        reads=records.Exported,
+        gives=records.Imported,
         accepts=[JSON, "text/csv"],
     ),
     Route(

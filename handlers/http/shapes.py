@@ -1,8 +1,8 @@
 """The JSON of /api/v1 as types: they validate what comes in and generate openapi.json."""
 
 from collections.abc import Callable
-from datetime import date, datetime
-from typing import Annotated, Any, Literal, cast
+from datetime import datetime
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -10,13 +10,19 @@ from core.accounts.records import Kind, Role, Scope
 from core.checks.records import Probe, State
 from core.errors import WrongRequest
 from core.history.records import PAGE, PAGE_LIMIT
-from core.reading import NAME_LENGTH, Record, Request
-from core.servers.records import INTERVALS_S, Changes, Sort, interval_s, server_ip, server_name
+from core.reading import NAME_PATTERN, Record, Request, Words
+from core.servers.records import (
+    Changes,
+    Interval,
+    Ip,
+    Name,
+    Port,
+    Sort,
+    interval_s,
+    server_ip,
+    server_name,
+)
 
-# What core's plain_text and user_name refuse, said for those who read openapi.json. The end is
-# marked twice: in Python `$` also stands before a line's end.
-PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
-NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NAME_PATTERN)]
 UserName = Annotated[
     str,
@@ -143,24 +149,6 @@ class Me(Record, frozen=True):
 # Servers
 
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PATTERN)]
-Ip = Annotated[
-    str,
-    msgspec.Meta(
-        description="Dotted-quad IPv4, one that this deployment may probe",
-        examples=["192.0.2.10"],
-        extra_json_schema={"format": "ipv4"},
-    ),
-]
-Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-Interval = Annotated[
-    int,
-    msgspec.Meta(
-        description="Seconds that make whole minutes and divide a day",
-        extra_json_schema={"enum": list(INTERVALS_S)},
-    ),
-]
-Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
 Moment = Annotated[
     str,
     msgspec.Meta(
@@ -404,85 +392,6 @@ class PingNow(Record, frozen=True):
     reason: str | None
 
 
-# Export and import
-
-
-Form = Literal["json", "csv"]
-Ms = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)] | None
-Echoes = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
-Time = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class ExportQuery(Request, frozen=True):
-    """`after` is what the page before gave as `next`; without `format` Accept decides."""
-
-    format: Form | msgspec.UnsetType = msgspec.UNSET
-    after: Words = ""
-
-
-class ImportQuery(Request, frozen=True):
-    """Without `format` the Content-Type decides."""
-
-    format: Form | msgspec.UnsetType = msgspec.UNSET
-
-
-class LastPingKept(Request, frozen=True):
-    """A server's newest ping."""
-
-    slot: Time
-    response_ms: Ms
-    sent: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
-    received: Echoes
-
-
-class PlannedKept(Request, frozen=True):
-    """From `since` on the server was due every `interval_s`, or paused."""
-
-    since: Time
-    interval_s: Interval
-    enabled: bool
-
-
-class ServerKept(Request, frozen=True):
-    """A server with its schedule."""
-
-    name: Name
-    ip: Ip
-    added: Time
-    probe: Probe = Probe.AUTO
-    port: Port | None = None
-    last_port: Port | None = None
-    last_ping: LastPingKept | None = None
-    schedule: list[PlannedKept] = []
-
-
-class DayKept(Request, frozen=True):
-    """The pings of one server's UTC day.
-
-    A row is: minute of the day, mean, best, worst (ms, null: no time), echoes sent, received.
-    """
-
-    server: Name
-    date: date
-    pings: list[tuple[Annotated[int, msgspec.Meta(ge=0, le=1_439)], Ms, Ms, Ms, Echoes, Echoes]]
-
-
-class Exported(Request, frozen=True):
-    """A page of everything: servers first, then their days. `next`: the `after` that follows."""
-
-    servers: list[ServerKept] = []
-    days: list[DayKept] = []
-    next: str | None = None
-
-
-class Imported(Record, frozen=True):
-    """How many servers, schedule rows and pings weren't here before."""
-
-    servers: int
-    schedules: int
-    pings: int
-
-
 class Problem(Record, frozen=True):
     """What went wrong (RFC 9457): `code` for programs, `detail` for people, `field` where."""
 
@@ -529,11 +438,6 @@ CHECKS: dict[str, Callable[[object], object]] = {
     "ip": server_ip,
     "interval_s": interval_s,
 }
-
-
-def checked_interval(value: object, field: str) -> int:
-    """Return `value` as an interval. Raises WrongRequest with the field."""
-    return cast(int, _checked(field, interval_s, value))
 
 
 def _checked(field: str, check: Callable[[object], object], value: object) -> object:
