@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from core.checks.records import Ping, Probe, State, quantised_ms
 from core.errors import WrongRequest
-from core.history.records import HistoryRequest
 from core.reading import iso, moment, read_json
 from core.servers.records import NameRequest, ServerRequest, server_ip, server_name
 
@@ -162,22 +161,6 @@ def test_what_names_a_server_is_one_text(value: object) -> None:
             continue
         assert isinstance(value, str)
         assert wanted.name == value.strip()
-
-
-def test_a_history_is_asked_for_in_body_or_query() -> None:
-    assert HistoryRequest.parse(b"", {}) is None
-    for body, query in (
-        (b'{"server": "web"}', {}),
-        (b"", {"server": ["web"]}),
-        (b'{"server": "web"}', {"server": ["web "]}),
-    ):
-        assert HistoryRequest.parse(body, query) == HistoryRequest("web", limit=1440)
-
-
-def test_a_range_is_read_from_the_query() -> None:
-    query = {"server": ["web"], "since": ["2018-01-02"], "until": ["2018-01-02T13:00+01:00"]}
-    wanted = HistoryRequest.parse(b"", query | {"limit": ["7"]})
-    assert wanted == HistoryRequest("web", NOON - timedelta(hours=12), NOON, 7)
 
 
 def test_a_reason_names_what_is_wrong() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,9 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select
 
+from core.history.records import HistoryRequest
 from core.models import Server
+from handlers.http.contract import history_wanted
 from infra.database import Database
 from tests.handlers.calls import (
     CREATED,
@@ -29,6 +32,7 @@ from tests.handlers.conftest import Rows
 
 pytestmark = pytest.mark.driver
 
+NOON = datetime(2018, 1, 2, 12, tzinfo=UTC)
 PAGE = 1_440
 Pinged = Callable[..., None]
 
@@ -405,3 +409,21 @@ def test_a_limit_is_at_least_1_and_at_most_10000(client: FlaskClient) -> None:
     client.post("/", data=server("web"))
     for limit in ("1", "1440", "10000", "00007"):
         assert client.get(f"/?server=web&limit={limit}").status_code == 200
+
+
+def test_a_history_is_asked_for_in_body_or_query() -> None:
+    assert history_wanted(b"", {}) is None
+    for body, query in (
+        (b'{"server": "web"}', {}),
+        (b"", {"server": ["web"]}),
+        (b'{"server": "web"}', {"server": ["web "]}),
+    ):
+        assert history_wanted(body, query) == HistoryRequest("web", limit=1440)
+
+
+def test_a_range_is_read_from_the_query() -> None:
+    query = {"server": ["web"], "since": ["2018-01-02"], "until": ["2018-01-02T13:00+01:00"]}
+    wanted = history_wanted(b"", query | {"limit": ["7"]})
+    assert wanted == HistoryRequest(
+        "web", datetime(2018, 1, 2, tzinfo=UTC), datetime(2018, 1, 2, 12, tzinfo=UTC), 7
+    )
