@@ -112,8 +112,8 @@ def _items(session: Session, after: str) -> Iterator[tuple[ServerKept | DayKept 
         yield from ((server, str(server_id)) for server_id, server in servers.items())
         last_id = max(servers, default=place - 1)
         place = last_id + 1 if len(servers) == SERVERS_AT_ONCE else Place(0, 0, last_id)
-    days, further = _days_from(session, place)
-    for (server_id, day), kept in days.items():
+    found, further = _days_from(session, place)
+    for (server_id, day), kept in found.items():
         yield kept, _cursor(Place(server_id, day, place.last_id))
     if further is not None:
         yield None, _cursor(further)
