@@ -26,6 +26,7 @@ from core.history import days, slices
 from core.history.codec import Rows, Slots, merged
 from core.models import DATA, DAY, Schedule, Server
 from core.servers import lists, schedule
+from core.servers.records import FIELDS
 from core.servers.schedule import MOMENT, Planned, in_force
 from core.slots import DAY_SLOTS, date_of, first_slot, slot_time
 from core.sql import UtcDateTime
@@ -33,6 +34,7 @@ from core.sql import UtcDateTime
 SERVERS_AT_ONCE = 1_000
 RAW_AT_ONCE = 20_000
 DAYS_AT_ONCE = 30
+TABLES = {"server": Server, "schedule": Schedule}
 WRONG_CURSOR = "after is what the page before gave"
 BUDGET = 900_000
 """Octets of a page: with its frame it stays below the limit of a body, so it can be imported."""
@@ -87,20 +89,16 @@ def plain(
 ) -> dict[int, dict[str, object]]:
     """Return the servers from that id on as they can be wanted elsewhere, by id. One statement.
 
-    Each has a value for every field of core.servers.lists; interval and pause are those in force.
+    Each has a value for every one of records.FIELDS; interval and pause are those in force.
     """
     rows = session.execute(
-        select(Server.id, *(getattr(_table(name), name) for name in lists.NAMES))
+        select(Server.id, *(getattr(TABLES[field.table], field.name) for field in FIELDS))
         .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force(now + MOMENT)))
         .where(Server.id >= first_id)
         .order_by(Server.id)
         .limit(limit)
     )
     return {server_id: dict(zip(lists.NAMES, values, strict=True)) for server_id, *values in rows}
-
-
-def _table(field: str) -> type[Server | Schedule]:
-    return Server if hasattr(Server, field) else Schedule
 
 
 def _items(session: Session, after: str) -> Iterator[tuple[ServerKept | DayKept | None, str]]:

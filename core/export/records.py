@@ -6,9 +6,9 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from core.checks.records import Probe
+from core.checks.records import Port, Probe
 from core.reading import Record, Request, Words
-from core.servers.records import Interval, Ip, Name, Port
+from core.servers.records import Interval, Ip, Name
 
 Form = Literal["json", "csv"]
 Ms = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)] | None

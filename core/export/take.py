@@ -42,7 +42,7 @@ from core.history import upkeep
 from core.models import DATA, DAY, SCHEDULE, SERVER, Server
 from core.servers.change import insert_servers, put, refuse_address
 from core.servers.lists import Entry
-from core.servers.records import interval_s, server_ip, server_name
+from core.servers.records import server_interval_s, server_ip, server_name
 from core.settings import Settings
 from core.slots import AHEAD, DAY_SLOTS, EPOCH, SLOT, first_slot, slot_time
 from core.sql import incoming, microseconds, time_at
@@ -152,7 +152,7 @@ def _past(given: datetime, field: str, now: datetime) -> datetime:
 
 
 def _planned(row: PlannedKept, field: str, now: datetime) -> PlannedKept:
-    _checked(interval_s, row.interval_s, field)
+    _checked(server_interval_s, row.interval_s, field)
     return replace(row, since=_past(row.since, field, now))
 
 

@@ -13,7 +13,7 @@ from core.export import give, take
 from core.models import Server
 from core.reading import iso
 from core.servers import change, find, lists
-from core.servers.records import ServerRequest, server_name
+from core.servers.records import ServerWanted, server_name
 from handlers.cli.output import (
     choice,
     counted,
@@ -38,11 +38,11 @@ def servers_group() -> None:
 @click.option("--port", type=click.IntRange(1, 65_535), help="TCP port to probe.")
 def add(name: str, ip: str, how: str | None, port: int | None) -> None:
     """Add a server."""
-    given = {"name": name, "IP": ip, "probe": how, "port": port}
+    given = {"name": name, "ip": ip, "probe": how, "port": port}
     with refusals():
-        wanted = ServerRequest.parse_inner({key: value for key, value in given.items() if value})
+        wanted = ServerWanted.of({key: value for key, value in given.items() if value is not None})
         with current_database().transaction() as session:
-            change.create(session, wanted, current_settings(), utc_now())
+            change.add(session, wanted, current_settings(), utc_now())
     click.echo(f"Added {wanted.name} ({wanted.ip})")
 
 

@@ -8,7 +8,7 @@ from core.clock import utc_now
 from core.export import give as export_give
 from core.export import take as export_take
 from core.export.records import Exported, ExportQuery, Imported, ImportQuery
-from core.reading import parse
+from core.reading import read_json
 from core.servers import lists
 from handlers.http import routes
 from handlers.instance import Instance
@@ -53,7 +53,7 @@ def take(here: Instance, wanted: ImportQuery) -> Imported:
     # A page of JSON with its days, whatever it was called: as a list it would lose them.
     if is_csv and not body.lstrip().startswith(b"{"):
         return _take_list(here, body)
-    page = parse(Exported, body)
+    page = Exported.of(read_json(body))
     with here.database.transaction() as session:
         return export_take.take(session, page, here.settings, utc_now())
 

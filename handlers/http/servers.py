@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from flask import request
 
 from core import models
 from core.clock import utc_now
@@ -14,12 +15,23 @@ from core.errors import IdUnknown, WrongRequest
 from core.history import figures, slices, today
 from core.history.records import Bucket, Counts, Figures, ServerStatus
 from core.history.slices import Kept
-from core.reading import convert, iso, moment
-from core.servers import change, find
-from core.servers.records import Changes, FleetRequest, Outcome
+from core.reading import iso, moment, read_json
+from core.servers import change, find, lists
+from core.servers.records import (
+    Bulk,
+    BulkDone,
+    BulkItem,
+    BulkQuery,
+    BulkServer,
+    FleetQuery,
+    ListDone,
+    ListItem,
+    ServerChange,
+    ServerWanted,
+)
 from core.slots import SLOT, current_slot, slot_time
 from handlers.http import shapes
-from handlers.http.routes import READ, WRITE, Routes
+from handlers.http.routes import JSON, READ, WRITE, Routes
 from handlers.instance import Instance
 
 DAY = timedelta(days=1)
@@ -30,22 +42,23 @@ T = TypeVar("T")
 ROUTES = Routes()
 SERVERS = "/api/v1/servers"
 SERVER = f"{SERVERS}/<int:server_id>"
+CSV = "text/csv"
 UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 
 
-@ROUTES("GET", SERVERS, may=READ, query=shapes.FleetQuery, gives=shapes.ServerPage, fresh=True)
-def listed(here: Instance, wanted: shapes.FleetQuery) -> shapes.ServerPage:
+@ROUTES("GET", SERVERS, may=READ, query=FleetQuery, gives=shapes.ServerPage, fresh=True)
+def listed(here: Instance, wanted: FleetQuery) -> shapes.ServerPage:
     """List servers with their state and last 24 hours."""
     return listed_with_cursors(here, wanted)[0]
 
 
 def listed_with_cursors(
-    here: Instance, wanted: shapes.FleetQuery
+    here: Instance, wanted: FleetQuery
 ) -> tuple[shapes.ServerPage, Sequence[str]]:
     """List servers with their state and last 24 hours; beside them the cursor of each."""
     now = utc_now()
     with here.database.reading() as session:
-        page = find.page(session, _fleet_request(wanted), now)
+        page = find.page(session, wanted, now)
         statuses = today.fleet(session, now, page.ids)
     by_id = {status.server_id: _server(status) for status in statuses}
     # One that was removed between the two is left out.
@@ -64,30 +77,51 @@ def listed_with_cursors(
     "POST",
     SERVERS,
     may=WRITE,
-    takes=shapes.ServerWanted,
+    takes=ServerWanted,
     gives=shapes.ServerShown,
     status=HTTPStatus.CREATED,
     location=lambda shown: f"{SERVERS}/{shown.id}",
     errors=[TAKEN],
 )
-def add(here: Instance, wanted: shapes.ServerWanted) -> shapes.ServerShown:
+def add(here: Instance, wanted: ServerWanted) -> shapes.ServerShown:
     """Add a server."""
-    said = shapes.changes(wanted)
     now = utc_now()
     with here.database.transaction() as session:
-        server = change.add(session, said, here.settings, now)
-        return _one(today.fleet(session, now, [server.id]), server.id)
+        server_id = change.add(session, wanted, here.settings, now)
+        return _one(today.fleet(session, now, [server_id]), server_id)
 
 
-@ROUTES("POST", f"{SERVERS}/bulk", may=WRITE, takes=shapes.Bulk, gives=shapes.BulkDone)
-def put(here: Instance, bulk: shapes.Bulk) -> shapes.BulkDone:
+@ROUTES(
+    "POST",
+    f"{SERVERS}/bulk",
+    may=WRITE,
+    query=BulkQuery,
+    reads=Bulk,
+    accepts=(JSON, CSV),
+    gives=(BulkDone, ListDone),
+)
+def put(here: Instance, asked: BulkQuery) -> BulkDone | ListDone:
     """Add many servers at once, or add and change them by name, with a result for each."""
-    read = [_read(one) for one in bulk.servers]
-    wanted = [one for one in read if not isinstance(one, Outcome)]
+    if request.mimetype == CSV:
+        return _put_list(here, lists.read(request.get_data()), asked.upsert)
+    bulk = Bulk.of(read_json(request.get_data()))
+    return put_bulk(here, msgspec.structs.replace(bulk, upsert=bulk.upsert or asked.upsert))
+
+
+def put_bulk(here: Instance, bulk: Bulk) -> BulkDone:
+    """Add many servers, or add and change them by name."""
+    return BulkDone(results=_put(here, [_read(one) for one in bulk.servers], bulk.upsert))
+
+
+def _put_list(here: Instance, listed: Sequence[lists.Entry], upsert: bool) -> ListDone:
+    """The same, with what stands where for those of them that are refused."""
+    outcomes = _put(here, [entry.said for entry in listed], upsert)
+    return ListDone(results=list(map(_at, listed, outcomes)))
+
+
+def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
     with here.database.transaction() as session:
-        done = iter(change.put(session, wanted, here.settings, utc_now(), upsert=bulk.upsert))
-    outcomes = [one if isinstance(one, Outcome) else next(done) for one in read]
-    return shapes.BulkDone(results=[_item(outcome) for outcome in outcomes])
+        return change.put(session, wanted, here.settings, utc_now(), upsert=upsert)
 
 
 @ROUTES("GET", SERVER, may=READ, gives=shapes.ServerShown, errors=[UNKNOWN], fresh=True)
@@ -110,17 +144,15 @@ def those(here: Instance, ids: Sequence[int]) -> list[shapes.ServerShown]:
     "PATCH",
     SERVER,
     may=WRITE,
-    takes=shapes.ServerChange,
+    takes=ServerChange,
     gives=shapes.ServerShown,
     errors=[UNKNOWN, TAKEN],
 )
-def alter(here: Instance, wanted: shapes.ServerChange, server_id: int) -> shapes.ServerShown:
+def alter(here: Instance, wanted: ServerChange, server_id: int) -> shapes.ServerShown:
     """Change a server: name, address, probe, port, interval, or pause it."""
-    said = shapes.changes(wanted)
     now = utc_now()
     with here.database.transaction() as session:
-        change.alter(session, server_id, said, here.settings, now)
-        session.flush()
+        change.alter(session, server_id, wanted, here.settings, now)
         return _one(today.fleet(session, now, [server_id]), server_id)
 
 
@@ -218,23 +250,12 @@ def summaries(
 # What comes in
 
 
-def _fleet_request(wanted: shapes.FleetQuery) -> FleetRequest:
-    return FleetRequest(
-        search=wanted.search,
-        name=wanted.name,
-        state=None if wanted.state is msgspec.UNSET else wanted.state,
-        sort=wanted.sort,
-        after=wanted.after,
-        limit=wanted.limit,
-    )
-
-
-def _read(one: Mapping[str, object]) -> Changes | Outcome:
+def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:
     """What was said of one server of many, or why it can't be understood."""
     try:
-        return shapes.changes(convert(shapes.BulkServer, one))
+        return BulkServer.of(one)
     except WrongRequest as error:
-        return Outcome(error.status, detail=str(error), field=error.field)
+        return BulkItem(status=error.status, detail=str(error), field=error.field)
 
 
 def _moment(wanted: Any, field: str) -> datetime | None:
@@ -313,13 +334,11 @@ def _counts(counts: Counts) -> shapes.CountsShown:
     )
 
 
-def _item(outcome: Outcome) -> shapes.BulkItem:
-    return shapes.BulkItem(
-        status=outcome.status,
-        id=outcome.server_id,
-        detail=outcome.detail,
-        field=outcome.field,
-    )
+def _at(entry: lists.Entry, outcome: BulkItem) -> ListItem:
+    found = msgspec.structs.asdict(outcome)
+    if outcome.detail is not None:
+        found |= {"place": entry.place, "text": entry.text}
+    return ListItem(**found)
 
 
 def ping_shown(ping: Kept) -> shapes.PingShown:

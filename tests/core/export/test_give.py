@@ -13,7 +13,7 @@ from core.history import upkeep
 from core.servers import lists, schedule
 from core.slots import slot_of
 from infra.database import Database
-from tests.infra.rows import MINUTE, SLOT, add, add_many, ping, record, server
+from tests.infra.rows import MINUTE, SLOT, add, add_many, ping, record
 
 
 def pages(database: Database) -> Iterator[Exported]:
@@ -90,11 +90,10 @@ def test_a_read_that_holds_no_whole_day_says_where_to_look_next(
 
 
 def test_a_server_is_given_with_what_it_last_said_and_its_schedule(database: Database) -> None:
-    add(database, port=443)
-    record(database, SLOT, [ping(1, 2.5, port=443)])
+    web = add(database, port=443)
+    record(database, SLOT, [ping(web, 2.5, port=443)])
     with database.transaction() as session:
-        paused = SLOT + MINUTE
-        schedule.reschedule(session, session.merge(server(database)), enabled=False, now=paused)
+        schedule.reschedule(session, {web: {"enabled": False}}, SLOT + MINUTE)
     [page] = pages(database)
     [kept] = page.servers
     assert kept.last_ping is not None
@@ -104,11 +103,10 @@ def test_a_server_is_given_with_what_it_last_said_and_its_schedule(database: Dat
 
 
 def test_a_plain_server_says_what_is_in_force(database: Database) -> None:
-    add(database, port=443)
+    web = add(database, port=443)
     now = slot_of(utc_now())
     with database.transaction() as session:
-        row = session.merge(server(database))
-        schedule.reschedule(session, row, enabled=False, interval_s=300, now=now)
+        schedule.reschedule(session, {web: {"enabled": False, "interval_s": 300}}, now)
     with database.reading() as session:
         found = give.plain(session, now + MINUTE)
     assert list(found.values()) == [

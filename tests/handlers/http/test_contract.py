@@ -8,11 +8,16 @@ from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
+from core.checks.records import Probe
+from core.errors import WrongRequest
 from core.history.records import HistoryRequest
 from core.models import Server
-from handlers.http.contract import history_wanted
+from core.servers.records import BulkServer
+from handlers.http.contract import history_wanted, name_wanted, server_wanted
 from infra.database import Database
 from tests.handlers.calls import (
     CREATED,
@@ -427,3 +432,42 @@ def test_a_range_is_read_from_the_query() -> None:
     assert wanted == HistoryRequest(
         "web", datetime(2018, 1, 2, tzinfo=UTC), datetime(2018, 1, 2, 12, tzinfo=UTC), 7
     )
+
+
+def test_probe_and_port_are_unset_where_nothing_was_said() -> None:
+    wanted = server_wanted({"server": {"name": " web ", "IP": "1.2.3.4"}})
+    assert wanted == BulkServer(name="web", ip="1.2.3.4")
+    full = {"name": "web", "IP": "1.2.3.4", "probe": "tcp", "port": 443}
+    assert server_wanted({"server": full}) == BulkServer(
+        name="web", ip="1.2.3.4", probe=Probe.TCP, port=443
+    )
+
+
+@given(value=st.recursive(st.none() | st.integers() | st.text(), st.lists))
+def test_what_names_a_server_is_one_text(value: object) -> None:
+    for body in (value, {"server": value}, {"server": "web", "x": value}):
+        try:
+            name = name_wanted(body)
+        except WrongRequest:
+            continue
+        assert isinstance(value, str)
+        assert name == value.strip()
+
+
+def test_a_reason_names_what_is_wrong() -> None:
+    for body, reason in (
+        ({}, "expected"),
+        ({"server": {"name": 1, "IP": "1.2.3.4"}}, "name"),
+        ({"server": {"name": "a", "IP": "1.2.3"}}, "IP"),
+        ({"server": {"name": "a", "IP": "1.2.3.4", "port": 0}}, "port"),
+        ({"server": {"name": "a", "IP": "1.2.3.4", "probe": "x"}}, "probe"),
+        ({"server": {"name": "a", "IP": "1.2.3.4", "x": 1}}, "nothing else"),
+    ):
+        with pytest.raises(WrongRequest, match=reason):
+            server_wanted(body)
+
+
+@pytest.mark.parametrize("port", [None, 443.0, True, "443", 0, 65_536])
+def test_a_port_is_a_whole_number_and_neither_null_nor_written_with_a_point(port: object) -> None:
+    with pytest.raises(WrongRequest, match="port must be 1 to 65535, got"):
+        server_wanted({"server": {"name": "web", "IP": "1.2.3.4", "port": port}})

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from core.checks.records import State
 from core.clock import utc_now
 from core.servers import find
-from core.servers.records import FleetRequest
+from core.servers.records import FleetQuery
 from infra.database import Database
 from tests.handlers.conftest import Rows
 from tests.handlers.histories import IP, MINUTE, add, at, record, this_slot
@@ -344,7 +344,7 @@ def test_the_state_is_the_same_whether_the_database_or_python_derives_it(
         with database.reading() as session:
             by_python = {server.id: state for server, state in find.states(session, now)}
             for state in State:
-                found = find.page(session, FleetRequest(state=state, limit=1000), now)
+                found = find.page(session, FleetQuery(state=state, limit=1000), now)
                 assert set(found.ids) == {one for one in ids if by_python[one] is state}
 
 

@@ -26,6 +26,7 @@ from sqlalchemy import event, insert
 
 from core import errors
 from core.models import Base
+from core.servers import records
 from core.settings import Settings
 from handlers.http import shapes
 from handlers.http.app import create_app
@@ -345,10 +346,10 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "Token": shapes.TokenListed,
     "TokenIssued": shapes.TokenIssued,
     "TokenPair": shapes.TokenPair,
-    "BulkItem": shapes.BulkItem,
-    "ServerWanted": shapes.ServerWanted,
-    "ServerChange": shapes.ServerChange,
-    "BulkServer": shapes.BulkServer,
+    "BulkItem": records.BulkItem,
+    "ServerWanted": records.ServerWanted,
+    "ServerChange": records.ServerChange,
+    "BulkServer": records.BulkServer,
     "TokenWanted": shapes.TokenWanted,
     "PasswordChange": shapes.PasswordChange,
     "UserWanted": shapes.UserWanted,
