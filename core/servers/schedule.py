@@ -178,6 +178,7 @@ def schedules(session: Session, ids: Sequence[int] | None = None) -> dict[int, l
 
 
 def schedule_rows(ids: Sequence[int] | None) -> Select[int, datetime, int, bool]:
+    """Select the schedules of these servers, or of all: server, since, interval_s, enabled."""
     query = select(
         Schedule.server_id, Schedule.since, Schedule.interval_s, Schedule.enabled
     ).order_by(Schedule.server_id, Schedule.since)
@@ -187,6 +188,7 @@ def schedule_rows(ids: Sequence[int] | None) -> Select[int, datetime, int, bool]
 def by_server(
     session: Session, query: Select[int, datetime, int, bool]
 ) -> dict[int, list[Planned]]:
+    """Return what a query as of `schedule_rows` finds, by server."""
     found: dict[int, list[Planned]] = defaultdict(list)
     for server_id, since, interval_s, enabled in session.execute(query):
         found[server_id].append(Planned(since, interval_s, enabled))

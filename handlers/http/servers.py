@@ -113,10 +113,10 @@ def put_bulk(here: Instance, bulk: Bulk) -> BulkDone:
     return BulkDone(results=_put(here, [_read(one) for one in bulk.servers], bulk.upsert))
 
 
-def _put_list(here: Instance, listed: Sequence[lists.Entry], upsert: bool) -> ListDone:
+def _put_list(here: Instance, entries: Sequence[lists.Entry], upsert: bool) -> ListDone:
     """The same, with what stands where for those of them that are refused."""
-    outcomes = _put(here, [entry.said for entry in listed], upsert)
-    return ListDone(results=list(map(_at, listed, outcomes)))
+    outcomes = _put(here, [entry.said for entry in entries], upsert)
+    return ListDone(results=list(map(_at, entries, outcomes)))
 
 
 def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
