@@ -24,7 +24,7 @@ from handlers.http import (
 from handlers.http.browser import HEADERS
 from handlers.http.errors import reply_with_error, reply_with_fault, reply_with_refusal
 from handlers.http.gate import access_is_open
-from handlers.http.routes import JSON, PUBLIC, READ, WRITE, Later, Route
+from handlers.http.routes import CSV, JSON, PUBLIC, READ, WRITE, Later, Route
 from handlers.instance import Instance
 
 # What the command line, too, needs of this room.
@@ -49,7 +49,7 @@ LATER = (
         may=READ,
         query=records.ExportQuery,
         gives=records.Exported,
-        media=[JSON, "text/csv"],
+        media=[JSON, CSV],
     ),
     Route(
         method="POST",
@@ -59,7 +59,7 @@ LATER = (
         query=records.ImportQuery,
         reads=records.Exported,
         gives=records.Imported,
-        accepts=[JSON, "text/csv"],
+        accepts=[JSON, CSV],
     ),
     Route(
         method="GET",

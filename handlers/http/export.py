@@ -11,9 +11,8 @@ from core.export.records import Exported, ExportQuery, Imported, ImportQuery
 from core.reading import read_json
 from core.servers import lists
 from handlers.http import routes
+from handlers.http.routes import CSV
 from handlers.instance import Instance
-
-CSV = "text/csv"
 
 
 def give(here: Instance, wanted: ExportQuery) -> Response:

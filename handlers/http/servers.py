@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
-from flask import request
 
 from core import models
 from core.clock import utc_now
@@ -15,23 +14,20 @@ from core.errors import IdUnknown, WrongRequest
 from core.history import figures, slices, today
 from core.history.records import Bucket, Counts, Figures, ServerStatus
 from core.history.slices import Kept
-from core.reading import iso, moment, read_json
-from core.servers import change, find, lists
+from core.reading import iso, moment
+from core.servers import change, find
 from core.servers.records import (
     Bulk,
     BulkDone,
-    BulkItem,
     BulkQuery,
-    BulkServer,
     FleetQuery,
     ListDone,
-    ListItem,
     ServerChange,
     ServerWanted,
 )
 from core.slots import SLOT, current_slot, slot_time
 from handlers.http import shapes
-from handlers.http.routes import JSON, READ, WRITE, Routes
+from handlers.http.routes import CSV, JSON, READ, WRITE, Later, Routes
 from handlers.instance import Instance
 
 DAY = timedelta(days=1)
@@ -42,7 +38,6 @@ T = TypeVar("T")
 ROUTES = Routes()
 SERVERS = "/api/v1/servers"
 SERVER = f"{SERVERS}/<int:server_id>"
-CSV = "text/csv"
 UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 
 
@@ -91,7 +86,7 @@ def add(here: Instance, wanted: ServerWanted) -> shapes.ServerShown:
         return _one(today.fleet(session, now, [server_id]), server_id)
 
 
-@ROUTES(
+ROUTES(
     "POST",
     f"{SERVERS}/bulk",
     may=WRITE,
@@ -99,29 +94,7 @@ def add(here: Instance, wanted: ServerWanted) -> shapes.ServerShown:
     reads=Bulk,
     accepts=(JSON, CSV),
     gives=(BulkDone, ListDone),
-)
-def put(here: Instance, asked: BulkQuery) -> BulkDone | ListDone:
-    """Add many servers at once, or add and change them by name, with a result for each."""
-    if request.mimetype == CSV:
-        return _put_list(here, lists.read(request.get_data()), asked.upsert)
-    bulk = Bulk.of(read_json(request.get_data()))
-    return put_bulk(here, msgspec.structs.replace(bulk, upsert=bulk.upsert or asked.upsert))
-
-
-def put_bulk(here: Instance, bulk: Bulk) -> BulkDone:
-    """Add many servers, or add and change them by name."""
-    return BulkDone(results=_put(here, [_read(one) for one in bulk.servers], bulk.upsert))
-
-
-def _put_list(here: Instance, entries: Sequence[lists.Entry], upsert: bool) -> ListDone:
-    """The same, with what stands where for those of them that are refused."""
-    outcomes = _put(here, [entry.said for entry in entries], upsert)
-    return ListDone(results=list(map(_at, entries, outcomes)))
-
-
-def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
-    with here.database.transaction() as session:
-        return change.put(session, wanted, here.settings, utc_now(), upsert=upsert)
+)(Later("handlers.http.bulk.put"))
 
 
 @ROUTES("GET", SERVER, may=READ, gives=shapes.ServerShown, errors=[UNKNOWN], fresh=True)
@@ -250,14 +223,6 @@ def summaries(
 # What comes in
 
 
-def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:
-    """What was said of one server of many, or why it can't be understood."""
-    try:
-        return BulkServer.of(one)
-    except WrongRequest as error:
-        return BulkItem(status=error.status, detail=str(error), field=error.field)
-
-
 def _moment(wanted: Any, field: str) -> datetime | None:
     text = getattr(wanted, field)
     if text is msgspec.UNSET:
@@ -332,13 +297,6 @@ def _counts(counts: Counts) -> shapes.CountsShown:
         unobserved=counts.unobserved,
         due=counts.due,
     )
-
-
-def _at(entry: lists.Entry, outcome: BulkItem) -> ListItem:
-    found = msgspec.structs.asdict(outcome)
-    if outcome.detail is not None:
-        found |= {"place": entry.place, "text": entry.text}
-    return ListItem(**found)
 
 
 def ping_shown(ping: Kept) -> shapes.PingShown:
