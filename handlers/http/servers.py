@@ -31,7 +31,7 @@ from core.servers.records import (
     ServerChange,
     ServerWanted,
 )
-from handlers.http.routes import JSON, READ, WRITE, Done, Later, Routes
+from handlers.http.routes import CSV, JSON, READ, WRITE, Done, Later, Routes
 from handlers.instance import Instance
 
 T = TypeVar("T")
@@ -77,8 +77,8 @@ ROUTES(
     may=WRITE,
     query=BulkQuery,
     reads=Bulk,
+    accepts=(JSON, CSV),
     gives=(BulkDone, ListDone),
-    accepts=(JSON, "text/csv"),
 )(Later("handlers.http.bulk.put"))
 
 

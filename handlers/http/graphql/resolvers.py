@@ -17,6 +17,7 @@ from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 from core.accounts.records import Level, Me, TokenIssued, TokenListed, TokenPair, UserListed
 from core.accounts.tokens import TokenWanted
 from core.accounts.users import PasswordChange, UserChange, UserWanted
+from core.checks.records import PingNow
 from core.errors import CoreError, IdUnknown, Unavailable, WrongRequest
 from core.history.records import (
     PingsPage,
@@ -35,7 +36,7 @@ from core.servers.records import (
     ServerWanted,
     server_name,
 )
-from handlers.http import bulk, people, servers, shapes
+from handlers.http import bulk, people, servers
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE, Done
 from handlers.instance import Instance
@@ -274,7 +275,7 @@ def put_servers(here: Instance, wanted: list[dict[str, Any]], upsert: bool) -> S
 
 
 @_mutation("pingNow", "PINGED", "ping", may=WRITE)
-def ping(here: Instance, which: str) -> shapes.PingNow:
+def ping(here: Instance, which: str) -> PingNow:
     """Ping a server now."""
     return ping_now(here, _number(which))
 
