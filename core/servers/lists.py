@@ -297,7 +297,11 @@ def _bare_rows(lines: Sequence[Line]) -> list[Row]:
 def _bare(line: str) -> Mapping[str, object]:
     cells = _guessed(line)
     if not cells:
-        raise WrongRequest(WRONG_QUOTES if '"' in line else "expected name,ip", got=line)
+        raise (
+            WrongRequest(WRONG_QUOTES)
+            if '"' in line
+            else WrongRequest("expected name,ip", got=line)
+        )
     if len(cells) > len(FIELDS):
         raise WrongRequest(f"a line may have {KNOWN}: {len(FIELDS)} cells, got {len(cells)}")
     if is_ip(cells[0]) and not is_ip(cells[1]):

@@ -116,5 +116,4 @@ def _reply(
         detail=told,
         field=field or UNSET,
     )
-    body = json.encode(problem)
-    return Response(body, code, headers, content_type="application/problem+json")
+    return Response(json.encode(problem), code, headers, content_type="application/problem+json")

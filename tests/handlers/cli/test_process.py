@@ -142,7 +142,7 @@ def test_an_argument_that_is_not_utf_8_is_refused(sqlite_settings: Settings) -> 
         )
         assert done.returncode == 1
         assert b"Traceback" not in done.stderr
-        assert b"Error: name holds no control characters" in done.stderr
+        assert b"Error: name must not contain control characters" in done.stderr
 
 
 def test_a_first_command_makes_the_database(flask: Flask, no_database: Path) -> None:
