@@ -14,7 +14,7 @@ ONCE = [
     "tests/browser",
     *(f"tests/test_{name}.py" for name in ("ci", "cloud", "package", "readme")),
     *(f"tests/test_{name}_benchmark.py" for name in ("fleet", "storage")),
-    "tests/infra/test_template.py",
+    *(f"tests/infra/test_{name}.py" for name in ("build", "template")),
 ]
 ROOMS = ["core", "handlers", "infra"]
 HERE = sys.version_info[:2]

@@ -61,7 +61,7 @@ def _needs_postgres(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def passwords_cost_little() -> Iterator[None]:
-    """A hash at full cost takes 61 ms of CPU; that cost is a matter of core/accounts."""
+    """A hash at full cost takes 61 ms of CPU; that cost is a matter of tests/core/accounts."""
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(users, "HASHER", cheap)

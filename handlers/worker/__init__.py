@@ -1,6 +1,7 @@
 """The loop on one machine: rounds each minute, upkeep each night.
 
 Until 2.0 functions on AWS may still be named `handlers.worker.schedule`, `.record` and `.tidy`.
+They are looked up when they are asked for: the loop itself needs no function.
 """
 
 from typing import Any

@@ -1,9 +1,19 @@
 """What the tables themselves refuse."""
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
+from core import models
+from core.history import upkeep
+from core.servers import change
 from infra.database import Database
+from tests.infra.rows import (
+    SLOT,
+    add,
+    add_many,
+    ping,
+    record,
+)
 
 pytestmark = pytest.mark.driver
 
@@ -15,3 +25,24 @@ def test_a_ping_of_no_server_is_refused_by_the_database_itself(database: Databas
     )
     with pytest.raises(Exception, match=r"(?i)foreign key"), database.transaction() as session:
         session.execute(orphan)
+
+
+def test_ids_never_come_back(database: Database) -> None:
+    first = add(database)
+    with database.transaction() as session:
+        change.remove(session, "web")
+    assert add(database) > first
+
+
+def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Database) -> None:
+    gone, kept = add_many(database, ["gone", "kept"])
+    record(database, SLOT, [ping(gone), ping(kept)])
+    with database.transaction() as session:
+        upkeep.pack(session, SLOT.date(), [gone, kept])
+    with database.transaction() as session:
+        change.remove(session, "gone")
+    tables = [t for t in models.Base.metadata.sorted_tables if "server_id" in t.columns]
+    assert {table.name for table in tables} >= {"data", "day", "schedule"}
+    with database.reading() as session:
+        for table in tables:
+            assert session.scalar(select(func.count()).select_from(table)) == 1, table.name

@@ -1,4 +1,4 @@
-"""Passwords, tokens and the database's own never show: in logs, replies, tracebacks, output."""
+"""Across every way out: no password, token or hash shows in logs, replies, tracebacks, output."""
 
 import logging
 import subprocess

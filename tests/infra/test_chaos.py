@@ -1,4 +1,4 @@
-"""What must hold when many write at once, and when the database is killed under a round."""
+"""Across worker, database and API: many write at once, and Postgres is killed under a round."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What would be deployed: generated without a network, linted, held to the rules of policy.py."""
+"""Across serverless.yml and what it names: what would be deployed, held to policy.py."""
 
 import copy
 import importlib

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from core.checks.echoes import add_up
+from core import probe
+from core.checks.echoes import DISCOVERY_PORTS, add_up, divide, kind_of, to_probe
 from core.checks.records import Ping, Probe, State, Target, Unobserved, quantised_ms
 from core.probe import Echo, Kind, Result, Verdict
 
@@ -100,3 +101,28 @@ def test_silence_on_a_known_port_is_down_and_on_guessed_ones_is_unobserved() -> 
     assert "give the server a port" in guessed.reason
     by_icmp = add_up(Kind.ICMP, NEVER_ANSWERED, silence)
     assert isinstance(by_icmp, Ping)
+
+
+def test_a_target_is_asked_on_its_port_or_the_last_that_answered_or_the_usual_ones() -> None:
+    for target, ports in (
+        (structs.replace(KNOWN, last_port=22), (443,)),
+        (structs.replace(NEVER_ANSWERED, last_port=22), (22,)),
+        (NEVER_ANSWERED, DISCOVERY_PORTS),
+    ):
+        assert to_probe(Kind.TCP, [target]) == [probe.Target("192.0.2.1", ports)]
+        assert to_probe(Kind.ICMP, [target]) == [probe.Target("192.0.2.1", ())]
+
+
+def test_auto_is_icmp_unless_icmp_can_not_be_used() -> None:
+    auto, icmp = (Target(1, "192.0.2.1", asked) for asked in (Probe.AUTO, Probe.ICMP))
+    assert kind_of(KNOWN, None) is Kind.TCP
+    assert kind_of(auto, None) is kind_of(icmp, None) is Kind.ICMP
+    assert kind_of(auto, "no ICMP from here") is Kind.TCP
+
+
+def test_every_target_is_probed_in_one_way_or_told_to_be_impossible() -> None:
+    targets = [Target(n, "192.0.2.1", how) for n, how in enumerate(Probe, 1)]
+    by_kind, impossible = divide(targets)
+    ids = [target.server_id for members in by_kind.values() for target in members]
+    assert sorted([*ids, *(lost.server_id for lost in impossible)]) == [1, 2, 3]
+    assert bool(impossible) == (probe.icmp_problem() is not None)

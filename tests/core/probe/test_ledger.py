@@ -31,11 +31,11 @@ def test_echoes_are_a_sequence_that_can_be_sliced_compared_and_sent(port: int) -
 def test_an_echo_has_the_index_of_its_turn_and_is_told_as_it_ends() -> None:
     told: list[tuple[int, int, Echo]] = []
     ledger = Ledger(3, 2, lambda *echo: told.append(echo))
-    ledger.timed(4, ANSWERED, 1.5, 0.01, KERNEL)  # the second echo of the second target
+    ledger.timed(5, ANSWERED, 1.5, 0.01, KERNEL)  # the second echo of the third target
     ledger.end(0, NO_ANSWER)
     answered = Echo(Verdict.ANSWERED, 1.5, ClockUsed.KERNEL, 0.01)
-    assert told == [(1, 1, answered), (0, 0, Echo(Verdict.NO_ANSWER))]
-    assert list(ledger.codes) == [NO_ANSWER, 0, 0, 0, ANSWERED, 0]
+    assert told == [(2, 1, answered), (0, 0, Echo(Verdict.NO_ANSWER))]
+    assert list(ledger.codes) == [NO_ANSWER, 0, 0, 0, 0, ANSWERED]
     assert ledger.open == 4
 
 

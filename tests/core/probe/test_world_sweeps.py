@@ -1,4 +1,4 @@
-"""Whole sweeps through the world: counts, pace, faults of our own, and what is left behind."""
+"""Across the engine: whole sweeps, their counts, pace, faults of our own, and what is left."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Whatever the world does, the engine's report differs from the truth by no more than it states."""
+"""Across the engine: whatever the world does, a report errs by no more than the bound it states."""
 
 from dataclasses import replace
 

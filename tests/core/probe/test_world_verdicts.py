@@ -1,4 +1,4 @@
-"""The engine tells apart what the world did, one behaviour at a time."""
+"""Across the engine: verdicts tell apart what the world did, one behaviour at a time."""
 
 import pytest
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from core import models
 from core.checks.records import Ping, Probe, quantised_ms
-from core.history import slices, upkeep
+from core.history import slices
 from core.history.records import HistoryRequest
 from core.rounds import record as rounds_record
 from core.servers import change, find
@@ -202,27 +202,6 @@ def test_a_removal_that_comes_while_a_round_is_recorded_takes_that_row_too(
             wait_for_a_blocked_one(database)
         removing.result(30)
     assert stored(database) == [(kept, SLOT, 1.5)]
-
-
-def test_ids_never_come_back(database: Database) -> None:
-    first = add(database)
-    with database.transaction() as session:
-        change.remove(session, "web")
-    assert add(database) > first
-
-
-def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Database) -> None:
-    gone, kept = add_many(database, ["gone", "kept"])
-    record(database, SLOT, [ping(gone), ping(kept)])
-    with database.transaction() as session:
-        upkeep.pack(session, SLOT.date(), [gone, kept])
-    with database.transaction() as session:
-        change.remove(session, "gone")
-    tables = [t for t in models.Base.metadata.sorted_tables if "server_id" in t.columns]
-    assert {table.name for table in tables} >= {"data", "day", "schedule"}
-    with database.reading() as session:
-        for table in tables:
-            assert session.scalar(select(func.count()).select_from(table)) == 1, table.name
 
 
 def test_two_recorders_of_one_round_write_each_ping_once(database: Database) -> None:

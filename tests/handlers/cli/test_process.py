@@ -1,4 +1,4 @@
-"""The command line as a user starts it: on a terminal, in a pipe, with a wrong setting."""
+"""Across all commands: as a user starts them, on a terminal, in a pipe, with a wrong setting."""
 
 import os
 import pty

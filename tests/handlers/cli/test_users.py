@@ -15,7 +15,7 @@ from handlers.cli import app as local
 from infra.database import Database
 from tests import people
 from tests.core.accounts.calls import verify
-from tests.handlers.cli.test_servers import done, refused
+from tests.handlers.cli.commands import done, refused
 from tests.people import PASSWORD, add, basic, bearer, token, utc_now
 
 TYPED = f"{PASSWORD}\n"
