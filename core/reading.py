@@ -8,18 +8,22 @@ import json
 import re
 import unicodedata
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeVar
 
 import msgspec
 
 from core.errors import WrongRequest
 
 Shape = TypeVar("Shape")
-
 NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
 
+# What plain_text and user_name refuse, said for those who read openapi.json. The end is marked
+# twice: in Python `$` also stands before a line's end.
+PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
+NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
+Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
 Moment = Annotated[
     str,
     msgspec.Meta(
@@ -83,6 +87,12 @@ def plain_text(value: object, what: str, length: int) -> str:
     return text
 
 
+def shown(value: object) -> str:
+    """Return `value`, as JSON gave it, as a sentence shows what it got: 60 characters at most."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def moment(text: str, field: str) -> datetime:
     """Read ISO 8601 (RFC 3339 and its common variants) as an aware UTC time; no zone means UTC."""
     try:
@@ -102,14 +112,14 @@ def iso(slot: datetime) -> str:
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What comes in: a key we don't know is refused, it may be a typing error."""
 
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Read `value`, as JSON gave it. Raises WrongRequest with the field that is wrong."""
+        return convert(cls, value)
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What goes out."""
-
-
-def parse(shape: type[Shape], body: bytes) -> Shape:
-    """Read strict JSON into `shape`. Raises WrongRequest with the field that is wrong."""
-    return convert(shape, read_json(body))
 
 
 def convert(shape: type[Shape], value: object) -> Shape:

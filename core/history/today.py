@@ -26,13 +26,13 @@ from core.errors import IdUnknown
 from core.history.records import Counts, ServerPage, ServerStatus
 from core.models import LARGEST_ID
 from core.servers import find, schedule
-from core.servers.records import FleetRequest, Standing
+from core.servers.records import FleetQuery, Standing
 from core.servers.schedule import due_from, spans
 from core.slots import DAY_SLOTS, current_slot, slot_time
 from core.sql import epoch_minute
 
 
-def page(session: Session, wanted: FleetRequest, now: datetime) -> tuple[ServerPage, Sequence[str]]:
+def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPage, Sequence[str]]:
     """Return the page of servers that `wanted` asks for; beside it the cursor of each.
 
     Four statements. Raises WrongRequest for an `after` that no page gave.

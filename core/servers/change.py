@@ -1,7 +1,7 @@
-"""Servers: create, change, remove, one by one or many at once.
+"""Servers: add, change, remove, one by one or many at once, by the same few statements.
 
-Every function takes a session inside a transaction that its caller ends. What takes many servers
-makes the same few statements however many there are.
+Every function takes a session inside a transaction that its caller ends. The fields that can be
+said are those of records.FIELDS.
 """
 
 import json
@@ -11,11 +11,10 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Executable,
-    Integer,
     Row,
     String,
-    and_,
     case,
     delete,
     null,
@@ -28,101 +27,66 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
-from core.checks.records import Probe
 from core.errors import IdUnknown, NameTaken, NameUnknown, WrongRequest
-from core.models import LARGEST_ID, SERVER, Schedule, Server
-from core.servers.find import by_id, by_name
-from core.servers.records import Changes, Outcome, ServerRequest
-from core.servers.schedule import MOMENT, in_force, planned_anew, put_plans, reschedule
+from core.models import LARGEST_ID, SERVER, Server
+from core.servers import records
+from core.servers.records import BulkItem, BulkServer, ServerChange
+from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
 from core.sql import UtcDateTime, incoming, microseconds, time_at
 
+COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
+FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
+"""What of a server as wanted is its own; the rest is its schedule's."""
+DEFAULTS = {field.name: field.default for field in records.FIELDS}
 
-def create(session: Session, wanted: ServerRequest, settings: Settings, now: datetime) -> Server:
-    """Add a server, due every `settings.interval_s` from now on.
 
-    Raises NameTaken, or WrongRequest for an address that may not be probed from here.
+def add(session: Session, wanted: BulkServer, settings: Settings, now: datetime) -> int:
+    """Add a server, due from now on, every `settings.interval_s` if nothing else is said.
+
+    Returns its id. Raises NameTaken, or WrongRequest for an address that may not be probed from
+    here.
     """
     refuse_address(wanted.ip, settings)
-    server = Server(
-        name=wanted.name,
-        ip=wanted.ip,
-        added=now,
-        probe=wanted.probe or Probe.AUTO,
-        port=wanted.port,
-    )
     # No look before the insert: two requests at once would both see a free name. The index decides.
-    try:
-        with session.begin_nested():
-            session.add(server)
-    except IntegrityError:
-        raise NameTaken(wanted.name) from None
-    session.add(
-        Schedule(server_id=server.id, since=now, interval_s=settings.interval_s, enabled=True)
-    )
-    return server
+    ids = _add(session, [wanted], settings, now)
+    if wanted.name not in ids:
+        raise NameTaken(wanted.name)
+    return ids[wanted.name]
 
 
-def add(session: Session, wanted: Changes, settings: Settings, now: datetime) -> Server:
-    """Add a server as `create` does, with an interval of its own or paused if that is said.
+def change(session: Session, wanted: BulkServer, settings: Settings, now: datetime) -> None:
+    """Change what is said of the server of that name.
 
-    `wanted` has a name and an ip. Raises as `create` does.
-    """
-    request = ServerRequest(wanted["name"], wanted["ip"], wanted.get("probe"), wanted.get("port"))
-    server = create(session, request, settings, now)
-    interval_s, enabled = wanted.get("interval_s"), wanted.get("enabled")
-    reschedule(session, server, interval_s=interval_s, enabled=enabled, now=now)
-    return server
-
-
-def change(session: Session, wanted: ServerRequest, settings: Settings) -> Server:
-    """Give the server of that name another address (and probe and port, where they were said).
-
-    Its history stays; what was last heard from the old address is forgotten. Raises NameUnknown,
+    Its history stays; what was last heard from another address is forgotten. Raises NameUnknown,
     WrongRequest.
     """
     refuse_address(wanted.ip, settings)
-    server = by_name(session, wanted.name, lock=True)
-    _move(server, wanted.ip)
-    server.probe = wanted.probe or server.probe
-    server.port = wanted.port or server.port
-    return server
+    found = session.execute(_locked(SERVER.c.name == wanted.name)).all()
+    if not found:
+        raise NameUnknown(wanted.name)
+    _change(session, [(row, wanted.said()) for row in found], now)
 
 
 def alter(
-    session: Session, server_id: int, changes: Changes, settings: Settings, now: datetime
-) -> Server:
-    """Change what is said of the server of that id: also its name, its interval, or pause it.
+    session: Session, server_id: int, wanted: ServerChange, settings: Settings, now: datetime
+) -> None:
+    """Change what is said of the server of that id, as `change` does, and also its name.
 
     Raises IdUnknown, NameTaken, WrongRequest.
     """
-    if "ip" in changes:
-        refuse_address(changes["ip"], settings)
-    server = by_id(session, server_id, lock=True)
-    _move(server, changes.get("ip", server.ip))
-    server.probe = changes.get("probe", server.probe)
-    server.port = changes.get("port", server.port)
-    _rename(session, server, changes.get("name", server.name))
-    if "interval_s" in changes or "enabled" in changes:
-        interval_s, enabled = changes.get("interval_s"), changes.get("enabled")
-        reschedule(session, server, interval_s=interval_s, enabled=enabled, now=now)
-    return server
-
-
-def _move(server: Server, ip: str) -> None:
-    if server.ip != ip:
-        server.ip = ip
-        server.last_slot = server.last_ms = server.last_sent = server.last_received = None
-        server.last_port = None
-
-
-def _rename(session: Session, server: Server, name: str) -> None:
-    # As in create: the index decides.
+    said = wanted.said()
+    if "ip" in said:
+        refuse_address(said["ip"], settings)
+    found = session.execute(_locked(SERVER.c.id == min(server_id, LARGEST_ID))).all()
+    if not found:
+        raise IdUnknown(server_id)
+    # As in add: the index decides.
     try:
         with session.begin_nested():
-            server.name = name
+            _change(session, [(row, said) for row in found], now)
     except IntegrityError:
-        raise NameTaken(name) from None
+        raise NameTaken(said["name"]) from None
 
 
 def remove(session: Session, name: str) -> None:
@@ -145,67 +109,59 @@ def refuse_address(ip: str, settings: Settings) -> None:
         raise WrongRequest(refusal, "ip")
 
 
-COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
-
-
 def put(
     session: Session,
-    wanted: Sequence[Changes | Outcome],
+    wanted: Sequence[BulkServer | BulkItem],
     settings: Settings,
     now: datetime,
     *,
     upsert: bool = False,
-) -> list[Outcome]:
+) -> list[BulkItem]:
     """Add each server of `wanted`, or with `upsert` change it where its name exists.
 
-    Each stands for itself and has its outcome, in their order; all of them have a name and an ip.
-    One that couldn't be read comes with its outcome already.
+    Each stands for itself and has its outcome, in their order. One that couldn't be read comes with
+    its outcome already.
     """
-    outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, Outcome)}
-    said = {place: one for place, one in enumerate(wanted) if not isinstance(one, Outcome)}
+    outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkItem)}
+    said = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkServer)}
     outcomes |= _refusals(said, settings)
-    places = {one["name"]: place for place, one in said.items() if place not in outcomes}
+    places = {one.name: place for place, one in said.items() if place not in outcomes}
     added = _add(session, [said[place] for place in places.values()], settings, now)
-    outcomes |= {places[name]: Outcome("CREATED", server_id) for name, server_id in added.items()}
-    known = [said[place] for name, place in places.items() if name not in added]
-    if upsert:
-        changed = _change(session, known, now)
-        outcomes |= {places[name]: outcome for name, outcome in changed.items()}
-    else:
-        outcomes |= {places[one["name"]]: _taken(one["name"]) for one in known}
+    known = {name: said[place] for name, place in places.items() if name not in added}
+    by_name = {name: BulkItem(status="CREATED", id=server_id) for name, server_id in added.items()}
+    by_name |= _put_known(session, known, now) if upsert else {name: _taken(name) for name in known}
+    outcomes |= {places[name]: outcome for name, outcome in by_name.items()}
     return [outcomes[place] for place in range(len(wanted))]
 
 
-def _taken(name: str, detail: str = "") -> Outcome:
-    return Outcome(NameTaken.status, detail=detail or str(NameTaken(name)), field="name")
+def _taken(name: str, detail: str = "") -> BulkItem:
+    detail = detail or str(NameTaken(name))
+    return BulkItem(status=NameTaken.status, detail=detail, field="name")
 
 
-def _refusals(wanted: Mapping[int, Changes], settings: Settings) -> dict[int, Outcome]:
+def _refusals(wanted: Mapping[int, BulkServer], settings: Settings) -> dict[int, BulkItem]:
     """What needs no database to be refused; of two that have one name, the first counts."""
     refused, seen = {}, set()
     for place, one in wanted.items():
-        refusal = settings.address_rules.refusal(one["ip"])
+        refusal = settings.address_rules.refusal(one.ip)
         if refusal:
-            refused[place] = Outcome(WrongRequest.status, detail=refusal, field="ip")
-        elif one["name"] in seen:
-            refused[place] = _taken(one["name"], "this name stands twice in the request")
-        seen.add(one["name"])
+            refused[place] = BulkItem(status=WrongRequest.status, detail=refusal, field="ip")
+        elif one.name in seen:
+            refused[place] = _taken(one.name, "this name appears twice in the request")
+        seen.add(one.name)
     return refused
 
 
 def _add(
-    session: Session, wanted: Sequence[Changes], settings: Settings, now: datetime
+    session: Session, wanted: Sequence[BulkServer], settings: Settings, now: datetime
 ) -> dict[str, int]:
     """Add those whose name is free; return the ids, by name. Two statements."""
     if not wanted:
         return {}
-    ids = insert_servers(session, [{"datetime": now, "probe": Probe.AUTO, **one} for one in wanted])
-    planned = [
-        [ids[one["name"]], one.get("interval_s", settings.interval_s), one.get("enabled", True)]
-        for one in wanted
-        if one["name"] in ids
-    ]
-    put_plans(session, planned, now)
+    defaults = DEFAULTS | {"interval_s": settings.interval_s, "datetime": now}
+    rows = {one.name: defaults | one.said() for one in wanted}
+    ids = insert_servers(session, rows.values())
+    put_plans(session, {server_id: rows[name] for name, server_id in ids.items()}, now)
     return ids
 
 
@@ -219,59 +175,60 @@ def insert_servers(session: Session, rows: Iterable[Mapping[str, object]]) -> di
     return {row.name: row.id for row in session.execute(INSERT_SERVERS, {"rows": given})}
 
 
-def _change(session: Session, wanted: Sequence[Changes], now: datetime) -> dict[str, Outcome]:
-    """Change the servers of these names. Three statements, with the two that plan anew."""
+def _put_known(
+    session: Session, wanted: Mapping[str, BulkServer], now: datetime
+) -> dict[str, BulkItem]:
+    """Change the servers of these names. Four statements."""
     if not wanted:
         return {}
-    by_name = {one["name"]: one for one in wanted}
-    names = json.dumps([[name] for name in by_name])
-    found = session.execute(_known(now), {"rows": names}).all()
-    outcomes = {name: _gone(name) for name in by_name}
-    altered, planned = [], []
-    for row in found:
-        change, plan = _altered(row, by_name[row.name]), planned_anew(row, by_name[row.name])
-        altered += [change] if change else []
-        planned += [plan] if plan else []
-        outcomes[row.name] = Outcome("UPDATED" if change or plan else "UNCHANGED", row.id)
+    rows = session.execute(LOCKED, {"rows": json.dumps([[name] for name in wanted])}).all()
+    changed = _change(session, [(row, wanted[row.name].said()) for row in rows], now)
+    words = {row.id: "UPDATED" if row.id in changed else "UNCHANGED" for row in rows}
+    found = {row.name: BulkItem(status=words[row.id], id=row.id) for row in rows}
+    return {name: found.get(name) or _gone(name) for name in wanted}
+
+
+def _gone(name: str) -> BulkItem:
+    # It was there when we wanted to add it; whoever deleted it since came later.
+    detail = f"{name!r} was deleted meanwhile"
+    return BulkItem(status=NameUnknown.status, detail=detail, field="name")
+
+
+def _change(
+    session: Session, wanted: Sequence[tuple[Row[Any], Mapping[str, object]]], now: datetime
+) -> set[int]:
+    """Change these servers, which are locked, to what is said of each.
+
+    Returns the ids of those that are other than before.
+    """
+    altered = [row for row in (_altered(row, said) for row, said in wanted) if row]
     if altered:
         session.execute(ALTER, {"rows": json.dumps(altered)})
-    put_plans(session, planned, now)
-    return outcomes
+    replanned = reschedule(session, {row.id: said for row, said in wanted}, now)
+    return replanned | {server_id for server_id, *_ in altered}
 
 
-def _gone(name: str) -> Outcome:
-    # It was there when we wanted to add it; whoever deleted it since came later.
-    return Outcome("NAME_DID_NOT_FOUND", detail=f"{name!r} was deleted meanwhile", field="name")
-
-
-def _altered(row: Row[Any], wanted: Changes) -> list[object] | None:
-    now_is = [row.ip, row.probe, row.port]
-    to_be = [wanted["ip"], wanted.get("probe", row.probe), wanted.get("port", row.port)]
+def _altered(row: Row[Any], said: Mapping[str, object]) -> list[Any] | None:
+    now_is = [getattr(row, name) for name in FIELDS]
+    to_be = [said.get(name, getattr(row, name)) for name in FIELDS]
     return None if now_is == to_be else [row.id, *to_be]
 
 
-def _known(now: datetime) -> Executable:
-    return (
-        select(
-            Server.id,
-            Server.name,
-            Server.ip,
-            Server.probe,
-            Server.port,
-            Schedule.interval_s,
-            Schedule.enabled,
-        )
-        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force(now + MOMENT)))
-        .where(Server.name.in_(select(incoming({"name": String()}).c.name)))
-        .order_by(Server.id)
-        .with_for_update(key_share=True, of=Server)
-    )
+def _locked(which: ColumnElement[bool]) -> Executable:
+    """These servers, in order, held against whoever changes or records them meanwhile."""
+    columns = [SERVER.c.id, *(SERVER.c[name] for name in FIELDS)]
+    query = select(*columns).where(which).order_by(SERVER.c.id)
+    return query.with_for_update(key_share=True)
+
+
+def _kinds(names: Iterable[str]) -> dict[str, TypeEngine[Any]]:
+    # A text isn't cut to its column's length: what is too long is an error.
+    kinds: dict[type, TypeEngine[Any]] = {UtcDateTime: BigInteger(), String: String()}
+    return {name: kinds.get(type(COLUMNS[name]), COLUMNS[name]) for name in names}
 
 
 def _insert_servers() -> Executable:
-    # A text isn't cut to its column's length: what is too long is an error.
-    kinds: dict[type, TypeEngine[Any]] = {UtcDateTime: BigInteger(), String: String()}
-    given = incoming({name: kinds.get(type(kind), kind) for name, kind in COLUMNS.items()})
+    given = incoming(_kinds(COLUMNS))
     rows = select(
         *(
             time_at(given.c[name]) if isinstance(kind, UtcDateTime) else given.c[name]
@@ -287,21 +244,18 @@ def _insert_servers() -> Executable:
 
 
 def _alter() -> Executable:
-    """Another address, probe or port; what was last heard from another address is forgotten."""
-    given = incoming({"id": BigInteger(), "ip": String(), "probe": String(), "port": Integer()})
+    """Other fields; what was last heard from another address is forgotten."""
+    given = incoming({"id": BigInteger(), **_kinds(FIELDS)})
     moved = SERVER.c.ip != given.c.ip
     heard = ["last_slot", "last_ms", "last_sent", "last_received", "last_port"]
+    forgotten = {name: case((moved, null()), else_=SERVER.c[name]) for name in heard}
     return (
         update(SERVER)
         .where(SERVER.c.id == given.c.id)
-        .values(
-            ip=given.c.ip,
-            probe=given.c.probe,
-            port=given.c.port,
-            **{name: case((moved, null()), else_=SERVER.c[name]) for name in heard},
-        )
+        .values({name: given.c[name] for name in FIELDS} | forgotten)
     )
 
 
 INSERT_SERVERS = _insert_servers()
 ALTER = _alter()
+LOCKED = _locked(SERVER.c.name.in_(select(incoming({"name": String()}).c.name)))

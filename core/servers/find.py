@@ -8,6 +8,7 @@ from datetime import datetime
 from math import isfinite
 from typing import Any
 
+from msgspec import UNSET
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -31,7 +32,7 @@ from sqlalchemy.types import TypeEngine
 from core.checks.records import Probe, State, Target
 from core.errors import IdUnknown, NameUnknown, WrongRequest
 from core.models import LARGEST_ID, Schedule, Server
-from core.servers.records import FleetPage, FleetRequest, LastPing, Sort, Standing
+from core.servers.records import FleetPage, FleetQuery, LastPing, Sort, Standing
 from core.servers.schedule import in_force
 from core.slots import AHEAD, SLOT
 from core.sql import epoch_minute
@@ -108,7 +109,7 @@ def targets(session: Session, slot: datetime) -> list[Target]:
 WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNOBSERVED, State.UP)
 
 
-def page(session: Session, wanted: FleetRequest, now: datetime) -> FleetPage:
+def page(session: Session, wanted: FleetQuery, now: datetime) -> FleetPage:
     """Return the page of servers that `wanted` asks for. Two statements.
 
     Raises WrongRequest for an `after` that no page gave.
@@ -214,7 +215,7 @@ def _in_force_or_first(now: datetime) -> ColumnElement[bool]:
     return Schedule.since == func.coalesce(*both)
 
 
-def _found(standing: FromClause, wanted: FleetRequest) -> ColumnElement[bool]:
+def _found(standing: FromClause, wanted: FleetQuery) -> ColumnElement[bool]:
     tests: list[ColumnElement[bool]] = [true()]
     if wanted.search:
         tests.append(
@@ -229,7 +230,7 @@ def _found(standing: FromClause, wanted: FleetRequest) -> ColumnElement[bool]:
 
 
 def _totals(
-    session: Session, standing: FromClause, wanted: FleetRequest, now: datetime
+    session: Session, standing: FromClause, wanted: FleetQuery, now: datetime
 ) -> tuple[dict[State, int], datetime | None]:
     matching = case((_found(standing, wanted), 1), else_=0)
     past = case((standing.c.last_slot <= now + AHEAD, standing.c.last_slot))
@@ -240,12 +241,12 @@ def _totals(
     return {state: counted.get(state, 0) for state in State}, max(slots, default=None)
 
 
-def _page_query(standing: FromClause, wanted: FleetRequest) -> Select[Any]:
+def _page_query(standing: FromClause, wanted: FleetQuery) -> Select[Any]:
     backwards = wanted.sort.startswith("-")
     key = _key(standing, wanted.sort)
     order = [key.desc(), standing.c.id.desc()] if backwards else [key, standing.c.id]
     query = select(standing, key.label("key")).where(_found(standing, wanted))
-    if wanted.state is not None:
+    if wanted.state is not UNSET:
         query = query.where(standing.c.rank == WORST_FIRST.index(wanted.state))
     if wanted.after:
         here = tuple_(key, standing.c.id)
@@ -270,7 +271,7 @@ def _cursor(row: Row[Any]) -> str:
     return f"{row.id}:{row.key}"
 
 
-def _place(wanted: FleetRequest, kind: TypeEngine[Any]) -> tuple[Any, int]:
+def _place(wanted: FleetQuery, kind: TypeEngine[Any]) -> tuple[Any, int]:
     server_id, _, key = wanted.after.partition(":")
     read: Any = {String: str, Double: _finite}.get(type(kind), _within_bigint)
     try:

@@ -7,26 +7,20 @@ hurts the others.
 import csv
 import io
 import json
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from core.checks.records import Probe
 from core.errors import NameTaken, WrongRequest
-from core.reading import NAME_LENGTH, moment, plain_text, read_json
-from core.servers.records import INTERVALS_S, Changes, Outcome
+from core.reading import moment, read_json, shown
+from core.servers.records import FIELDS, KNOWN, BulkItem, BulkServer, is_ip
 
 LIMIT = 10_000
 """Servers in one list."""
 LIMIT_BYTES = 1_000_000
 DELIMITERS = ",;\t"
-PROBES = frozenset(Probe)
-TRUTHS = {"yes": True, "true": True, "on": True, "1": True}
-TRUTHS |= {"no": False, "false": False, "off": False, "0": False}
 
 # What stands beside a server's fields where Pinglet itself wrote the list.
 IN_OUR_OBJECTS = {
@@ -34,115 +28,10 @@ IN_OUR_OBJECTS = {
     *("state", "uptime", "coverage", "counts", "strip", "means_ms"),
 }
 BESIDE_OUR_SERVERS = {"servers", "days", "next", "totals", "last_round"}
-WRONG_QUOTES = "a quote isn't closed, or text follows one that is"
-
-
-# A server's fields: a new one is a line in FIELDS
-
-
-def _shown(value: object) -> str:
-    text = repr(value) if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _name(value: object) -> str:
-    return plain_text(value, "name", NAME_LENGTH)
-
-
-def _ip(value: object) -> str:
-    # IPv4Address would take a number; of texts it takes dotted quads only (RFC 6943).
-    if not isinstance(value, str) or not _is_address(value):
-        raise WrongRequest(
-            f"ip must be an IPv4 address such as 192.0.2.10, got {_shown(value)}", "ip"
-        )
-    return value
-
-
-def _probe(value: object) -> Probe:
-    if not isinstance(value, str) or value not in PROBES:
-        raise WrongRequest(f"probe must be auto, icmp or tcp, got {_shown(value)}")
-    return Probe(value)
-
-
-def _whole(value: object) -> int | None:
-    # In JSON 443.0 is the integer 443 (JSON Schema 2020-12, 4.2.3), and true is none.
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _port(value: object) -> int | None:
-    """Null says that no port is set."""
-    number = _whole(value)
-    if value is not None and (number is None or not 1 <= number <= 65_535):
-        raise WrongRequest(f"port must be 1 to 65535, got {_shown(value)}")
-    return number
-
-
-def _interval_s(value: object) -> int:
-    number = _whole(value)
-    if number not in INTERVALS_S:
-        raise WrongRequest(
-            "interval_s must be seconds that make whole minutes and divide a day, such as 60 or "
-            f"300, got {_shown(value)}"
-        )
-    return number
-
-
-def _enabled(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise WrongRequest(f"enabled must be yes or no (true or false), got {_shown(value)}")
-    return value
-
-
-def _number_in(cell: str) -> int | str:
-    return int(cell) if re.fullmatch("[0-9]{1,9}", cell) else cell
-
-
-def _truth_in(cell: str) -> bool | str:
-    return TRUTHS.get(cell.lower(), cell)
-
-
-class Field(NamedTuple):
-    """A field of a server that is wanted, and how it is read.
-
-    `read` takes a value as JSON has it and raises WrongRequest; `in_cell` makes such a value of a
-    cell of CSV, or leaves it to `read` to refuse. Columns may have other `names`, too.
-    """
-
-    name: str
-    read: Callable[[object], object]
-    in_cell: Callable[[str], object] = str
-    names: Sequence[str] = ()
-
-
-FIELDS = (
-    Field("name", _name, names=["server"]),
-    Field("ip", _ip, names=["address", "host"]),
-    Field("probe", _probe, str.lower),
-    Field("port", _port, _number_in),
-    Field("interval_s", _interval_s, _number_in),
-    Field("enabled", _enabled, _truth_in),
-)
-NEEDED = ("name", "ip")
-BY_NAME = {name: field for field in FIELDS for name in (field.name, *field.names)}
 NAMES = [field.name for field in FIELDS]
-KNOWN = ", ".join(NAMES)
-
-
-def wanted(said: Mapping[str, object]) -> Changes:
-    """Check what is said of a server, by its fields' names. Raises WrongRequest with the field."""
-    for name in NEEDED:
-        if name not in said:
-            raise WrongRequest(f"{name} is missing", name)
-    return cast(Changes, {name: _checked(BY_NAME[name], value) for name, value in said.items()})
-
-
-def _checked(field: Field, value: object) -> object:
-    try:
-        return field.read(value)
-    except WrongRequest as error:
-        raise WrongRequest(str(error), field.name) from None
+COLUMNS = {name: field for field in FIELDS for name in (field.name, *field.names)}
+"""The fields by the names that a list may give them, in lower case."""
+WRONG_QUOTES = "a quote isn't closed, or text follows one that is"
 
 
 # The list
@@ -158,7 +47,7 @@ class Entry:
 
     place: str
     text: str
-    said: Changes | Outcome
+    said: BulkServer | BulkItem
 
 
 class Row(NamedTuple):
@@ -228,16 +117,16 @@ def _entries(rows: Sequence[Row]) -> list[Entry]:
     return [Entry(row.place, row.text, _outcome(row, places)) for row in rows]
 
 
-def _outcome(row: Row, places: dict[str, str]) -> Changes | Outcome:
+def _outcome(row: Row, places: dict[str, str]) -> BulkServer | BulkItem:
     """What the row says. `places` are those of the names before it, and takes its own."""
     try:
-        said = wanted(row.read())
+        said = BulkServer.saying(row.read())
     except WrongRequest as error:
-        return Outcome(error.status, detail=str(error), field=error.field)
-    first = places.setdefault(said["name"], row.place)
+        return BulkItem(status=error.status, detail=str(error), field=error.field)
+    first = places.setdefault(said.name, row.place)
     if first != row.place:
-        detail = f"{_shown(said['name'])} appears twice (first: {first})"
-        return Outcome(NameTaken.status, detail=detail, field="name")
+        detail = f"{shown(said.name)} appears twice (first: {first})"
+        return BulkItem(status=NameTaken.status, detail=detail, field="name")
     return said
 
 
@@ -251,7 +140,7 @@ def _json_rows(text: str) -> list[Row]:
         raise WrongRequest("expected a list of servers, or an object with one", "servers")
     unknown = set(body) - BESIDE_OUR_SERVERS if isinstance(body, dict) else None
     if unknown:
-        raise WrongRequest(f"unknown key {_shown(min(unknown))} beside servers", min(unknown))
+        raise WrongRequest(f"unknown key {shown(min(unknown))} beside servers", min(unknown))
     return _object_rows(objects)
 
 
@@ -264,12 +153,12 @@ def _object_rows(objects: Sequence[object]) -> list[Row]:
 
 def _of_object(given: object) -> dict[str, object]:
     if not isinstance(given, dict):
-        raise WrongRequest(f"a server must be an object with name and ip, got {_shown(given)}")
+        raise WrongRequest(f"a server must be an object with name and ip, got {shown(given)}")
     said: dict[str, object] = {}
     for key, value in given.items():
-        field = BY_NAME.get(key.lower())
+        field = COLUMNS.get(key.lower())
         if field is None and key not in IN_OUR_OBJECTS:
-            raise WrongRequest(f"unknown field {_shown(key)}, known are {KNOWN}", key)
+            raise WrongRequest(f"unknown field {shown(key)}, known are {KNOWN}", key)
         if field is not None and field.name in said:
             raise WrongRequest(f"{field.name} appears twice", field.name)
         if field is not None:
@@ -280,7 +169,7 @@ def _of_object(given: object) -> dict[str, object]:
 def _newest(schedule: object) -> dict[str, object]:
     """Interval and pause, as the newest row of a schedule has them; nothing if there is none."""
     if not isinstance(schedule, list) or not all(isinstance(row, dict) for row in schedule):
-        raise WrongRequest(f"schedule must be a list of rows, got {_shown(schedule)}", "schedule")
+        raise WrongRequest(f"schedule must be a list of rows, got {shown(schedule)}", "schedule")
     if not schedule:
         return {}
     newest = max(schedule, key=lambda row: moment(str(row.get("since")), "since"))
@@ -308,7 +197,7 @@ def _csv_rows(text: str) -> list[Row]:
     ]
     for delimiter in DELIMITERS if lines else "":
         header = _cells(lines[0].text, delimiter)
-        if len(BY_NAME.keys() & {cell.lower() for cell in header}) > 1:
+        if len(COLUMNS.keys() & {cell.lower() for cell in header}) > 1:
             return _rows_under(header, lines[1:], delimiter)
     return _bare_rows(lines)
 
@@ -339,13 +228,13 @@ def _rows_under(header: Sequence[str], lines: Sequence[Line], delimiter: str) ->
 
 def _check(header: Sequence[str]) -> None:
     for column in header:
-        if column.lower() not in BY_NAME:
-            raise WrongRequest(f"unknown column {_shown(column)}, known are {KNOWN}", column)
-    named = [BY_NAME[column.lower()].name for column in header]
+        if column.lower() not in COLUMNS:
+            raise WrongRequest(f"unknown column {shown(column)}, known are {KNOWN}", column)
+    named = [COLUMNS[column.lower()].name for column in header]
     for name in named:
         if named.count(name) > 1:
             raise WrongRequest(f"the first line names the column {name} twice", name)
-    for name in NEEDED:
+    for name in BulkServer.needed:
         if name not in named:
             raise WrongRequest(f"the first line names no column {name}", name)
 
@@ -361,7 +250,7 @@ def _below(line: str, columns: Sequence[str], delimiter: str) -> Mapping[str, ob
 
 def _said(cells: Iterable[tuple[str, str]]) -> dict[str, object]:
     """What these cells say, given by their columns; an empty one says nothing."""
-    fields = [(BY_NAME[column], cell) for column, cell in cells if cell and column in BY_NAME]
+    fields = [(COLUMNS[column], cell) for column, cell in cells if cell and column in COLUMNS]
     return {field.name: field.in_cell(cell) for field, cell in fields}
 
 
@@ -394,7 +283,7 @@ def _bare_rows(lines: Sequence[Line]) -> list[Row]:
     rows = [Row(*line, partial(_bare, line.text)) for line in lines]
     if lines and not any(_guessed(line.text) for line in lines):
         raise WrongRequest(
-            f"expected JSON, or lines such as web,192.0.2.10, got {_shown(lines[0].text)}"
+            f"expected JSON, or lines such as web,192.0.2.10, got {shown(lines[0].text)}"
         )
     return rows
 
@@ -402,10 +291,10 @@ def _bare_rows(lines: Sequence[Line]) -> list[Row]:
 def _bare(line: str) -> Mapping[str, object]:
     cells = _guessed(line)
     if not cells:
-        raise WrongRequest(WRONG_QUOTES if '"' in line else f"expected name,ip, got {_shown(line)}")
+        raise WrongRequest(WRONG_QUOTES if '"' in line else f"expected name,ip, got {shown(line)}")
     if len(cells) > len(FIELDS):
         raise WrongRequest(f"a line may have {KNOWN}: {len(FIELDS)} cells, got {len(cells)}")
-    if _is_address(cells[0]) and not _is_address(cells[1]):
+    if is_ip(cells[0]) and not is_ip(cells[1]):
         cells[:2] = cells[1::-1]
     return _said(zip(NAMES, cells, strict=False))
 
@@ -415,7 +304,7 @@ def _guessed(line: str) -> list[str]:
     found: list[str] = []
     for delimiter in DELIMITERS:
         cells = _cells(line, delimiter)
-        if len(cells) > 1 and any(map(_is_address, cells[1::-1])):
+        if len(cells) > 1 and any(map(is_ip, cells[1::-1])):
             return cells
         if len(cells) > 1:
             found = found or cells
@@ -425,18 +314,10 @@ def _guessed(line: str) -> list[str]:
 def _by_blanks(line: str) -> list[str]:
     """The two cells of `my web 192.0.2.10`, also the other way round; an address is a name, too."""
     words = _cells(line.replace("\t", " "), " ")
-    if len(words) == 1 and _is_address(words[0]):
+    if len(words) == 1 and is_ip(words[0]):
         return words * 2
-    if len(words) > 2 and _is_address(words[0]):
+    if len(words) > 2 and is_ip(words[0]):
         return [words[0], " ".join(words[1:])]
-    if len(words) > 2 and _is_address(words[-1]):
+    if len(words) > 2 and is_ip(words[-1]):
         return [" ".join(words[:-1]), words[-1]]
     return words if len(words) == 2 else []
-
-
-def _is_address(text: str) -> bool:
-    try:
-        IPv4Address(text)
-    except ValueError:
-        return False
-    return True

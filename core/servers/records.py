@@ -1,112 +1,228 @@
-"""Servers as people want them, and as lists answer: requests parsed once.
+"""Servers as people want them and as lists answer: each record, and how each field is read.
 
 Every refusal is a WrongRequest that says what is wrong with which part.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Address
-from typing import Self, TypedDict
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
-from core.checks.records import Probe, State
+from msgspec import UNSET, Meta, UnsetType
+
+from core.checks.records import Port, Probe, State
 from core.errors import WrongRequest
-from core.reading import NAME_LENGTH, Record, plain_text
+from core.reading import NAME_LENGTH, NAME_PATTERN, Record, Request, Words, plain_text, shown
 
 DAY_MINUTES = 1_440
 INTERVALS_S = tuple(60 * minutes for minutes in range(1, 1_441) if DAY_MINUTES % minutes == 0)
 """How often a server can be pinged: whole minutes that divide a day."""
-SERVER_SHAPE = 'expected {"server": {"name": "text", "IP": "dotted quad"}}'
-NAME_SHAPE = 'expected {"server": "name"}'
+PROBES = frozenset(Probe)
+TRUTHS = {"yes": True, "true": True, "on": True, "1": True}
+TRUTHS |= {"no": False, "false": False, "off": False, "0": False}
+
+
+# How a field is read: a value as JSON has it
 
 
 def server_name(value: object) -> str:
     """Return `value` as a server's name: trimmed, 1 to 255 characters. Raises WrongRequest."""
-    return plain_text(value, "a server's name", NAME_LENGTH)
+    return plain_text(value, "name", NAME_LENGTH)
 
 
-def server_ip(value: object) -> str:
-    """Return `value` as dotted-quad IPv4, as it was written. Never trimmed, never guessed at.
+def is_ip(text: str) -> bool:
+    """Whether `text` is dotted-quad IPv4.
 
     `ipaddress` refuses leading zeros, short forms and everything inet_aton would take (RFC 6943).
     """
-    if not isinstance(value, str):
-        raise WrongRequest("IP is text: a dotted quad")
     try:
-        return str(IPv4Address(value))
-    except ValueError as error:
-        raise WrongRequest(f"IP is a dotted-quad IPv4 address: {error}") from None
+        IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
-def probe_of(value: object) -> Probe:
-    if not isinstance(value, str) or value not in list(Probe):
-        raise WrongRequest(f"probe is one of {', '.join(Probe)}")
+def server_ip(value: object) -> str:
+    """Return `value`, which is dotted-quad IPv4, as it is: never trimmed, never guessed at."""
+    # IPv4Address would take a number.
+    if not isinstance(value, str) or not is_ip(value):
+        raise WrongRequest(f"ip must be an IPv4 address such as 192.0.2.10, got {shown(value)}")
+    return value
+
+
+def _probe(value: object) -> Probe:
+    if not isinstance(value, str) or value not in PROBES:
+        raise WrongRequest(f"probe must be auto, icmp or tcp, got {shown(value)}")
     return Probe(value)
 
 
-def port_of(value: object) -> int:
-    # bool is an int in Python, but true is no port.
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65_535:
-        raise WrongRequest("port is a whole number from 1 to 65535")
-    return value
+def _whole(value: object) -> int | None:
+    # In JSON 443.0 is the integer 443 (JSON Schema 2020-12, 4.2.3), and true is none.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def interval_s(value: object) -> int:
+def server_port(value: object) -> int | None:
+    """Return `value` as a port; null says that none is set. Raises WrongRequest."""
+    number = _whole(value)
+    if value is not None and (number is None or not 1 <= number <= 65_535):
+        raise WrongRequest(f"port must be 1 to 65535, got {shown(value)}")
+    return number
+
+
+def server_interval_s(value: object) -> int:
     """Return `value` as an interval: seconds that make whole minutes and divide a day."""
-    if not isinstance(value, int) or value < 60 or value % 60 or 86_400 % value:
-        raise WrongRequest("interval_s is seconds that make whole minutes and divide a day")
+    number = _whole(value)
+    if number not in INTERVALS_S:
+        raise WrongRequest(
+            "interval_s must be seconds that make whole minutes and divide a day, such as 60 or "
+            f"300, got {shown(value)}"
+        )
+    return number
+
+
+def _enabled(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise WrongRequest(f"enabled must be yes or no (true or false), got {shown(value)}")
     return value
 
 
-def json_object(body: object, shape: str) -> Mapping[str, object]:
-    if not isinstance(body, dict):
-        raise WrongRequest(shape)
-    return body
+def _number_in(cell: str) -> int | str:
+    return int(cell) if re.fullmatch("[0-9]{1,9}", cell) else cell
 
 
-@dataclass(frozen=True, slots=True)
-class ServerRequest:
-    """A server as somebody wants it. `probe` and `port` are None where nothing was said of them."""
-
-    name: str
-    ip: str
-    probe: Probe | None = None
-    port: int | None = None
-
-    @classmethod
-    def parse(cls, body: object) -> Self:
-        """Read `{"server": {"name": ..., "IP": ...}}`; `probe` and `port` are optional in it."""
-        outer = json_object(body, SERVER_SHAPE)
-        if set(outer) != {"server"}:
-            raise WrongRequest(SERVER_SHAPE)
-        return cls.parse_inner(outer["server"])
-
-    @classmethod
-    def parse_inner(cls, body: object) -> Self:
-        """Read `{"name": ..., "IP": ...}`: the same without its wrapping, as files hold it."""
-        inner = json_object(body, SERVER_SHAPE)
-        if not {"name", "IP"} <= set(inner) <= {"name", "IP", "probe", "port"}:
-            raise WrongRequest(
-                f"{SERVER_SHAPE}; probe and port may stand beside them, nothing else"
-            )
-        return cls(
-            name=server_name(inner["name"]),
-            ip=server_ip(inner["IP"]),
-            probe=probe_of(inner["probe"]) if "probe" in inner else None,
-            port=port_of(inner["port"]) if "port" in inner else None,
-        )
+def _truth_in(cell: str) -> bool | str:
+    return TRUTHS.get(cell.lower(), cell)
 
 
-class Changes(TypedDict, total=False):
-    """What somebody says of a server; what isn't in it stays, or is the default of a new one."""
+class Field(NamedTuple):
+    """A field of a server as wanted: a column of its `table`.
+
+    `read` takes a value as JSON has it and raises WrongRequest; `in_cell` makes such a value of a
+    cell of CSV, or leaves it to `read` to refuse. Lists may call it by other `names`, too.
+    `default` is that of a new server; the interval's is a setting.
+    """
 
     name: str
-    ip: str
-    probe: Probe
-    port: int | None
-    interval_s: int
-    enabled: bool
+    read: Callable[[object], object]
+    in_cell: Callable[[str], object] = str
+    names: Sequence[str] = ()
+    default: object = None
+    table: Literal["server", "schedule"] = "server"
+
+    def checked(self, value: object) -> object:
+        """Return what `value` says. Raises WrongRequest with the field."""
+        try:
+            return self.read(value)
+        except WrongRequest as error:
+            raise WrongRequest(str(error), self.name) from None
+
+
+FIELDS = (
+    Field("name", server_name, names=["server"]),
+    Field("ip", server_ip, names=["address", "host"]),
+    Field("probe", _probe, str.lower, default=Probe.AUTO),
+    Field("port", server_port, _number_in),
+    Field("interval_s", server_interval_s, _number_in, table="schedule"),
+    Field("enabled", _enabled, _truth_in, default=True, table="schedule"),
+)
+"""What can be said of a server. A new one is a line here, and one in ServerChange."""
+BY_NAME = {field.name: field for field in FIELDS}
+KNOWN = ", ".join(BY_NAME)
+
+
+# What comes in
+
+
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PATTERN)]
+Ip = Annotated[
+    str,
+    Meta(
+        description="Dotted-quad IPv4, one that this deployment may probe",
+        examples=["192.0.2.10"],
+        extra_json_schema={"format": "ipv4"},
+    ),
+]
+Interval = Annotated[
+    int,
+    Meta(
+        description="Seconds that make whole minutes and divide a day",
+        extra_json_schema={"enum": list(INTERVALS_S)},
+    ),
+]
+
+
+class ServerChange(Request, frozen=True):
+    """What to change of a server; what is left out stays. `port` null: none is set any more."""
+
+    needed: ClassVar[Sequence[str]] = ()
+
+    name: Name | UnsetType = UNSET
+    ip: Ip | UnsetType = UNSET
+    probe: Probe | UnsetType = UNSET
+    port: Port | UnsetType | None = UNSET
+    interval_s: Interval | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Read an object as JSON gave it. Raises WrongRequest with the field."""
+        if not isinstance(value, dict):
+            raise WrongRequest(f"a server must be an object with name and ip, got {shown(value)}")
+        for key in value:
+            if key not in BY_NAME:
+                raise WrongRequest(f"unknown field {shown(key)}, known are {KNOWN}", key)
+        return cls.saying(value)
+
+    @classmethod
+    def saying(cls, words: Mapping[str, object]) -> Self:
+        """Read what is said of a server, by its fields' names. Raises WrongRequest with one."""
+        for name in cls.needed:
+            if name not in words:
+                raise WrongRequest(f"{name} is missing", name)
+        read: dict[str, Any] = {name: BY_NAME[name].checked(value) for name, value in words.items()}
+        return cls(**read)
+
+    def said(self) -> dict[str, Any]:
+        """Return what is said, by the fields' names."""
+        return {name: value for name in BY_NAME if (value := getattr(self, name)) is not UNSET}
+
+
+class BulkServer(ServerChange, frozen=True):
+    """A server of many: what is left out is the default, or stays where the server exists."""
+
+    needed: ClassVar[Sequence[str]] = ("name", "ip")
+
+    name: Name
+    ip: Ip
+
+
+class ServerWanted(BulkServer, frozen=True):
+    """A server to add."""
+
+    probe: Probe = Probe.AUTO
+    port: Port | None = None
+    enabled: bool = True
+
+
+class Bulk(Request, frozen=True):
+    """Servers to add, or with `upsert` to add or change by name: each on its own.
+
+    Each is `{"name": ..., "ip": ...}`, with `probe`, `port`, `interval_s` and `enabled` if wanted.
+    """
+
+    servers: Annotated[list[dict[str, Any]], Meta(max_length=10_000)]
+    upsert: bool = False
+
+
+class BulkQuery(Request, frozen=True):
+    """With `upsert`, servers of a name that exists are changed. JSON says it in its body."""
+
+    upsert: bool = False
 
 
 class Sort(StrEnum):
@@ -122,19 +238,52 @@ class Sort(StrEnum):
     RESPONSE_LAST = "-response_ms"
 
 
-@dataclass(frozen=True, slots=True)
-class FleetRequest:
-    """Which servers, in which order, and from where on; `after` is what the page before gave.
+class FleetQuery(Request, frozen=True):
+    """Which servers: `search` looks into names and addresses, `name` is exact.
 
-    `search` is looked for in names and addresses, `name` is the whole name; empty: any.
+    `sort=state` begins with the worst; a `-` before it turns an order around.
     """
 
-    search: str = ""
-    name: str = ""
-    state: State | None = None
+    search: Words = ""
+    name: Words = ""
+    state: State | UnsetType = UNSET
     sort: Sort = Sort.ADDED
-    after: str = ""
-    limit: int = 100
+    after: Words = ""
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+
+
+# What goes out
+
+
+class BulkItem(Record, frozen=True, omit_defaults=True):
+    """What became of each, in their order: CREATED, UPDATED, UNCHANGED or an error's word."""
+
+    status: str
+    id: int | None = None
+    detail: str | None = None
+    field: str | None = None
+
+
+class BulkDone(Record, frozen=True):
+    """A result for each server of the request."""
+
+    results: list[BulkItem]
+
+
+class ListItem(BulkItem, frozen=True, omit_defaults=True):
+    """What became of a server of a list; of one that was refused also where it stands and how.
+
+    `place` is `line 3` of CSV, `server 3` of JSON; `text` is what stands there.
+    """
+
+    place: str | None = None
+    text: str | None = None
+
+
+class ListDone(Record, frozen=True):
+    """A result for each server of a list."""
+
+    results: list[ListItem]
 
 
 class LastPing(Record, frozen=True):
@@ -184,28 +333,3 @@ class FleetPage:
     def after(self) -> str | None:
         """What asks for the page that follows, if one does."""
         return self.cursors[-1] if self.more else None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one server of many: CREATED, UPDATED, UNCHANGED or an error's word."""
-
-    status: str
-    server_id: int | None = None
-    detail: str | None = None
-    field: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NameRequest:
-    """A request that only names a server."""
-
-    name: str
-
-    @classmethod
-    def parse(cls, body: object) -> Self:
-        """Read `{"server": "name"}`, exactly."""
-        outer = json_object(body, NAME_SHAPE)
-        if set(outer) != {"server"}:
-            raise WrongRequest(NAME_SHAPE)
-        return cls(server_name(outer["server"]))

@@ -5,20 +5,20 @@ Functions that take a session run inside a transaction that their caller ends.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     ColumnElement,
     Executable,
-    Integer,
-    Row,
+    FromClause,
+    ScalarSelect,
     Select,
+    and_,
     case,
     func,
     select,
@@ -28,7 +28,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from core.models import SCHEDULE, Schedule, Server
-from core.servers.records import Changes
+from core.servers import records
 from core.slots import DAY_SLOTS, slot_number
 from core.sql import NOW, incoming
 
@@ -49,6 +49,8 @@ class Span(NamedTuple):
     step: int
 
 
+FIELDS = [field.name for field in records.FIELDS if field.table == SCHEDULE.name]
+"""What of a server as wanted is said of its schedule."""
 NEVER = 1 << 62
 WHOLE_DAY = (1 << DAY_SLOTS) - 1
 
@@ -98,32 +100,26 @@ MOMENT = timedelta(microseconds=1)
 
 
 def reschedule(
-    session: Session,
-    server: Server,
-    *,
-    interval_s: int | None = None,
-    enabled: bool | None = None,
-    now: datetime,
-) -> Schedule:
-    """From `now` on, have the server pinged every `interval_s`, or pause it; None: as before.
+    session: Session, wanted: Mapping[int, Mapping[str, object]], now: datetime
+) -> set[int]:
+    """From `now` on have servers pinged at another interval, or pause them.
 
-    `interval_s` is whole minutes that divide a day (core.servers.records.interval_s reads it). What
-    was due before `now` stays as it was. Returns the schedule in force.
+    `wanted` says `interval_s`, `enabled` or both, by the server's id; what it doesn't say stays,
+    and so does what was due before `now`. Returns the ids of those whose schedule is another. Two
+    statements; their caller has locked the servers.
     """
-    before = session.scalars(
-        select(Schedule)
-        .where(Schedule.server_id == server.id)
-        .order_by(Schedule.since.desc())
-        .limit(1)
-    ).one()
-    # Two changes in one instant, or a clock that stepped back: the newer word counts, and no row
-    # may lie before one that is there, or what was due before `now` would change.
-    planned = before if before.since >= now else Schedule(server_id=server.id, since=now)
-    planned.interval_s = before.interval_s if interval_s is None else interval_s
-    planned.enabled = before.enabled if enabled is None else enabled
-    session.add(planned)
-    session.flush()
-    return planned
+    said = {
+        server_id: {name: words[name] for name in FIELDS if name in words}
+        for server_id, words in wanted.items()
+    }
+    ids = [server_id for server_id, words in said.items() if words]
+    if not ids:
+        return set()
+    newest = session.execute(NEWEST, {"rows": json.dumps([[one] for one in ids])})
+    plans = {row.server_id: {name: getattr(row, name) for name in FIELDS} for row in newest}
+    anew = {one: plans[one] | said[one] for one in ids if plans[one] | said[one] != plans[one]}
+    put_plans(session, anew, now)
+    return set(anew)
 
 
 def in_force(moment: datetime) -> ColumnElement[bool]:
@@ -138,37 +134,42 @@ def in_force(moment: datetime) -> ColumnElement[bool]:
     return Schedule.since == newest
 
 
-def put_plans(session: Session, planned: Sequence[Sequence[object]], now: datetime) -> None:
-    if planned:
-        session.execute(PLAN, {"rows": json.dumps(planned), "now": now})
+def put_plans(session: Session, plans: Mapping[int, Mapping[str, object]], now: datetime) -> None:
+    """Have these servers, by id, due as each of their plans says, from `now` on. One statement."""
+    rows = [[server_id, *(plan[name] for name in FIELDS)] for server_id, plan in plans.items()]
+    if rows:
+        session.execute(PLAN, {"rows": json.dumps(rows), "now": now})
 
 
-def planned_anew(row: Row[Any], wanted: Changes) -> list[object] | None:
-    now_is = [row.interval_s, row.enabled]
-    to_be = [wanted.get("interval_s", row.interval_s), wanted.get("enabled", row.enabled)]
-    return None if now_is == to_be else [row.id, *to_be]
+def _newest_of(given: FromClause) -> ScalarSelect[datetime]:
+    newest = select(func.max(SCHEDULE.c.since)).where(SCHEDULE.c.server_id == given.c.server_id)
+    return newest.correlate(given).scalar_subquery()
 
 
-def _plan_anew() -> Executable:
-    """From now on these servers are due otherwise; as servers.reschedule does it for one."""
-    given = incoming({"server_id": BigInteger(), "interval_s": Integer(), "enabled": Boolean()})
-    newest = (
-        select(func.max(SCHEDULE.c.since))
-        .where(SCHEDULE.c.server_id == given.c.server_id)
-        .correlate(given)
-        .scalar_subquery()
+def _newest() -> Executable:
+    given = incoming({"server_id": BigInteger()})
+    of_it = and_(SCHEDULE.c.server_id == given.c.server_id, SCHEDULE.c.since == _newest_of(given))
+    return select(SCHEDULE).join(given, of_it)
+
+
+def _plan() -> Executable:
+    given = incoming(
+        {"server_id": BigInteger(), **{name: SCHEDULE.c[name].type for name in FIELDS}}
     )
-    # No row may lie before one that is there: what was due before would change.
+    # Two changes in one instant, or a clock that stepped back: the newer word counts, and no row
+    # may lie before one that is there, or what was due before would change.
+    newest = _newest_of(given)
     since = case((newest > NOW, newest), else_=NOW)
-    rows = select(given.c.server_id, since, given.c.interval_s, given.c.enabled).where(true())
-    added = insert(SCHEDULE).from_select(["server_id", "since", "interval_s", "enabled"], rows)
+    rows = select(given.c.server_id, since, *(given.c[name] for name in FIELDS)).where(true())
+    added = insert(SCHEDULE).from_select(["server_id", "since", *FIELDS], rows)
     return added.on_conflict_do_update(
         index_elements=["server_id", "since"],
-        set_={"interval_s": added.excluded.interval_s, "enabled": added.excluded.enabled},
+        set_={name: added.excluded[name] for name in FIELDS},
     )
 
 
-PLAN = _plan_anew()
+NEWEST = _newest()
+PLAN = _plan()
 
 
 def schedules(session: Session, ids: Sequence[int] | None = None) -> dict[int, list[Planned]]:
@@ -177,6 +178,7 @@ def schedules(session: Session, ids: Sequence[int] | None = None) -> dict[int, l
 
 
 def schedule_rows(ids: Sequence[int] | None) -> Select[int, datetime, int, bool]:
+    """Select the schedules of these servers, or of all: server, since, interval_s, enabled."""
     query = select(
         Schedule.server_id, Schedule.since, Schedule.interval_s, Schedule.enabled
     ).order_by(Schedule.server_id, Schedule.since)
@@ -186,6 +188,7 @@ def schedule_rows(ids: Sequence[int] | None) -> Select[int, datetime, int, bool]
 def by_server(
     session: Session, query: Select[int, datetime, int, bool]
 ) -> dict[int, list[Planned]]:
+    """Return what a query as of `schedule_rows` finds, by server."""
     found: dict[int, list[Planned]] = defaultdict(list)
     for server_id, since, interval_s, enabled in session.execute(query):
         found[server_id].append(Planned(since, interval_s, enabled))

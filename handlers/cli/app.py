@@ -19,7 +19,6 @@ from core.errors import CoreError, SettingsError
 from core.settings import Settings
 from handlers.cli import commands
 from handlers.http import app as http_app
-from handlers.http import browser, gate
 from handlers.instance import Instance
 from handlers.worker import rounds
 from infra import logs
@@ -88,14 +87,14 @@ class RequestHandler(WSGIRequestHandler):
 
     def end_headers(self) -> None:
         """Give refusals the headers that every reply has."""
-        for name, value in browser.HEADERS.items() if self.refuses else ():
+        for name, value in http_app.HEADERS.items() if self.refuses else ():
             self.send_header(name, value)
         super().end_headers()
 
 
 def _say_who_may(here: Instance) -> None:
     try:
-        gate.access_is_open(here)
+        http_app.access_is_open(here)
     except CoreError as error:
         log.warning("%s", error)
 

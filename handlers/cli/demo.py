@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from core.checks.records import Ping, Probe, quantised_ms
 from core.rounds import record as rounds_record
 from core.servers import change
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from core.slots import SLOT, slot_of
 
@@ -33,7 +33,7 @@ def create_servers(session: Session, settings: Settings, now: datetime, days: in
     first = slot_of(now) - timedelta(days=days)
     ids = {}
     for name, (ip, _base_ms) in SERVERS.items():
-        ids[name] = change.create(session, ServerRequest(name, ip), settings, first).id
+        ids[name] = change.add(session, ServerWanted(name=name, ip=ip), settings, first)
     made_up = list(_made_up_rounds(ids, first, slot_of(now)))
     return [made_up[start : start + CHUNK] for start in range(0, len(made_up), CHUNK)]
 

@@ -18,7 +18,7 @@ from core.errors import CoreError, WrongRequest
 from core.models import Server
 from core.reading import iso, read_json
 from core.servers import change, find
-from core.servers.records import ServerRequest, Standing, server_name
+from core.servers.records import BulkServer, ServerWanted, Standing, server_name
 from handlers.cli.output import (
     bar,
     choice,
@@ -45,11 +45,11 @@ def servers_group() -> None:
 @click.option("--port", type=click.IntRange(1, 65_535), help="TCP port to probe.")
 def add(name: str, ip: str, how: str | None, port: int | None) -> None:
     """Add a server."""
-    given = {"name": name, "IP": ip, "probe": how, "port": port}
+    given = {"name": name, "ip": ip, "probe": how, "port": port}
     with refusals():
-        wanted = ServerRequest.parse_inner({key: value for key, value in given.items() if value})
+        wanted = ServerWanted.of({key: value for key, value in given.items() if value is not None})
         with current_database().transaction() as session:
-            change.create(session, wanted, current_settings(), utc_now())
+            change.add(session, wanted, current_settings(), utc_now())
     click.echo(f"Added {wanted.name} ({wanted.ip})")
 
 
@@ -106,9 +106,9 @@ def import_servers(file: TextIO, kind: str | None) -> None:
     click.echo(f"Added {counted(len(wanted), 'server')}")
 
 
-def _create(session: Session, place: str, request: ServerRequest) -> None:
+def _create(session: Session, place: str, request: BulkServer) -> None:
     try:
-        change.create(session, request, current_settings(), utc_now())
+        change.add(session, request, current_settings(), utc_now())
     except CoreError as error:
         raise WrongRequest(f"nothing was imported:\n{place}: {error}") from error
 
@@ -160,17 +160,23 @@ def _format(name: str) -> str:
     return "json" if name.endswith(".json") else "csv"
 
 
-def _read_servers(file: TextIO, kind: str) -> list[tuple[str, ServerRequest]]:
+def _read_servers(file: TextIO, kind: str) -> list[tuple[str, BulkServer]]:
     read = _json_rows if kind == "json" else _csv_rows
     wanted, wrong = [], []
     for place, row in read(file):
         try:
-            wanted.append((place, ServerRequest.parse_inner(row)))
+            wanted.append((place, _wanted(row)))
         except WrongRequest as error:
             wrong.append(f"{place}: {error}")
     if wrong:
         raise WrongRequest("\n".join(["nothing was imported:", *wrong[:20]]))
     return wanted
+
+
+def _wanted(row: object) -> BulkServer:
+    if not isinstance(row, dict) or not {"name", "IP"} <= set(row):
+        raise WrongRequest('expected {"name": "text", "IP": "dotted quad"}')
+    return BulkServer.of({"ip" if key == "IP" else key: value for key, value in row.items()})
 
 
 def _json_rows(file: TextIO) -> Iterator[tuple[str, object]]:

@@ -20,9 +20,14 @@ from handlers.http import (
     servers,
     shapes,
 )
+from handlers.http.browser import HEADERS
 from handlers.http.errors import reply_with_error, reply_with_fault, reply_with_refusal
+from handlers.http.gate import access_is_open
 from handlers.http.routes import JSON, PUBLIC, READ, WRITE, Later, Route
 from handlers.instance import Instance
+
+# What the command line, too, needs of this room.
+__all__ = ["HEADERS", "MAX_BODY", "access_is_open", "create_app"]
 
 MAX_BODY = 1_000_000  # bytes; more is 413 before it is read
 

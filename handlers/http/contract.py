@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlencode
 
 from flask import request
@@ -13,40 +14,42 @@ from core.errors import WrongRequest
 from core.history import slices
 from core.history.records import PAGE, PAGE_LIMIT, HistoryRequest
 from core.history.slices import History
-from core.reading import iso, moment, read_json
+from core.reading import iso, moment, read_json, shown
 from core.servers import change, find
-from core.servers.records import NameRequest, ServerRequest, server_name
+from core.servers.records import BulkServer, server_name
 from handlers.http import browser, routes
 from handlers.http.routes import READ, WRITE, Routes
 from handlers.instance import Instance
 
 ROUTES = Routes()
+SERVER_SHAPE = 'expected {"server": {"name": "text", "IP": "dotted quad"}}'
+NAME_SHAPE = 'expected {"server": "name"}'
 
 
 @ROUTES("POST", "/", may=WRITE)
 def add(here: Instance) -> ResponseReturnValue:
     """Add a server."""
-    wanted = ServerRequest.parse(_body())
+    wanted = server_wanted(_body())
     with here.database.transaction() as session:
-        change.create(session, wanted, here.settings, utc_now())
+        change.add(session, wanted, here.settings, utc_now())
     return {"status": "CREATED"}, HTTPStatus.CREATED
 
 
 @ROUTES("PUT", "/", may=WRITE)
 def move(here: Instance) -> ResponseReturnValue:
     """Change a server's address."""
-    wanted = ServerRequest.parse(_body())
+    wanted = server_wanted(_body())
     with here.database.transaction() as session:
-        change.change(session, wanted, here.settings)
+        change.change(session, wanted, here.settings, utc_now())
     return {"status": "UPDATED"}
 
 
 @ROUTES("DELETE", "/", may=WRITE)
 def remove(here: Instance) -> ResponseReturnValue:
     """Remove a server and its history."""
-    wanted = NameRequest.parse(_body())
+    name = name_wanted(_body())
     with here.database.transaction() as session:
-        change.remove(session, wanted.name)
+        change.remove(session, name)
     return {"status": "DELETED"}
 
 
@@ -85,6 +88,34 @@ def _links(found: History, wanted: HistoryRequest) -> dict[str, str]:
     return {}
 
 
+def server_wanted(body: object) -> BulkServer:
+    """Read `{"server": {"name": ..., "IP": ...}}`; `probe` and `port` are optional in it.
+
+    Raises WrongRequest.
+    """
+    match body:
+        case {"server": {"name": name, "IP": ip, **more}, **rest} if not rest:
+            return _with_more({"name": name, "ip": ip}, more)
+    raise WrongRequest(SERVER_SHAPE)
+
+
+def _with_more(words: dict[Any, object], more: dict[Any, object]) -> BulkServer:
+    if not set(more) <= {"probe", "port"}:
+        raise WrongRequest(f"{SERVER_SHAPE}; probe and port may stand beside them, nothing else")
+    # Elsewhere null takes a port away, and 443.0 is one.
+    if isinstance(more.get("port", 0), float | None):
+        raise WrongRequest(f"port must be 1 to 65535, got {shown(more['port'])}")
+    return BulkServer.saying(words | more)
+
+
+def name_wanted(body: object) -> str:
+    """Read `{"server": "name"}`, exactly. Raises WrongRequest."""
+    match body:
+        case {"server": name, **rest} if not rest:
+            return server_name(name)
+    raise WrongRequest(NAME_SHAPE)
+
+
 def history_wanted(body: bytes, query: Mapping[str, Sequence[str]]) -> HistoryRequest | None:
     """Read a GET: the server from `body` or `query`, the rest from `query`.
 
@@ -93,7 +124,7 @@ def history_wanted(body: bytes, query: Mapping[str, Sequence[str]]) -> HistoryRe
     words = _once_each(query, {"server", "since", "until", "limit"})
     named = [server_name(words["server"])] if "server" in words else []
     if body:
-        named.append(NameRequest.parse(read_json(body)).name)
+        named.append(name_wanted(read_json(body)))
     if len(set(named)) > 1:
         raise WrongRequest("body and query name different servers")
     if not named:

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -19,7 +19,7 @@ from core.export import take as export_take
 from core.export.records import KeptDay, KeptServer, LastPing, Place
 from core.history.slices import Kept
 from core.reading import convert, iso, moment, read_json
-from core.servers.records import server_ip, server_name
+from core.servers.records import server_interval_s, server_ip, server_name
 from core.servers.schedule import Planned
 from core.slots import AHEAD, EPOCH, EPOCH_DATE, date_of, first_slot, slot_time
 from handlers.http import routes, shapes
@@ -28,6 +28,7 @@ from infra.database import Database
 
 BUDGET = 900_000  # bytes: a page with its frame stays below MAX_BODY, so it can be imported
 CSV = "text/csv"
+T = TypeVar("T")
 
 Item = KeptServer | KeptDay
 Encode = Callable[[Item], bytes]
@@ -234,7 +235,7 @@ def _server(one: shapes.ServerKept, place: str, now: datetime) -> KeptServer:
     )
 
 
-def _checked(check: Callable[[object], str], value: object, field: str) -> str:
+def _checked(check: Callable[[object], T], value: object, field: str) -> T:
     try:
         return check(value)
     except WrongRequest as error:
@@ -254,7 +255,7 @@ def _past(given: datetime, field: str, now: datetime) -> datetime:
 
 def _planned(row: shapes.PlannedKept, field: str, now: datetime) -> Planned:
     since = _past(row.since, field, now)
-    interval_s = shapes.checked_interval(row.interval_s, field)
+    interval_s = _checked(server_interval_s, row.interval_s, field)
     return Planned(since, interval_s, row.enabled)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from flask import Response, current_app, render_template
 from flask.typing import ResponseReturnValue
 
+from core.servers.records import BulkServer
 from handlers.http import gate, routes, shapes
 from handlers.http.routes import Later, Route
 from handlers.instance import Instance
@@ -193,7 +194,7 @@ def _media(kind: str, replies: Shapes) -> dict[str, Any]:
 
 
 def _schemas(table: Sequence[Route]) -> dict[str, Any]:
-    used: set[type[msgspec.Struct]] = {shapes.Problem, shapes.BulkServer}
+    used: set[type[msgspec.Struct]] = {shapes.Problem, BulkServer}
     for route in table:
         used |= {*_replies(route), *([route.body] if route.body else [])}
     queries = {route.query for route in table if route.query}

@@ -18,7 +18,7 @@ from werkzeug.utils import import_string
 
 from core.accounts.records import Level
 from core.errors import WrongRequest
-from core.reading import parse, refusal
+from core.reading import Request, read_json, refusal
 from handlers.instance import Instance
 
 PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
@@ -26,6 +26,7 @@ PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
 View = Callable[..., Any]
 Decorated = TypeVar("Decorated", bound=View)
 Shape = TypeVar("Shape", bound=msgspec.Struct)
+Wanted = TypeVar("Wanted", bound=Request)
 JSON = "application/json"
 GRAPHQL_JSON = "application/graphql-response+json"
 FRESH = "private, no-cache"
@@ -76,7 +77,7 @@ class Route:
     view: View
     may: Level
     query: type[msgspec.Struct] | None = None
-    takes: type[msgspec.Struct] | None = None
+    takes: type[Request] | None = None
     reads: type[msgspec.Struct] | None = None
     body_required: bool = True
     gives: type[msgspec.Struct] | Sequence[type[msgspec.Struct]] = ()
@@ -146,9 +147,9 @@ def _served(here: Instance, route: Route) -> Callable[..., ResponseReturnValue]:
     return serve
 
 
-def _body(shape: type[Shape], required: bool) -> Shape | None:
+def _body(shape: type[Wanted], required: bool) -> Wanted | None:
     body = request.get_data()
-    return parse(shape, body) if body or required else None
+    return shape.of(read_json(body)) if body or required else None
 
 
 def _told(route: Route, answer: object) -> Response:

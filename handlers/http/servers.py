@@ -7,6 +7,7 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from flask import request
 
 from core.clock import utc_now
 from core.errors import IdUnknown, WrongRequest
@@ -22,62 +23,93 @@ from core.history.records import (
     Summary,
     SummaryQuery,
 )
-from core.reading import Record, convert, iso
-from core.servers import change, find
-from core.servers.records import Changes, FleetRequest, Outcome
+from core.reading import Record, iso, read_json
+from core.servers import change, find, lists
+from core.servers.records import (
+    Bulk,
+    BulkDone,
+    BulkItem,
+    BulkQuery,
+    BulkServer,
+    FleetQuery,
+    ListDone,
+    ListItem,
+    ServerChange,
+    ServerWanted,
+)
 from handlers.http import shapes
-from handlers.http.routes import READ, WRITE, Routes
+from handlers.http.routes import JSON, READ, WRITE, Routes
 from handlers.instance import Instance
 
 T = TypeVar("T")
 ROUTES = Routes()
 SERVERS = "/api/v1/servers"
 SERVER = f"{SERVERS}/<int:server_id>"
+CSV = "text/csv"
 UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 
 
-@ROUTES("GET", SERVERS, may=READ, query=shapes.FleetQuery, gives=ServerPage, fresh=True)
-def listed(here: Instance, wanted: shapes.FleetQuery) -> ServerPage:
+@ROUTES("GET", SERVERS, may=READ, query=FleetQuery, gives=ServerPage, fresh=True)
+def listed(here: Instance, wanted: FleetQuery) -> ServerPage:
     """List servers with their state and last 24 hours."""
     return listed_with_cursors(here, wanted)[0]
 
 
-def listed_with_cursors(
-    here: Instance, wanted: shapes.FleetQuery
-) -> tuple[ServerPage, Sequence[str]]:
+def listed_with_cursors(here: Instance, wanted: FleetQuery) -> tuple[ServerPage, Sequence[str]]:
     """List servers with their state and last 24 hours; beside them the cursor of each."""
     with here.database.reading() as session:
-        return today.page(session, _fleet_request(wanted), utc_now())
+        return today.page(session, wanted, utc_now())
 
 
 @ROUTES(
     "POST",
     SERVERS,
     may=WRITE,
-    takes=shapes.ServerWanted,
+    takes=ServerWanted,
     gives=ServerStatus,
     status=HTTPStatus.CREATED,
     location=lambda shown: f"{SERVERS}/{shown.id}",
     errors=[TAKEN],
 )
-def add(here: Instance, wanted: shapes.ServerWanted) -> ServerStatus:
+def add(here: Instance, wanted: ServerWanted) -> ServerStatus:
     """Add a server."""
-    said = shapes.changes(wanted)
     now = utc_now()
     with here.database.transaction() as session:
-        server = change.add(session, said, here.settings, now)
-        return today.of_one(session, server.id, now)
+        server_id = change.add(session, wanted, here.settings, now)
+        return today.of_one(session, server_id, now)
 
 
-@ROUTES("POST", f"{SERVERS}/bulk", may=WRITE, takes=shapes.Bulk, gives=shapes.BulkDone)
-def put(here: Instance, bulk: shapes.Bulk) -> shapes.BulkDone:
+@ROUTES(
+    "POST",
+    f"{SERVERS}/bulk",
+    may=WRITE,
+    query=BulkQuery,
+    reads=Bulk,
+    accepts=(JSON, CSV),
+    gives=(BulkDone, ListDone),
+)
+def put(here: Instance, asked: BulkQuery) -> BulkDone | ListDone:
     """Add many servers at once, or add and change them by name, with a result for each."""
-    read = [_read(one) for one in bulk.servers]
-    wanted = [one for one in read if not isinstance(one, Outcome)]
+    if request.mimetype == CSV:
+        return _put_list(here, lists.read(request.get_data()), asked.upsert)
+    bulk = Bulk.of(read_json(request.get_data()))
+    return put_bulk(here, msgspec.structs.replace(bulk, upsert=bulk.upsert or asked.upsert))
+
+
+def put_bulk(here: Instance, bulk: Bulk) -> BulkDone:
+    """Add many servers, or add and change them by name."""
+    return BulkDone(results=_put(here, [_read(one) for one in bulk.servers], bulk.upsert))
+
+
+def _put_list(here: Instance, entries: Sequence[lists.Entry], upsert: bool) -> ListDone:
+    """The same, with what stands where for those of them that are refused."""
+    outcomes = _put(here, [entry.said for entry in entries], upsert)
+    return ListDone(results=list(map(_at, entries, outcomes)))
+
+
+def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
     with here.database.transaction() as session:
-        done = iter(change.put(session, wanted, here.settings, utc_now(), upsert=bulk.upsert))
-    outcomes = [one if isinstance(one, Outcome) else next(done) for one in read]
-    return shapes.BulkDone(results=[_item(outcome) for outcome in outcomes])
+        return change.put(session, wanted, here.settings, utc_now(), upsert=upsert)
 
 
 @ROUTES("GET", SERVER, may=READ, gives=ServerStatus, errors=[UNKNOWN], fresh=True)
@@ -91,17 +123,15 @@ def show(here: Instance, server_id: int) -> ServerStatus:
     "PATCH",
     SERVER,
     may=WRITE,
-    takes=shapes.ServerChange,
+    takes=ServerChange,
     gives=ServerStatus,
     errors=[UNKNOWN, TAKEN],
 )
-def alter(here: Instance, wanted: shapes.ServerChange, server_id: int) -> ServerStatus:
+def alter(here: Instance, wanted: ServerChange, server_id: int) -> ServerStatus:
     """Change a server: name, address, probe, port, interval, or pause it."""
-    said = shapes.changes(wanted)
     now = utc_now()
     with here.database.transaction() as session:
-        change.alter(session, server_id, said, here.settings, now)
-        session.flush()
+        change.alter(session, server_id, wanted, here.settings, now)
         return today.of_one(session, server_id, now)
 
 
@@ -199,35 +229,22 @@ def summaries(here: Instance, wanted: SummaryQuery, ids: Sequence[int]) -> dict[
 # What comes in
 
 
-def _fleet_request(wanted: shapes.FleetQuery) -> FleetRequest:
-    return FleetRequest(
-        search=wanted.search,
-        name=wanted.name,
-        state=None if wanted.state is msgspec.UNSET else wanted.state,
-        sort=wanted.sort,
-        after=wanted.after,
-        limit=wanted.limit,
-    )
-
-
-def _read(one: Mapping[str, object]) -> Changes | Outcome:
+def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:
     """What was said of one server of many, or why it can't be understood."""
     try:
-        return shapes.changes(convert(shapes.BulkServer, one))
+        return BulkServer.of(one)
     except WrongRequest as error:
-        return Outcome(error.status, detail=str(error), field=error.field)
+        return BulkItem(status=error.status, detail=str(error), field=error.field)
 
 
 # What goes out
 
 
-def _item(outcome: Outcome) -> shapes.BulkItem:
-    return shapes.BulkItem(
-        status=outcome.status,
-        id=outcome.server_id,
-        detail=outcome.detail,
-        field=outcome.field,
-    )
+def _at(entry: lists.Entry, outcome: BulkItem) -> ListItem:
+    found = msgspec.structs.asdict(outcome)
+    if outcome.detail is not None:
+        found |= {"place": entry.place, "text": entry.text}
+    return ListItem(**found)
 
 
 def _of(server_id: int, found: Mapping[int, T]) -> T:

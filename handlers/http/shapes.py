@@ -1,21 +1,15 @@
 """The JSON of /api/v1 as types: they validate what comes in and generate openapi.json."""
 
-from collections.abc import Callable
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 import msgspec
 
 from core.accounts.records import Kind, Role, Scope
-from core.checks.records import Probe, State
-from core.errors import WrongRequest
-from core.reading import NAME_LENGTH, Record, Request
-from core.servers.records import INTERVALS_S, Changes, Sort, interval_s, server_ip, server_name
+from core.checks.records import Port, Probe, State
+from core.reading import NAME_PATTERN, Record, Request, Words
+from core.servers.records import Interval, Ip, Name
 
-# What core's plain_text and user_name refuse, said for those who read openapi.json. The end is
-# marked twice: in Python `$` also stands before a line's end.
-PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
-NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NAME_PATTERN)]
 UserName = Annotated[
     str,
@@ -140,94 +134,6 @@ class Me(Record, frozen=True):
 
 
 # Servers
-
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PATTERN)]
-Ip = Annotated[
-    str,
-    msgspec.Meta(
-        description="Dotted-quad IPv4, one that this deployment may probe",
-        examples=["192.0.2.10"],
-        extra_json_schema={"format": "ipv4"},
-    ),
-]
-Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-Interval = Annotated[
-    int,
-    msgspec.Meta(
-        description="Seconds that make whole minutes and divide a day",
-        extra_json_schema={"enum": list(INTERVALS_S)},
-    ),
-]
-Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
-
-
-class ServerWanted(Request, frozen=True):
-    """A server to add."""
-
-    name: Name
-    ip: Ip
-    probe: Probe = Probe.AUTO
-    port: Port | None = None
-    interval_s: Interval | msgspec.UnsetType = msgspec.UNSET
-    enabled: bool = True
-
-
-class ServerChange(Request, frozen=True):
-    """What to change of a server; what is left out stays. `port` null: none is set any more."""
-
-    name: Name | msgspec.UnsetType = msgspec.UNSET
-    ip: Ip | msgspec.UnsetType = msgspec.UNSET
-    probe: Probe | msgspec.UnsetType = msgspec.UNSET
-    port: Port | msgspec.UnsetType | None = msgspec.UNSET
-    interval_s: Interval | msgspec.UnsetType = msgspec.UNSET
-    enabled: bool | msgspec.UnsetType = msgspec.UNSET
-
-
-class BulkServer(ServerChange, frozen=True):
-    """A server of many: what is left out is the default, or stays where the server exists."""
-
-    name: Name
-    ip: Ip
-
-
-class Bulk(Request, frozen=True):
-    """Servers to add, or with `upsert` to add or change by name: each on its own.
-
-    Each is `{"name": ..., "ip": ...}`, with `probe`, `port`, `interval_s` and `enabled` if wanted.
-    """
-
-    servers: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=10_000)]
-    upsert: bool = False
-
-
-class BulkItem(Record, frozen=True, omit_defaults=True):
-    """What became of each, in their order: CREATED, UPDATED, UNCHANGED or an error's word."""
-
-    status: str
-    id: int | None = None
-    detail: str | None = None
-    field: str | None = None
-
-
-class BulkDone(Record, frozen=True):
-    """A result for each server of the request."""
-
-    results: list[BulkItem]
-
-
-class FleetQuery(Request, frozen=True):
-    """Which servers: `search` looks into names and addresses, `name` is exact.
-
-    `sort=state` begins with the worst; a `-` before it turns an order around.
-    """
-
-    search: Words = ""
-    name: Words = ""
-    state: State | msgspec.UnsetType = msgspec.UNSET
-    sort: Sort = Sort.ADDED
-    after: Words = ""
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
 
 
 class EchoShown(Record, frozen=True):
@@ -359,35 +265,3 @@ class Health(Record, frozen=True):
     status: str
     database: bool
     last_round_age_s: float | None
-
-
-def changes(wanted: ServerWanted | ServerChange) -> Changes:
-    """Return what was said of a server, in core's words. Raises WrongRequest with the field."""
-    said: dict[str, Any] = {
-        field: value
-        for field in Changes.__annotations__
-        if (value := getattr(wanted, field)) is not msgspec.UNSET
-    }
-    for field, check in CHECKS.items():
-        if field in said:
-            said[field] = _checked(field, check, said[field])
-    return cast(Changes, said)
-
-
-CHECKS: dict[str, Callable[[object], object]] = {
-    "name": server_name,
-    "ip": server_ip,
-    "interval_s": interval_s,
-}
-
-
-def checked_interval(value: object, field: str) -> int:
-    """Return `value` as an interval. Raises WrongRequest with the field."""
-    return cast(int, _checked(field, interval_s, value))
-
-
-def _checked(field: str, check: Callable[[object], object], value: object) -> object:
-    try:
-        return check(value)
-    except WrongRequest as error:
-        raise WrongRequest(str(error), field) from None

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -202,7 +203,7 @@ class Nights:
             return
         except Exception:  # pylint: disable=broad-exception-caught
             # Whatever goes wrong at night must not end the rounds, nor come again each minute.
-            log.exception("the night's work failed")
+            _log_fault("the night's work failed")
         self._tidied = (started - NIGHT).date()
 
 
@@ -216,7 +217,13 @@ async def _one_slot(here: Instance, slot: datetime, now: Now) -> None:
     except CoreError as error:
         log.error("round %s failed: %s", iso(slot), error)
     except Exception:  # pylint: disable=broad-exception-caught
-        log.exception("round %s failed", iso(slot))
+        _log_fault(f"round {iso(slot)} failed")
+
+
+def _log_fault(what: str) -> None:
+    # When the process ends, this thread's helpers end before it does: what fails then is no fault.
+    if threading.main_thread().is_alive():
+        log.exception("%s", what)
 
 
 def run_until_interrupted(here: Instance) -> None:

@@ -19,7 +19,7 @@ from core.checks.records import Ping, Probe, quantised_ms
 from core.clock import utc_now
 from core.rounds import record
 from core.servers import change
-from core.servers.records import Changes
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from core.slots import SLOT
 from handlers.http.app import create_app
@@ -53,7 +53,7 @@ class Site:
     ) -> list[int]:
         """Add servers on 127.0.0.0/8 as if `ago`; return their ids."""
         wanted = [
-            Changes(
+            ServerWanted(
                 name=name,
                 ip=f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}",
                 interval_s=interval_s,
@@ -63,7 +63,7 @@ class Site:
         with self.database.transaction() as session:
             now = utc_now() - ago
             done = change.put(session, wanted, self.database.settings, now, upsert=False)
-        return [outcome.server_id for outcome in done if outcome.server_id is not None]
+        return [outcome.id for outcome in done if outcome.id is not None]
 
     def wait_for(self, method: str, status: int) -> None:
         """Wait until a call of this method has been answered so; empties what was before it."""

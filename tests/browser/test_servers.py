@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.clock import utc_now
 from core.servers import change, find
+from core.servers.records import ServerChange
 from tests.browser import steps
 from tests.browser.conftest import Seen, watched
 from tests.browser.site import Site, slots
@@ -188,7 +189,8 @@ def test_an_interval_that_was_set_elsewhere_stays(
 ) -> None:
     with site.database.transaction() as session:
         settings = site.database.settings
-        change.alter(session, watched_server, {"interval_s": 600}, settings, utc_now())
+        slower = ServerChange(interval_s=600)
+        change.alter(session, watched_server, slower, settings, utc_now())
     steps.server(page, site, watched_server)
     steps.button(page, "Edit")
     editor = page.get_by_role("dialog")

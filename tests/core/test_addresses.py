@@ -142,7 +142,7 @@ from core.models import Schedule, Server
 from core.rounds import measure
 from core.rounds.messages import Batch
 from core.servers import change, find
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.functions.probe import Prober
 from handlers.http import app as http_app
@@ -157,7 +157,7 @@ with database.transaction() as session:
     user = users.create_user(session, "ann", "a password", records.Role.ADMIN, utc_now())
     grant = tokens.Grant(records.Kind.ACCESS)
     token = tokens.issue(session, users.identity_of(user), grant, utc_now()).token
-    kept = change.create(session, ServerRequest("kept", "8.8.8.8"), settings, utc_now()).id
+    kept = change.add(session, ServerWanted(name="kept", ip="8.8.8.8"), settings, utc_now())
 
 headers = {"Authorization": "Bearer " + token}
 exported = client.get("/api/v1/export?format=json", headers=headers).get_json()["servers"][0]

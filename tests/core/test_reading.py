@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from core.checks.records import Ping, Probe, State, quantised_ms
 from core.errors import WrongRequest
-from core.history.records import HistoryRequest
 from core.reading import iso, moment, read_json
-from core.servers.records import NameRequest, ServerRequest, server_ip, server_name
 
 NOON = datetime(2018, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -116,81 +114,6 @@ def test_a_reason_never_repeats_a_whole_body() -> None:
         with pytest.raises(WrongRequest) as refusal:
             read_json(body)
         assert len(str(refusal.value)) < 300
-
-
-@pytest.mark.parametrize("ip", ["0.0.0.0", "1.2.3.4", "255.255.255.255", "10.0.0.1"])
-def test_a_dotted_quad_is_taken_as_it_is(ip: str) -> None:
-    assert server_ip(ip) == ip
-
-
-@given(value=st.text() | st.integers() | st.none() | st.booleans() | st.floats())
-def test_whatever_is_taken_as_an_address_is_a_dotted_quad(value: object) -> None:
-    try:
-        taken = server_ip(value)
-    except WrongRequest:
-        return
-    assert taken == value
-    assert [str(int(part)) for part in taken.split(".")] == taken.split(".")
-
-
-@given(value=st.text(st.characters()))
-def test_whatever_is_taken_as_a_name_is_taken_again_and_can_be_stored(value: str) -> None:
-    try:
-        name = server_name(value)
-    except WrongRequest:
-        return
-    assert server_name(name) == name
-    assert 1 <= len(name) <= 255
-    assert name == name.strip()
-    assert "\0" not in name
-    assert name.encode().decode() == name
-
-
-def test_probe_and_port_are_none_where_nothing_was_said() -> None:
-    wanted = ServerRequest.parse({"server": {"name": " web ", "IP": "1.2.3.4"}})
-    assert wanted == ServerRequest("web", "1.2.3.4", None, None)
-    full = {"name": "web", "IP": "1.2.3.4", "probe": "tcp", "port": 443}
-    assert ServerRequest.parse_inner(full) == ServerRequest("web", "1.2.3.4", Probe.TCP, 443)
-
-
-@given(value=st.recursive(st.none() | st.integers() | st.text(), st.lists))
-def test_what_names_a_server_is_one_text(value: object) -> None:
-    for body in (value, {"server": value}, {"server": "web", "x": value}):
-        try:
-            wanted = NameRequest.parse(body)
-        except WrongRequest:
-            continue
-        assert isinstance(value, str)
-        assert wanted.name == value.strip()
-
-
-def test_a_history_is_asked_for_in_body_or_query() -> None:
-    assert HistoryRequest.parse(b"", {}) is None
-    for body, query in (
-        (b'{"server": "web"}', {}),
-        (b"", {"server": ["web"]}),
-        (b'{"server": "web"}', {"server": ["web "]}),
-    ):
-        assert HistoryRequest.parse(body, query) == HistoryRequest("web", limit=1440)
-
-
-def test_a_range_is_read_from_the_query() -> None:
-    query = {"server": ["web"], "since": ["2018-01-02"], "until": ["2018-01-02T13:00+01:00"]}
-    wanted = HistoryRequest.parse(b"", query | {"limit": ["7"]})
-    assert wanted == HistoryRequest("web", NOON - timedelta(hours=12), NOON, 7)
-
-
-def test_a_reason_names_what_is_wrong() -> None:
-    for body, reason in (
-        ({}, "expected"),
-        ({"server": {"name": 1, "IP": "1.2.3.4"}}, "name"),
-        ({"server": {"name": "a", "IP": "1.2.3"}}, "IP"),
-        ({"server": {"name": "a", "IP": "1.2.3.4", "port": 0}}, "port"),
-        ({"server": {"name": "a", "IP": "1.2.3.4", "probe": "x"}}, "probe"),
-        ({"server": {"name": "a", "IP": "1.2.3.4", "x": 1}}, "nothing else"),
-    ):
-        with pytest.raises(WrongRequest, match=reason):
-            ServerRequest.parse(body)
 
 
 def test_a_time_quantised_is_never_minus_zero_or_nothing() -> None:

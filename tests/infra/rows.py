@@ -11,7 +11,7 @@ from core.models import Ping as StoredPing
 from core.models import Schedule, Server
 from core.rounds import record as rounds_record
 from core.servers import change, find
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from infra.database import Database
 
 SLOT = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
@@ -23,8 +23,8 @@ def add(database: Database, name: str = "web", ip: str = IP, **more: Any) -> int
     """Add a server as a user does, some time before SLOT; return its id."""
     early = SLOT - timedelta(days=1)
     with database.transaction() as session:
-        wanted = ServerRequest(name, ip, **more)
-        return change.create(session, wanted, database.settings, early).id
+        wanted = ServerWanted(name=name, ip=ip, **more)
+        return change.add(session, wanted, database.settings, early)
 
 
 def add_many(database: Database, names: Sequence[str], ip: str = IP, **more: Any) -> list[int]:

@@ -18,7 +18,7 @@ from core import models
 from core.errors import NameTaken, SettingsError, Unavailable
 from core.rounds.messages import Results
 from core.servers import change, find
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.functions.record import Recorder
 from handlers.http.app import create_app
@@ -74,7 +74,7 @@ def test_a_time_without_a_zone_is_refused(database: Database) -> None:
 def test_an_exception_rolls_everything_back(database: Database) -> None:
     def fail() -> None:
         with database.transaction() as session:
-            change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+            change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -84,10 +84,10 @@ def test_an_exception_rolls_everything_back(database: Database) -> None:
 
 def test_a_savepoint_that_fails_takes_only_its_own_rows(database: Database) -> None:
     with database.transaction() as session:
-        change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+        change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
         with pytest.raises(NameTaken):
-            change.create(session, ServerRequest("web", IP), database.settings, SLOT)
-        change.create(session, ServerRequest("mail", IP), database.settings, SLOT)
+            change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
+        change.add(session, ServerWanted(name="mail", ip=IP), database.settings, SLOT)
     assert names(database) == ["web", "mail"]
 
 
@@ -95,7 +95,7 @@ def test_a_released_savepoint_is_undone_with_its_transaction(database: Database)
     def fail() -> None:
         with database.transaction() as session:
             with session.begin_nested():
-                change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+                change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -249,7 +249,7 @@ def test_a_connection_that_is_cut_in_a_transaction_is_unavailable_and_the_next_w
 
         def be_cut() -> None:
             with database.transaction() as session:
-                change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+                change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
                 cut(other)
                 session.execute(text("SELECT 1"))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_executable_schema
 from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
@@ -25,8 +25,15 @@ from core.history.records import (
     Summary,
     SummaryQuery,
 )
-from core.reading import Shape, convert, iso
-from core.servers.records import server_name
+from core.reading import Request, iso
+from core.servers.records import (
+    Bulk,
+    BulkItem,
+    FleetQuery,
+    ServerChange,
+    ServerWanted,
+    server_name,
+)
 from handlers.http import people, servers, shapes
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE
@@ -46,6 +53,7 @@ DATE_TIME = ScalarType("DateTime", serializer=iso)
 
 Info = GraphQLResolveInfo
 Call = Callable[..., Any]
+Wanted = TypeVar("Wanted", bound=Request)
 Load = Callable[[Sequence[int]], Mapping[int, Any]]
 
 
@@ -112,9 +120,7 @@ def find(_root: object, info: Info, **words: Any) -> dict[str, Any]:
     here: Instance = info.context
     turned = "-" if words.pop("descending") else ""
     words |= {"sort": turned + words["sort"], "limit": words.pop("first")}
-    page, cursors = servers.listed_with_cursors(
-        here, _read(shapes.FleetQuery, words, limit="first")
-    )
+    page, cursors = servers.listed_with_cursors(here, _read(FleetQuery, words, limit="first"))
     nodes = _listed(page.servers)
     edges = [{"cursor": one, "node": node} for one, node in zip(cursors, nodes, strict=True)]
     return {
@@ -139,7 +145,7 @@ def find_one(_root: object, info: Info, **words: Any) -> Listed | None:
         case {"id": str() as text, **others} if text and not others.get("name"):
             found = _there(here, _number(text))
         case {"name": str() as name, **others} if name and not others.get("id"):
-            wanted = shapes.FleetQuery(name=server_name(name))
+            wanted = FleetQuery(name=server_name(name))
             found = servers.listed(here, wanted).servers
         case _:
             raise WrongRequest("say which server: by id or by name")
@@ -244,13 +250,13 @@ def _mutation(name: str, word: str, made_as: str = "made", *, may: Level) -> Cal
 @_mutation("createServer", "CREATED", "server", may=WRITE)
 def create_server(here: Instance, server: dict[str, Any]) -> Listed:
     """Add a server."""
-    return _listed([servers.add(here, _read(shapes.ServerWanted, server))])[0]
+    return _listed([servers.add(here, _read(ServerWanted, server))])[0]
 
 
 @_mutation("changeServer", "UPDATED", "server", may=WRITE)
 def change_server(here: Instance, which: str, change: dict[str, Any]) -> Listed:
     """Change a server."""
-    wanted = _read(shapes.ServerChange, change)
+    wanted = _read(ServerChange, change)
     return _listed([servers.alter(here, wanted, _number(which))])[0]
 
 
@@ -261,11 +267,9 @@ def remove_server(here: Instance, which: str) -> shapes.Done:
 
 
 @_mutation("putServers", "UPDATED", "results", may=WRITE)
-def put_servers(
-    here: Instance, wanted: list[dict[str, Any]], upsert: bool
-) -> Sequence[shapes.BulkItem]:
+def put_servers(here: Instance, wanted: list[dict[str, Any]], upsert: bool) -> Sequence[BulkItem]:
     """Add many servers, or add and change them."""
-    return servers.put(here, shapes.Bulk(servers=wanted, upsert=upsert)).results
+    return servers.put_bulk(here, Bulk(servers=wanted, upsert=upsert)).results
 
 
 @_mutation("pingNow", "PINGED", "ping", may=WRITE)
@@ -319,18 +323,18 @@ def remove_user(here: Instance, which: str) -> shapes.Done:
 # What comes in
 
 
-def _read(shape: type[Shape], words: Mapping[str, Any], **called_here: str) -> Shape:
+def _read(shape: type[Wanted], words: Mapping[str, Any], **called_here: str) -> Wanted:
     """Make `words` a shape of /api/v1's; `called_here` says what has another name in GraphQL."""
     # Of a query's optional words null says the same as leaving them out; of a change it doesn't.
-    if issubclass(cast(type, shape), QUERIES):
+    if issubclass(shape, QUERIES):
         words = {name: value for name, value in words.items() if value is not None}
     try:
-        return convert(shape, dict(words))
+        return shape.of(dict(words))
     except WrongRequest as error:
         raise WrongRequest(str(error), called_here.get(error.field or "", error.field)) from None
 
 
-QUERIES = (shapes.FleetQuery, PingsQuery, SeriesQuery, SummaryQuery)
+QUERIES = (FleetQuery, PingsQuery, SeriesQuery, SummaryQuery)
 
 
 def _number(text: str) -> int:

@@ -16,7 +16,7 @@ from core.history import slices, upkeep
 from core.history.records import Bucket, Counts, HistoryRequest, Summary
 from core.rounds import record as rounds_record
 from core.servers import change, find, schedule
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.slots import EPOCH, SLOT
 from core.sql import incoming, time_at
 from infra.database import Database
@@ -142,17 +142,15 @@ def made_up(
     added = first + timedelta(seconds=chance.randrange(86_400))
     history = History(name)
     with database.transaction() as session:
-        wanted = ServerRequest(name, IP)
-        server = change.create(session, wanted, database.settings, added)
-        history.server_id = server.id
+        wanted = ServerWanted(name=name, ip=IP)
+        history.server_id = change.add(session, wanted, database.settings, added)
         history.schedule.append((added, database.settings.interval_s, True))
         for moment in sorted(added + chance.random() * timedelta(days=2.5) for _ in range(3)):
             at = moment.replace(microsecond=0, second=chance.choice((0, moment.second)))
             interval_s = chance.choice((60, 60, 120, 300, 3_600, 86_400))
             enabled = chance.random() < 0.7
-            schedule.reschedule(
-                session, server, interval_s=interval_s, enabled=enabled, now=max(at, added)
-            )
+            said = {"interval_s": interval_s, "enabled": enabled}
+            schedule.reschedule(session, {history.server_id: said}, max(at, added))
             history.schedule.append((max(at, added), interval_s, enabled))
     base_ms = chance.choice(BASES_MS)
     pinged = [chance.choice(shares) for _ in range(3)]

@@ -18,7 +18,7 @@ from core.errors import WrongRequest
 from core.history import figures, slices, today
 from core.history.records import Bucket, Counts, HistoryRequest, PingRecord, Summary
 from core.servers import change, find, schedule
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.slots import SLOT
 from infra.database import Database
 from tests.core.history.histories import (
@@ -68,15 +68,15 @@ def web(database: Database) -> Callable[..., Any]:
 def add(database: Database, added: datetime = FIRST, name: str = "web") -> History:
     """Add a server, due each minute."""
     with database.transaction() as session:
-        made = change.create(session, ServerRequest(name, IP), database.settings, added)
-        return History(name, made.id, [(added, 60, True)])
+        made = change.add(session, ServerWanted(name=name, ip=IP), database.settings, added)
+        return History(name, made, [(added, 60, True)])
 
 
 def reschedule(database: Database, history: History, now: datetime, **change: Any) -> None:
     """Change a server's schedule, and the copy of it."""
     with database.transaction() as session:
-        server = find.by_name(session, history.name)
-        made = schedule.reschedule(session, server, now=now, **change)
+        schedule.reschedule(session, {history.server_id: change}, now)
+        made = schedule.schedules(session)[history.server_id][-1]
         history.schedule = [row for row in history.schedule if row[0] < now]
         history.schedule.append((now, made.interval_s, made.enabled))
 
@@ -295,8 +295,8 @@ def test_a_clock_that_stepped_back_cant_change_what_was_due_before(database: Dat
     history = add(database)
     reschedule(database, history, FIRST + HOUR, interval_s=600)
     with database.transaction() as session:
-        server = find.by_name(session, "web")
-        changed = schedule.reschedule(session, server, enabled=False, now=FIRST)
+        schedule.reschedule(session, {history.server_id: {"enabled": False}}, FIRST)
+        changed = schedule.schedules(session)[history.server_id][-1]
         assert (changed.since, changed.interval_s) == (FIRST + HOUR, 600)
 
 

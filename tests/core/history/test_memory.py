@@ -14,7 +14,7 @@ from core.history import figures, slices
 from core.history.codec import Rows, merged
 from core.history.sums import totals
 from core.servers import change
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.slots import DAY_SLOTS
 from infra.database import Database
 from tests.core.history.histories import DATES, IP, midnight
@@ -35,8 +35,8 @@ def fleet(database: Database) -> list[int]:
     day = merged(None, Rows(list(range(DAY_SLOTS)), means, means, means, fours, fours))
     row = totals(day, 0)._asdict() | {"held": day.held, "packed": day.packed}
     with database.transaction() as session:
-        wanted = [ServerRequest(f"web-{number}", IP) for number in range(FLEET)]
-        ids = [change.create(session, one, database.settings, WINDOW[0]).id for one in wanted]
+        wanted = [ServerWanted(name=f"web-{number}", ip=IP) for number in range(FLEET)]
+        ids = [change.add(session, one, database.settings, WINDOW[0]) for one in wanted]
         rows = [
             row | {"server_id": one, "date": DATES[0] + timedelta(days=number)}
             for one in ids

@@ -16,7 +16,7 @@ from core.history import slices, upkeep
 from core.history.records import HistoryRequest
 from core.rounds import record as rounds_record
 from core.servers import change, find
-from core.servers.records import ServerRequest
+from core.servers.records import BulkServer, ServerWanted
 from infra.database import Database
 from tests.infra.rows import (
     IP,
@@ -179,7 +179,7 @@ def test_a_server_recreated_under_its_name_during_the_round_gets_no_ping_of_the_
 
     def recreate(session: Any) -> None:
         change.remove(session, "web")
-        change.create(session, ServerRequest("web", IP), database.settings, SLOT)
+        change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
 
     assert in_the_middle(database, recreate, [ping(old), ping(kept)]) == 1
     assert stored(database) == [(kept, SLOT, 1.5)]
@@ -253,10 +253,10 @@ def test_many_recorders_in_any_order_among_changes_and_removals_never_deadlock(
         for _ in range(rounds):
             with database.transaction() as session:
                 name = f"web-{chance.randrange(30)}"
-                change.change(session, ServerRequest(name, IP), database.settings)
+                change.change(session, BulkServer(name=name, ip=IP), database.settings, SLOT)
             with database.transaction() as session:
                 name = f"extra-{seed}"
-                change.create(session, ServerRequest(name, IP), database.settings, SLOT)
+                change.add(session, ServerWanted(name=name, ip=IP), database.settings, SLOT)
             with database.transaction() as session:
                 change.remove(session, name)
         return 0

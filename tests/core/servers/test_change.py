@@ -10,11 +10,12 @@ from msgspec import structs
 
 from core import models
 from core.checks.records import Probe, State, Target
+from core.clock import utc_now
 from core.errors import NameTaken, NameUnknown, WrongRequest
 from core.rounds import record as rounds_record
 from core.servers import change as servers_change
-from core.servers import find
-from core.servers.records import ServerRequest
+from core.servers import find, lists
+from core.servers.records import BulkItem, BulkServer, ServerWanted
 from infra.database import Database
 from tests.infra.rows import (
     IP,
@@ -56,7 +57,9 @@ def state(database: Database, now: datetime) -> State:
 
 def change(database: Database, ip: str = IP, **more: Any) -> None:
     with database.transaction() as session:
-        servers_change.change(session, ServerRequest("web", ip, **more), database.settings)
+        servers_change.change(
+            session, BulkServer(name="web", ip=ip, **more), database.settings, SLOT
+        )
 
 
 def test_a_target_is_all_that_a_round_needs_of_a_server(database: Database) -> None:
@@ -82,7 +85,7 @@ def test_a_server_is_due_in_the_very_slot_in_which_it_was_added(
 ) -> None:
     with database.transaction() as session:
         moment = SLOT + second * SECOND
-        servers_change.create(session, ServerRequest("web", IP), database.settings, moment)
+        servers_change.add(session, ServerWanted(name="web", ip=IP), database.settings, moment)
     assert due(database, SLOT - MINUTE) == []
     assert len(due(database, SLOT)) == 1
 
@@ -134,7 +137,7 @@ def test_one_servers_schedule_is_not_anothers(database: Database) -> None:
 def test_a_new_server_gets_the_interval_that_is_set(database: Database) -> None:
     with database.transaction() as session:
         slow = replace(database.settings, interval_s=1800)
-        servers_change.create(session, ServerRequest("web", IP), slow, HOUR - SECOND)
+        servers_change.add(session, ServerWanted(name="web", ip=IP), slow, HOUR - SECOND)
     assert due(database, HOUR) != []
     assert due(database, HOUR + 15 * MINUTE) == []
     assert due(database, HOUR + 30 * MINUTE) != []
@@ -179,7 +182,7 @@ def test_a_server_is_listed_also_when_the_clock_that_added_it_was_ahead(
 ) -> None:
     with database.transaction() as session:
         added = SLOT + ahead_s * SECOND
-        servers_change.create(session, ServerRequest("web", IP), database.settings, added)
+        servers_change.add(session, ServerWanted(name="web", ip=IP), database.settings, added)
     assert state(database, SLOT) == State.UNOBSERVED
 
 
@@ -226,7 +229,9 @@ def test_two_changes_at_once_end_as_one_after_the_other(database: Database) -> N
     add(database)
     with ThreadPoolExecutor(1) as threads:
         with database.transaction() as session:
-            servers_change.change(session, ServerRequest("web", OTHER_IP), database.settings)
+            servers_change.change(
+                session, BulkServer(name="web", ip=OTHER_IP), database.settings, SLOT
+            )
             session.flush()
             changing = threads.submit(change, database, "192.0.2.3", port=81)
             wait_for_a_blocked_one(database)
@@ -239,8 +244,8 @@ def test_a_name_that_is_taken_is_refused_and_the_transaction_goes_on(database: D
     add(database)
     with database.transaction() as session:
         with pytest.raises(NameTaken):
-            servers_change.create(session, ServerRequest("web", IP), database.settings, SLOT)
-        servers_change.create(session, ServerRequest("other", IP), database.settings, SLOT)
+            servers_change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
+        servers_change.add(session, ServerWanted(name="other", ip=IP), database.settings, SLOT)
     with database.reading() as session:
         assert find.names(session) == ["web", "other"]
 
@@ -264,7 +269,7 @@ def test_of_two_that_want_one_name_at_once_one_gets_it(database: Database) -> No
 def test_who_is_not_there_cant_be_changed_removed_or_found(database: Database) -> None:
     with database.transaction() as session:
         with pytest.raises(NameUnknown):
-            servers_change.change(session, ServerRequest("web", IP), database.settings)
+            servers_change.change(session, BulkServer(name="web", ip=IP), database.settings, SLOT)
         with pytest.raises(NameUnknown):
             servers_change.remove(session, "web")
         with pytest.raises(NameUnknown):
@@ -276,6 +281,46 @@ def test_an_address_that_may_not_be_probed_from_here_is_refused(database: Databa
     add(database)
     with database.transaction() as session:
         with pytest.raises(WrongRequest, match="loopback"):
-            servers_change.create(session, ServerRequest("me", "127.0.0.1"), strict, SLOT)
+            servers_change.add(session, ServerWanted(name="me", ip="127.0.0.1"), strict, SLOT)
         with pytest.raises(WrongRequest, match="loopback"):
-            servers_change.change(session, ServerRequest("web", "127.0.0.1"), strict)
+            servers_change.change(session, BulkServer(name="web", ip="127.0.0.1"), strict, SLOT)
+
+
+# Many at once, each with its outcome
+
+LIST = """\
+name,ip,probe,port,interval_s,enabled
+new,192.0.2.7,tcp,443,300,no
+web,192.0.2.8,,,,
+odd,192.0.2.9,,70000,,
+multicast,224.0.0.1,,,,
+new,192.0.2.10,,,,
+last,192.0.2.11,,,,
+"""
+
+
+def put(database: Database, text: str, upsert: bool = False) -> list[tuple[str, str | None]]:
+    """Put a list; return each server's word and, where it is refused, the field."""
+    wanted: list[BulkServer | BulkItem] = [entry.said for entry in lists.read(text)]
+    with database.transaction() as session:
+        outcomes = servers_change.put(session, wanted, database.settings, utc_now(), upsert=upsert)
+    return [(outcome.status, outcome.field) for outcome in outcomes]
+
+
+def test_what_could_not_be_read_keeps_its_place_among_the_outcomes(database: Database) -> None:
+    add(database, "web", IP)
+    refused = [
+        ("WRONG_REQUEST", "port"),
+        ("WRONG_REQUEST", "ip"),
+        ("NAME_ALREADY_EXIST", "name"),
+    ]
+    same = ("UNCHANGED", None)
+    first = [("CREATED", None), ("NAME_ALREADY_EXIST", "name"), *refused, ("CREATED", None)]
+    assert put(database, LIST) == first
+    assert put(database, LIST, upsert=True) == [same, ("UPDATED", None), *refused, same]
+    assert put(database, LIST, upsert=True) == [same, same, *refused, same]
+
+
+def test_a_list_without_a_server_to_add_does_nothing(database: Database) -> None:
+    assert put(database, "") == []
+    assert put(database, "odd,192.0.2.9,,70000") == [("WRONG_REQUEST", "port")]

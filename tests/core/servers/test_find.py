@@ -12,7 +12,7 @@ from sqlalchemy import delete
 from core.checks.records import Probe, State
 from core.models import Schedule, Server
 from core.servers import find
-from core.servers.records import FleetRequest, LastPing, Sort, Standing
+from core.servers.records import FleetQuery, LastPing, Sort, Standing
 from core.slots import AHEAD
 from infra.database import Database
 from tests.counts import examples
@@ -117,7 +117,7 @@ def test_the_state_that_the_database_derives_is_that_of_the_rule(
         assert [(one.id, one.state) for one in found] == list(zip(ids, expected, strict=True))
         assert [one.last_ping for one in found] == [watched.last_ping for watched in fleet]
         for state in State:
-            page = find.page(session, FleetRequest(state=state, limit=1_000), now)
+            page = find.page(session, FleetQuery(state=state, limit=1_000), now)
             assert [one.id for one in page.servers] == [
                 server_id for server_id, one in zip(ids, expected, strict=True) if one is state
             ]
@@ -169,7 +169,7 @@ def test_a_page_holds_the_same_servers_as_the_list(database: Database, sort: Sor
     ids = add_many(database, ["zebra", "ape", "moth"])
     record(database, SLOT, [ping(ids[0]), ping(ids[1], None)])
     with database.reading() as session:
-        page = find.page(session, FleetRequest(sort=sort), SLOT)
+        page = find.page(session, FleetQuery(sort=sort), SLOT)
         listed = find.standings(session, SLOT)
     assert sorted(page.servers, key=lambda one: one.id) == listed
 

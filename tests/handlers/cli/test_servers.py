@@ -101,9 +101,9 @@ def test_removing_asks_first(cli: FlaskCliRunner) -> None:
         (["add", "x" * 256, "127.0.0.1"], "255"),
         (["add", "new\n", "127.0.0.1"], "control"),
         (["add", "new\udcff", "127.0.0.1"], "surrogates"),  # what an octet that isn't UTF-8 becomes
-        (["add", "new", "127.1"], "dotted-quad"),
-        (["add", "new", "::1"], "dotted-quad"),
-        (["add", "new", "localhost"], "dotted-quad"),
+        (["add", "new", "127.1"], "an IPv4 address such as 192.0.2.10, got '127.1'"),
+        (["add", "new", "::1"], "an IPv4 address such as"),
+        (["add", "new", "localhost"], "an IPv4 address such as"),
         (["add", "new", "224.0.0.1"], "multicast"),
         (["remove", "nobody", "--yes"], "nobody"),
         (["remove", "new\udcff", "--yes"], "surrogates"),
@@ -194,7 +194,7 @@ def test_csv_is_read_as_spreadsheets_write_it(
 @pytest.mark.parametrize(
     ("name", "content", "place"),
     [
-        ("a.csv", "name,IP\nnew,127.0.0.1\nbad,127.1\n", "line 3: IP"),
+        ("a.csv", "name,IP\nnew,127.0.0.1\nbad,127.1\n", "line 3: ip"),
         ("a.csv", "name,IP\nnew,127.0.0.1\n,127.0.0.2\n", "line 3: "),
         ("a.csv", "name,IP\nnew,127.0.0.1\nmore,127.0.0.2,x\n", "line 3: "),
         ("a.csv", "name,IP\nnew,127.0.0.1\nshort\n", "line 3: "),

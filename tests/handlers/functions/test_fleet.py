@@ -25,7 +25,7 @@ from core.rounds import log as round_log
 from core.rounds import measure
 from core.rounds.messages import Batch, Results
 from core.servers import change, find
-from core.servers.records import ServerRequest
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.functions import probe, record, schedule, warm
 from handlers.functions.probe import Prober
@@ -179,8 +179,8 @@ def test_whatever_a_queue_brings_no_row_is_lost_or_doubled(
         known = list(find.names(session))
         if not known:
             for name in names(5):
-                wanted = ServerRequest(name, "192.0.2.1")
-                change.create(session, wanted, recorder.database.settings, SLOT)
+                wanted = ServerWanted(name=name, ip="192.0.2.1")
+                change.add(session, wanted, recorder.database.settings, SLOT)
         ids = [row.id for row in find.everything(session)]
     good = data.draw(st.lists(st.sampled_from(ids), max_size=6))
     bad = data.draw(st.lists(st.sampled_from(POISON) | st.text(max_size=50), max_size=4))
@@ -408,8 +408,8 @@ def add_five(database: Database) -> None:
     """Add servers on loopback, some of which refuse."""
     with database.transaction() as session:
         for n in range(1, 6):
-            wanted = ServerRequest(f"server {n}", f"127.0.0.{n}", Probe.TCP, 9)
-            change.create(session, wanted, database.settings, utc_now() - MINUTE)
+            wanted = ServerWanted(name=f"server {n}", ip=f"127.0.0.{n}", probe=Probe.TCP, port=9)
+            change.add(session, wanted, database.settings, utc_now() - MINUTE)
 
 
 def test_a_round_goes_through_both_queues_and_ends_in_rows(fleet: dict[str, Queue]) -> None:

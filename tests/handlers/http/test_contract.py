@@ -2,14 +2,22 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
+from core.checks.records import Probe
+from core.errors import WrongRequest
+from core.history.records import HistoryRequest
 from core.models import Server
+from core.servers.records import BulkServer
+from handlers.http.contract import history_wanted, name_wanted, server_wanted
 from infra.database import Database
 from tests.handlers.calls import (
     CREATED,
@@ -29,6 +37,7 @@ from tests.handlers.conftest import Rows
 
 pytestmark = pytest.mark.driver
 
+NOON = datetime(2018, 1, 2, 12, tzinfo=UTC)
 PAGE = 1_440
 Pinged = Callable[..., None]
 
@@ -405,3 +414,60 @@ def test_a_limit_is_at_least_1_and_at_most_10000(client: FlaskClient) -> None:
     client.post("/", data=server("web"))
     for limit in ("1", "1440", "10000", "00007"):
         assert client.get(f"/?server=web&limit={limit}").status_code == 200
+
+
+def test_a_history_is_asked_for_in_body_or_query() -> None:
+    assert history_wanted(b"", {}) is None
+    for body, query in (
+        (b'{"server": "web"}', {}),
+        (b"", {"server": ["web"]}),
+        (b'{"server": "web"}', {"server": ["web "]}),
+    ):
+        assert history_wanted(body, query) == HistoryRequest("web", limit=1440)
+
+
+def test_a_range_is_read_from_the_query() -> None:
+    query = {"server": ["web"], "since": ["2018-01-02"], "until": ["2018-01-02T13:00+01:00"]}
+    wanted = history_wanted(b"", query | {"limit": ["7"]})
+    assert wanted == HistoryRequest(
+        "web", datetime(2018, 1, 2, tzinfo=UTC), datetime(2018, 1, 2, 12, tzinfo=UTC), 7
+    )
+
+
+def test_probe_and_port_are_unset_where_nothing_was_said() -> None:
+    wanted = server_wanted({"server": {"name": " web ", "IP": "1.2.3.4"}})
+    assert wanted == BulkServer(name="web", ip="1.2.3.4")
+    full = {"name": "web", "IP": "1.2.3.4", "probe": "tcp", "port": 443}
+    assert server_wanted({"server": full}) == BulkServer(
+        name="web", ip="1.2.3.4", probe=Probe.TCP, port=443
+    )
+
+
+@given(value=st.recursive(st.none() | st.integers() | st.text(), st.lists))
+def test_what_names_a_server_is_one_text(value: object) -> None:
+    for body in (value, {"server": value}, {"server": "web", "x": value}):
+        try:
+            name = name_wanted(body)
+        except WrongRequest:
+            continue
+        assert isinstance(value, str)
+        assert name == value.strip()
+
+
+def test_a_reason_names_what_is_wrong() -> None:
+    for body, reason in (
+        ({}, "expected"),
+        ({"server": {"name": 1, "IP": "1.2.3.4"}}, "name"),
+        ({"server": {"name": "a", "IP": "1.2.3"}}, "IP"),
+        ({"server": {"name": "a", "IP": "1.2.3.4", "port": 0}}, "port"),
+        ({"server": {"name": "a", "IP": "1.2.3.4", "probe": "x"}}, "probe"),
+        ({"server": {"name": "a", "IP": "1.2.3.4", "x": 1}}, "nothing else"),
+    ):
+        with pytest.raises(WrongRequest, match=reason):
+            server_wanted(body)
+
+
+@pytest.mark.parametrize("port", [None, 443.0, True, "443", 0, 65_536])
+def test_a_port_is_a_whole_number_and_neither_null_nor_written_with_a_point(port: object) -> None:
+    with pytest.raises(WrongRequest, match="port must be 1 to 65535, got"):
+        server_wanted({"server": {"name": "web", "IP": "1.2.3.4", "port": port}})

@@ -23,7 +23,7 @@ from core.models import Ping as StoredPing
 from core.reading import iso
 from core.rounds import record as rounds_record
 from core.servers import change, schedule
-from core.servers.records import Changes
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.http import export
 from handlers.http.app import create_app
@@ -147,11 +147,10 @@ def a_history(client: FlaskClient, seed: int) -> None:
         ]
         for server in added[::2]:
             paused = first + timedelta(days=chance.uniform(1, 3))
-            schedule.reschedule(session, server, enabled=False, now=paused)
-            schedule.reschedule(
-                session, server, enabled=True, interval_s=300, now=paused + timedelta(hours=2)
-            )
-        ids = [server.id for server in added if server.name != "never pinged"]
+            schedule.reschedule(session, {server: {"enabled": False}}, paused)
+            slower = {"enabled": True, "interval_s": 300}
+            schedule.reschedule(session, {server: slower}, paused + timedelta(hours=2))
+        ids = [server_id for server_id in added if server_id != added[-2]]
     slot = first
     while slot < now:
         measured = [_ping(chance, server_id) for server_id in ids if chance.random() < 0.8]
@@ -164,11 +163,10 @@ def a_history(client: FlaskClient, seed: int) -> None:
             history_upkeep.forget_pings(session, day, 0, chance.choice([700, 1_440]))
 
 
-def _wanted(chance: random.Random, name: str) -> Changes:
-    wanted = Changes(name=name, ip=IP, probe=chance.choice(list(Probe)))
-    if chance.random() < 0.5:
-        wanted["port"] = chance.randint(1, 65_535)
-    return wanted
+def _wanted(chance: random.Random, name: str) -> ServerWanted:
+    probe = chance.choice(list(Probe))
+    port = chance.randint(1, 65_535) if chance.random() < 0.5 else None
+    return ServerWanted(name=name, ip=IP, probe=probe, port=port)
 
 
 def _ping(chance: random.Random, server_id: int) -> Ping:

@@ -56,8 +56,8 @@ def test_every_server_is_told_as_its_last_quarter_of_an_hour_was(
     good, bad, _unseen = add(client, "good", "bad", "unseen")
     with database.transaction() as session:  # due for the whole quarter, and longer
         long_ago = utc_now() - timedelta(days=1)
-        for server in find.everything(session):
-            schedule.reschedule(session, server, enabled=True, now=long_ago)
+        due = {server_id: {"enabled": True} for server_id in find.ids(session)}
+        schedule.reschedule(session, due, long_ago)
     first = this_slot() - 20 * MINUTE
     record_minutes(database, [good], first, 20, lambda number: (4, 1.0 + number))
     record_minutes(database, [bad], first + 10 * MINUTE, 10, lambda number: ((number % 3), 8.0))

@@ -63,7 +63,11 @@ CONFIG = {
 PLAIN = {"Accept-Encoding": "identity"}  # the client in this process doesn't unpack
 
 # Servers that are made here may be pinged here: they are all this machine.
-schemathesis.openapi.format("ipv4", st.ip_addresses(network=IPv4Network("127.0.0.0/8")).map(str))
+ADDRESSES = st.ip_addresses(network=IPv4Network("127.0.0.0/8")).map(str)
+schemathesis.openapi.format("ipv4", ADDRESSES)
+# A list is text that a schema can't describe.
+LISTS = st.lists(ADDRESSES.map("web,{}".format)).map("\n".join).map(str.encode)
+schemathesis.openapi.media_type("text/csv", LISTS)
 
 
 def described_routes(app: Flask) -> tuple[Route, ...]:

@@ -122,3 +122,74 @@ def test_what_is_no_list_of_objects_is_refused_as_a_whole(client: FlaskClient) -
         response = client.post(BULK, json={"servers": wrong})
         assert (response.status_code, response.get_json()["code"]) == (400, "WRONG_REQUEST"), wrong
         assert response.get_json()["field"].startswith("servers")
+
+
+# A list, as people bring it
+
+LIST = """\
+# ours
+name;ip;port;enabled
+new;127.0.0.7;443;no
+there;127.0.0.8
+odd;127.0.0.9;70000
+multicast;224.0.0.1
+"""
+REFUSED = [
+    {
+        "status": "WRONG_REQUEST",
+        "detail": "port must be 1 to 65535, got 70000",
+        "field": "port",
+        "place": "line 5",
+        "text": "odd;127.0.0.9;70000",
+    },
+    {
+        "status": "WRONG_REQUEST",
+        "detail": "224.0.0.1 is multicast and can't be watched",
+        "field": "ip",
+        "place": "line 6",
+        "text": "multicast;224.0.0.1",
+    },
+]
+
+
+def put_list(client: FlaskClient, text: str, query: str = "") -> list[dict[str, Any]]:
+    """Return the results."""
+    response = client.post(f"{BULK}{query}", data=text, content_type="text/csv; charset=utf-8")
+    assert response.status_code == 200
+    results: list[dict[str, Any]] = response.get_json()["results"]
+    return results
+
+
+def test_a_list_in_csv_says_what_is_wrong_on_which_line(client: FlaskClient) -> None:
+    [there] = add(client, "there")
+    new, taken, *refused = put_list(client, LIST)
+    assert (new["status"], list(new)) == ("CREATED", ["status", "id"])
+    assert (taken["status"], taken["place"]) == ("NAME_ALREADY_EXIST", "line 4")
+    assert taken["text"] == "there;127.0.0.8"
+    assert refused == REFUSED
+    shown = client.get(f"/api/v1/servers/{new['id']}").get_json()
+    assert (shown["port"], shown["enabled"]) == (443, False)
+    same = {"status": "UNCHANGED", "id": new["id"]}
+    moved = {"status": "UPDATED", "id": there}
+    assert put_list(client, LIST, "?upsert=true") == [same, moved, *REFUSED]
+
+
+def test_a_list_may_be_json_in_any_form(client: FlaskClient) -> None:
+    results = put_list(client, '[{"server": "web", "address": "127.0.0.7"}, {"name": "db"}]')
+    assert words(results) == ["CREATED", "WRONG_REQUEST"]
+    assert (results[1]["place"], results[1]["text"]) == ("server 2", '{"name": "db"}')
+
+
+def test_what_is_no_list_is_refused_in_one_sentence(client: FlaskClient) -> None:
+    response = client.post(BULK, data="It was a dark night", content_type="text/csv")
+    assert response.status_code == 400
+    sentence = "expected JSON, or lines such as web,192.0.2.10, got 'It was a dark night'"
+    assert response.get_json()["detail"] == sentence
+
+
+def test_an_upsert_may_be_asked_for_in_the_query_by_whatever_form(client: FlaskClient) -> None:
+    add(client, "web")
+    body = {"servers": [{"name": "web", "ip": "127.0.0.9"}]}
+    response = client.post(f"{BULK}?upsert=true", json=body)
+    assert words(response.get_json()["results"]) == ["UPDATED"]
+    assert client.post(f"{BULK}?upset=true", json=body).get_json()["field"] == "upset"

@@ -24,8 +24,8 @@ from core.accounts.attempts import Attempts, count_attempt
 from core.clock import utc_now
 from core.rounds import log as round_log
 from core.rounds import record as rounds_record
-from core.servers import change, find, schedule
-from core.servers.records import ServerRequest
+from core.servers import change, schedule
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from core.slots import SLOT
 from handlers.functions import tidy, warm
@@ -271,8 +271,7 @@ def paused(database: Database, seed: int) -> tuple[History, datetime]:
     """Make up a history of a server that is paused by now, so that no round pings it."""
     history, now = made_up(database, seed, shares=THIN)
     with database.transaction() as session:
-        server = find.by_name(session, history.name)
-        schedule.reschedule(session, server, enabled=False, now=now)
+        schedule.reschedule(session, {history.server_id: {"enabled": False}}, now)
     return history, now
 
 
@@ -365,10 +364,8 @@ def test_rows_are_rounds_recorded_times_servers_alive(database: Database) -> Non
     chance = random.Random(17)
     first = datetime.fromisoformat("2026-05-01T12:00:00Z")
     with database.transaction() as session:
-        wanted = [ServerRequest(f"web-{number}", IP) for number in range(FLEET)]
-        alive = {
-            change.create(session, one, database.settings, first).id: one.name for one in wanted
-        }
+        wanted = [ServerWanted(name=f"web-{number}", ip=IP) for number in range(FLEET)]
+        alive = {change.add(session, one, database.settings, first): one.name for one in wanted}
     recorded = dict.fromkeys(alive, 0)
     tracemalloc.start()
     used = []

@@ -27,7 +27,7 @@ from sqlalchemy import event, insert
 from core import errors
 from core.history.records import Bucket, Counts, PingRecord, Series, ServerStatus, Summary
 from core.models import Base
-from core.servers.records import LastPing
+from core.servers import records
 from core.settings import Settings
 from handlers.http import shapes
 from handlers.http.app import create_app
@@ -334,7 +334,7 @@ def test_what_is_served_is_what_the_file_says(client: FlaskClient) -> None:
 
 SHAPES: dict[str, type[msgspec.Struct]] = {
     "Server": ServerStatus,
-    "LastPing": LastPing,
+    "LastPing": records.LastPing,
     "Counts": Counts,
     "Ping": PingRecord,
     "PingPage": PingPage,
@@ -348,10 +348,10 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "Token": shapes.TokenListed,
     "TokenIssued": shapes.TokenIssued,
     "TokenPair": shapes.TokenPair,
-    "BulkItem": shapes.BulkItem,
-    "ServerWanted": shapes.ServerWanted,
-    "ServerChange": shapes.ServerChange,
-    "BulkServer": shapes.BulkServer,
+    "BulkItem": records.BulkItem,
+    "ServerWanted": records.ServerWanted,
+    "ServerChange": records.ServerChange,
+    "BulkServer": records.BulkServer,
     "TokenWanted": shapes.TokenWanted,
     "PasswordChange": shapes.PasswordChange,
     "UserWanted": shapes.UserWanted,
