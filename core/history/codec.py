@@ -45,6 +45,7 @@ def codes(hundredths: list[int]) -> list[int]:
 
 @cache
 def all_hundredths() -> list[int]:
+    """Return every code's time, in hundredths of a ms."""
     coarse = [
         value * 10**decade
         for decade in range(1, 7)

@@ -136,12 +136,17 @@ def _pieces(first: int, end: int) -> Iterator[tuple[int, int, int]]:
 def raw_days(
     session: Session, ids: Sequence[int], first: int, end: int
 ) -> dict[tuple[int, int], RawColumns]:
+    """Return the raw rows of the slots from `first` to before `end`, by server and day's number.
+
+    One statement.
+    """
     bounds = {"ids": ids, "first": slot_time(first), "end": slot_time(end)}
     found = session.execute(SELECT_RAW, bounds)
     return {(server_id, number): columns for server_id, number, *columns in found}
 
 
 def with_raw(known: Slots | None, raw: RawColumns) -> Slots:
+    """Return a day with its raw rows added; `known` itself where they add nothing."""
     minutes = _numbers(raw[0])
     if known and not known.missing(minutes):
         return known  # as usual where a day is packed and its raw rows are still there
@@ -154,10 +159,12 @@ def _numbers(text: str) -> list[int]:
 
 
 def hundredths(ms: ColumnElement[float | None]) -> ColumnElement[int]:
+    """A time in hundredths of a ms, -1 where there is none."""
     return func.coalesce(cast(func.round(ms * HUNDRED), BigInteger), -1)
 
 
 def listed(number: ColumnElement[int]) -> ColumnElement[str]:
+    """The numbers of a group as one text, with commas between."""
     return func.aggregate_strings(cast(number, String), ",")
 
 

@@ -76,17 +76,17 @@ def gauges(session: Session, now: datetime) -> list[Gauge]:
     ]
 
 
-def _relevant(schedule: Sequence[Planned], first: int) -> tuple[Planned, ...]:
+def _relevant(planned: Sequence[Planned], first: int) -> tuple[Planned, ...]:
     """What was planned from slot `first` on; for most servers of a fleet it is the same."""
     start = slot_time(first)
-    later = [row for row in schedule if row.since > start]
-    before = [row._replace(since=EPOCH) for row in schedule if row.since <= start]
+    later = [row for row in planned if row.since > start]
+    before = [row._replace(since=EPOCH) for row in planned if row.since <= start]
     return (*before[-1:], *later)
 
 
 @lru_cache(maxsize=1024)
-def _due(schedule: Sequence[Planned], first: int, end: int) -> int:
-    return due_from(spans(schedule), first, end).bit_count()
+def _due(planned: Sequence[Planned], first: int, end: int) -> int:
+    return due_from(spans(planned), first, end).bit_count()
 
 
 def _lately(session: Session, first: int, end: int) -> dict[int, Lately]:

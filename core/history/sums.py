@@ -37,8 +37,7 @@ PERCENTILES = (50, 95, 99)
 def totals(day: Slots, was_due: int, low: int = 0, high: int = DAY_SLOTS) -> Totals:
     """Add up the slots from `low` to before `high`, of which those in `was_due` were due."""
     up, degraded, down = [day.states.count(letter, low, high) for letter in LETTERS.values()]
-    cut = (1 << high - low) - 1
-    unobserved = ((was_due & ~day.observed) >> low & cut).bit_count()
+    unobserved = ((was_due & ~day.observed) >> low & (1 << high - low) - 1).bit_count()
     if not up + degraded + down:
         return Totals(unobserved=unobserved)
     means = sorted(day.mean[low:high])

@@ -48,3 +48,11 @@ def test_a_day_begins_with_its_first_slot_and_has_1440(day: date) -> None:
     assert {date_of(first), date_of(first + DAY_SLOTS - 1)} == {day}
     assert slot_time(first) == datetime(day.year, day.month, day.day, tzinfo=UTC)
     assert slot_time(first + DAY_SLOTS) - slot_time(first) == timedelta(days=1)
+
+
+def test_slots_are_numbered_from_1970_and_back() -> None:
+    moment = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    assert slot_time(slot_number(moment)) == moment
+    assert slot_number(moment + timedelta(microseconds=1)) == slot_number(moment) + 1
+    assert current_slot(moment + timedelta(seconds=59)) == slot_number(moment)
+    assert current_slot(moment - timedelta(microseconds=1)) == slot_number(moment) - 1

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 
+from hypothesis import HealthCheck
+from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Double, Executable, SmallInteger, insert, literal, select
 
 from core import models
@@ -20,6 +22,7 @@ from core.servers.records import ServerWanted
 from core.slots import EPOCH, SLOT
 from core.sql import incoming, time_at
 from infra.database import Database
+from tests.counts import CAMPAIGN, HISTORIES, count
 
 F = TypeVar("F", Bucket, Summary)
 IP = "192.0.2.1"
@@ -38,6 +41,21 @@ DATES = (
 def midnight(day: date) -> datetime:
     """Return when a UTC date begins."""
     return datetime.combine(day, time(), UTC)
+
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+FIRST = midnight(DATES[0])
+EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
+steps = st.lists(
+    st.tuples(st.sampled_from(["pack", "forget", "late"]), st.integers(0, 2)), max_size=8
+)
+common = {
+    "max_examples": count(6, HISTORIES),
+    "deadline": None,
+    "derandomize": not CAMPAIGN,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
 
 
 @dataclass
@@ -113,6 +131,43 @@ def slots_between(since: datetime, until: datetime) -> Iterator[datetime]:
     while since < until:
         yield since
         since += SLOT
+
+
+def add(database: Database, added: datetime = FIRST, name: str = "web") -> History:
+    """Add a server, due each minute."""
+    with database.transaction() as session:
+        made = change.add(session, ServerWanted(name=name, ip=IP), database.settings, added)
+        return History(name, made, [(added, 60, True)])
+
+
+def reschedule(database: Database, history: History, now: datetime, **change: Any) -> None:
+    """Change a server's schedule, and the copy of it."""
+    with database.transaction() as session:
+        schedule.reschedule(session, {history.server_id: change}, now)
+        made = schedule.schedules(session)[history.server_id][-1]
+        history.schedule = [row for row in history.schedule if row[0] < now]
+        history.schedule.append((now, made.interval_s, made.enabled))
+
+
+def fill(database: Database, history: History, first: int, *states: int) -> None:
+    """Record pings of four echoes from the day's slot `first` on, so many of which came back."""
+    chance = random.Random(first)
+    rows = {}
+    for place, received in enumerate(states):
+        ms = quantised_ms(chance.uniform(10, 200)) if received else None
+        rows[FIRST + (first + place) * SLOT] = one_ping(history, ms, received)
+    store(database, rows)
+    history.pings |= rows
+
+
+def one_ping(history: History, ms: float | None, received: int = 4) -> Ping:
+    """Return a ping of four echoes, so many of which came back in `ms`."""
+    return Ping(history.server_id, IP, 4, received, ms, ms, ms, Probe.ICMP)
+
+
+def remove(database: Database, name: str) -> None:
+    with database.transaction() as session:
+        change.remove(session, name)
 
 
 def a_ping(chance: random.Random, server_id: int, base_ms: float) -> Ping:

@@ -7,18 +7,22 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from sqlalchemy import delete
 
-from core.checks.records import Probe, State
+from core import models
+from core.checks.records import Probe, State, Target
 from core.models import Schedule, Server
+from core.servers import change as servers_change
 from core.servers import find
-from core.servers.records import FleetQuery, LastPing, Sort, Standing
+from core.servers.records import FleetQuery, LastPing, ServerWanted, Sort, Standing
 from core.slots import AHEAD
 from infra.database import Database
 from tests.counts import examples
-from tests.infra.rows import IP, MINUTE, SLOT, add, add_many, ping, record
+from tests.infra.rows import IP, MINUTE, SLOT, add, add_many, due, ping, record
 from tests.infra.statements import counted
 
+HOUR = SLOT.replace(minute=0)
 SECOND = timedelta(seconds=1)
 ADDED = SLOT - timedelta(days=1)
 
@@ -181,3 +185,137 @@ def test_the_newest_slot_is_none_of_the_future(database: Database) -> None:
     with database.reading() as session:
         assert find.newest_slot(session, SLOT - AHEAD) == SLOT
         assert find.newest_slot(session, SLOT - AHEAD - SECOND) is None
+
+
+# Targets and states
+
+
+def reschedule(
+    database: Database, server_id: int, since: datetime, interval_s: int = 60, enabled: bool = True
+) -> None:
+    with database.transaction() as session:
+        row = models.Schedule(
+            server_id=server_id, since=since, interval_s=interval_s, enabled=enabled
+        )
+        session.add(row)
+
+
+def state(database: Database, now: datetime) -> State:
+    with database.reading() as session:
+        [found] = find.standings(session, now)
+        return found.state
+
+
+def test_a_target_is_all_that_a_round_needs_of_a_server(database: Database) -> None:
+    server_id = add(database, probe=Probe.TCP, port=8080)
+    record(database, SLOT - MINUTE, [ping(server_id, port=443)])
+    with database.reading() as session:
+        assert find.targets(session, SLOT) == [Target(server_id, IP, Probe.TCP, 8080, 443)]
+
+
+def test_targets_come_in_order_of_creation(database: Database) -> None:
+    ids = add_many(database, ["zebra", "ape", "moth"])
+    assert due(database) == ids == sorted(ids)
+
+
+def test_servers_are_due_after_2038_too(database: Database) -> None:
+    server_id = add(database)
+    assert due(database, SLOT.replace(year=2038, month=2)) == [server_id]
+
+
+@pytest.mark.parametrize("second", [0, 1, 59.999])
+def test_a_server_is_due_in_the_very_slot_in_which_it_was_added(
+    database: Database, second: float
+) -> None:
+    with database.transaction() as session:
+        moment = SLOT + second * SECOND
+        servers_change.add(session, ServerWanted(name="web", ip=IP), database.settings, moment)
+    assert due(database, SLOT - MINUTE) == []
+    assert len(due(database, SLOT)) == 1
+
+
+def test_every_five_minutes_means_five_slots_apart_aligned_to_the_hour(
+    database: Database,
+) -> None:
+    server_id = add(database)
+    reschedule(database, server_id, HOUR - MINUTE, interval_s=300)
+    slots = [HOUR + number * MINUTE for number in range(11)]
+    assert [slot.minute for slot in slots if due(database, slot)] == [0, 5, 10]
+
+
+def test_once_a_day_means_at_midnight_utc(database: Database) -> None:
+    server_id = add(database)
+    midnight = HOUR.replace(hour=0) + timedelta(days=1)
+    reschedule(database, server_id, HOUR, interval_s=86_400)
+    assert due(database, midnight) == [server_id]
+    assert due(database, midnight + timedelta(hours=12)) == []
+
+
+def test_a_paused_server_is_not_due_until_it_is_resumed(database: Database) -> None:
+    server_id = add(database)
+    reschedule(database, server_id, SLOT, enabled=False)
+    reschedule(database, server_id, SLOT + 3 * MINUTE)
+    slots = [SLOT + number * MINUTE for number in range(-1, 5)]
+    assert [bool(due(database, slot)) for slot in slots] == [True, False, False, False, True, True]
+
+
+def test_what_was_due_in_the_past_stays_what_it_was(database: Database) -> None:
+    server_id = add(database)
+    reschedule(database, server_id, SLOT, interval_s=3600)
+    assert due(database, SLOT - MINUTE) == [server_id]
+
+
+def test_the_newest_schedule_wins_whatever_the_order_of_insertion(database: Database) -> None:
+    server_id = add(database)
+    reschedule(database, server_id, SLOT - MINUTE, interval_s=60)
+    reschedule(database, server_id, SLOT - 2 * MINUTE, interval_s=3600)
+    assert due(database, SLOT) == [server_id]
+
+
+def test_one_servers_schedule_is_not_anothers(database: Database) -> None:
+    paused, watched = add_many(database, ["paused", "watched"])
+    reschedule(database, paused, SLOT - MINUTE, enabled=False)
+    assert due(database) == [watched]
+
+
+@pytest.mark.parametrize(
+    ("ms", "received", "expected"),
+    [(1.0, 4, State.UP), (1.0, 3, State.DEGRADED), (None, 0, State.DOWN)],
+)
+def test_a_state_is_what_the_newest_ping_says(
+    database: Database, ms: float | None, received: int, expected: State
+) -> None:
+    server_id = add(database)
+    record(database, SLOT, [structs.replace(ping(server_id, ms), received=received)])
+    assert state(database, SLOT + 10 * SECOND) == expected
+
+
+def test_a_server_never_pinged_is_unobserved(database: Database) -> None:
+    add(database)
+    assert state(database, SLOT) == State.UNOBSERVED
+
+
+def test_a_dead_worker_leaves_no_green_light_behind(database: Database) -> None:
+    record(database, SLOT, [ping(add(database))])
+    assert state(database, SLOT + 2 * MINUTE) == State.UP
+    assert state(database, SLOT + 2 * MINUTE + SECOND) == State.UNOBSERVED
+
+
+def test_two_intervals_are_longer_for_a_server_that_is_pinged_less_often(
+    database: Database,
+) -> None:
+    server_id = add(database)
+    reschedule(database, server_id, SLOT - MINUTE, interval_s=300)
+    record(database, SLOT, [ping(server_id)])
+    assert state(database, SLOT + 10 * MINUTE) == State.UP
+    assert state(database, SLOT + 11 * MINUTE) == State.UNOBSERVED
+
+
+@pytest.mark.parametrize("ahead_s", [0, 3600])
+def test_a_server_is_listed_also_when_the_clock_that_added_it_was_ahead(
+    database: Database, ahead_s: int
+) -> None:
+    with database.transaction() as session:
+        added = SLOT + ahead_s * SECOND
+        servers_change.add(session, ServerWanted(name="web", ip=IP), database.settings, added)
+    assert state(database, SLOT) == State.UNOBSERVED

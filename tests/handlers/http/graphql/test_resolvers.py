@@ -31,7 +31,6 @@ from core.checks.records import EchoShown, PingNow
 from core.history.records import Bucket, Counts, PingRecord, Series, ServerStatus, Summary
 from core.models import Base
 from core.servers import records as server_records
-from core.servers.records import LastPing
 from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.http.graphql.resolvers import FILE, SCHEMA, in_camel_case
@@ -337,7 +336,7 @@ def test_what_is_served_is_what_the_file_says(client: FlaskClient) -> None:
 
 SHAPES: dict[str, type[msgspec.Struct]] = {
     "Server": ServerStatus,
-    "LastPing": LastPing,
+    "LastPing": records.LastPing,
     "Counts": Counts,
     "Ping": PingRecord,
     "PingPage": PingPage,

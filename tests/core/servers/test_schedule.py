@@ -1,0 +1,67 @@
+"""What is due when: the rows, the spans and the bits say the same."""
+
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from core import models
+from core.servers import schedule
+from core.servers.schedule import Planned, due, due_from, spans
+from core.slots import DAY_SLOTS, SLOT, current_slot, slot_number
+from infra.database import Database
+from tests.core.history.histories import FIRST, HOUR, History, add, reschedule
+from tests.counts import examples
+
+moments = st.timedeltas(timedelta(-1), timedelta(2)).map(lambda after: FIRST + after)
+schedules = st.lists(
+    st.tuples(moments, st.sampled_from([60, 120, 300, 3_600, 86_400]), st.booleans()), max_size=6
+)
+
+
+@examples(100, 2_000)
+@given(schedules, moments)
+def test_what_was_due_is_what_the_schedule_in_force_at_each_slot_says(
+    rows: list[tuple[datetime, int, bool]], now: datetime
+) -> None:
+    planned = sorted({row[0]: row for row in rows}.values())
+    slow = History("", schedule=planned)
+    fast = due(spans([Planned(*row) for row in planned]), slot_number(FIRST), current_slot(now))
+    for minute in range(DAY_SLOTS):
+        assert bool(fast >> minute & 1) == slow.due(FIRST + minute * SLOT, now), minute
+
+
+@examples(100, 2_000)
+@given(schedules, st.integers(0, DAY_SLOTS - 1), st.integers(0, 4 * DAY_SLOTS))
+def test_a_window_from_any_slot_on_is_cut_out_of_two_days(
+    rows: list[tuple[datetime, int, bool]], start: int, length: int
+) -> None:
+    planned = spans([Planned(*row) for row in sorted({row[0]: row for row in rows}.values())])
+    first = slot_number(FIRST) + start
+    cut = due_from(planned, first, first + length)
+    for minute in range(0, DAY_SLOTS, 7):
+        slot = first + minute
+        day = slot - slot % DAY_SLOTS
+        assert cut >> minute & 1 == due(planned, day, first + length) >> slot - day & 1
+
+
+def test_a_change_in_the_same_instant_replaces_the_one_before(database: Database) -> None:
+    history = add(database)
+    later = FIRST + HOUR
+    reschedule(database, history, later, interval_s=600)
+    reschedule(database, history, later, enabled=False)
+    with database.reading() as session:
+        rows = session.execute(
+            select(models.Schedule.since, models.Schedule.interval_s, models.Schedule.enabled)
+        )
+        assert [tuple(row) for row in rows] == [(FIRST, 60, True), (later, 600, False)]
+
+
+def test_a_clock_that_stepped_back_cant_change_what_was_due_before(database: Database) -> None:
+    history = add(database)
+    reschedule(database, history, FIRST + HOUR, interval_s=600)
+    with database.transaction() as session:
+        schedule.reschedule(session, {history.server_id: {"enabled": False}}, FIRST)
+        changed = schedule.schedules(session)[history.server_id][-1]
+        assert (changed.since, changed.interval_s) == (FIRST + HOUR, 600)
