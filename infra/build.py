@@ -46,6 +46,8 @@ UNPACKED = "/var/task"  # docs.aws.amazon.com/lambda/latest/dg/python-package.ht
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 BUDGETS_MB = {"pinglet.zip": 15.0, "prober.zip": 15.0}
 
+PROBER_LIBRARIES = ("msgspec",)  # messages are read by its types
+
 USELESS = re.compile(
     r"(^|/)(tests?|testing|__pycache__|bin|include)/"
     r"|^sqlalchemy/dialects/(mssql|mysql|oracle)/|^ariadne/(contrib|explorer)/"  # not ours
@@ -64,6 +66,9 @@ def build(arch: str, target: Path) -> list[Path]:
         _copy((path.relative_to(ROOT) for path in CHART), everything)
         _write_certificates(everything / "rds.pem")
         _copy(prober_files(), prober)
+        for library in PROBER_LIBRARIES:
+            for source in everything.glob(f"{library}*"):  # with its terms, in dist-info
+                shutil.copytree(source, prober / source.name)
         for source in (everything, prober):
             _compile(source)
         return [

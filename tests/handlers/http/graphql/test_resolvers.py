@@ -336,7 +336,7 @@ def test_what_is_served_is_what_the_file_says(client: FlaskClient) -> None:
 
 SHAPES: dict[str, type[msgspec.Struct]] = {
     "Server": ServerStatus,
-    "LastPing": records.LastPing,
+    "LastPing": server_records.LastPing,
     "Counts": Counts,
     "Ping": PingRecord,
     "PingPage": PingPage,
