@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from core import models
-from core.checks.records import quantised_ms
+from core.checks.records import State, quantised_ms
 from core.errors import IdUnknown
 from core.history.records import Counts, ServerPage, ServerStatus
 from core.models import LARGEST_ID
@@ -78,7 +78,7 @@ def _status(server: Standing, halves: Sequence["HalfHour"]) -> ServerStatus:
         uptime=counts.uptime,
         coverage=counts.coverage,
         counts=counts,
-        strip=[half.counts.worst for half in halves],
+        strip=[half.worst for half in halves],
         means_ms=[half.mean_ms for half in halves],
     )
 
@@ -93,9 +93,10 @@ def _sum(parts: Sequence[Counts]) -> Counts:
 
 
 class HalfHour(NamedTuple):
-    """What a half hour's slots add up to, and the mean of their means."""
+    """What a half hour's slots add up to, the worst state of them, and the mean of their means."""
 
     counts: Counts
+    worst: State | None
     mean_ms: float | None
 
 
@@ -137,21 +138,18 @@ def _halves(was_due: int, seen: Mapping[int, Seen]) -> list[HalfHour]:
     halves = [seen.get(place, NOTHING) for place in range(HALF_HOURS)]
     return [
         HalfHour(
-            _counts(was_due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *half.masks),
-            _shown_ms(half.mean_ms),
+            *_counted(was_due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *half.masks),
+            half.mean_ms if half.mean_ms is None else quantised_ms(half.mean_ms),
         )
         for place, half in enumerate(halves)
     ]
 
 
-def _shown_ms(mean_ms: float | None) -> float | None:
-    return None if mean_ms is None else quantised_ms(mean_ms)
-
-
 @lru_cache(maxsize=4096)  # nearly all of a fleet's half hours are alike
-def _counts(was_due: int, up: int, degraded: int, down: int) -> Counts:
+def _counted(was_due: int, up: int, degraded: int, down: int) -> tuple[Counts, State | None]:
     unobserved = was_due & ~(up | degraded | down)
-    return Counts.of(*(slots.bit_count() for slots in (up, degraded, down, unobserved)))
+    counts = Counts.of(*(slots.bit_count() for slots in (up, degraded, down, unobserved)))
+    return counts, counts.worst
 
 
 def _seen(session: Session, ids: Sequence[int] | None, since: int) -> dict[int, dict[int, Seen]]:
