@@ -8,7 +8,7 @@ from datetime import datetime
 from math import isfinite
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, convert
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -142,18 +142,9 @@ def standings(
 
 
 def _read(row: Row[Any]) -> Standing:
-    return Standing(
-        id=row.id,
-        name=row.name,
-        ip=row.ip,
-        probe=Probe(row.probe),
-        port=row.port,
-        added=row.added,
-        interval_s=row.interval_s,
-        enabled=row.enabled,
-        state=WORST_FIRST[row.rank],
-        last_ping=_last_ping(row) if row.last_slot else None,
-    )
+    kept = {name: getattr(row, name) for name in KEPT}
+    state, last_ping = WORST_FIRST[row.rank], _last_ping(row) if row.last_slot else None
+    return convert(kept | {"state": state, "last_ping": last_ping}, Standing)
 
 
 def _last_ping(row: Row[Any]) -> LastPing:
@@ -199,10 +190,12 @@ def _standing(now: datetime) -> FromClause:
     )
 
 
-SHOWN = (
-    *(Server.id, Server.name, Server.ip, Server.probe, Server.port, Server.added.label("added")),
+KEPT = [name for name in Standing.__struct_fields__ if name not in ("state", "last_ping")]
+"""What a standing repeats of its server and of its schedule."""
+SHOWN = [
+    *(getattr(Server, name).label(name) for name in KEPT if hasattr(Server, name)),
     *(Server.last_slot, Server.last_ms, Server.last_sent, Server.last_received),
-)
+]
 
 
 def _in_force_or_first(now: datetime) -> ColumnElement[bool]:
