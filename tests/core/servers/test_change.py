@@ -14,7 +14,7 @@ from core.clock import utc_now
 from core.errors import NameTaken, NameUnknown, WrongRequest
 from core.rounds import record as rounds_record
 from core.servers import change as servers_change
-from core.servers import find, lists, schedule
+from core.servers import find, lists
 from core.servers.records import BulkItem, BulkServer, ServerChange, ServerWanted
 from infra.database import Database
 from tests.infra.rows import (
@@ -73,75 +73,6 @@ def test_a_target_is_all_that_a_round_needs_of_a_server(database: Database) -> N
 def test_targets_come_in_order_of_creation(database: Database) -> None:
     ids = add_many(database, ["zebra", "ape", "moth"])
     assert due(database) == ids == sorted(ids)
-
-
-def test_servers_are_due_after_2038_too(database: Database) -> None:
-    server_id = add(database)
-    assert due(database, SLOT.replace(year=2038, month=2)) == [server_id]
-
-
-@pytest.mark.parametrize("second", [0, 1, 59.999])
-def test_a_server_is_due_in_the_very_slot_in_which_it_was_added(
-    database: Database, second: float
-) -> None:
-    with database.transaction() as session:
-        moment = SLOT + second * SECOND
-        servers_change.add(session, WEB, database.settings, moment)
-    assert due(database, SLOT - MINUTE) == []
-    assert len(due(database, SLOT)) == 1
-
-
-def test_every_five_minutes_means_five_slots_apart_aligned_to_the_hour(
-    database: Database,
-) -> None:
-    server_id = add(database)
-    reschedule(database, server_id, HOUR - MINUTE, interval_s=300)
-    slots = [HOUR + number * MINUTE for number in range(11)]
-    assert [slot.minute for slot in slots if due(database, slot)] == [0, 5, 10]
-
-
-def test_once_a_day_means_at_midnight_utc(database: Database) -> None:
-    server_id = add(database)
-    midnight = HOUR.replace(hour=0) + timedelta(days=1)
-    reschedule(database, server_id, HOUR, interval_s=86_400)
-    assert due(database, midnight) == [server_id]
-    assert due(database, midnight + timedelta(hours=12)) == []
-
-
-def test_a_paused_server_is_not_due_until_it_is_resumed(database: Database) -> None:
-    server_id = add(database)
-    reschedule(database, server_id, SLOT, enabled=False)
-    reschedule(database, server_id, SLOT + 3 * MINUTE)
-    slots = [SLOT + number * MINUTE for number in range(-1, 5)]
-    assert [bool(due(database, slot)) for slot in slots] == [True, False, False, False, True, True]
-
-
-def test_what_was_due_in_the_past_stays_what_it_was(database: Database) -> None:
-    server_id = add(database)
-    reschedule(database, server_id, SLOT, interval_s=3600)
-    assert due(database, SLOT - MINUTE) == [server_id]
-
-
-def test_the_newest_schedule_wins_whatever_the_order_of_insertion(database: Database) -> None:
-    server_id = add(database)
-    reschedule(database, server_id, SLOT - MINUTE, interval_s=60)
-    reschedule(database, server_id, SLOT - 2 * MINUTE, interval_s=3600)
-    assert due(database, SLOT) == [server_id]
-
-
-def test_one_servers_schedule_is_not_anothers(database: Database) -> None:
-    paused, watched = add_many(database, ["paused", "watched"])
-    reschedule(database, paused, SLOT - MINUTE, enabled=False)
-    assert due(database) == [watched]
-
-
-def test_a_new_server_gets_the_interval_that_is_set(database: Database) -> None:
-    with database.transaction() as session:
-        slow = replace(database.settings, interval_s=1800)
-        servers_change.add(session, WEB, slow, HOUR - SECOND)
-    assert due(database, HOUR) != []
-    assert due(database, HOUR + 15 * MINUTE) == []
-    assert due(database, HOUR + 30 * MINUTE) != []
 
 
 @pytest.mark.parametrize(
@@ -241,26 +172,6 @@ def test_two_changes_at_once_end_as_one_after_the_other(database: Database) -> N
     assert (now.ip, now.port) == ("192.0.2.3", 81)
 
 
-def test_a_pause_and_another_interval_at_once_are_both_kept(database: Database) -> None:
-    server_id = add(database)
-
-    def pause() -> None:
-        with database.transaction() as session:
-            wanted = ServerChange(enabled=False)
-            servers_change.alter(session, server_id, wanted, database.settings, SLOT + MINUTE)
-
-    with ThreadPoolExecutor(1) as threads:
-        with database.transaction() as session:
-            slower = ServerChange(interval_s=300)
-            servers_change.alter(session, server_id, slower, database.settings, SLOT)
-            pausing = threads.submit(pause)
-            wait_for_a_blocked_one(database)
-        pausing.result(30)
-    with database.reading() as session:
-        newest = schedule.schedules(session)[server_id][-1]
-    assert newest == (SLOT + MINUTE, 300, False)
-
-
 def test_a_name_that_is_taken_is_refused_and_the_transaction_goes_on(database: Database) -> None:
     add(database)
     with database.transaction() as session:
@@ -345,24 +256,6 @@ def test_what_could_not_be_read_keeps_its_place_among_the_outcomes(database: Dat
 def test_a_list_without_a_server_to_add_does_nothing(database: Database) -> None:
     assert put(database, "") == []
     assert put(database, "odd,192.0.2.9,,70000") == [("WRONG_REQUEST", "port")]
-
-
-def test_a_server_of_a_clock_that_was_ahead_can_be_put_again(database: Database) -> None:
-    with database.transaction() as session:
-        later = utc_now() + timedelta(hours=1)
-        server_id = servers_change.add(session, WEB, database.settings, later)
-    assert put(database, "name,ip,enabled\nweb,192.0.2.1,no", upsert=True) == [("UPDATED", None)]
-    with database.reading() as session:
-        assert schedule.schedules(session) == {server_id: [(later, 60, False)]}
-
-
-def test_what_is_said_already_changes_nothing(database: Database) -> None:
-    server_id = add(database)
-    with database.transaction() as session:
-        same = ServerChange(name="web", ip=IP, interval_s=60, enabled=True)
-        servers_change.alter(session, server_id, same, database.settings, SLOT)
-    with database.reading() as session:
-        assert len(schedule.schedules(session)[server_id]) == 1
 
 
 def test_another_name_takes_none_that_is_taken(database: Database) -> None:
