@@ -19,13 +19,14 @@ from core.servers.records import (
     ListDone,
     ListItem,
 )
+from handlers.http.routes import CSV
 from handlers.instance import Instance
 
 
 def put(here: Instance, asked: BulkQuery) -> BulkDone | ListDone:
     """Add many servers at once, or add and change them by name, with a result for each."""
     body = request.get_data()
-    if request.mimetype == "text/csv":
+    if request.mimetype == CSV:
         return _put_list(here, lists.read(body), asked.upsert)
     bulk = Bulk.of(read_json(body))
     return put_all(here, bulk.servers, bulk.upsert or asked.upsert)

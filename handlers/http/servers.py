@@ -27,7 +27,7 @@ from core.servers.records import (
 )
 from core.slots import SLOT, current_slot, slot_time
 from handlers.http import shapes
-from handlers.http.routes import JSON, READ, WRITE, Later, Routes
+from handlers.http.routes import CSV, JSON, READ, WRITE, Later, Routes
 from handlers.instance import Instance
 
 DAY = timedelta(days=1)
@@ -93,7 +93,7 @@ ROUTES(
     query=BulkQuery,
     reads=Bulk,
     gives=(BulkDone, ListDone),
-    accepts=(JSON, "text/csv"),
+    accepts=(JSON, CSV),
 )(Later("handlers.http.bulk.put"))
 
 

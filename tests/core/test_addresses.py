@@ -174,7 +174,8 @@ def ways_in(address):
     for name in ("new", "kept"):
         moved = exported | {"name": name, "ip": address}
         yield "POST", "/api/v1/import?format=json", {"servers": [moved]}
-    yield "POST", "/api/v1/import?format=csv", lines.replace("8.8.8.8", f'"{address}"')
+    for listed in (lines.replace("8.8.8.8", f'"{address}"'), f'name,ip\\nnew,"{address}"\\n'):
+        yield "POST", "/api/v1/import?format=csv", listed
 
 
 def reply(method, path, body):
