@@ -50,7 +50,6 @@ Readings = dict[str, tuple[Read, float | None]]
 
 LISTS: Readings = {
     "list with state": (lambda session, _server: find.standings(session, NOW), 20),
-    "list with state, all columns": (lambda session, _server: find.states(session, NOW), None),
     "GET /: all names": (lambda session, _server: find.names(session), None),
 }
 READINGS: Readings = {

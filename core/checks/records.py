@@ -1,13 +1,9 @@
 """What a check asks and finds: targets, pings, states."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
 from msgspec import Meta, Struct
-
-from core.slots import AHEAD
 
 
 class State(StrEnum):
@@ -24,30 +20,6 @@ class State(StrEnum):
         if received == 0:
             return cls.DOWN
         return cls.UP if received == sent else cls.DEGRADED
-
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """A server's newest ping and the schedule in force: what its state now is derived from."""
-
-    slot: datetime | None
-    sent: int | None
-    received: int | None
-    interval_s: int | None
-    enabled: bool | None
-
-    def state(self, now: datetime) -> State:
-        """Return the state at `now`.
-
-        A newest ping older than two intervals says nothing about now, nor does one of the future,
-        recorded while the clock was wrong; of a paused server, or one whose schedule is yet to
-        begin, we say nothing either: nobody looks.
-        """
-        if self.slot is None or not self.enabled or self.interval_s is None:
-            return State.UNOBSERVED
-        if not now - timedelta(seconds=2 * self.interval_s) <= self.slot <= now + AHEAD:
-            return State.UNOBSERVED
-        return State.of(self.sent or 0, self.received or 0)
 
 
 class Probe(StrEnum):

@@ -45,6 +45,7 @@ def codes(hundredths: list[int]) -> list[int]:
 
 @cache
 def all_hundredths() -> list[int]:
+    """Return every code's time, in hundredths of a ms."""
     coarse = [
         value * 10**decade
         for decade in range(1, 7)
@@ -53,14 +54,15 @@ def all_hundredths() -> list[int]:
     return [*range(FINE), *coarse]
 
 
-def ms_of(one_code: int) -> float | None:
-    """Return the time that a code stands for, in ms, to the last bit as it was recorded.
+def all_ms(some_codes: Iterable[int]) -> list[float | None]:
+    """Return the times that codes stand for, in ms, to the last bit as they were recorded.
 
     A quotient of whole numbers is the double nearest to the decimal, and so is what round() gives.
     """
-    if one_code == UNTIMED:
-        return None
-    return (one_code if one_code <= FINE else all_hundredths()[one_code]) / 100
+    return [
+        None if one == UNTIMED else (one if one <= FINE else all_hundredths()[one]) / 100
+        for one in some_codes
+    ]
 
 
 NOTHING = "."

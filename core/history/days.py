@@ -12,7 +12,7 @@ Every function takes a session inside a transaction that its caller ends.
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -116,23 +116,37 @@ def _day(was_due: int, stored: tuple[Slots, Totals] | None, raw: RawColumns | No
 NO_SLOTS = merged(None, Rows([], [], [], [], [], []))
 
 
-def add_up(pieces: Sequence[tuple[Day, int, int]]) -> Totals:
-    """Add up pieces of days, each from a slot of the day to before another."""
+def add_up(days: Mapping[int, Day], first: int, end: int) -> Totals:
+    """Add up the slots from `first` to before `end`, which lie in these days, by number."""
+    number, low = divmod(first, DAY_SLOTS)
+    if low + end - first <= DAY_SLOTS:
+        return days[number].totals(low, low + end - first)
+    pieces = [(days[number], low, high) for number, low, high in _pieces(first, end)]
     parts = [day.totals(low, high) for day, low, high in pieces]
-    if len(parts) == 1:
-        return parts[0]
     return joined(parts, (day.slots.mean[low:high] for day, low, high in pieces))
+
+
+def _pieces(first: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Cut slots into pieces that lie within a day each: its number, and from where to where."""
+    for number in range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1):
+        start = number * DAY_SLOTS
+        yield number, max(first - start, 0), min(end - start, DAY_SLOTS)
 
 
 def raw_days(
     session: Session, ids: Sequence[int], first: int, end: int
 ) -> dict[tuple[int, int], RawColumns]:
+    """Return the raw rows of the slots from `first` to before `end`, by server and day's number.
+
+    One statement.
+    """
     bounds = {"ids": ids, "first": slot_time(first), "end": slot_time(end)}
     found = session.execute(SELECT_RAW, bounds)
     return {(server_id, number): columns for server_id, number, *columns in found}
 
 
 def with_raw(known: Slots | None, raw: RawColumns) -> Slots:
+    """Return a day with its raw rows added; `known` itself where they add nothing."""
     minutes = _numbers(raw[0])
     if known and not known.missing(minutes):
         return known  # as usual where a day is packed and its raw rows are still there
@@ -145,10 +159,12 @@ def _numbers(text: str) -> list[int]:
 
 
 def hundredths(ms: ColumnElement[float | None]) -> ColumnElement[int]:
+    """A time in hundredths of a ms, -1 where there is none."""
     return func.coalesce(cast(func.round(ms * HUNDRED), BigInteger), -1)
 
 
 def listed(number: ColumnElement[int]) -> ColumnElement[str]:
+    """The numbers of a group as one text, with commas between."""
     return func.aggregate_strings(cast(number, String), ",")
 
 

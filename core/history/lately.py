@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, Double, Subquery, case, func, literal, sel
 from sqlalchemy.orm import Session
 
 from core import models
-from core.checks.records import State
 from core.models import DATA
 from core.servers import find, schedule
+from core.servers.records import Standing
 from core.servers.schedule import Planned, due_from, spans
 from core.slots import EPOCH, current_slot, slot_time
 
@@ -41,11 +41,9 @@ class Lately:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One server: its state now, what it did lately (None: no ping), how many slots were due."""
+    """One server: how it stands, what it did lately (None: no ping), how many slots were due."""
 
-    name: str
-    state: State
-    last_slot: datetime | None
+    server: Standing
     lately: Lately | None
     due: int
 
@@ -70,27 +68,25 @@ def gauges(session: Session, now: datetime) -> list[Gauge]:
     schedules = schedule.schedules(session)
     return [
         Gauge(
-            name=one.name,
-            state=one.state,
-            last_slot=one.last_slot,
-            lately=lately.get(one.server_id),
-            due=_due(_relevant(schedules.get(one.server_id, []), first), first, current),
+            server=server,
+            lately=lately.get(server.id),
+            due=_due(_relevant(schedules.get(server.id, []), first), first, current),
         )
-        for one in find.standings(session, now)
+        for server in find.standings(session, now)
     ]
 
 
-def _relevant(schedule: Sequence[Planned], first: int) -> tuple[Planned, ...]:
+def _relevant(planned: Sequence[Planned], first: int) -> tuple[Planned, ...]:
     """What was planned from slot `first` on; for most servers of a fleet it is the same."""
     start = slot_time(first)
-    later = [row for row in schedule if row.since > start]
-    before = [row._replace(since=EPOCH) for row in schedule if row.since <= start]
+    later = [row for row in planned if row.since > start]
+    before = [row._replace(since=EPOCH) for row in planned if row.since <= start]
     return (*before[-1:], *later)
 
 
 @lru_cache(maxsize=1024)
-def _due(schedule: Sequence[Planned], first: int, end: int) -> int:
-    return due_from(spans(schedule), first, end).bit_count()
+def _due(planned: Sequence[Planned], first: int, end: int) -> int:
+    return due_from(spans(planned), first, end).bit_count()
 
 
 def _lately(session: Session, first: int, end: int) -> dict[int, Lately]:

@@ -1,13 +1,26 @@
-"""What a window of history adds up to."""
+"""What is asked of history and what it answers: the records that are encoded as they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Self
 
-from core.checks.records import Probe, State
+from msgspec import UNSET, Meta, UnsetType
+
+from core.checks.records import State
+from core.errors import WrongRequest
+from core.history.sums import Totals
+from core.reading import Moment, Record, Request, moment
+from core.servers.records import Standing
+from core.slots import SLOT, current_slot, slot_time
 
 PAGE = 1_440
 PAGE_LIMIT = 10_000
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+
+
+# What is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +36,90 @@ class HistoryRequest:
     limit: int = PAGE
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many slots of a window were in which state.
+class PingsQuery(Request, frozen=True):
+    """Slots in [since, until): with `since` the first ones from there, else the newest."""
 
-    `up + degraded + down + unobserved` is what was due; with `not_due` every slot is counted.
-    """
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=PAGE_LIMIT)] = PAGE
 
-    up: int = 0
-    degraded: int = 0
-    down: int = 0
-    unobserved: int = 0
-    not_due: int = 0
+    def bounds(self) -> tuple[datetime | None, datetime | None]:
+        """Return `since` and `until`, None where nothing was said. Raises WrongRequest."""
+        return _read(self.since, "since"), _read(self.until, "until")
+
+
+class SeriesQuery(Request, frozen=True):
+    """A window, by default the last 24 hours, and into how many buckets at most."""
+
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+    points: Annotated[int, Meta(ge=1, le=2_000)] = 300
+
+    def between(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return the window that is meant at `now`. Raises WrongRequest."""
+        return _between(self.since, self.until, "24h", now)
+
+
+class SummaryQuery(Request, frozen=True):
+    """A window that ends now (`30d`: a number of m, h, d, w or y), or one between two times."""
+
+    window: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}[mhdwy]$(?!\n)")] = "24h"
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+
+    def between(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return the window that is meant at `now`. Raises WrongRequest."""
+        return _between(self.since, self.until, self.window, now)
+
+
+def length(window: str) -> timedelta:
+    """Return how long `30d` is, at most as long as all the time there is."""
+    longest_s = int((LATEST - EARLIEST).total_seconds())
+    return timedelta(seconds=min(int(window[:-1]) * UNITS_S[window[-1]], longest_s))
+
+
+def _between(
+    since: str | UnsetType, until: str | UnsetType, default: str, now: datetime
+) -> tuple[datetime, datetime]:
+    """The window wanted, else the last `default`, which ends with the slot we are in."""
+    end = _read(until, "until") or slot_time(current_slot(now)) + SLOT
+    return _read(since, "since") or end - min(length(default), end - EARLIEST), end
+
+
+def _read(text: str | UnsetType, field: str) -> datetime | None:
+    if isinstance(text, UnsetType):
+        return None
+    try:
+        found = moment(text, field)
+    except WrongRequest as error:
+        raise WrongRequest(str(error), field) from None
+    if not EARLIEST <= found < LATEST:
+        raise WrongRequest(f"{field} is a time between 1970 and 9000", field)
+    return found
+
+
+# What is answered
+
+
+class Counts(Record, frozen=True):
+    """Slots by state; the first four add up to `due`."""
+
+    up: int
+    degraded: int
+    down: int
+    unobserved: int
+    due: int
+
+    @classmethod
+    def of(cls, up: int = 0, degraded: int = 0, down: int = 0, unobserved: int = 0) -> Self:
+        """Add up what was due: slots in which a ping was to be made, or was made."""
+        due = up + degraded + down + unobserved
+        return cls(up=up, degraded=degraded, down=down, unobserved=unobserved, due=due)
 
     @property
     def observed(self) -> int:
         """Slots that hold a ping."""
         return self.up + self.degraded + self.down
-
-    @property
-    def due(self) -> int:
-        """Slots in which a ping was to be made, or was made."""
-        return self.observed + self.unobserved
 
     @property
     def uptime(self) -> float | None:
@@ -71,15 +146,59 @@ class Counts:
         return State.UP if self.up else None
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What the pings of a window add up to; every time in ms, None where no echo was timed.
+class ServerStatus(Standing, frozen=True, kw_only=True):
+    """A server with its state now and its last 24 hours.
 
-    `best_ms` and `worst_ms` are single echoes; mean and percentiles are taken over the slots'
-    means: each slot weighs the same. A percentile is a value that occurred (nearest rank: the
-    smallest that at least so many percent of the slots don't exceed).
+    `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
+    `means_ms` the mean round trip in each, null where no echo was timed.
     """
 
+    uptime: float | None
+    coverage: float | None
+    counts: Counts
+    strip: list[State | None]
+    means_ms: list[float | None]
+
+
+class ServerPage(Record, frozen=True):
+    """Servers in order of creation. `next`: the `after` of the page that follows."""
+
+    servers: list[ServerStatus]
+    totals: dict[State, int]
+    last_round: datetime | None
+    next: str | None
+
+
+class PingRecord(Record, frozen=True):
+    """One slot's ping."""
+
+    slot: datetime
+    state: State
+    response_ms: float | None
+    best_ms: float | None
+    worst_ms: float | None
+    sent: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class PingsPage:
+    """Pings, oldest first.
+
+    `before` and `after` say where there are more, or where nobody looked: the slot up to which the
+    page before reaches (exclusive), and the first one of the page that follows.
+    """
+
+    pings: Sequence[PingRecord]
+    before: datetime | None
+    after: datetime | None
+
+
+class Bucket(Record, frozen=True):
+    """The slots in [since, until)."""
+
+    since: datetime
+    until: datetime
     counts: Counts
     sent: int
     received: int
@@ -88,79 +207,72 @@ class Figures:
     mean_ms: float | None
     p50_ms: float | None
     p95_ms: float | None
+
+    @classmethod
+    def of(cls, sums: Totals, since: datetime, until: datetime) -> Self:
+        """Show what the slots of [since, until) add up to."""
+        return cls(
+            since=since,
+            until=until,
+            counts=Counts.of(*sums[:4]),
+            sent=sums.sent,
+            received=sums.received,
+            best_ms=sums.best_ms,
+            worst_ms=sums.worst_ms,
+            mean_ms=_mean_ms(sums),
+            p50_ms=sums.p50_ms,
+            p95_ms=sums.p95_ms,
+        )
+
+
+class Series(Record, frozen=True):
+    """A window in buckets, oldest first."""
+
+    since: datetime
+    until: datetime
+    buckets: list[Bucket]
+
+
+class Summary(Record, frozen=True):
+    """A window in figures. Never read `uptime` without `coverage`."""
+
+    since: datetime
+    until: datetime
+    counts: Counts
+    uptime: float | None
+    coverage: float | None
+    sent: int
+    received: int
+    lost_share: float | None
+    best_ms: float | None
+    worst_ms: float | None
+    mean_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
     p99_ms: float | None
 
-    @property
-    def lost(self) -> int:
-        """Echoes that didn't come back."""
-        return self.sent - self.received
-
-    @property
-    def lost_share(self) -> float | None:
-        """Lost / sent, 0 to 1; None where nothing was sent."""
-        return self.lost / self.sent if self.sent else None
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket(Figures):
-    """One point of a series: the slots in [since, until)."""
-
-    since: datetime
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Summary(Figures):
-    """One server's window [since, until) in figures."""
-
-    since: datetime
-    until: datetime
-
-    @property
-    def uptime(self) -> float | None:
-        """(up + degraded) / observed, 0 to 1; None where nothing was observed."""
-        return self.counts.uptime
-
-    @property
-    def coverage(self) -> float | None:
-        """Observed / due, 0 to 1; None where nothing was due."""
-        return self.counts.coverage
+    @classmethod
+    def of(cls, sums: Totals, since: datetime, until: datetime) -> Self:
+        """Show what the slots of [since, until) add up to."""
+        counts = Counts.of(*sums[:4])
+        return cls(
+            since=since,
+            until=until,
+            counts=counts,
+            uptime=counts.uptime,
+            coverage=counts.coverage,
+            sent=sums.sent,
+            received=sums.received,
+            lost_share=(sums.sent - sums.received) / sums.sent if sums.sent else None,
+            best_ms=sums.best_ms,
+            worst_ms=sums.worst_ms,
+            mean_ms=_mean_ms(sums),
+            p50_ms=sums.p50_ms,
+            p95_ms=sums.p95_ms,
+            p99_ms=sums.p99_ms,
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class ServerStatus:
-    """A line of the list: a server, its state now, and its last 24 hours.
-
-    A paused server (`enabled` False) is unobserved: nobody looks. `interval_s` and `enabled` are
-    those of the schedule in force. The `last_*` are its newest ping's, all None before the first.
-    `counts` are the 24 hours up to the current slot, `strip` the same in 48 half hours, oldest
-    first, and `means_ms` the mean of the slots' means in each.
-    """
-
-    server_id: int
-    name: str
-    ip: str
-    probe: Probe
-    port: int | None
-    added: datetime
-    interval_s: int
-    enabled: bool
-    state: State
-    last_slot: datetime | None
-    last_ms: float | None
-    last_sent: int | None
-    last_received: int | None
-    since: datetime
-    counts: Counts
-    strip: Sequence[Counts]
-    means_ms: Sequence[float | None]
-
-    @property
-    def uptime(self) -> float | None:
-        """Of the 24 hours: (up + degraded) / observed; None where nothing was observed."""
-        return self.counts.uptime
-
-    @property
-    def coverage(self) -> float | None:
-        """Of the 24 hours: observed / due; None where nothing was due."""
-        return self.counts.coverage
+def _mean_ms(sums: Totals) -> float | None:
+    # Over the slots' means: each slot weighs the same.
+    return sums.hundredths / sums.timed / 100 if sums.timed else None

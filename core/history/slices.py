@@ -14,9 +14,9 @@ from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from core.checks.records import State
-from core.history.codec import Slots, codes, ms_of
+from core.history.codec import Slots, all_ms, codes
 from core.history.days import MINUTE, date_of_day, hundredths, listed
-from core.history.records import HistoryRequest
+from core.history.records import HistoryRequest, PingRecord, PingsPage
 from core.models import DATA, DAY, Server
 from core.slots import DAY_SLOTS, first_slot, slot_number, slot_time
 
@@ -41,7 +41,8 @@ def page(
         start = number * DAY_SLOTS
         for minute in slots.minutes:
             found[start + minute] = slots.mean[minute]
-    return [(slot, ms_of(found[slot])) for slot in _cut(found, first, end, limit)]
+    shown = _cut(found, first, end, limit)
+    return list(zip(shown, all_ms(found[slot] for slot in shown), strict=True))
 
 
 def _cut(found: Collection[int], first: int | None, end: int | None, limit: int) -> list[int]:
@@ -74,8 +75,8 @@ def kept(first: int, slots: Slots, minutes: Sequence[int] | None = None) -> Iter
     """
     mean, best, worst, sent, received = slots.columns
     for at in slots.minutes if minutes is None else minutes:
-        times = ms_of(mean[at]), ms_of(best[at]), ms_of(worst[at])
-        yield Kept(first + at, *times, sent[at], received[at])
+        mean_ms, best_ms, worst_ms = all_ms((mean[at], best[at], worst[at]))
+        yield Kept(first + at, mean_ms, best_ms, worst_ms, sent[at], received[at])
 
 
 def full_pages(
@@ -205,38 +206,39 @@ def history(session: Session, server: Server, wanted: HistoryRequest) -> History
     return History(server.name, found[1:], before=found[1][0])
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Pings with all that is kept of them, oldest first.
-
-    `before` and `after` are as in History; each is also set where the way there was not looked at.
-    """
-
-    pings: Sequence[Kept]
-    before: datetime | None
-    after: datetime | None
-
-
 def pages(
     session: Session,
     ids: Sequence[int],
     window: tuple[datetime | None, datetime | None],
     limit: int,
-) -> dict[int, Page]:
+) -> dict[int, PingsPage]:
     """Return each server's first `limit` pings of [since, until), or without `since` the last ones.
 
     Two statements, whatever the size of the histories.
     """
     first, end = (None if bound is None else slot_number(bound) for bound in window)
     found = full_pages(session, ids, first, end, limit + 1)
-    return {server_id: _page(kept, *window, limit) for server_id, kept in found.items()}
+    return {server_id: _page(pings, *window, limit) for server_id, pings in found.items()}
 
 
 def _page(
     found: Sequence[Kept], since: datetime | None, until: datetime | None, limit: int
-) -> Page:
+) -> PingsPage:
     more = len(found) > limit
     if since is not None:
-        return Page(found[:limit], before=since, after=slot_time(found[-1].slot) if more else None)
-    shown = found[-limit:]
-    return Page(shown, before=slot_time(shown[0].slot) if more else None, after=until)
+        shown = [_record(ping) for ping in found[:limit]]
+        return PingsPage(shown, before=since, after=slot_time(found[-1].slot) if more else None)
+    shown = [_record(ping) for ping in found[-limit:]]
+    return PingsPage(shown, before=shown[0].slot if more else None, after=until)
+
+
+def _record(ping: Kept) -> PingRecord:
+    return PingRecord(
+        slot=slot_time(ping.slot),
+        state=ping.state,
+        response_ms=ping.response_ms,
+        best_ms=ping.best_ms,
+        worst_ms=ping.worst_ms,
+        sent=ping.sent,
+        received=ping.received,
+    )

@@ -1,11 +1,11 @@
 """What the slots of packed days add up to: counts, sums, exact percentiles."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from core.history.codec import FINE, LETTERS, UNTIMED, Slots, all_hundredths, ms_of
+from core.history.codec import FINE, LETTERS, UNTIMED, Slots, all_hundredths, all_ms
 from core.slots import DAY_SLOTS
 
 
@@ -36,9 +36,8 @@ PERCENTILES = (50, 95, 99)
 
 def totals(day: Slots, was_due: int, low: int = 0, high: int = DAY_SLOTS) -> Totals:
     """Add up the slots from `low` to before `high`, of which those in `was_due` were due."""
-    up, degraded, down = (day.states.count(letter, low, high) for letter in LETTERS.values())
-    cut = (1 << high - low) - 1
-    unobserved = ((was_due & ~day.observed) >> low & cut).bit_count()
+    up, degraded, down = [day.states.count(letter, low, high) for letter in LETTERS.values()]
+    unobserved = ((was_due & ~day.observed) >> low & (1 << high - low) - 1).bit_count()
     if not up + degraded + down:
         return Totals(unobserved=unobserved)
     means = sorted(day.mean[low:high])
@@ -46,17 +45,11 @@ def totals(day: Slots, was_due: int, low: int = 0, high: int = DAY_SLOTS) -> Tot
     worst = max(day.worst[low:high])
     if worst == UNTIMED:  # some slots have no time, or all
         worst = max((one for one in day.worst[low:high] if one != UNTIMED), default=UNTIMED)
+    times = [min(day.best[low:high]), worst, *_percentiles(means, timed)]
+    hundredths = _sum(means[:timed])
+    sent, received = day.echoes(low, high)
     return Totals(
-        up,
-        degraded,
-        down,
-        unobserved,
-        *day.echoes(low, high),
-        timed,
-        _sum(means[:timed]),
-        ms_of(min(day.best[low:high])),
-        ms_of(worst),
-        *percentiles(means, timed),
+        *(up, degraded, down, unobserved, sent, received, timed, hundredths), *all_ms(times)
     )
 
 
@@ -74,17 +67,18 @@ def joined(parts: Sequence[Totals], means: Iterable[Sequence[int]]) -> Totals:
         sum(part.hundredths for part in parts),
         min((part.best_ms for part in parts if part.best_ms is not None), default=None),
         max((part.worst_ms for part in parts if part.worst_ms is not None), default=None),
-        *percentiles(sorted(chain.from_iterable(means)), timed),
+        *all_ms(_percentiles(sorted(chain.from_iterable(means)), timed)),
     )
 
 
-def percentiles(means: Sequence[int], timed: int) -> Iterator[float | None]:
+def _percentiles(means: Sequence[int], timed: int) -> Sequence[int]:
     """Return p50, p95 and p99 of the first `timed` of these codes, which are sorted.
 
     A percentile is the nearest rank: the smallest value that so many percent don't exceed.
     """
-    for percent in PERCENTILES:
-        yield ms_of(means[-(-timed * percent // 100) - 1]) if timed else None
+    if not timed:
+        return [UNTIMED] * len(PERCENTILES)
+    return [means[-(-timed * percent // 100) - 1] for percent in PERCENTILES]
 
 
 def _sum(some_codes: Sequence[int]) -> int:

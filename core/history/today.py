@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from msgspec import structs
 from sqlalchemy import (
     ColumnElement,
     Integer,
@@ -20,34 +21,101 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from core import models
-from core.checks.records import Last, Probe, quantised_ms
-from core.history.records import Counts, ServerStatus
-from core.models import SERVER
-from core.servers import schedule
-from core.servers.schedule import Planned, due_from, spans
+from core.checks.records import quantised_ms
+from core.errors import IdUnknown
+from core.history.records import Counts, ServerPage, ServerStatus
+from core.models import LARGEST_ID
+from core.servers import find, schedule
+from core.servers.records import FleetQuery, Standing
+from core.servers.schedule import due_from, spans
 from core.slots import DAY_SLOTS, current_slot, slot_time
 from core.sql import epoch_minute
+
+
+def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPage, Sequence[str]]:
+    """Return the page of servers that `wanted` asks for; beside it the cursor of each.
+
+    Four statements. Raises WrongRequest for an `after` that no page gave.
+    """
+    found = find.page(session, wanted, now)
+    shown = _with_day(session, found.servers, now, [server.id for server in found.servers])
+    cursors = {server.id: one for server, one in zip(found.servers, found.cursors, strict=True)}
+    told = ServerPage(
+        servers=shown, totals=dict(found.totals), last_round=found.last_round, next=found.after
+    )
+    return told, [cursors[server.id] for server in shown]
 
 
 def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> list[ServerStatus]:
     """Return every server, or those of `ids`, with state and last 24 hours, in order of creation.
 
-    Three statements, however many servers there are. Raw rows are kept for longer than 24 hours,
-    so only they are read.
+    Three statements, however many servers there are.
     """
-    since = current_slot(now) + 1 - DAY_SLOTS
-    query = select(*STATUS).order_by(SERVER.c.id)
-    rows = session.execute(query if ids is None else query.where(SERVER.c.id.in_(ids))).all()
+    return _with_day(session, find.standings(session, now, ids), now, ids)
+
+
+def of_one(session: Session, server_id: int, now: datetime) -> ServerStatus:
+    """Return a server with state and last 24 hours. Raises IdUnknown."""
+    if server_id > LARGEST_ID:
+        raise IdUnknown(server_id)
+    for status in fleet(session, now, [server_id]):
+        return status
+    raise IdUnknown(server_id)
+
+
+def _with_day(
+    session: Session, servers: Sequence[Standing], now: datetime, ids: Sequence[int] | None
+) -> list[ServerStatus]:
+    halves = half_hours(session, now, ids)
+    # One that was removed after its row was read is left out.
+    return [_status(server, halves[server.id]) for server in servers if server.id in halves]
+
+
+def _status(server: Standing, halves: Sequence["HalfHour"]) -> ServerStatus:
+    counts = _sum([half.counts for half in halves])
+    return ServerStatus(
+        **structs.asdict(server),
+        uptime=counts.uptime,
+        coverage=counts.coverage,
+        counts=counts,
+        strip=[half.counts.worst for half in halves],
+        means_ms=[half.mean_ms for half in halves],
+    )
+
+
+def _sum(parts: Sequence[Counts]) -> Counts:
+    return Counts.of(
+        sum(part.up for part in parts),
+        sum(part.degraded for part in parts),
+        sum(part.down for part in parts),
+        sum(part.unobserved for part in parts),
+    )
+
+
+class HalfHour(NamedTuple):
+    """What a half hour's slots add up to, and the mean of their means."""
+
+    counts: Counts
+    mean_ms: float | None
+
+
+def half_hours(
+    session: Session, now: datetime, ids: Sequence[int] | None = None
+) -> dict[int, list[HalfHour]]:
+    """Return the 48 half hours up to the current slot, oldest first, by server. Two statements.
+
+    Raw rows are kept for longer than 24 hours, so only they are read.
+    """
+    current = current_slot(now)
+    since = current + 1 - DAY_SLOTS
     schedules = schedule.schedules(session, ids)
-    strips = _strips(session, ids, since)
-    return [
-        _status(row, schedules[row.id], strips.get(row.id, {}), now)
-        for row in rows
-        if row.id in schedules  # else it was removed after the first statement
-    ]
+    seen = _seen(session, ids, since)
+    return {
+        server_id: _halves(due_from(spans(planned), since, current), seen.get(server_id, {}))
+        for server_id, planned in schedules.items()
+    }
 
 
-STATUS = [column for column in SERVER.c if column.name != "last_port"]
 HALF_HOURS = 48
 IN_HALF_HOUR = DAY_SLOTS // HALF_HOURS
 # Written out: as a parameter it couldn't be grouped by.
@@ -55,60 +123,25 @@ IN_HALF_HOUR_SQL = literal_column(str(IN_HALF_HOUR), Integer)
 WHOLE_HALF_HOUR = (1 << IN_HALF_HOUR) - 1
 
 
-class HalfHour(NamedTuple):
+class Seen(NamedTuple):
     """A half hour's slots that were up, degraded and down, as bits; the mean of their means."""
 
     masks: tuple[int, ...] = (0, 0, 0)
     mean_ms: float | None = None
 
 
-NOTHING_SEEN = HalfHour()
+NOTHING = Seen()
 
 
-def _status(
-    row: Any, schedule: Sequence[Planned], seen: Mapping[int, HalfHour], now: datetime
-) -> ServerStatus:
-    current = current_slot(now)
-    since = current + 1 - DAY_SLOTS
-    # A clock that was ahead when a server was added doesn't hide it: the first row counts then.
-    planned = max((one for one in schedule if one.since <= now), default=schedule[0])
-    interval_s, enabled = planned.interval_s, planned.enabled
-    due = due_from(spans(schedule), since, current)
-    places = range(HALF_HOURS)
-    halves = [seen.get(place, NOTHING_SEEN) for place in places]
-    strip = [
-        _half_hour(due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *half.masks)
-        for place, half in zip(places, halves, strict=True)
+def _halves(was_due: int, seen: Mapping[int, Seen]) -> list[HalfHour]:
+    halves = [seen.get(place, NOTHING) for place in range(HALF_HOURS)]
+    return [
+        HalfHour(
+            _counts(was_due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *half.masks),
+            _shown_ms(half.mean_ms),
+        )
+        for place, half in enumerate(halves)
     ]
-    return ServerStatus(
-        server_id=row.id,
-        name=row.name,
-        ip=row.ip,
-        probe=Probe(row.probe),
-        port=row.port,
-        added=row.datetime,
-        interval_s=interval_s,
-        enabled=enabled,
-        state=Last(row.last_slot, row.last_sent, row.last_received, interval_s, enabled).state(now),
-        last_slot=row.last_slot,
-        last_ms=row.last_ms,
-        last_sent=row.last_sent,
-        last_received=row.last_received,
-        since=slot_time(since),
-        counts=_sum(strip),
-        strip=strip,
-        means_ms=[_shown_ms(half.mean_ms) for half in halves],
-    )
-
-
-def _sum(parts: Sequence[Counts]) -> Counts:
-    return Counts(
-        sum(part.up for part in parts),
-        sum(part.degraded for part in parts),
-        sum(part.down for part in parts),
-        sum(part.unobserved for part in parts),
-        sum(part.not_due for part in parts),
-    )
 
 
 def _shown_ms(mean_ms: float | None) -> float | None:
@@ -116,20 +149,12 @@ def _shown_ms(mean_ms: float | None) -> float | None:
 
 
 @lru_cache(maxsize=4096)  # nearly all of a fleet's half hours are alike
-def _half_hour(due: int, up: int, degraded: int, down: int) -> Counts:
-    observed = up | degraded | down
-    return Counts(
-        up.bit_count(),
-        degraded.bit_count(),
-        down.bit_count(),
-        unobserved=(due & ~observed).bit_count(),
-        not_due=IN_HALF_HOUR - (due | observed).bit_count(),
-    )
+def _counts(was_due: int, up: int, degraded: int, down: int) -> Counts:
+    unobserved = was_due & ~(up | degraded | down)
+    return Counts.of(*(slots.bit_count() for slots in (up, degraded, down, unobserved)))
 
 
-def _strips(
-    session: Session, ids: Sequence[int] | None, since: int
-) -> dict[int, dict[int, HalfHour]]:
+def _seen(session: Session, ids: Sequence[int] | None, since: int) -> dict[int, dict[int, Seen]]:
     """The half hours of the 1,440 slots from `since`, by server, each with its slots as bits.
 
     The sum of different powers of two is a set; so the database adds up and no slot is lost.
@@ -144,12 +169,12 @@ def _strips(
     ]
     sets = [func.sum(case((state, bit), else_=0)) for state in states]
     figures: list[ColumnElement[Any]] = [*sets, func.avg(one.c.response_ms)]
-    strips: dict[int, dict[int, HalfHour]] = defaultdict(dict)
+    seen: dict[int, dict[int, Seen]] = defaultdict(dict)
     for server_id, number, *masks, mean in session.execute(
         select(one.c.server_id, place, *figures).group_by(one.c.server_id, place)
     ):
-        strips[server_id][number] = HalfHour(tuple(masks), mean)
-    return strips
+        seen[server_id][number] = Seen(tuple(masks), mean)
+    return seen
 
 
 def _slots_of_day(ids: Sequence[int] | None, since: int) -> Subquery:

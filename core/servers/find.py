@@ -6,7 +6,7 @@ Every function takes a session inside a transaction that its caller ends.
 from collections.abc import Sequence
 from datetime import datetime
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import UNSET
 from sqlalchemy import (
@@ -26,14 +26,14 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from sqlalchemy.types import TypeEngine
 
-from core.checks.records import Last, Probe, State, Target
+from core.checks.records import Probe, State, Target
 from core.errors import IdUnknown, NameUnknown, WrongRequest
 from core.models import LARGEST_ID, Schedule, Server
-from core.servers.records import FleetPage, FleetQuery, Sort
-from core.servers.schedule import MOMENT, in_force
+from core.servers.records import FleetPage, FleetQuery, LastPing, Sort, Standing
+from core.servers.schedule import in_force
 from core.slots import AHEAD, SLOT
 from core.sql import epoch_minute
 
@@ -87,28 +87,6 @@ def everything(session: Session) -> Sequence[Server]:
     return session.scalars(select(Server).order_by(Server.id)).all()
 
 
-def states(session: Session, now: datetime) -> list[tuple[Server, State]]:
-    """Return every server with its state, in order of creation.
-
-    The state is derived here and nowhere stored: a newest ping older than two intervals says
-    nothing about now, so the server is unobserved; so is a paused one.
-    """
-    rows = session.execute(
-        select(Server, Schedule.interval_s, Schedule.enabled)
-        # An outer join: a clock that was ahead when a server was added doesn't hide it.
-        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force(now + MOMENT)))
-        .order_by(Server.id)
-    )
-    return [
-        (server, _last(server, interval_s, enabled).state(now))
-        for server, interval_s, enabled in rows
-    ]
-
-
-def _last(server: Server, interval_s: int | None, enabled: bool | None) -> Last:
-    return Last(server.last_slot, server.last_sent, server.last_received, interval_s, enabled)
-
-
 def targets(session: Session, slot: datetime) -> list[Target]:
     """Return the servers due in `slot`, in order of creation, as far as a round needs them.
 
@@ -141,7 +119,7 @@ def page(session: Session, wanted: FleetQuery, now: datetime) -> FleetPage:
     totals, last_round = _totals(session, standing, wanted, now)
     shown, more = found[: wanted.limit], found[wanted.limit :]
     return FleetPage(
-        ids=[row.id for row in shown],
+        servers=[_read(row) for row in shown],
         totals=totals,
         last_round=last_round,
         cursors=[_cursor(row) for row in shown],
@@ -149,22 +127,42 @@ def page(session: Session, wanted: FleetQuery, now: datetime) -> FleetPage:
     )
 
 
-class Standing(NamedTuple):
-    """A server and how it stands."""
+def standings(
+    session: Session, now: datetime, wanted: Sequence[int] | None = None
+) -> list[Standing]:
+    """Return every server, or those of these ids, with its state, in order of creation.
 
-    server_id: int
-    name: str
-    state: State
-    last_slot: datetime | None
+    One statement.
+    """
+    standing = _standing(now)
+    query = select(standing).order_by(standing.c.id)
+    if wanted is not None:
+        query = query.where(standing.c.id.in_(wanted))
+    return [_read(row) for row in session.execute(query)]
 
 
-def standings(session: Session, now: datetime) -> list[Standing]:
-    """Return every server with its state, in order of creation. One statement."""
-    one = _standing(now)
-    rows = session.execute(
-        select(one.c.id, one.c.name, one.c.rank, one.c.last_slot).order_by(one.c.id)
+def _read(row: Row[Any]) -> Standing:
+    return Standing(
+        id=row.id,
+        name=row.name,
+        ip=row.ip,
+        probe=Probe(row.probe),
+        port=row.port,
+        added=row.added,
+        interval_s=row.interval_s,
+        enabled=row.enabled,
+        state=WORST_FIRST[row.rank],
+        last_ping=_last_ping(row) if row.last_slot else None,
     )
-    return [Standing(row.id, row.name, WORST_FIRST[row.rank], row.last_slot) for row in rows]
+
+
+def _last_ping(row: Row[Any]) -> LastPing:
+    return LastPing(
+        slot=row.last_slot,
+        response_ms=row.last_ms,
+        sent=row.last_sent,
+        received=row.last_received,
+    )
 
 
 def newest_slot(session: Session, now: datetime) -> datetime | None:
@@ -173,12 +171,18 @@ def newest_slot(session: Session, now: datetime) -> datetime | None:
 
 
 def _standing(now: datetime) -> FromClause:
-    """Every server with its state's place in WORST_FIRST; it says what `Last.state` says."""
+    """Every server with its state at `now`, as its place in WORST_FIRST.
+
+    The state is derived here and nowhere stored. A newest ping older than two intervals says
+    nothing about now, nor does one of the future, recorded while the clock was wrong; of a paused
+    server, or one whose schedule is yet to begin, we say nothing either: nobody looks.
+    """
     # The last slot and twice the interval after it, in seconds: two intervals later it is old.
     fresh_until_s = epoch_minute(Server.last_slot) * 60 + 2 * Schedule.interval_s
     unseen = or_(
         Server.last_slot.is_(None),
-        func.coalesce(Schedule.enabled, False).is_(False),
+        Schedule.enabled.is_(False),
+        Schedule.since > now,
         fresh_until_s < literal(now.timestamp(), Double()),
         Server.last_slot > now + AHEAD,
     )
@@ -189,12 +193,26 @@ def _standing(now: datetime) -> FromClause:
         else_=WORST_FIRST.index(State.UP),
     )
     return (
-        select(
-            Server.id, Server.name, Server.ip, Server.last_slot, Server.last_ms, rank.label("rank")
-        )
-        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force(now + MOMENT)))
+        select(*SHOWN, Schedule.interval_s, Schedule.enabled, rank.label("rank"))
+        .join(Schedule, and_(Schedule.server_id == Server.id, _in_force_or_first(now)))
         .subquery("standing")
     )
+
+
+SHOWN = (
+    *(Server.id, Server.name, Server.ip, Server.probe, Server.port, Server.added.label("added")),
+    *(Server.last_slot, Server.last_ms, Server.last_sent, Server.last_received),
+)
+
+
+def _in_force_or_first(now: datetime) -> ColumnElement[bool]:
+    """The schedule row in force; a clock that was ahead when a server was added doesn't hide it."""
+    other = aliased(Schedule)
+    of_server = other.server_id == Server.id
+    newest = select(func.max(other.since)).where(of_server, other.since <= now)
+    first = select(func.min(other.since)).where(of_server)
+    both = [one.correlate(Server).scalar_subquery() for one in (newest, first)]
+    return Schedule.since == func.coalesce(*both)
 
 
 def _found(standing: FromClause, wanted: FleetQuery) -> ColumnElement[bool]:
@@ -227,7 +245,7 @@ def _page_query(standing: FromClause, wanted: FleetQuery) -> Select[Any]:
     backwards = wanted.sort.startswith("-")
     key = _key(standing, wanted.sort)
     order = [key.desc(), standing.c.id.desc()] if backwards else [key, standing.c.id]
-    query = select(standing.c.id, key.label("key")).where(_found(standing, wanted))
+    query = select(standing, key.label("key")).where(_found(standing, wanted))
     if wanted.state is not UNSET:
         query = query.where(standing.c.rank == WORST_FIRST.index(wanted.state))
     if wanted.after:

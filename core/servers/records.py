@@ -286,16 +286,44 @@ class ListDone(Record, frozen=True):
     results: list[ListItem]
 
 
+class LastPing(Record, frozen=True):
+    """A server's newest ping."""
+
+    slot: datetime
+    response_ms: float | None
+    sent: int
+    received: int
+
+
+class Standing(Record, frozen=True):
+    """A server and how it stands: a line of the list with state.
+
+    `interval_s` and `enabled` are those of the schedule in force, or of the first one where a clock
+    that was ahead has it begin later.
+    """
+
+    id: int
+    name: str
+    ip: str
+    probe: Probe
+    port: int | None
+    added: datetime
+    interval_s: int
+    enabled: bool
+    state: State
+    last_ping: LastPing | None
+
+
 @dataclass(frozen=True, slots=True)
 class FleetPage:
-    """A page of servers, by id, in the order wanted.
+    """A page of servers in the order wanted.
 
     `cursors` are their places: as `after` in a request, one asks for what follows it. `more` says
     that something follows the last. `totals` counts the states of all servers that search and name
     find, on whatever page; `last_round` is the newest slot of any server.
     """
 
-    ids: Sequence[int]
+    servers: Sequence[Standing]
     cursors: Sequence[str]
     more: bool
     totals: Mapping[State, int]

@@ -7,13 +7,12 @@ from typing import BinaryIO, TextIO
 import click
 from flask.cli import AppGroup
 
-from core.checks.records import Probe, State
+from core.checks.records import Probe
 from core.clock import utc_now
 from core.export import give, take
-from core.models import Server
 from core.reading import iso
 from core.servers import change, find, lists
-from core.servers.records import ServerWanted, server_name
+from core.servers.records import ServerWanted, Standing, server_name
 from handlers.cli.output import (
     choice,
     counted,
@@ -21,6 +20,7 @@ from handlers.cli.output import (
     current_settings,
     print_table,
     refusals,
+    shown_ms,
 )
 
 FORMATS = click.Choice(["csv", "json"])
@@ -50,14 +50,15 @@ def add(name: str, ip: str, how: str | None, port: int | None) -> None:
 def list_servers() -> None:
     """List the servers with their state and latest ping."""
     with refusals(), current_database().reading() as session:
-        rows = [_line(server, state) for server, state in find.states(session, utc_now())]
+        rows = [_line(server) for server in find.standings(session, utc_now())]
     print_table(["name", "IP", "state", "ms", "slot"], rows)
 
 
-def _line(server: Server, state: State) -> list[str]:
-    slot = iso(server.last_slot) if server.last_slot else ""
-    ms = "" if server.last_ms is None else f"{server.last_ms:g}"
-    return [server.name, server.ip, state, ms, slot]
+def _line(server: Standing) -> list[str]:
+    slot, ms = "", None
+    if server.last_ping:
+        slot, ms = iso(server.last_ping.slot), server.last_ping.response_ms
+    return [server.name, server.ip, server.state, shown_ms(ms), slot]
 
 
 @servers_group.command("remove")

@@ -55,11 +55,11 @@ def _wants_open_metrics() -> bool:
 
 
 def _of_pinglet(found: Sequence[Gauge], now: datetime) -> Iterator[str]:
-    states = Counter(one.state for one in found)
+    states = Counter(one.server.state for one in found)
     yield from _family("pinglet_servers", "Servers by their state now.")
     yield from (f'pinglet_servers{{state="{state}"}} {states[state]}' for state in State)
-    slots = [one.last_slot for one in found if one.last_slot and one.last_slot <= now + AHEAD]
-    last_round = max(slots, default=None)
+    slots = [one.server.last_ping.slot for one in found if one.server.last_ping]
+    last_round = max((slot for slot in slots if slot <= now + AHEAD), default=None)
     if last_round is None:
         return
     yield from _family("pinglet_last_round_timestamp_seconds", "The newest round's slot.")
@@ -67,7 +67,7 @@ def _of_pinglet(found: Sequence[Gauge], now: datetime) -> Iterator[str]:
     yield from _family("pinglet_last_round_age_seconds", "How long ago the newest round was due.")
     yield f"pinglet_last_round_age_seconds {(now - last_round).total_seconds()}"
     yield from _family("pinglet_last_round_pings", "Servers that the newest round has a ping of.")
-    yield f"pinglet_last_round_pings {sum(one.last_slot == last_round for one in found)}"
+    yield f"pinglet_last_round_pings {slots.count(last_round)}"
 
 
 def _of_rounds(rounds: Sequence[Tally]) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _of_rounds(rounds: Sequence[Tally]) -> Iterator[str]:
 
 
 def _of_servers(found: Sequence[Gauge]) -> Iterator[str]:
-    named = [(_escaped(one.name), one) for one in found]
+    named = [(_escaped(one.server.name), one) for one in found]
     for name, told, value in GAUGES:
         yield from _family(name, told)
         for server, one in named:
@@ -104,17 +104,18 @@ def _of_servers(found: Sequence[Gauge]) -> Iterator[str]:
     yield from _response_times(named)
 
 
+UP = {State.UP: 1, State.DEGRADED: 1, State.DOWN: 0, State.UNOBSERVED: None}
 GAUGES: Sequence[tuple[str, str, Value]] = (
     (
         "pinglet_server_observed",
         "Whether we know how the server is: 0 when nobody looked for two intervals.",
-        lambda one: int(one.state is not State.UNOBSERVED),
+        lambda one: int(one.server.state is not State.UNOBSERVED),
     ),
     (
         "pinglet_server_up",
         "Whether the server's newest ping was answered, by one echo at least; "
         "absent while it is unobserved.",
-        lambda one: None if one.state is State.UNOBSERVED else int(one.state is not State.DOWN),
+        lambda one: UP[one.server.state],
     ),
     (
         "pinglet_server_echoes_sent",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from flask import Response, current_app, render_template
@@ -37,6 +37,15 @@ TOLD = {
     HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts: wait",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database can't be reached, or is too busy",
 }
+NAMES = {
+    "Bucket": "BucketShown",
+    "Counts": "CountsShown",
+    "PingRecord": "PingShown",
+    "ServerStatus": "ServerShown",
+    "Summary": "SummaryShown",
+}
+"""What a component is called here where its class has another name."""
+TOLD_AS = NAMES | {REF.format(name=ours): REF.format(name=told) for ours, told in NAMES.items()}
 PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
@@ -73,7 +82,7 @@ def described(table: Sequence[Route]) -> dict[str, Any]:
     for route in table:
         path = PARAMETER.sub(r"{\g<name>}", route.rule)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route)
-    return {
+    told = {
         "openapi": "3.1.0",
         "info": {
             "title": "Pinglet",
@@ -84,6 +93,7 @@ def described(table: Sequence[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": _schemas(table), "securitySchemes": SECURITY},
     }
+    return cast(dict[str, Any], _renamed(told))
 
 
 SECURITY = {
@@ -188,11 +198,20 @@ def _schemas(table: Sequence[Route]) -> dict[str, Any]:
     for route in table:
         used |= {*_replies(route), *([route.body] if route.body else [])}
     queries = {route.query for route in table if route.query}
-    in_order = sorted(used | queries, key=lambda shape: str(shape.__name__))
+    in_order = sorted(used | queries, key=lambda shape: NAMES.get(shape.__name__, shape.__name__))
     _, schemas = msgspec.json.schema_components(in_order, ref_template=REF)
     # A query's keys are parameters; of its shape only the words they refer to are left.
     parameters = {shape.__name__ for shape in queries}
     return {name: schema for name, schema in schemas.items() if name not in parameters}
+
+
+def _renamed(part: Any) -> Any:
+    """The same with each class's name, as key, title or reference, as it is written here."""
+    if isinstance(part, dict):
+        return {NAMES.get(key, key): _renamed(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_renamed(value) for value in part]
+    return TOLD_AS.get(part, part) if isinstance(part, str) else part
 
 
 def operations(spec: dict[str, Any]) -> Iterable[tuple[str, str, dict[str, Any]]]:

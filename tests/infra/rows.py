@@ -73,6 +73,12 @@ def rows_in(database: Database, slot: datetime) -> int:
         return session.scalar(query) or 0
 
 
+def due(database: Database, slot: datetime = SLOT) -> list[int]:
+    """Return the ids of the servers that are due in a slot."""
+    with database.reading() as session:
+        return [target.server_id for target in find.targets(session, slot)]
+
+
 def server(database: Database, name: str = "web") -> Server:
     """Return a server as it stands, detached."""
     with database.reading() as session:

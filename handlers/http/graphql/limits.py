@@ -27,9 +27,9 @@ from graphql import parse as parse_document
 
 from core.clock import utc_now
 from core.errors import WrongRequest
+from core.history.records import length
 from core.reading import moment
 from handlers.http.graphql.resolvers import SCHEMA
-from handlers.http.servers import DAY, length
 
 MAX_LENGTH = 20_000
 """Characters of a document; what is long, such as many servers, is sent as a variable."""
@@ -49,6 +49,7 @@ MAX_ITEMS = 1_000
 LARGEST = 2**31  # of GraphQL's Int (spec.graphql.org, 3.5.1); 1e999 and 9999... are literals, too
 LISTED_COST = 35  # a server in a list: its last 24 hours are read, whatever is asked of it
 RAW_COST = 20  # of a window that reaches to now up to three days are raw rows still
+DAY = length("1d")
 DAY_COST = 6  # a day is unpacked in the time of so many values
 KEPT_DAYS = 400  # as the settings have it; there are seldom more
 STORED_COST = 10  # a server of many is looked up by its name, and written with its schedule

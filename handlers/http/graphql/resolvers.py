@@ -15,8 +15,16 @@ from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_execut
 from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 
 from core.accounts.records import Level
-from core.errors import CoreError, Unavailable, WrongRequest
-from core.history.slices import Page
+from core.errors import CoreError, IdUnknown, Unavailable, WrongRequest
+from core.history.records import (
+    PingsPage,
+    PingsQuery,
+    Series,
+    SeriesQuery,
+    ServerStatus,
+    Summary,
+    SummaryQuery,
+)
 from core.reading import Request, iso
 from core.servers.records import (
     BulkItem,
@@ -28,7 +36,6 @@ from core.servers.records import (
 from handlers.http import bulk, people, servers, shapes
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE
-from handlers.http.servers import ping_shown
 from handlers.instance import Instance
 
 FILE = Path(__file__).parent / "schema.graphql"
@@ -67,14 +74,14 @@ class Listing:
 class Listed:
     """A server among those that were listed with it."""
 
-    shown: shapes.ServerShown
+    shown: ServerStatus
     listing: Listing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.shown, name)
 
 
-def _listed(shown: Sequence[shapes.ServerShown]) -> list[Listed]:
+def _listed(shown: Sequence[ServerStatus]) -> list[Listed]:
     listing = Listing([server.id for server in shown])
     return [Listed(server, listing) for server in shown]
 
@@ -135,13 +142,20 @@ def find_one(_root: object, info: Info, **words: Any) -> Listed | None:
     here: Instance = info.context
     match words:
         case {"id": str() as text, **others} if text and not others.get("name"):
-            found = servers.those(here, [_number(text)])
+            found = _there(here, _number(text))
         case {"name": str() as name, **others} if name and not others.get("id"):
             wanted = FleetQuery(name=server_name(name))
             found = servers.listed(here, wanted).servers
         case _:
             raise WrongRequest("say which server: by id or by name")
     return next(iter(_listed(found)), None)
+
+
+def _there(here: Instance, server_id: int) -> list[ServerStatus]:
+    try:
+        return [servers.show(here, server_id)]
+    except IdUnknown:
+        return []
 
 
 @_query("me", may=READ)
@@ -172,36 +186,35 @@ def users(_root: object, info: Info) -> Sequence[shapes.UserListed]:
 def pings(server: Listed, info: Info, **words: Any) -> dict[str, Any] | None:
     """Return a page of its pings."""
     here: Instance = info.context
-    wanted = _read(shapes.PingsQuery, words)
-    page: Page | None = server.listing.value(
+    wanted = _read(PingsQuery, words)
+    page: PingsPage | None = server.listing.value(
         server.id, ("pings", wanted), lambda ids: servers.all_pings(here, wanted, ids)
     )
     if page is None:
         return None
-    shown = [ping_shown(ping) for ping in page.pings]
-    return {"pings": shown, "prev": page.before, "next": page.after}
+    return {"pings": page.pings, "prev": page.before, "next": page.after}
 
 
 @SERVER.field("series")
-def series(server: Listed, info: Info, **words: Any) -> shapes.Series | None:
+def series(server: Listed, info: Info, **words: Any) -> Series | None:
     """Return the points of a chart."""
     here: Instance = info.context
-    wanted = _read(shapes.SeriesQuery, words)
+    wanted = _read(SeriesQuery, words)
     found = server.listing.value(
         server.id, ("series", wanted), lambda ids: servers.all_series(here, wanted, ids)
     )
-    return cast(shapes.Series | None, found)
+    return cast(Series | None, found)
 
 
 @SERVER.field("summary")
-def summary(server: Listed, info: Info, **words: Any) -> shapes.SummaryShown | None:
+def summary(server: Listed, info: Info, **words: Any) -> Summary | None:
     """Return a window in figures."""
     here: Instance = info.context
-    wanted = _read(shapes.SummaryQuery, words)
+    wanted = _read(SummaryQuery, words)
     found = server.listing.value(
         server.id, ("summary", wanted), lambda ids: servers.summaries(here, wanted, ids)
     )
-    return cast(shapes.SummaryShown | None, found)
+    return cast(Summary | None, found)
 
 
 # Mutations
@@ -320,7 +333,7 @@ def _read(shape: type[Wanted], words: Mapping[str, Any], **called_here: str) -> 
         raise WrongRequest(str(error), called_here.get(error.field or "", error.field)) from None
 
 
-QUERIES = (FleetQuery, shapes.PingsQuery, shapes.SeriesQuery, shapes.SummaryQuery)
+QUERIES = (FleetQuery, PingsQuery, SeriesQuery, SummaryQuery)
 
 
 def _number(text: str) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 
+from hypothesis import HealthCheck
+from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Double, Executable, SmallInteger, insert, literal, select
 
 from core import models
@@ -20,6 +22,7 @@ from core.servers.records import ServerWanted
 from core.slots import EPOCH, SLOT
 from core.sql import incoming, time_at
 from infra.database import Database
+from tests.counts import CAMPAIGN, HISTORIES, count
 
 F = TypeVar("F", Bucket, Summary)
 IP = "192.0.2.1"
@@ -38,6 +41,21 @@ DATES = (
 def midnight(day: date) -> datetime:
     """Return when a UTC date begins."""
     return datetime.combine(day, time(), UTC)
+
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+FIRST = midnight(DATES[0])
+EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)
+steps = st.lists(
+    st.tuples(st.sampled_from(["pack", "forget", "late"]), st.integers(0, 2)), max_size=8
+)
+common = {
+    "max_examples": count(6, HISTORIES),
+    "deadline": None,
+    "derandomize": not CAMPAIGN,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
 
 
 @dataclass
@@ -67,7 +85,7 @@ class History:
             if self.due(slot, now)
         ]
         counted = {name: states.count(name) for name in ("up", "degraded", "down", "unobserved")}
-        return Counts(**counted, not_due=len(slots) - len(states))
+        return Counts(**counted, due=len(states))
 
     def figures(self, kind: type[F], since: datetime, until: datetime, now: datetime) -> F:
         """Return what the slots of [since, until), both whole minutes, add up to."""
@@ -75,19 +93,25 @@ class History:
         seen = [self.pings[slot] for slot in slots if slot in self.pings]
         means = sorted(ping.response_ms for ping in seen if ping.response_ms is not None)
         hundredths = [round(ms * 100) for ms in means]
-        return kind(
-            counts=self.counts(slots, now),
-            sent=sum(ping.sent for ping in seen),
-            received=sum(ping.received for ping in seen),
-            best_ms=min((p.best_ms for p in seen if p.best_ms is not None), default=None),
-            worst_ms=max((p.worst_ms for p in seen if p.worst_ms is not None), default=None),
-            mean_ms=sum(hundredths) / len(means) / 100 if means else None,
-            p50_ms=nearest_rank(means, 50),
-            p95_ms=nearest_rank(means, 95),
-            p99_ms=nearest_rank(means, 99),
-            since=since,
-            until=until,
-        )
+        counts = self.counts(slots, now)
+        sent, received = sum(ping.sent for ping in seen), sum(ping.received for ping in seen)
+        known = {
+            "counts": counts,
+            "uptime": (counts.up + counts.degraded) / len(seen) if seen else None,
+            "coverage": len(seen) / counts.due if counts.due else None,
+            "sent": sent,
+            "received": received,
+            "lost_share": (sent - received) / sent if sent else None,
+            "best_ms": min((p.best_ms for p in seen if p.best_ms is not None), default=None),
+            "worst_ms": max((p.worst_ms for p in seen if p.worst_ms is not None), default=None),
+            "mean_ms": sum(hundredths) / len(means) / 100 if means else None,
+            "p50_ms": nearest_rank(means, 50),
+            "p95_ms": nearest_rank(means, 95),
+            "p99_ms": nearest_rank(means, 99),
+            "since": since,
+            "until": until,
+        }
+        return kind(**{name: known[name] for name in kind.__struct_fields__})
 
     def page(self) -> list[tuple[datetime, float | None]]:
         """Return all pings as a page holds them."""
@@ -107,6 +131,43 @@ def slots_between(since: datetime, until: datetime) -> Iterator[datetime]:
     while since < until:
         yield since
         since += SLOT
+
+
+def add(database: Database, added: datetime = FIRST, name: str = "web") -> History:
+    """Add a server, due each minute."""
+    with database.transaction() as session:
+        made = change.add(session, ServerWanted(name=name, ip=IP), database.settings, added)
+        return History(name, made, [(added, 60, True)])
+
+
+def reschedule(database: Database, history: History, now: datetime, **change: Any) -> None:
+    """Change a server's schedule, and the copy of it."""
+    with database.transaction() as session:
+        schedule.reschedule(session, {history.server_id: change}, now)
+        made = schedule.schedules(session)[history.server_id][-1]
+        history.schedule = [row for row in history.schedule if row[0] < now]
+        history.schedule.append((now, made.interval_s, made.enabled))
+
+
+def fill(database: Database, history: History, first: int, *states: int) -> None:
+    """Record pings of four echoes from the day's slot `first` on, so many of which came back."""
+    chance = random.Random(first)
+    rows = {}
+    for place, received in enumerate(states):
+        ms = quantised_ms(chance.uniform(10, 200)) if received else None
+        rows[FIRST + (first + place) * SLOT] = one_ping(history, ms, received)
+    store(database, rows)
+    history.pings |= rows
+
+
+def one_ping(history: History, ms: float | None, received: int = 4) -> Ping:
+    """Return a ping of four echoes, so many of which came back in `ms`."""
+    return Ping(history.server_id, IP, 4, received, ms, ms, ms, Probe.ICMP)
+
+
+def remove(database: Database, name: str) -> None:
+    with database.transaction() as session:
+        change.remove(session, name)
 
 
 def a_ping(chance: random.Random, server_id: int, base_ms: float) -> Ping:

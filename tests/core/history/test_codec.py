@@ -1,7 +1,6 @@
 """A day of slots in numbers: nothing is rounded twice, nothing is lost on the way through bytes."""
 
 import random
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -15,17 +14,19 @@ from core.history.codec import (
     Columns,
     Rows,
     Slots,
+    all_ms,
     code,
     merged,
-    ms_of,
 )
-from core.history.sums import totals
-from core.servers.schedule import Planned, due, due_from, spans
-from core.slots import DAY_SLOTS, SLOT, current_slot, slot_number, slot_time
-from tests.core.history.histories import DATES, History, midnight
+from core.slots import DAY_SLOTS
 from tests.counts import examples
 
 NEIGHBOURS = [(99.99, 9_999), (100.0, 10_000), (100.1, 10_001), (999.9, 18_999), (1_000.0, 19_000)]
+
+
+def ms_of(one: int) -> float | None:
+    """Return the time that a code stands for."""
+    return all_ms([one])[0]
 
 
 def test_every_code_is_a_value_of_the_grid_and_every_value_has_one_code() -> None:
@@ -125,66 +126,3 @@ def test_what_is_there_stays_and_what_is_new_is_added() -> None:
     assert second.states[4:9] == ".+-~."
     assert [ms_of(one) for one in second.mean[5:8]] == [1.0, None, 4.0]
     assert merged(second, Rows([5], [900], [900], [900], [1], [1])) is second
-
-
-FIRST = midnight(DATES[0])
-moments = st.timedeltas(timedelta(-1), timedelta(2)).map(lambda after: FIRST + after)
-schedules = st.lists(
-    st.tuples(moments, st.sampled_from([60, 120, 300, 3_600, 86_400]), st.booleans()), max_size=6
-)
-
-
-@examples(100, 2_000)
-@given(schedules, moments)
-def test_what_was_due_is_what_the_schedule_in_force_at_each_slot_says(
-    rows: list[tuple[datetime, int, bool]], now: datetime
-) -> None:
-    planned = sorted({row[0]: row for row in rows}.values())
-    slow = History("", schedule=planned)
-    fast = due(spans([Planned(*row) for row in planned]), slot_number(FIRST), current_slot(now))
-    for minute in range(DAY_SLOTS):
-        assert bool(fast >> minute & 1) == slow.due(FIRST + minute * SLOT, now), minute
-
-
-@examples(100, 2_000)
-@given(schedules, st.integers(0, DAY_SLOTS - 1), st.integers(0, 4 * DAY_SLOTS))
-def test_a_window_from_any_slot_on_is_cut_out_of_two_days(
-    rows: list[tuple[datetime, int, bool]], start: int, length: int
-) -> None:
-    planned = spans([Planned(*row) for row in sorted({row[0]: row for row in rows}.values())])
-    first = slot_number(FIRST) + start
-    cut = due_from(planned, first, first + length)
-    for minute in range(0, DAY_SLOTS, 7):
-        slot = first + minute
-        day = slot - slot % DAY_SLOTS
-        assert cut >> minute & 1 == due(planned, day, first + length) >> slot - day & 1
-
-
-def test_slots_are_numbered_from_1970_and_back() -> None:
-    moment = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
-    assert slot_time(slot_number(moment)) == moment
-    assert slot_number(moment + timedelta(microseconds=1)) == slot_number(moment) + 1
-    assert current_slot(moment + timedelta(seconds=59)) == slot_number(moment)
-    assert current_slot(moment - timedelta(microseconds=1)) == slot_number(moment) - 1
-
-
-def test_a_part_of_a_day_adds_up_to_what_its_slots_hold() -> None:
-    day = merged(
-        None, Rows([1, 2, 3], [100, -1, 200], [90, -1, 150], [110, -1, 250], [4] * 3, [4, 0, 2])
-    )
-    part = totals(day, due(spans([Planned(FIRST, 60, True)]), slot_number(FIRST)), 2, 6)
-    assert part._asdict() == {
-        "up": 0,
-        "degraded": 1,
-        "down": 1,
-        "unobserved": 2,
-        "sent": 8,
-        "received": 2,
-        "timed": 1,
-        "hundredths": 200,
-        "best_ms": 1.5,
-        "worst_ms": 2.5,
-        "p50_ms": 2.0,
-        "p95_ms": 2.0,
-        "p99_ms": 2.0,
-    }

@@ -1,15 +1,13 @@
-"""Servers: who is due when, what their state is, what a change forgets."""
+"""Servers added, changed and removed: what stays, what is forgotten, what waits for what."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from msgspec import structs
 
-from core import models
-from core.checks.records import Probe, State, Target
+from core.checks.records import Probe
 from core.clock import utc_now
 from core.errors import NameTaken, NameUnknown, WrongRequest
 from core.rounds import record as rounds_record
@@ -23,37 +21,16 @@ from tests.infra.rows import (
     SLOT,
     add,
     add_many,
+    due,
     ping,
     record,
     server,
     wait_for_a_blocked_one,
 )
 
-SECOND = timedelta(seconds=1)
 HOUR = SLOT.replace(minute=0)
+SECOND = timedelta(seconds=1)
 OTHER_IP = "192.0.2.2"
-WEB = ServerWanted(name="web", ip=IP)
-
-
-def due(database: Database, slot: datetime = SLOT) -> list[int]:
-    with database.reading() as session:
-        return [target.server_id for target in find.targets(session, slot)]
-
-
-def reschedule(
-    database: Database, server_id: int, since: datetime, interval_s: int = 60, enabled: bool = True
-) -> None:
-    with database.transaction() as session:
-        row = models.Schedule(
-            server_id=server_id, since=since, interval_s=interval_s, enabled=enabled
-        )
-        session.add(row)
-
-
-def state(database: Database, now: datetime) -> State:
-    with database.reading() as session:
-        [(_server, found)] = find.states(session, now)
-        return found
 
 
 def change(database: Database, ip: str = IP, **more: Any) -> None:
@@ -63,59 +40,13 @@ def change(database: Database, ip: str = IP, **more: Any) -> None:
         )
 
 
-def test_a_target_is_all_that_a_round_needs_of_a_server(database: Database) -> None:
-    server_id = add(database, probe=Probe.TCP, port=8080)
-    record(database, SLOT - MINUTE, [ping(server_id, port=443)])
-    with database.reading() as session:
-        assert find.targets(session, SLOT) == [Target(server_id, IP, Probe.TCP, 8080, 443)]
-
-
-def test_targets_come_in_order_of_creation(database: Database) -> None:
-    ids = add_many(database, ["zebra", "ape", "moth"])
-    assert due(database) == ids == sorted(ids)
-
-
-@pytest.mark.parametrize(
-    ("ms", "received", "expected"),
-    [(1.0, 4, State.UP), (1.0, 3, State.DEGRADED), (None, 0, State.DOWN)],
-)
-def test_a_state_is_what_the_newest_ping_says(
-    database: Database, ms: float | None, received: int, expected: State
-) -> None:
-    server_id = add(database)
-    record(database, SLOT, [structs.replace(ping(server_id, ms), received=received)])
-    assert state(database, SLOT + 10 * SECOND) == expected
-
-
-def test_a_server_never_pinged_is_unobserved(database: Database) -> None:
-    add(database)
-    assert state(database, SLOT) == State.UNOBSERVED
-
-
-def test_a_dead_worker_leaves_no_green_light_behind(database: Database) -> None:
-    record(database, SLOT, [ping(add(database))])
-    assert state(database, SLOT + 2 * MINUTE) == State.UP
-    assert state(database, SLOT + 2 * MINUTE + SECOND) == State.UNOBSERVED
-
-
-def test_two_intervals_are_longer_for_a_server_that_is_pinged_less_often(
-    database: Database,
-) -> None:
-    server_id = add(database)
-    reschedule(database, server_id, SLOT - MINUTE, interval_s=300)
-    record(database, SLOT, [ping(server_id)])
-    assert state(database, SLOT + 10 * MINUTE) == State.UP
-    assert state(database, SLOT + 11 * MINUTE) == State.UNOBSERVED
-
-
-@pytest.mark.parametrize("ahead_s", [0, 3600])
-def test_a_server_is_listed_also_when_the_clock_that_added_it_was_ahead(
-    database: Database, ahead_s: int
-) -> None:
+def test_a_new_server_gets_the_interval_that_is_set(database: Database) -> None:
     with database.transaction() as session:
-        added = SLOT + ahead_s * SECOND
-        servers_change.add(session, WEB, database.settings, added)
-    assert state(database, SLOT) == State.UNOBSERVED
+        slow = replace(database.settings, interval_s=1800)
+        servers_change.add(session, ServerWanted(name="web", ip=IP), slow, HOUR - SECOND)
+    assert due(database, HOUR) != []
+    assert due(database, HOUR + 15 * MINUTE) == []
+    assert due(database, HOUR + 30 * MINUTE) != []
 
 
 def test_another_address_forgets_what_the_old_one_said_and_keeps_its_history(
@@ -176,7 +107,7 @@ def test_a_name_that_is_taken_is_refused_and_the_transaction_goes_on(database: D
     add(database)
     with database.transaction() as session:
         with pytest.raises(NameTaken):
-            servers_change.add(session, WEB, database.settings, SLOT)
+            servers_change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
         servers_change.add(session, ServerWanted(name="other", ip=IP), database.settings, SLOT)
     with database.reading() as session:
         assert find.names(session) == ["web", "other"]
@@ -217,8 +148,6 @@ def test_an_address_that_may_not_be_probed_from_here_is_refused(database: Databa
         with pytest.raises(WrongRequest, match="loopback"):
             servers_change.change(session, BulkServer(name="web", ip="127.0.0.1"), strict, SLOT)
 
-
-# Many at once, each with its outcome
 
 LIST = """\
 name,ip,probe,port,interval_s,enabled

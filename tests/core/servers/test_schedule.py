@@ -1,140 +1,106 @@
-"""What is due when, and what a change of it leaves as it was."""
+"""What is due when: the rows, the spans and the bits say the same."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timedelta
 
-import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select
 
 from core import models
 from core.clock import utc_now
 from core.servers import change as servers_change
-from core.servers import find, schedule
+from core.servers import schedule
 from core.servers.records import BulkServer, ServerChange, ServerWanted
+from core.servers.schedule import Planned, due, due_from, spans
+from core.slots import DAY_SLOTS, SLOT, current_slot, slot_number
 from infra.database import Database
-from tests.infra.rows import (
-    IP,
-    MINUTE,
-    SLOT,
-    add,
-    add_many,
-    wait_for_a_blocked_one,
+from tests.core.history.histories import FIRST, HOUR, History, add, reschedule
+from tests.counts import examples
+from tests.infra import rows
+
+moments = st.timedeltas(timedelta(-1), timedelta(2)).map(lambda after: FIRST + after)
+schedules = st.lists(
+    st.tuples(moments, st.sampled_from([60, 120, 300, 3_600, 86_400]), st.booleans()), max_size=6
 )
 
-SECOND = timedelta(seconds=1)
-HOUR = SLOT.replace(minute=0)
-WEB = ServerWanted(name="web", ip=IP)
+
+@examples(100, 2_000)
+@given(schedules, moments)
+def test_what_was_due_is_what_the_schedule_in_force_at_each_slot_says(
+    rows: list[tuple[datetime, int, bool]], now: datetime
+) -> None:
+    planned = sorted({row[0]: row for row in rows}.values())
+    slow = History("", schedule=planned)
+    fast = due(spans([Planned(*row) for row in planned]), slot_number(FIRST), current_slot(now))
+    for minute in range(DAY_SLOTS):
+        assert bool(fast >> minute & 1) == slow.due(FIRST + minute * SLOT, now), minute
 
 
-def due(database: Database, slot: datetime = SLOT) -> list[int]:
+@examples(100, 2_000)
+@given(schedules, st.integers(0, DAY_SLOTS - 1), st.integers(0, 4 * DAY_SLOTS))
+def test_a_window_from_any_slot_on_is_cut_out_of_two_days(
+    rows: list[tuple[datetime, int, bool]], start: int, length: int
+) -> None:
+    planned = spans([Planned(*row) for row in sorted({row[0]: row for row in rows}.values())])
+    first = slot_number(FIRST) + start
+    cut = due_from(planned, first, first + length)
+    for minute in range(0, DAY_SLOTS, 7):
+        slot = first + minute
+        day = slot - slot % DAY_SLOTS
+        assert cut >> minute & 1 == due(planned, day, first + length) >> slot - day & 1
+
+
+def test_a_change_in_the_same_instant_replaces_the_one_before(database: Database) -> None:
+    history = add(database)
+    later = FIRST + HOUR
+    reschedule(database, history, later, interval_s=600)
+    reschedule(database, history, later, enabled=False)
     with database.reading() as session:
-        return [target.server_id for target in find.targets(session, slot)]
-
-
-def reschedule(
-    database: Database, server_id: int, since: datetime, interval_s: int = 60, enabled: bool = True
-) -> None:
-    with database.transaction() as session:
-        row = models.Schedule(
-            server_id=server_id, since=since, interval_s=interval_s, enabled=enabled
+        rows = session.execute(
+            select(models.Schedule.since, models.Schedule.interval_s, models.Schedule.enabled)
         )
-        session.add(row)
+        assert [tuple(row) for row in rows] == [(FIRST, 60, True), (later, 600, False)]
 
 
-def test_servers_are_due_after_2038_too(database: Database) -> None:
-    server_id = add(database)
-    assert due(database, SLOT.replace(year=2038, month=2)) == [server_id]
-
-
-@pytest.mark.parametrize("second", [0, 1, 59.999])
-def test_a_server_is_due_in_the_very_slot_in_which_it_was_added(
-    database: Database, second: float
-) -> None:
+def test_a_clock_that_stepped_back_cant_change_what_was_due_before(database: Database) -> None:
+    history = add(database)
+    reschedule(database, history, FIRST + HOUR, interval_s=600)
     with database.transaction() as session:
-        moment = SLOT + second * SECOND
-        servers_change.add(session, WEB, database.settings, moment)
-    assert due(database, SLOT - MINUTE) == []
-    assert len(due(database, SLOT)) == 1
-
-
-def test_every_five_minutes_means_five_slots_apart_aligned_to_the_hour(
-    database: Database,
-) -> None:
-    server_id = add(database)
-    reschedule(database, server_id, HOUR - MINUTE, interval_s=300)
-    slots = [HOUR + number * MINUTE for number in range(11)]
-    assert [slot.minute for slot in slots if due(database, slot)] == [0, 5, 10]
-
-
-def test_once_a_day_means_at_midnight_utc(database: Database) -> None:
-    server_id = add(database)
-    midnight = HOUR.replace(hour=0) + timedelta(days=1)
-    reschedule(database, server_id, HOUR, interval_s=86_400)
-    assert due(database, midnight) == [server_id]
-    assert due(database, midnight + timedelta(hours=12)) == []
-
-
-def test_a_paused_server_is_not_due_until_it_is_resumed(database: Database) -> None:
-    server_id = add(database)
-    reschedule(database, server_id, SLOT, enabled=False)
-    reschedule(database, server_id, SLOT + 3 * MINUTE)
-    slots = [SLOT + number * MINUTE for number in range(-1, 5)]
-    assert [bool(due(database, slot)) for slot in slots] == [True, False, False, False, True, True]
-
-
-def test_what_was_due_in_the_past_stays_what_it_was(database: Database) -> None:
-    server_id = add(database)
-    reschedule(database, server_id, SLOT, interval_s=3600)
-    assert due(database, SLOT - MINUTE) == [server_id]
-
-
-def test_the_newest_schedule_wins_whatever_the_order_of_insertion(database: Database) -> None:
-    server_id = add(database)
-    reschedule(database, server_id, SLOT - MINUTE, interval_s=60)
-    reschedule(database, server_id, SLOT - 2 * MINUTE, interval_s=3600)
-    assert due(database, SLOT) == [server_id]
-
-
-def test_one_servers_schedule_is_not_anothers(database: Database) -> None:
-    paused, watched = add_many(database, ["paused", "watched"])
-    reschedule(database, paused, SLOT - MINUTE, enabled=False)
-    assert due(database) == [watched]
-
-
-def test_a_new_server_gets_the_interval_that_is_set(database: Database) -> None:
-    with database.transaction() as session:
-        slow = replace(database.settings, interval_s=1800)
-        servers_change.add(session, WEB, slow, HOUR - SECOND)
-    assert due(database, HOUR) != []
-    assert due(database, HOUR + 15 * MINUTE) == []
-    assert due(database, HOUR + 30 * MINUTE) != []
+        schedule.reschedule(session, {history.server_id: {"enabled": False}}, FIRST)
+        changed = schedule.schedules(session)[history.server_id][-1]
+        assert (changed.since, changed.interval_s) == (FIRST + HOUR, 600)
 
 
 def test_a_pause_and_another_interval_at_once_are_both_kept(database: Database) -> None:
-    server_id = add(database)
+    server_id = rows.add(database)
 
     def pause() -> None:
         with database.transaction() as session:
             wanted = ServerChange(enabled=False)
-            servers_change.alter(session, server_id, wanted, database.settings, SLOT + MINUTE)
+            servers_change.alter(
+                session, server_id, wanted, database.settings, rows.SLOT + rows.MINUTE
+            )
 
     with ThreadPoolExecutor(1) as threads:
         with database.transaction() as session:
             slower = ServerChange(interval_s=300)
-            servers_change.alter(session, server_id, slower, database.settings, SLOT)
+            servers_change.alter(session, server_id, slower, database.settings, rows.SLOT)
             pausing = threads.submit(pause)
-            wait_for_a_blocked_one(database)
+            rows.wait_for_a_blocked_one(database)
         pausing.result(30)
     with database.reading() as session:
         newest = schedule.schedules(session)[server_id][-1]
-    assert newest == (SLOT + MINUTE, 300, False)
+    assert newest == (rows.SLOT + rows.MINUTE, 300, False)
 
 
 def test_a_server_of_a_clock_that_was_ahead_can_be_put_again(database: Database) -> None:
     with database.transaction() as session:
         later = utc_now() + timedelta(hours=1)
-        server_id = servers_change.add(session, WEB, database.settings, later)
-    paused = BulkServer(name="web", ip=IP, enabled=False)
+        server_id = servers_change.add(
+            session, ServerWanted(name="web", ip=rows.IP), database.settings, later
+        )
+    paused = BulkServer(name="web", ip=rows.IP, enabled=False)
     with database.transaction() as session:
         [done] = servers_change.put(session, [paused], database.settings, utc_now(), upsert=True)
     assert done.status == "UPDATED"
@@ -143,9 +109,9 @@ def test_a_server_of_a_clock_that_was_ahead_can_be_put_again(database: Database)
 
 
 def test_what_is_said_already_changes_nothing(database: Database) -> None:
-    server_id = add(database)
+    server_id = rows.add(database)
     with database.transaction() as session:
-        same = ServerChange(name="web", ip=IP, interval_s=60, enabled=True)
-        servers_change.alter(session, server_id, same, database.settings, SLOT)
+        same = ServerChange(name="web", ip=rows.IP, interval_s=60, enabled=True)
+        servers_change.alter(session, server_id, same, database.settings, rows.SLOT)
     with database.reading() as session:
         assert len(schedule.schedules(session)[server_id]) == 1

@@ -9,10 +9,7 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from core.checks.records import State
 from core.clock import utc_now
-from core.servers import find
-from core.servers.records import FleetQuery
 from infra.database import Database
 from tests.handlers.conftest import Rows
 from tests.handlers.histories import IP, MINUTE, add, at, record, this_slot
@@ -327,25 +324,6 @@ def test_a_query_that_is_wrong_says_where(client: FlaskClient) -> None:
     for query, field in WRONG_QUERIES:
         response = client.get(f"{SERVERS}?{query}")
         assert problem(response) == (400, "WRONG_REQUEST", field), query
-
-
-def test_the_state_is_the_same_whether_the_database_or_python_derives_it(
-    client: FlaskClient, database: Database
-) -> None:
-    ages = [-1_440, *range(-7, 13)]
-    ids = add(client, *(f"{interval} {age}" for interval in (60, 300) for age in ages))
-    for place, server_id in enumerate(ids):
-        record(database, [server_id], this_slot() - ages[place % len(ages)] * MINUTE, (4, 1.0))
-        if place >= len(ages):
-            client.patch(f"{SERVERS}/{server_id}", json={"interval_s": 300})
-    client.patch(f"{SERVERS}/{ids[0]}", json={"enabled": False})
-    for seconds in (0, 1, 59):
-        now = this_slot() + timedelta(seconds=seconds, microseconds=1)
-        with database.reading() as session:
-            by_python = {server.id: state for server, state in find.states(session, now)}
-            for state in State:
-                found = find.page(session, FleetQuery(state=state, limit=1000), now)
-                assert set(found.ids) == {one for one in ids if by_python[one] is state}
 
 
 # Replies

@@ -25,6 +25,7 @@ from graphql import (
 from sqlalchemy import event, insert
 
 from core import errors
+from core.history.records import Bucket, Counts, PingRecord, Series, ServerStatus, Summary
 from core.models import Base
 from core.servers import records
 from core.settings import Settings
@@ -32,6 +33,7 @@ from handlers.http import shapes
 from handlers.http.app import create_app
 from handlers.http.graphql.resolvers import FILE, SCHEMA, in_camel_case
 from handlers.http.openapi import PARAMETER
+from handlers.http.servers import PingPage
 from infra.database import Database
 from tests import people
 from tests.handlers.conftest import Rows
@@ -331,14 +333,14 @@ def test_what_is_served_is_what_the_file_says(client: FlaskClient) -> None:
 
 
 SHAPES: dict[str, type[msgspec.Struct]] = {
-    "Server": shapes.ServerShown,
-    "LastPing": shapes.LastPing,
-    "Counts": shapes.CountsShown,
-    "Ping": shapes.PingShown,
-    "PingPage": shapes.PingPage,
-    "Series": shapes.Series,
-    "Bucket": shapes.BucketShown,
-    "Summary": shapes.SummaryShown,
+    "Server": ServerStatus,
+    "LastPing": records.LastPing,
+    "Counts": Counts,
+    "Ping": PingRecord,
+    "PingPage": PingPage,
+    "Series": Series,
+    "Bucket": Bucket,
+    "Summary": Summary,
     "PingNow": shapes.PingNow,
     "Echo": shapes.EchoShown,
     "Me": shapes.Me,
