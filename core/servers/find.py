@@ -31,34 +31,24 @@ from sqlalchemy.types import TypeEngine
 
 from core.checks.records import Probe, State, Target
 from core.errors import IdUnknown, NameUnknown, WrongRequest
-from core.models import LARGEST_ID, Schedule, Server
-from core.servers.records import FleetPage, FleetQuery, LastPing, Sort, Standing
+from core.models import LARGEST_ID, SERVER, Schedule, Server
+from core.servers.records import FIELDS, FleetPage, FleetQuery, LastPing, Sort, Standing
 from core.servers.schedule import in_force
 from core.slots import AHEAD, SLOT
 from core.sql import epoch_minute
 
 
-def by_name(session: Session, name: str, lock: bool = False) -> Server:
-    """Return the server of that name. Raises NameUnknown.
-
-    `lock` it before a change: else a round recorded between reading and writing stays in `last_*`.
-    """
-    query = select(Server).where(Server.name == name)
-    if lock:
-        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
-    server = session.scalar(query)
+def by_name(session: Session, name: str) -> Server:
+    """Return the server of that name. Raises NameUnknown."""
+    server = session.scalar(select(Server).where(Server.name == name))
     if server is None:
         raise NameUnknown(name)
     return server
 
 
-def by_id(session: Session, server_id: int, lock: bool = False) -> Server:
-    """Return the server of that id; `lock` it before a change. Raises IdUnknown."""
-    server = None
-    if server_id <= LARGEST_ID:
-        server = session.get(
-            Server, server_id, with_for_update={"key_share": True} if lock else None
-        )
+def by_id(session: Session, server_id: int) -> Server:
+    """Return the server of that id. Raises IdUnknown."""
+    server = session.get(Server, server_id) if server_id <= LARGEST_ID else None
     if server is None:
         raise IdUnknown(server_id)
     return server
@@ -142,15 +132,11 @@ def standings(
 
 
 def _read(row: Row[Any]) -> Standing:
+    said = {field.name: getattr(row, field.name) for field in FIELDS}
     return Standing(
+        **said | {"probe": Probe(row.probe)},
         id=row.id,
-        name=row.name,
-        ip=row.ip,
-        probe=Probe(row.probe),
-        port=row.port,
         added=row.added,
-        interval_s=row.interval_s,
-        enabled=row.enabled,
         state=WORST_FIRST[row.rank],
         last_ping=_last_ping(row) if row.last_slot else None,
     )
@@ -200,7 +186,8 @@ def _standing(now: datetime) -> FromClause:
 
 
 SHOWN = (
-    *(Server.id, Server.name, Server.ip, Server.probe, Server.port, Server.added.label("added")),
+    *(Server.id, Server.added.label("added")),
+    *(SERVER.c[field.name] for field in FIELDS if field.table == SERVER.name),
     *(Server.last_slot, Server.last_ms, Server.last_sent, Server.last_received),
 )
 
