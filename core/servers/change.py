@@ -215,7 +215,10 @@ def _altered(row: Row[Any], said: Mapping[str, object]) -> list[Any] | None:
 
 
 def _locked(which: ColumnElement[bool]) -> Executable:
-    """These servers, in order, held against whoever changes or records them meanwhile."""
+    """These servers, in order, held against whoever changes or records them meanwhile.
+
+    Else a round recorded between reading and writing would stay in `last_*`.
+    """
     columns = [SERVER.c.id, *(SERVER.c[name] for name in FIELDS)]
     query = select(*columns).where(which).order_by(SERVER.c.id)
     return query.with_for_update(key_share=True)

@@ -38,27 +38,17 @@ from core.slots import AHEAD, SLOT
 from core.sql import epoch_minute
 
 
-def by_name(session: Session, name: str, lock: bool = False) -> Server:
-    """Return the server of that name. Raises NameUnknown.
-
-    `lock` it before a change: else a round recorded between reading and writing stays in `last_*`.
-    """
-    query = select(Server).where(Server.name == name)
-    if lock:
-        query = query.with_for_update(key_share=True).execution_options(populate_existing=True)
-    server = session.scalar(query)
+def by_name(session: Session, name: str) -> Server:
+    """Return the server of that name. Raises NameUnknown."""
+    server = session.scalar(select(Server).where(Server.name == name))
     if server is None:
         raise NameUnknown(name)
     return server
 
 
-def by_id(session: Session, server_id: int, lock: bool = False) -> Server:
-    """Return the server of that id; `lock` it before a change. Raises IdUnknown."""
-    server = None
-    if server_id <= LARGEST_ID:
-        server = session.get(
-            Server, server_id, with_for_update={"key_share": True} if lock else None
-        )
+def by_id(session: Session, server_id: int) -> Server:
+    """Return the server of that id. Raises IdUnknown."""
+    server = session.get(Server, server_id) if server_id <= LARGEST_ID else None
     if server is None:
         raise IdUnknown(server_id)
     return server

@@ -349,8 +349,7 @@ function edit() {
   // What was set elsewhere may be any divisor of a day.
   const intervals = [...new Set([60, 300, 900, 3600, server.interval_s])].sort((one, other) => one - other);
   form.elements.interval_s.replaceChildren(...intervals.map((seconds) => h("option", { value: seconds }, every(seconds / 60).slice("every ".length))));
-  for (const name of ["name", "ip", "probe", "interval_s"]) form.elements.namedItem(name).value = server[name];
-  form.elements.namedItem("port").value = server.port ?? "";
+  for (const field of form.elements) if (field.name) field.value = server[field.name] ?? "";
   $(".error", form).hidden = true;
   $("#editor").showModal();
 }
@@ -395,7 +394,7 @@ $("#pause").addEventListener("click", async () => {
 $("#remove").addEventListener("click", removeSoon);
 onSubmit($("#editor form"), async (form) => {
   const port = form.get("port") ? Number(form.get("port")) : null;
-  await call("PATCH", `servers/${id}`, { name: form.get("name"), ip: form.get("ip"), probe: form.get("probe"), port, interval_s: Number(form.get("interval_s")) });
+  await call("PATCH", `servers/${id}`, { ...Object.fromEntries(form), port, interval_s: Number(form.get("interval_s")) });
   $("#editor").close();
   await guarded();
 });
