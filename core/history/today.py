@@ -134,18 +134,12 @@ NOTHING = Seen()
 
 
 def _halves(was_due: int, seen: Mapping[int, Seen]) -> list[HalfHour]:
-    halves = [seen.get(place, NOTHING) for place in range(HALF_HOURS)]
-    return [
-        HalfHour(
-            _counts(was_due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *half.masks),
-            _shown_ms(half.mean_ms),
-        )
-        for place, half in enumerate(halves)
-    ]
-
-
-def _shown_ms(mean_ms: float | None) -> float | None:
-    return None if mean_ms is None else quantised_ms(mean_ms)
+    halves = []
+    for place in range(HALF_HOURS):
+        masks, mean_ms = seen.get(place, NOTHING)
+        counts = _counts(was_due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *masks)
+        halves.append(HalfHour(counts, None if mean_ms is None else quantised_ms(mean_ms)))
+    return halves
 
 
 @lru_cache(maxsize=4096)  # nearly all of a fleet's half hours are alike
