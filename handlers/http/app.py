@@ -8,6 +8,7 @@ from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from core.errors import CoreError
+from core.export import records
 from core.settings import Settings
 from handlers.http import (
     compression,
@@ -23,7 +24,7 @@ from handlers.http import (
 from handlers.http.browser import HEADERS
 from handlers.http.errors import reply_with_error, reply_with_fault, reply_with_refusal
 from handlers.http.gate import access_is_open
-from handlers.http.routes import JSON, PUBLIC, READ, WRITE, Later, Route
+from handlers.http.routes import CSV, JSON, PUBLIC, READ, WRITE, Later, Route
 from handlers.instance import Instance
 
 # What the command line, too, needs of this room.
@@ -46,19 +47,19 @@ LATER = (
         rule="/api/v1/export",
         view=Later("handlers.http.export.give"),
         may=READ,
-        query=shapes.ExportQuery,
-        gives=shapes.Exported,
-        media=[JSON, "text/csv"],
+        query=records.ExportQuery,
+        gives=records.Exported,
+        media=[JSON, CSV],
     ),
     Route(
         method="POST",
         rule="/api/v1/import",
         view=Later("handlers.http.export.take"),
         may=WRITE,
-        query=shapes.ImportQuery,
-        reads=shapes.Exported,
-        gives=shapes.Imported,
-        accepts=[JSON, "text/csv"],
+        query=records.ImportQuery,
+        reads=records.Exported,
+        gives=records.Imported,
+        accepts=[JSON, CSV],
     ),
     Route(
         method="GET",

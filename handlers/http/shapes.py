@@ -1,14 +1,13 @@
 """The JSON of /api/v1 as types: they validate what comes in and generate openapi.json."""
 
-from datetime import date, datetime
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from core.accounts.records import Kind, Role, Scope
-from core.checks.records import Port, Probe, State
-from core.reading import NAME_PATTERN, Record, Request, Words
-from core.servers.records import Interval, Ip, Name
+from core.checks.records import Probe, State
+from core.reading import NAME_PATTERN, Record, Request
 
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NAME_PATTERN)]
 UserName = Annotated[
@@ -158,85 +157,6 @@ class PingNow(Record, frozen=True):
     port: int | None
     echoes: list[EchoShown]
     reason: str | None
-
-
-# Export and import
-
-
-Form = Literal["json", "csv"]
-Ms = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)] | None
-Echoes = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
-Time = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
-class ExportQuery(Request, frozen=True):
-    """`after` is what the page before gave as `next`; without `format` Accept decides."""
-
-    format: Form | msgspec.UnsetType = msgspec.UNSET
-    after: Words = ""
-
-
-class ImportQuery(Request, frozen=True):
-    """Without `format` the Content-Type decides."""
-
-    format: Form | msgspec.UnsetType = msgspec.UNSET
-
-
-class LastPingKept(Request, frozen=True):
-    """A server's newest ping."""
-
-    slot: Time
-    response_ms: Ms
-    sent: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
-    received: Echoes
-
-
-class PlannedKept(Request, frozen=True):
-    """From `since` on the server was due every `interval_s`, or paused."""
-
-    since: Time
-    interval_s: Interval
-    enabled: bool
-
-
-class ServerKept(Request, frozen=True):
-    """A server with its schedule."""
-
-    name: Name
-    ip: Ip
-    added: Time
-    probe: Probe = Probe.AUTO
-    port: Port | None = None
-    last_port: Port | None = None
-    last_ping: LastPingKept | None = None
-    schedule: list[PlannedKept] = []
-
-
-class DayKept(Request, frozen=True):
-    """The pings of one server's UTC day.
-
-    A row is: minute of the day, mean, best, worst (ms, null: no time), echoes sent, received.
-    """
-
-    server: Name
-    date: date
-    pings: list[tuple[Annotated[int, msgspec.Meta(ge=0, le=1_439)], Ms, Ms, Ms, Echoes, Echoes]]
-
-
-class Exported(Request, frozen=True):
-    """A page of everything: servers first, then their days. `next`: the `after` that follows."""
-
-    servers: list[ServerKept] = []
-    days: list[DayKept] = []
-    next: str | None = None
-
-
-class Imported(Record, frozen=True):
-    """How many servers, schedule rows and pings weren't here before."""
-
-    servers: int
-    schedules: int
-    pings: int
 
 
 class Problem(Record, frozen=True):

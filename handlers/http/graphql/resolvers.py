@@ -27,14 +27,13 @@ from core.history.records import (
 )
 from core.reading import Request, iso
 from core.servers.records import (
-    Bulk,
     BulkItem,
     FleetQuery,
     ServerChange,
     ServerWanted,
     server_name,
 )
-from handlers.http import people, servers, shapes
+from handlers.http import bulk, people, servers, shapes
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE
 from handlers.instance import Instance
@@ -269,7 +268,7 @@ def remove_server(here: Instance, which: str) -> shapes.Done:
 @_mutation("putServers", "UPDATED", "results", may=WRITE)
 def put_servers(here: Instance, wanted: list[dict[str, Any]], upsert: bool) -> Sequence[BulkItem]:
     """Add many servers, or add and change them."""
-    return servers.put_bulk(here, Bulk(servers=wanted, upsert=upsert)).results
+    return bulk.put_all(here, wanted, upsert).results
 
 
 @_mutation("pingNow", "PINGED", "ping", may=WRITE)

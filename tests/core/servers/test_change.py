@@ -13,7 +13,7 @@ from core.errors import NameTaken, NameUnknown, WrongRequest
 from core.rounds import record as rounds_record
 from core.servers import change as servers_change
 from core.servers import find, lists
-from core.servers.records import BulkItem, BulkServer, ServerWanted
+from core.servers.records import BulkItem, BulkServer, ServerChange, ServerWanted
 from infra.database import Database
 from tests.infra.rows import (
     IP,
@@ -185,3 +185,15 @@ def test_what_could_not_be_read_keeps_its_place_among_the_outcomes(database: Dat
 def test_a_list_without_a_server_to_add_does_nothing(database: Database) -> None:
     assert put(database, "") == []
     assert put(database, "odd,192.0.2.9,,70000") == [("WRONG_REQUEST", "port")]
+
+
+def test_another_name_takes_none_that_is_taken(database: Database) -> None:
+    web, _mail = add_many(database, ["web", "mail"])
+    mail = ServerChange(name="mail", ip=OTHER_IP)
+    with database.transaction() as session:
+        with pytest.raises(NameTaken):
+            servers_change.alter(session, web, mail, database.settings, SLOT)
+        servers_change.alter(session, web, ServerChange(name="www"), database.settings, SLOT)
+    with database.reading() as session:
+        assert find.names(session) == ["www", "mail"]
+        assert find.by_name(session, "www").ip == IP

@@ -1,5 +1,6 @@
 """What is due when: the rows, the spans and the bits say the same."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from hypothesis import given
@@ -7,12 +8,16 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from core import models
+from core.clock import utc_now
+from core.servers import change as servers_change
 from core.servers import schedule
+from core.servers.records import BulkServer, ServerChange, ServerWanted
 from core.servers.schedule import Planned, due, due_from, spans
 from core.slots import DAY_SLOTS, SLOT, current_slot, slot_number
 from infra.database import Database
 from tests.core.history.histories import FIRST, HOUR, History, add, reschedule
 from tests.counts import examples
+from tests.infra import rows
 
 moments = st.timedeltas(timedelta(-1), timedelta(2)).map(lambda after: FIRST + after)
 schedules = st.lists(
@@ -65,3 +70,48 @@ def test_a_clock_that_stepped_back_cant_change_what_was_due_before(database: Dat
         schedule.reschedule(session, {history.server_id: {"enabled": False}}, FIRST)
         changed = schedule.schedules(session)[history.server_id][-1]
         assert (changed.since, changed.interval_s) == (FIRST + HOUR, 600)
+
+
+def test_a_pause_and_another_interval_at_once_are_both_kept(database: Database) -> None:
+    server_id = rows.add(database)
+
+    def pause() -> None:
+        with database.transaction() as session:
+            wanted = ServerChange(enabled=False)
+            servers_change.alter(
+                session, server_id, wanted, database.settings, rows.SLOT + rows.MINUTE
+            )
+
+    with ThreadPoolExecutor(1) as threads:
+        with database.transaction() as session:
+            slower = ServerChange(interval_s=300)
+            servers_change.alter(session, server_id, slower, database.settings, rows.SLOT)
+            pausing = threads.submit(pause)
+            rows.wait_for_a_blocked_one(database)
+        pausing.result(30)
+    with database.reading() as session:
+        newest = schedule.schedules(session)[server_id][-1]
+    assert newest == (rows.SLOT + rows.MINUTE, 300, False)
+
+
+def test_a_server_of_a_clock_that_was_ahead_can_be_put_again(database: Database) -> None:
+    with database.transaction() as session:
+        later = utc_now() + timedelta(hours=1)
+        server_id = servers_change.add(
+            session, ServerWanted(name="web", ip=rows.IP), database.settings, later
+        )
+    paused = BulkServer(name="web", ip=rows.IP, enabled=False)
+    with database.transaction() as session:
+        [done] = servers_change.put(session, [paused], database.settings, utc_now(), upsert=True)
+    assert done.status == "UPDATED"
+    with database.reading() as session:
+        assert schedule.schedules(session) == {server_id: [(later, 60, False)]}
+
+
+def test_what_is_said_already_changes_nothing(database: Database) -> None:
+    server_id = rows.add(database)
+    with database.transaction() as session:
+        same = ServerChange(name="web", ip=rows.IP, interval_s=60, enabled=True)
+        servers_change.alter(session, server_id, same, database.settings, rows.SLOT)
+    with database.reading() as session:
+        assert len(schedule.schedules(session)[server_id]) == 1
