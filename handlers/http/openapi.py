@@ -31,7 +31,7 @@ TOLD = {
     HTTPStatus.BAD_REQUEST: "What was sent can't be understood or isn't allowed",
     HTTPStatus.UNAUTHORIZED: "No token or password, or one that isn't valid",
     HTTPStatus.FORBIDDEN: "You may not do this, or not from there",
-    HTTPStatus.NOT_FOUND: "There is none of that id",
+    HTTPStatus.NOT_FOUND: "Nothing has that id",
     HTTPStatus.CONFLICT: "That name is taken",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than 1 MB: send it in parts",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts: wait",
@@ -122,7 +122,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "security": [] if open_to_all else [{scheme: []} for scheme in SECURITY],
     }
     if not open_to_all:
-        described_as["description"] = f"For those who may {route.may.name.lower()}."
+        described_as["description"] = f"Needs {route.may.name.lower()} access."
     if route.body is not None:
         described_as["requestBody"] = {
             "required": route.body_required,

@@ -277,7 +277,7 @@ def test_a_server_is_named_by_id_or_by_name(client: FlaskClient) -> None:
     add(client, "web")
     for given in ("", '(id: "1", name: "web")', '(id: "", name: "")', '(id: "")', '(name: "")'):
         (error,) = post(client, f"{{ server{given} {{ id }} }}").get_json()["errors"]
-        assert error["message"] == "say which server: by id or by name"
+        assert error["message"] == "expected either an id or a name"
         assert error["extensions"]["code"] == "WRONG_REQUEST"
     assert ask(client, '{ server(id: "1") { name } }') == {"server": {"name": "web"}}
 
@@ -551,7 +551,7 @@ def test_a_defect_is_masked_and_logged_under_the_id_that_is_told(
         body = post(client, '{ servers { nodes { name summary(window: "3d") { uptime } } } }')
     assert body.get_json()["data"] == {"servers": {"nodes": [{"name": "web", "summary": None}]}}
     (error,) = body.get_json()["errors"]
-    assert error["message"] == "this is our fault"
+    assert error["message"] == "Pinglet failed; its log says why"
     assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
     assert error["extensions"]["id"] in caplog.text
     assert "Traceback" in caplog.text
