@@ -54,6 +54,7 @@ def by_floor() -> set[str]:
         "core.history.lately",
         "core.export.give",
         "csv",
+        "handlers.http.bulk",
         "handlers.http.metrics",
         "handlers.http.openapi",
         "handlers.http.ping_now",

@@ -87,3 +87,27 @@ class Unobserved(Struct, frozen=True, array_like=True):
 
     server_id: ServerId
     reason: str
+
+
+class EchoShown(Struct, frozen=True, kw_only=True):
+    """One echo of a ping that was asked for."""
+
+    verdict: str
+    rtt_ms: float | None
+    clock: str | None
+    bound_ms: float | None
+    reason: str
+
+
+class PingNow(Struct, frozen=True, kw_only=True):
+    """The echoes of a ping that was asked for; nothing is stored.
+
+    Where we couldn't observe the server, `state` is unobserved and `reason` says why.
+    """
+
+    state: State
+    probe: Probe | None
+    response_ms: float | None
+    port: int | None
+    echoes: list[EchoShown]
+    reason: str | None

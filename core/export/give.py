@@ -3,55 +3,169 @@
 Every function takes a session inside a transaction that its caller ends.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import accumulate
 
-from sqlalchemy import BigInteger, Date, select, tuple_
+import msgspec
+from sqlalchemy import BigInteger, Date, and_, select, tuple_
 from sqlalchemy.orm import Session
 
-from core.checks.records import Probe
-from core.export.records import KeptDay, KeptServer, LastPing, Place
+from core.errors import WrongRequest
+from core.export.records import (
+    PLAIN,
+    DayKept,
+    Exported,
+    LastPingKept,
+    Place,
+    PlannedKept,
+    ServerKept,
+)
 from core.history import days, slices
 from core.history.codec import Rows, Slots, merged
-from core.models import DATA, DAY, Server
-from core.servers import schedule
-from core.servers.schedule import Planned
+from core.models import DATA, DAY, Schedule, Server
+from core.servers import lists, schedule
+from core.servers.records import FIELDS
+from core.servers.schedule import MOMENT, Planned, in_force
 from core.slots import DAY_SLOTS, date_of, first_slot, slot_time
 from core.sql import UtcDateTime
 
 SERVERS_AT_ONCE = 1_000
 RAW_AT_ONCE = 20_000
 DAYS_AT_ONCE = 30
+TABLES = {"server": Server, "schedule": Schedule}
+WRONG_CURSOR = "after is what the page before gave"
+BUDGET = 900_000
+"""Octets of a page: with its frame it stays below the limit of a body, so it can be imported."""
 
 
-def servers_from(session: Session, server_id: int) -> list[KeptServer]:
-    """Return the next SERVERS_AT_ONCE servers from that id on. Two statements."""
+Key = tuple[int, int]
+"""A server's id and a day's number."""
+
+
+def page(session: Session, after: str) -> Exported:
+    """Return the page that begins at a cursor, the `next` of the page before; empty: the first.
+
+    Raises WrongRequest for a cursor that no page gave.
+    """
+    kept: list[ServerKept | DayKept] = []
+    size = 0
+    for item, cursor in _items(session, after):
+        size += len(msgspec.json.encode(item))
+        if item is None or (kept and size > BUDGET):
+            return _page(kept, cursor)
+        kept.append(item)
+    return _page(kept, None)
+
+
+def _page(kept: Sequence[ServerKept | DayKept], after: str | None) -> Exported:
+    return Exported(
+        servers=[one for one in kept if isinstance(one, ServerKept)],
+        days=[one for one in kept if isinstance(one, DayKept)],
+        next=after,
+    )
+
+
+def plain_page(session: Session, after: str, now: datetime) -> tuple[bytes, str | None]:
+    """Return the servers from a cursor on as a CSV list, and the cursor that follows, if any.
+
+    Their history isn't in it. Raises WrongRequest for a cursor that no page gave.
+    """
+    place = _read_cursor(after)
+    if not isinstance(place, int):
+        raise WrongRequest(WRONG_CURSOR, "after")
+    servers = plain(session, now, place, lists.LIMIT + 1)
+    # No field holds a line's end: a line is a server.
+    header, *lines = lists.to_csv(servers.values()).encode().splitlines(keepends=True)
+    sizes = accumulate(map(len, lines[: lists.LIMIT]))
+    fitting = max(1, sum(size <= BUDGET for size in sizes))
+    after_it = [str(server_id) for server_id in list(servers)[fitting:]]
+    return b"".join([header, *lines[:fitting]]), after_it[0] if after_it else None
+
+
+def plain(
+    session: Session, now: datetime, first_id: int = 0, limit: int | None = None
+) -> dict[int, dict[str, object]]:
+    """Return the servers from that id on as they can be wanted elsewhere, by id. One statement.
+
+    Each has a value for every one of records.FIELDS; interval and pause are those in force.
+    """
+    rows = session.execute(
+        select(Server.id, *(getattr(TABLES[field.table], field.name) for field in FIELDS))
+        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force(now + MOMENT)))
+        .where(Server.id >= first_id)
+        .order_by(Server.id)
+        .limit(limit)
+    )
+    return {server_id: dict(zip(lists.NAMES, values, strict=True)) for server_id, *values in rows}
+
+
+def _items(session: Session, after: str) -> Iterator[tuple[ServerKept | DayKept | None, str]]:
+    """Servers, then days, each with the cursor that begins with it; None: look there next time."""
+    place = _read_cursor(after)
+    last_id = 0
+    while isinstance(place, int):
+        servers = _servers_from(session, place)
+        yield from ((server, str(server_id)) for server_id, server in servers.items())
+        last_id = max(servers, default=place - 1)
+        place = last_id + 1 if len(servers) == SERVERS_AT_ONCE else Place(0, 0, last_id)
+    found, further = _days_from(session, place)
+    for (server_id, day), kept in found.items():
+        yield kept, _cursor(Place(server_id, day, place.last_id))
+    if further is not None:
+        yield None, _cursor(further)
+
+
+def _cursor(place: Place) -> str:
+    return ".".join(map(str, place))
+
+
+def _read_cursor(after: str) -> int | Place:
+    """A server's id, or a place among the days."""
+    if not after:
+        return 0
+    numbers = after.split(".")
+    if not all(re.fullmatch(r"[0-9]{1,18}", number, re.ASCII) for number in numbers):
+        raise WrongRequest(WRONG_CURSOR, "after")
+    match [int(number) for number in numbers]:
+        case [server_id]:
+            return server_id
+        case [server_id, day, last_id] if day < 2_900_000:
+            return Place(server_id, day, last_id)
+    raise WrongRequest(WRONG_CURSOR, "after")
+
+
+def _servers_from(session: Session, server_id: int) -> dict[int, ServerKept]:
+    """The next SERVERS_AT_ONCE servers from that id on, by id. Two statements."""
     found = session.scalars(
         select(Server).where(Server.id >= server_id).order_by(Server.id).limit(SERVERS_AT_ONCE)
     ).all()
     schedules = schedule.schedules(session, [server.id for server in found])
-    return [_kept_server(server, schedules.get(server.id, [])) for server in found]
+    return {server.id: _kept_server(server, schedules.get(server.id, [])) for server in found}
 
 
-def _kept_server(server: Server, schedule: Sequence[Planned]) -> KeptServer:
-    last_ping = None
-    if server.last_slot is not None:
-        sent, received = server.last_sent or 0, server.last_received or 0
-        last_ping = LastPing(server.last_slot, server.last_ms, sent, received)
-    return KeptServer(
-        server_id=server.id,
-        name=server.name,
-        ip=server.ip,
-        probe=Probe(server.probe),
-        port=server.port,
-        last_port=server.last_port,
-        added=server.added,
-        last_ping=last_ping,
-        schedule=schedule,
+def _kept_server(server: Server, planned: Sequence[Planned]) -> ServerKept:
+    return ServerKept(
+        **{name: getattr(server, name) for name in PLAIN},
+        last_ping=_last_ping(server),
+        schedule=[PlannedKept(**row._asdict()) for row in planned],
     )
 
 
-def days_from(session: Session, place: Place) -> tuple[list[KeptDay], Place | None]:
-    """Return the next days that hold pings, wherever they are kept, and where to go on then.
+def _last_ping(server: Server) -> LastPingKept | None:
+    if server.last_slot is None:
+        return None
+    return LastPingKept(
+        slot=server.last_slot,
+        response_ms=server.last_ms,
+        sent=server.last_sent or 0,
+        received=server.last_received or 0,
+    )
+
+
+def _days_from(session: Session, place: Place) -> tuple[dict[Key, DayKept], Place | None]:
+    """The next days that hold pings, wherever they are kept, and where to go on then.
 
     Three statements. A server that was deleted meanwhile is passed over.
     """
@@ -60,17 +174,18 @@ def days_from(session: Session, place: Place) -> tuple[list[KeptDay], Place | No
     ends = [end for end in (raw_end, stored_end) if end is not None]
     whole = [key for key in sorted(raw.keys() | stored.keys()) if not ends or key < min(ends)]
     names = _names(session, {server_id for server_id, _ in whole})
-    found = [
-        KeptDay(server_id, names[server_id], date_of(day * DAY_SLOTS), list(pings))
-        for server_id, day in whole
-        if server_id in names
-        for pings in [slices.kept(day * DAY_SLOTS, _slots(stored, raw, (server_id, day)))]
-    ]
+    found = {
+        key: _kept_day(names[key[0]], key[1], _slots(stored, raw, key))
+        for key in whole
+        if key[0] in names
+    }
     return found, Place(*min(ends), place.last_id) if ends else None
 
 
-Key = tuple[int, int]
-"""A server's id and a day's number."""
+def _kept_day(server: str, day: int, slots: Slots) -> DayKept:
+    # Counted from 0, a slot's number is its minute of the day.
+    pings = list(slices.kept(0, slots))
+    return DayKept(server=server, date=date_of(day * DAY_SLOTS), pings=pings)
 
 
 def _slots(stored: Mapping[Key, Slots], raw: Mapping[Key, Rows], key: Key) -> Slots:

@@ -1,47 +1,94 @@
-"""Servers, days and pings as they go from one database to another."""
+"""Servers, days and pings as they go from one database to another: as they are in JSON."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from core.checks.records import Probe
-from core.history.slices import Kept
-from core.servers.schedule import Planned
+import msgspec
 
+from core.checks.records import Port, Probe
+from core.reading import Record, Request, Words
+from core.servers.records import Interval, Ip, Name
 
-class LastPing(NamedTuple):
-    """A server's newest ping, as its `last_*` columns have it."""
-
-    slot: datetime
-    response_ms: float | None
-    sent: int
-    received: int
-
-
-@dataclass(frozen=True, slots=True)
-class KeptServer:
-    """A server with its schedule, oldest row first. `server_id` means nothing elsewhere."""
-
-    server_id: int
-    name: str
-    ip: str
-    probe: Probe
-    port: int | None
-    last_port: int | None
-    added: datetime
-    last_ping: LastPing | None
-    schedule: Sequence[Planned]
+Form = Literal["json", "csv"]
+Ms = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)] | None
+Echoes = Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+Minute = Annotated[int, msgspec.Meta(ge=0, le=1_439)]
 
 
-@dataclass(frozen=True, slots=True)
-class KeptDay:
-    """The pings of one server's day, by their slots' numbers, in order."""
+class ExportQuery(Request, frozen=True):
+    """`after` is what the page before gave as `next`; without `format` Accept decides."""
 
-    server_id: int
-    server: str
+    format: Form | msgspec.UnsetType = msgspec.UNSET
+    after: Words = ""
+
+
+class ImportQuery(Request, frozen=True):
+    """Without `format` the Content-Type decides."""
+
+    format: Form | msgspec.UnsetType = msgspec.UNSET
+
+
+class LastPingKept(Request, frozen=True):
+    """A server's newest ping."""
+
+    slot: Time
+    response_ms: Ms
+    sent: Annotated[int, msgspec.Meta(ge=1, le=1_000)]
+    received: Echoes
+
+
+class PlannedKept(Request, frozen=True):
+    """From `since` on the server was due every `interval_s`, or paused."""
+
+    since: Time
+    interval_s: Interval
+    enabled: bool
+
+
+class ServerKept(Request, frozen=True):
+    """A server with its schedule."""
+
+    name: Name
+    ip: Ip
+    added: Time
+    probe: Probe = Probe.AUTO
+    port: Port | None = None
+    last_port: Port | None = None
+    last_ping: LastPingKept | None = None
+    schedule: list[PlannedKept] = []
+
+
+PLAIN = [name for name in ServerKept.__struct_fields__ if name not in ("last_ping", "schedule")]
+"""The fields of a server that are kept as its table has them."""
+
+
+class DayKept(Request, frozen=True):
+    """The pings of one server's UTC day.
+
+    A row is: minute of the day, mean, best, worst (ms, null: no time), echoes sent, received.
+    """
+
+    server: Name
     date: date
-    pings: Sequence[Kept]
+    pings: Sequence[tuple[Minute, Ms, Ms, Ms, Echoes, Echoes]]
+
+
+class Exported(Request, frozen=True):
+    """A page of everything: servers first, then their days. `next`: the `after` that follows."""
+
+    servers: list[ServerKept] = []
+    days: list[DayKept] = []
+    next: str | None = None
+
+
+class Imported(Record, frozen=True):
+    """How many servers, schedule rows and pings weren't here before."""
+
+    servers: int
+    schedules: int
+    pings: int
 
 
 class Place(NamedTuple):
@@ -50,12 +97,3 @@ class Place(NamedTuple):
     server_id: int
     day: int  # days since 1970
     last_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What an import added; what was there already isn't in it."""
-
-    servers: int
-    schedules: int
-    pings: int

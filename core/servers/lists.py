@@ -58,8 +58,10 @@ class Row(NamedTuple):
     read: Callable[[], Mapping[str, object]]
 
 
-def read(given: bytes | str) -> list[Entry]:
+def read(given: bytes | str, *, bounded: bool = True) -> list[Entry]:
     """Read a list of servers: JSON where it begins with [ or {, else CSV. Octets are UTF-8.
+
+    What came by a request is `bounded` to LIMIT servers and LIMIT_BYTES.
 
     JSON is a list of objects, or has one under `servers`. CSV has commas, semicolons or tabs, and
     may begin with the columns' names, in any order; without them the columns are those of FIELDS,
@@ -67,9 +69,9 @@ def read(given: bytes | str) -> list[Entry]:
     with # are passed over, and so is what an export holds beyond its servers and their newest
     schedule. Raises WrongRequest for what is no list.
     """
-    text = _text(given)
+    text = _text(given, bounded)
     is_json = text.lstrip().startswith(("[", "{"))
-    return _entries(_json_rows(text) if is_json else _csv_rows(text))
+    return _entries(_json_rows(text) if is_json else _csv_rows(text), bounded)
 
 
 def from_objects(objects: Sequence[object]) -> list[Entry]:
@@ -90,15 +92,21 @@ def to_csv(servers: Iterable[Mapping[str, object]]) -> str:
     return written.getvalue()
 
 
+def to_json(servers: Iterable[Mapping[str, object]]) -> str:
+    """Write servers as `to_csv` does, as a list in JSON; a field without a value is left out."""
+    said = [{name: value for name, value in one.items() if value is not None} for one in servers]
+    return f"{json.dumps(said, ensure_ascii=False, indent=1)}\n"
+
+
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else str(value)
 
 
-def _text(given: bytes | str) -> str:
+def _text(given: bytes | str, bounded: bool) -> str:
     octets = given.encode("utf-8", "surrogatepass") if isinstance(given, str) else given
-    if len(octets) > LIMIT_BYTES:
+    if bounded and len(octets) > LIMIT_BYTES:
         raise WrongRequest(f"a list may have {LIMIT_BYTES} bytes, got {len(octets)}")
     try:
         text = octets.decode("utf-8-sig")
@@ -110,8 +118,8 @@ def _text(given: bytes | str) -> str:
     return text
 
 
-def _entries(rows: Sequence[Row]) -> list[Entry]:
-    if len(rows) > LIMIT:
+def _entries(rows: Sequence[Row], bounded: bool = True) -> list[Entry]:
+    if bounded and len(rows) > LIMIT:
         raise WrongRequest(f"a list may have {LIMIT} servers, got {len(rows)}", "servers")
     places: dict[str, str] = {}
     return [Entry(row.place, row.text, _outcome(row, places)) for row in rows]
@@ -289,7 +297,11 @@ def _bare_rows(lines: Sequence[Line]) -> list[Row]:
 def _bare(line: str) -> Mapping[str, object]:
     cells = _guessed(line)
     if not cells:
-        raise WrongRequest(WRONG_QUOTES if '"' in line else "expected name,ip", got=line)
+        raise (
+            WrongRequest(WRONG_QUOTES)
+            if '"' in line
+            else WrongRequest("expected name,ip", got=line)
+        )
     if len(cells) > len(FIELDS):
         raise WrongRequest(f"a line may have {KNOWN}: {len(FIELDS)} cells, got {len(cells)}")
     if is_ip(cells[0]) and not is_ip(cells[1]):

@@ -1,26 +1,19 @@
 """`flask servers`: add, list, remove, import and export servers."""
 
-import csv
-import io
-import json
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import BinaryIO, TextIO
 
 import click
 from flask.cli import AppGroup
-from sqlalchemy.orm import Session
 
 from core.checks.records import Probe
 from core.clock import utc_now
-from core.errors import CoreError, WrongRequest
-from core.models import Server
-from core.reading import iso, read_json
-from core.servers import change, find
-from core.servers.records import BulkServer, ServerWanted, Standing, server_name
+from core.export import give, take
+from core.reading import iso
+from core.servers import change, find, lists
+from core.servers.records import ServerWanted, Standing, server_name
 from handlers.cli.output import (
-    bar,
     choice,
     counted,
     current_database,
@@ -30,7 +23,7 @@ from handlers.cli.output import (
     shown_ms,
 )
 
-COLUMNS = ["name", "IP", "probe", "port"]
+FORMATS = click.Choice(["csv", "json"])
 
 
 @click.group("servers", cls=AppGroup)
@@ -85,32 +78,21 @@ def remove(name: str, yes: bool) -> None:
 
 
 @servers_group.command("import")
-@click.argument("file", type=click.File("r", encoding="utf-8-sig"))
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["csv", "json"]),
-    help="Default: json if the file name ends in .json, else csv.",
-)
-def import_servers(file: TextIO, kind: str | None) -> None:
+@click.argument("file", type=click.File("rb"))
+@click.option("--update", is_flag=True, help="Change the servers that exist already.")
+@click.option("--format", "_kind", type=FORMATS, hidden=True)  # ignored: FILE itself says it
+def import_servers(file: BinaryIO, update: bool, _kind: str | None) -> None:
     """Add the servers in FILE (`-` for standard input). If one is invalid, none is added.
 
-    CSV begins with the header `name,IP` (optionally also `probe` and `port`). JSON is a list of
-    objects with these keys.
+    FILE is CSV or JSON: what `export` and /api/v1/export write, or lines such as web,192.0.2.10.
+    The first line may name the columns: name, ip, probe, port, interval_s, enabled.
     """
     with refusals():
-        wanted = _read_servers(file, kind or _format(file.name))
-        with current_database().transaction() as session, bar(wanted, "Importing") as progress:
-            for place, request in progress:
-                _create(session, place, request)
-    click.echo(f"Added {counted(len(wanted), 'server')}")
-
-
-def _create(session: Session, place: str, request: BulkServer) -> None:
-    try:
-        change.add(session, request, current_settings(), utc_now())
-    except CoreError as error:
-        raise WrongRequest(f"nothing was imported:\n{place}: {error}") from error
+        entries = lists.read(file.read(), bounded=False)
+        with current_database().transaction() as session:
+            done = take.take_list(session, entries, current_settings(), utc_now(), upsert=update)
+    changed = f", changed {counted(done['UPDATED'], 'server')}" if update else ""
+    click.echo(f"Added {counted(done['CREATED'], 'server')}{changed}")
 
 
 @servers_group.command("export")
@@ -118,24 +100,15 @@ def _create(session: Session, place: str, request: BulkServer) -> None:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["csv", "json"]),
+    type=FORMATS,
     help="Default: json if the file name ends in .json, else csv.",
 )
 def export_servers(file: TextIO, kind: str | None) -> None:
-    """Write the servers to FILE (default: standard output) in the format that `import` reads."""
+    """Write the servers to FILE (default: standard output), for `import` and spreadsheets."""
     with refusals(), current_database().reading() as session:
-        found = find.everything(session)
-        with bar(found, "Exporting") as progress:
-            rows = [_as_row(server) for server in progress]
-    written = io.StringIO()
-    if (kind or _format(file.name)) == "json":
-        json.dump(rows, written, ensure_ascii=False, indent=1)
-        written.write("\n")
-    else:
-        writer = csv.DictWriter(written, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    _write(file, written.getvalue())
+        found = give.plain(session, utc_now()).values()
+    is_json = (kind or _format(file.name)) == "json"
+    _write(file, lists.to_json(found) if is_json else lists.to_csv(found))
 
 
 def _write(file: TextIO, written: str) -> None:
@@ -151,51 +124,5 @@ def _write(file: TextIO, written: str) -> None:
         raise click.ClickException(f"{file.name} can't be written: {error.strerror}") from error
 
 
-def _as_row(server: Server) -> dict[str, Any]:
-    row = {"name": server.name, "IP": server.ip, "probe": server.probe}
-    return row | ({"port": server.port} if server.port else {})
-
-
 def _format(name: str) -> str:
     return "json" if name.endswith(".json") else "csv"
-
-
-def _read_servers(file: TextIO, kind: str) -> list[tuple[str, BulkServer]]:
-    read = _json_rows if kind == "json" else _csv_rows
-    wanted, wrong = [], []
-    for place, row in read(file):
-        try:
-            wanted.append((place, _wanted(row)))
-        except WrongRequest as error:
-            wrong.append(f"{place}: {error}")
-    if wrong:
-        raise WrongRequest("\n".join(["nothing was imported:", *wrong[:20]]))
-    return wanted
-
-
-def _wanted(row: object) -> BulkServer:
-    if not isinstance(row, dict) or not {"name", "IP"} <= set(row):
-        raise WrongRequest('expected {"name": "text", "IP": "dotted quad"}')
-    return BulkServer.of({"ip" if key == "IP" else key: value for key, value in row.items()})
-
-
-def _json_rows(file: TextIO) -> Iterator[tuple[str, object]]:
-    try:
-        rows = read_json(file.read().encode())
-    except UnicodeDecodeError as error:
-        raise WrongRequest(f"not JSON in UTF-8: {error}") from error
-    if not isinstance(rows, list):
-        raise WrongRequest("expected a list of servers")
-    yield from ((f"server {number}", row) for number, row in enumerate(rows, 1))
-
-
-def _csv_rows(file: TextIO) -> Iterator[tuple[str, object]]:
-    try:
-        reader = csv.DictReader(io.StringIO(file.read()), strict=True)
-        for row in reader:
-            given: dict[str, Any] = {key: value for key, value in row.items() if value}
-            if given.get("port", "").isdecimal():
-                given["port"] = int(given["port"])
-            yield f"line {reader.line_num}", given
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise WrongRequest(f"not CSV in UTF-8: {error}") from error

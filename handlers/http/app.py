@@ -7,7 +7,9 @@ from flask import Flask, Request
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from core.checks.records import PingNow
 from core.errors import CoreError
+from core.export import records
 from core.settings import Settings
 from handlers.http import (
     compression,
@@ -18,12 +20,11 @@ from handlers.http import (
     people,
     routes,
     servers,
-    shapes,
 )
 from handlers.http.browser import HEADERS
 from handlers.http.errors import reply_with_error, reply_with_fault, reply_with_refusal
 from handlers.http.gate import access_is_open
-from handlers.http.routes import JSON, PUBLIC, READ, WRITE, Later, Route
+from handlers.http.routes import CSV, JSON, PUBLIC, READ, WRITE, Later, Route
 from handlers.instance import Instance
 
 # What the command line, too, needs of this room.
@@ -38,7 +39,7 @@ LATER = (
         rule="/api/v1/servers/<int:server_id>/ping",
         view=Later("handlers.http.ping_now.ping_now"),
         may=WRITE,
-        gives=shapes.PingNow,
+        gives=PingNow,
         errors=[HTTPStatus.NOT_FOUND],
     ),
     Route(
@@ -46,19 +47,19 @@ LATER = (
         rule="/api/v1/export",
         view=Later("handlers.http.export.give"),
         may=READ,
-        query=shapes.ExportQuery,
-        gives=shapes.Exported,
-        media=[JSON, "text/csv"],
+        query=records.ExportQuery,
+        gives=records.Exported,
+        media=[JSON, CSV],
     ),
     Route(
         method="POST",
         rule="/api/v1/import",
         view=Later("handlers.http.export.take"),
         may=WRITE,
-        query=shapes.ImportQuery,
-        reads=shapes.Exported,
-        gives=shapes.Imported,
-        accepts=[JSON, "text/csv"],
+        query=records.ImportQuery,
+        reads=records.Exported,
+        gives=records.Imported,
+        accepts=[JSON, CSV],
     ),
     Route(
         method="GET",

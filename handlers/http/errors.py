@@ -3,8 +3,9 @@
 import logging
 from http import HTTPStatus
 
-from flask import request
+from flask import Response, request
 from flask.typing import ResponseReturnValue
+from msgspec import UNSET, UnsetType, json
 from werkzeug.exceptions import HTTPException
 
 from core.errors import (
@@ -20,9 +21,22 @@ from core.errors import (
     UserUnknown,
     WrongRequest,
 )
+from core.reading import Record
 from handlers.http import browser, routes
 
 log = logging.getLogger("pinglet.api")
+
+
+class Problem(Record, frozen=True):
+    """What went wrong (RFC 9457): `code` for programs, `detail` for people, `field` where."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    field: str | UnsetType = UNSET
+
 
 HTTP_CODES: dict[type[CoreError], HTTPStatus] = {
     WrongRequest: HTTPStatus.BAD_REQUEST,
@@ -107,6 +121,12 @@ def _reply(
         return body, code, headers | {"Content-Type": routes.graphql_media()}
     if not request.path.startswith("/api/"):
         return {"status": word}, code, headers
-    problem = {"type": "about:blank", "title": code.phrase, "status": int(code), "code": word}
-    problem |= {"detail": told} | ({"field": field} if field else {})
-    return problem, code, headers | {"Content-Type": "application/problem+json"}
+    problem = Problem(
+        type="about:blank",
+        title=code.phrase,
+        status=int(code),
+        code=word,
+        detail=told,
+        field=field or UNSET,
+    )
+    return Response(json.encode(problem), code, headers, content_type="application/problem+json")

@@ -5,14 +5,17 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from typing import Annotated
 from weakref import WeakKeyDictionary
 
 from flask import Response
+from msgspec import UNSET, Meta, UnsetType
 
 from core.clock import utc_now
 from core.errors import Unavailable
+from core.reading import Record, Request
 from core.servers import find
-from handlers.http import routes, shapes
+from handlers.http import routes
 from handlers.http.routes import PUBLIC, Routes
 from handlers.instance import Instance
 from infra.database import Database
@@ -30,6 +33,23 @@ class Looked:
     last_round: datetime | None
 
 
+class HealthQuery(Request, frozen=True):
+    """With `max_age_s`, a newest round older than that is a failure, too."""
+
+    max_age_s: Annotated[int, Meta(ge=1, le=31_536_000)] | UnsetType = UNSET
+
+
+class Health(Record, frozen=True):
+    """Whether this instance works: its database, and how old the newest round is.
+
+    `status`: OK, ROUNDS_LATE (only where an age was asked for) or DATABASE_UNREACHABLE.
+    """
+
+    status: str
+    database: bool
+    last_round_age_s: float | None
+
+
 ROUTES = Routes()
 LOOKED: WeakKeyDictionary[Database, Looked] = WeakKeyDictionary()
 LOCK = threading.Lock()
@@ -39,11 +59,11 @@ LOCK = threading.Lock()
     "GET",
     "/api/v1/health",
     may=PUBLIC,
-    query=shapes.HealthQuery,
-    gives=shapes.Health,
+    query=HealthQuery,
+    gives=Health,
     errors=[HTTPStatus.SERVICE_UNAVAILABLE],
 )
-def show(here: Instance, wanted: shapes.HealthQuery) -> Response:
+def show(here: Instance, wanted: HealthQuery) -> Response:
     """Tell whether this instance works: 200, or 503 where it doesn't."""
     looked = _looked(here.database)
     age_s = None
@@ -51,7 +71,7 @@ def show(here: Instance, wanted: shapes.HealthQuery) -> Response:
         age_s = (utc_now() - looked.last_round).total_seconds()
     word = _word(looked, age_s, wanted.max_age_s or None)
     code = HTTPStatus.OK if word == "OK" else HTTPStatus.SERVICE_UNAVAILABLE
-    body = shapes.Health(status=word, database=looked.database, last_round_age_s=age_s)
+    body = Health(status=word, database=looked.database, last_round_age_s=age_s)
     return routes.reply(body, code)
 
 

@@ -15,7 +15,9 @@ from flask import Response, current_app, render_template
 from flask.typing import ResponseReturnValue
 
 from core.servers.records import BulkServer
-from handlers.http import gate, routes, shapes
+from handlers.http import gate, routes
+from handlers.http.errors import Problem
+from handlers.http.health import Health
 from handlers.http.routes import Later, Route
 from handlers.instance import Instance
 
@@ -168,7 +170,7 @@ def _responses(route: Route, open_to_all: bool) -> dict[str, Any]:
         good["headers"] = {"Location": {"schema": {"type": "string"}}}
     for code in sorted({*_refusals(route, open_to_all), *route.errors}):
         responses[str(int(code))] = {"description": TOLD[code], "content": PROBLEM}
-    if route.gives is shapes.Health:
+    if route.gives is Health:
         responses["503"]["content"] = good["content"]
     return responses
 
@@ -195,7 +197,7 @@ def _media(kind: str, replies: Shapes) -> dict[str, Any]:
 
 
 def _schemas(table: Sequence[Route]) -> dict[str, Any]:
-    used: set[type[msgspec.Struct]] = {shapes.Problem, BulkServer}
+    used: set[type[msgspec.Struct]] = {Problem, BulkServer}
     for route in table:
         used |= {*_replies(route), *([route.body] if route.body else [])}
     queries = {route.query for route in table if route.query}

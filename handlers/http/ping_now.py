@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
-from core.checks.records import Ping, Probe, State, Target, Unobserved
+from core.checks.records import EchoShown, Ping, PingNow, Probe, State, Target, Unobserved
 from core.errors import Forbidden
 from core.probe import Echo
 from core.rounds import measure
 from core.servers import find
-from handlers.http import shapes
 from handlers.instance import Instance
 
 
-def ping_now(here: Instance, server_id: int) -> shapes.PingNow:
+def ping_now(here: Instance, server_id: int) -> PingNow:
     """Ping a server now and show each echo; nothing is stored."""
     if not here.settings.ping_now:
         # Every echo would be lost on the way out, and a server that is up shown as down.
@@ -24,10 +23,10 @@ def ping_now(here: Instance, server_id: int) -> shapes.PingNow:
     return _shown(echoes, outcome)
 
 
-def _shown(echoes: Sequence[Echo], outcome: Ping | Unobserved) -> shapes.PingNow:
-    lines = [_echo(echo) for echo in echoes]
+def _shown(echoes: Sequence[Echo], outcome: Ping | Unobserved) -> PingNow:
+    lines = [EchoShown(**echo._asdict()) for echo in echoes]
     if isinstance(outcome, Unobserved):
-        return shapes.PingNow(
+        return PingNow(
             state=State.UNOBSERVED,
             probe=None,
             response_ms=None,
@@ -35,21 +34,11 @@ def _shown(echoes: Sequence[Echo], outcome: Ping | Unobserved) -> shapes.PingNow
             echoes=lines,
             reason=outcome.reason,
         )
-    return shapes.PingNow(
+    return PingNow(
         state=outcome.state,
         probe=outcome.probe,
         response_ms=outcome.response_ms,
         port=outcome.port,
         echoes=lines,
         reason=None,
-    )
-
-
-def _echo(echo: Echo) -> shapes.EchoShown:
-    return shapes.EchoShown(
-        verdict=echo.verdict,
-        rtt_ms=echo.rtt_ms,
-        clock=echo.clock,
-        bound_ms=echo.bound_ms,
-        reason=echo.reason,
     )

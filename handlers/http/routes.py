@@ -29,6 +29,7 @@ Decorated = TypeVar("Decorated", bound=View)
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 Wanted = TypeVar("Wanted", bound=Request)
 JSON = "application/json"
+CSV = "text/csv"
 GRAPHQL_JSON = "application/graphql-response+json"
 FRESH = "private, no-cache"
 """A browser may keep it, but asks each time whether it still holds (with its ETag)."""

@@ -6,11 +6,8 @@ from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlencode
 
-import msgspec
-from flask import request
-
 from core.clock import utc_now
-from core.errors import IdUnknown, WrongRequest
+from core.errors import IdUnknown
 from core.history import figures, slices, today
 from core.history.records import (
     PingRecord,
@@ -23,28 +20,24 @@ from core.history.records import (
     Summary,
     SummaryQuery,
 )
-from core.reading import Record, iso, read_json
-from core.servers import change, find, lists
+from core.reading import Record, iso
+from core.servers import change, find
 from core.servers.records import (
     Bulk,
     BulkDone,
-    BulkItem,
     BulkQuery,
-    BulkServer,
     FleetQuery,
     ListDone,
-    ListItem,
     ServerChange,
     ServerWanted,
 )
-from handlers.http.routes import JSON, READ, WRITE, Done, Routes
+from handlers.http.routes import CSV, JSON, READ, WRITE, Done, Later, Routes
 from handlers.instance import Instance
 
 T = TypeVar("T")
 ROUTES = Routes()
 SERVERS = "/api/v1/servers"
 SERVER = f"{SERVERS}/<int:server_id>"
-CSV = "text/csv"
 UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 
 
@@ -78,7 +71,7 @@ def add(here: Instance, wanted: ServerWanted) -> ServerStatus:
         return today.of_one(session, server_id, now)
 
 
-@ROUTES(
+ROUTES(
     "POST",
     f"{SERVERS}/bulk",
     may=WRITE,
@@ -86,29 +79,7 @@ def add(here: Instance, wanted: ServerWanted) -> ServerStatus:
     reads=Bulk,
     accepts=(JSON, CSV),
     gives=(BulkDone, ListDone),
-)
-def put(here: Instance, asked: BulkQuery) -> BulkDone | ListDone:
-    """Add many servers at once, or add and change them by name, with a result for each."""
-    if request.mimetype == CSV:
-        return _put_list(here, lists.read(request.get_data()), asked.upsert)
-    bulk = Bulk.of(read_json(request.get_data()))
-    return put_bulk(here, msgspec.structs.replace(bulk, upsert=bulk.upsert or asked.upsert))
-
-
-def put_bulk(here: Instance, bulk: Bulk) -> BulkDone:
-    """Add many servers, or add and change them by name."""
-    return BulkDone(results=_put(here, [_read(one) for one in bulk.servers], bulk.upsert))
-
-
-def _put_list(here: Instance, entries: Sequence[lists.Entry], upsert: bool) -> ListDone:
-    """The same, with what stands where for those of them that are refused."""
-    outcomes = _put(here, [entry.said for entry in entries], upsert)
-    return ListDone(results=list(map(_at, entries, outcomes)))
-
-
-def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
-    with here.database.transaction() as session:
-        return change.put(session, wanted, here.settings, utc_now(), upsert=upsert)
+)(Later("handlers.http.bulk.put"))
 
 
 @ROUTES("GET", SERVER, may=READ, gives=ServerStatus, errors=[UNKNOWN], fresh=True)
@@ -223,27 +194,6 @@ def summaries(here: Instance, wanted: SummaryQuery, ids: Sequence[int]) -> dict[
     window = wanted.between(now)
     with here.database.reading() as session:
         return figures.summaries(session, find.existing(session, ids), window, now)
-
-
-# What comes in
-
-
-def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:
-    """What was said of one server of many, or why it can't be understood."""
-    try:
-        return BulkServer.of(one)
-    except WrongRequest as error:
-        return BulkItem(status=error.status, detail=str(error), field=error.field)
-
-
-# What goes out
-
-
-def _at(entry: lists.Entry, outcome: BulkItem) -> ListItem:
-    found = msgspec.structs.asdict(outcome)
-    if outcome.detail is not None:
-        found |= {"place": entry.place, "text": entry.text}
-    return ListItem(**found)
 
 
 def _of(server_id: int, found: Mapping[int, T]) -> T:

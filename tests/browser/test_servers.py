@@ -1,5 +1,6 @@
 """What a user does with servers, in a real browser, on real pings of this machine."""
 
+import json
 import re
 from datetime import timedelta
 
@@ -73,16 +74,56 @@ def test_many_servers_are_added_at_once_each_with_its_result(site: Site, page: P
     site.add("taken")
     page.goto(f"{site.url}/dashboard/add")
     form = page.locator("#many")
-    lines = "web, 1, 127.0.0.2\n\n  db\t127.0.0.3\ntaken, 127.0.0.4\nno address\n"
+    wrong = "no address\ndb, 127.0.0.5"
+    lines = f'taken, 127.0.0.4\n"web, 1", 127.0.0.2\n\n  db\t127.0.0.3\n# ours\n{wrong}'
     form.get_by_label("One server per line").fill(lines)
     form.get_by_role("button", name="Add all").click()
-    expect(page.locator("#results li")).to_have_count(4)
-    expect(page.locator("#results li").nth(2)).to_contain_text("exists already")
-    expect(page.locator("#results li").nth(3)).to_contain_text("IPv4 address")
-    expect(page.locator("#toasts")).to_have_text("2 servers saved, 2 refused")
+    # What is to be mended comes first.
+    results = page.locator("#results li")
+    expect(results).to_have_text(
+        [
+            re.compile("^no address.*IPv4 address"),
+            re.compile("^db, .*appears twice"),
+            re.compile("^taken, .*watched already"),
+        ]
+    )
+    expect(page.locator("#results .bad")).to_have_count(2)
+    expect(page.locator("#toasts")).to_have_text(
+        "2 servers saved, 1 was watched already, 2 refused"
+    )
     assert names(site) == ["taken", "web, 1", "db"]
-    # What was refused is left, to be mended.
-    expect(form.get_by_label("One server per line")).to_have_value("taken, 127.0.0.4\nno address")
+    expect(form.get_by_label("One server per line")).to_have_value(wrong)
+
+
+def test_what_was_refused_of_a_csv_keeps_its_columns(site: Site, page: Page) -> None:
+    page.goto(f"{site.url}/dashboard/add")
+    form = page.locator("#many")
+    box = form.get_by_label("One server per line")
+    box.fill("ip;name;interval_s\n127.0.0.2;web;300\n127.1;bad;60\n")
+    form.get_by_role("button", name="Add all").click()
+    expect(page.locator("#toasts")).to_have_text("1 server saved, 1 refused")
+    expect(box).to_have_value("ip;name;interval_s\n127.1;bad;60")
+    box.fill("ip;name;interval_s\n127.0.0.3;bad;60")
+    form.get_by_role("button", name="Add all").click()
+    expect(page.locator("#toasts div").last).to_have_text("1 server saved")
+    expect(box).to_have_value("")
+    assert names(site) == ["web", "bad"]
+
+
+def test_an_export_may_be_pasted(site: Site, page: Page) -> None:
+    site.add("web")
+    exported = page.request.get(f"{site.url}/api/v1/export").json()
+    exported["servers"].append(exported["servers"][0] | {"name": "new"})
+    exported["servers"].append(exported["servers"][0] | {"name": "bad", "ip": "127.1"})
+    page.goto(f"{site.url}/dashboard/add")
+    box = page.get_by_label("One server per line")
+    box.fill(json.dumps(exported))
+    page.get_by_label("Update existing servers").check()
+    steps.button(page, "Add all")
+    expect(page.locator("#toasts")).to_have_text("1 server saved, 1 was watched already, 1 refused")
+    assert names(site) == ["web", "new"]
+    [left] = json.loads(box.input_value())
+    assert (left["name"], left["ip"]) == ("bad", "127.1")
 
 
 def test_an_address_alone_is_the_name_too(site: Site, page: Page) -> None:

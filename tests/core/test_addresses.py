@@ -146,6 +146,7 @@ from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.functions.probe import Prober
 from handlers.http import app as http_app
+from handlers.instance import Instance
 from handlers.worker import rounds
 from infra.database import Database
 from tests.instances import instance
@@ -175,7 +176,8 @@ def ways_in(address):
     for name in ("new", "kept"):
         moved = exported | {"name": name, "ip": address}
         yield "POST", "/api/v1/import?format=json", {"servers": [moved]}
-    yield "POST", "/api/v1/import?format=csv", lines.replace("8.8.8.8", f'"{address}"')
+    for listed in (lines.replace("8.8.8.8", f'"{address}"'), f'name,ip\\nnew,"{address}"\\n'):
+        yield "POST", "/api/v1/import?format=csv", listed
 
 
 def reply(method, path, body):
@@ -205,7 +207,7 @@ with database.transaction() as session:
             session.add(Schedule(server_id=made.id, since=utc_now(), interval_s=60, enabled=True))
 slot = slots.slot_of(utc_now())
 targets = rounds.due(database, slot)
-done = asyncio.run(rounds.run_round(instance(database), slot, targets))
+done = asyncio.run(rounds.run_round(Instance(settings, database), slot, targets))
 now = {
     reply("POST", f"/api/v1/servers/{target.server_id}/ping", "").get_json()["state"]
     for target in targets

@@ -17,6 +17,7 @@ from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 from core.accounts.records import Level, Me, TokenIssued, TokenListed, TokenPair, UserListed
 from core.accounts.tokens import TokenWanted
 from core.accounts.users import PasswordChange, UserChange, UserWanted
+from core.checks.records import PingNow
 from core.errors import CoreError, IdUnknown, Unavailable, WrongRequest
 from core.history.records import (
     PingsPage,
@@ -29,14 +30,13 @@ from core.history.records import (
 )
 from core.reading import Request, iso
 from core.servers.records import (
-    Bulk,
     BulkItem,
     FleetQuery,
     ServerChange,
     ServerWanted,
     server_name,
 )
-from handlers.http import people, servers, shapes
+from handlers.http import bulk, people, servers
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE, Done
 from handlers.instance import Instance
@@ -271,11 +271,11 @@ def remove_server(here: Instance, which: str) -> Done:
 @_mutation("putServers", "UPDATED", "results", may=WRITE)
 def put_servers(here: Instance, wanted: list[dict[str, Any]], upsert: bool) -> Sequence[BulkItem]:
     """Add many servers, or add and change them."""
-    return servers.put_bulk(here, Bulk(servers=wanted, upsert=upsert)).results
+    return bulk.put_all(here, wanted, upsert).results
 
 
 @_mutation("pingNow", "PINGED", "ping", may=WRITE)
-def ping(here: Instance, which: str) -> shapes.PingNow:
+def ping(here: Instance, which: str) -> PingNow:
     """Ping a server now."""
     return ping_now(here, _number(which))
 

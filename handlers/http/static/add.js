@@ -9,34 +9,37 @@ onSubmit($("#one"), async (form) => {
   $("#one [name=name]").focus();
 });
 
-// "name, address": the address is what stands behind the last comma or blank, so a name may hold
-// both. What stands alone is the name as well.
-function parsed(line) {
-  const found = /^(.*?)[\s,;]+([^\s,;]+)$/.exec(line.trim());
-  return found ? { name: found[1], ip: found[2] } : { name: line, ip: line.trim() };
-}
-
-const WATCHED = { CREATED: "added", UPDATED: "updated", UNCHANGED: "unchanged" };
-const CHUNK = 2000; // servers a call: below the limit of a body
-
+// A list as people have it, read where every list is read.
 onSubmit($("#many"), async (form) => {
-  const lines = form.get("list").split("\n").filter((line) => line.trim());
-  const refused = [];
-  $("#results").replaceChildren();
-  for (let start = 0; start < lines.length; start += CHUNK) {
-    const chunk = lines.slice(start, start + CHUNK);
-    const done = await call("POST", "servers/bulk", { servers: chunk.map(parsed), upsert: form.get("upsert") !== null });
-    $("#results").append(...done.results.map((result, index) => told(chunk[index], result)));
-    refused.push(...chunk.filter((_line, index) => !(done.results[index].status in WATCHED)));
-    // What is left to be mended stays where it can be.
-    $("#many [name=list]").value = [...refused, ...lines.slice(start + CHUNK)].join("\n");
-  }
-  toast(`${counted(lines.length - refused.length, "server")} saved${refused.length ? `, ${count(refused.length)} refused` : ""}`);
+  const list = form.get("list");
+  const { results } = await call("POST", `servers/bulk?upsert=${form.get("upsert") !== null}`, list, "text/csv");
+  const watched = results.filter(isWatched);
+  const refused = results.filter((result) => result.detail && !isWatched(result));
+  $("#results").replaceChildren(
+    ...refused.map((result) => told("bad", result, result.detail)),
+    ...watched.map((result) => told("good", result, "was watched already")),
+  );
+  // What was refused stays, to be mended.
+  $("#many [name=list]").value = leftOf(list, refused, results.length);
+  toast([
+    `${counted(results.length - watched.length - refused.length, "server")} saved`,
+    watched.length && `${count(watched.length)} ${watched.length === 1 ? "was" : "were"} watched already`,
+    refused.length && `${count(refused.length)} refused`,
+  ].filter(Boolean).join(", "));
 });
 
-function told(line, { status, detail }) {
-  const good = status in WATCHED;
-  return h("li", { class: good ? "good" : "bad" }, h("bdi", {}, line), h("span", {}, good ? WATCHED[status] : detail ?? status));
+// A name that appears twice in the list has the same status: that one is to be mended.
+const isWatched = ({ status, detail }) => status === "UNCHANGED" || (status === "NAME_ALREADY_EXIST" && detail.endsWith("exists already"));
+
+const told = (kind, { text }, detail) =>
+  h("li", { class: kind }, h("bdi", {}, text), h("span", {}, detail));
+
+function leftOf(list, refused, number) {
+  const texts = refused.map(({ text }) => text);
+  if (/^\s*[[{]/.test(list)) return texts.length ? `[${texts.join(",\n")}]` : "";
+  const lines = list.split(/\r\n|\r|\n/).filter((line) => /[^ ,;\t]/.test(line) && !/^ *#/.test(line));
+  // A line more than servers: the first one names the columns.
+  return (texts.length && lines.length > number ? [lines[0], ...texts] : texts).join("\n");
 }
 
 $("#refused").hidden = me.mayWrite;

@@ -32,13 +32,14 @@ export class Refusal extends Error {
 let skew = 0;
 export const now = () => Date.now() + skew;
 
-// One call of /api/v1. The header is what a form of another site can't send.
-export async function call(method, path, body) {
+// One call of /api/v1; what isn't JSON has a type. The header is what a form of another site can't
+// send.
+export async function call(method, path, body, type) {
   const headers = { Accept: "application/json", "X-Requested-With": "pinglet" };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (body !== undefined) headers["Content-Type"] = type ?? "application/json";
   const response = await fetch(`/api/v1/${path}`, {
     // A call that is out when the page is left still arrives.
-    method, headers, keepalive: method === "DELETE", body: body === undefined ? undefined : JSON.stringify(body),
+    method, headers, keepalive: method === "DELETE", body: type ? body : JSON.stringify(body),
   }).catch(() => { throw new Refusal({ detail: "Pinglet can't be reached" }, 0); });
   const date = Date.parse(response.headers.get("Date"));
   if (date) skew = date - Date.now();

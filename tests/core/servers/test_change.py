@@ -14,8 +14,8 @@ from core.clock import utc_now
 from core.errors import NameTaken, NameUnknown, WrongRequest
 from core.rounds import record as rounds_record
 from core.servers import change as servers_change
-from core.servers import find, lists
-from core.servers.records import BulkItem, BulkServer, ServerWanted
+from core.servers import find, lists, schedule
+from core.servers.records import BulkItem, BulkServer, ServerChange, ServerWanted
 from infra.database import Database
 from tests.infra.rows import (
     IP,
@@ -32,6 +32,7 @@ from tests.infra.rows import (
 SECOND = timedelta(seconds=1)
 HOUR = SLOT.replace(minute=0)
 OTHER_IP = "192.0.2.2"
+WEB = ServerWanted(name="web", ip=IP)
 
 
 def due(database: Database, slot: datetime = SLOT) -> list[int]:
@@ -85,7 +86,7 @@ def test_a_server_is_due_in_the_very_slot_in_which_it_was_added(
 ) -> None:
     with database.transaction() as session:
         moment = SLOT + second * SECOND
-        servers_change.add(session, ServerWanted(name="web", ip=IP), database.settings, moment)
+        servers_change.add(session, WEB, database.settings, moment)
     assert due(database, SLOT - MINUTE) == []
     assert len(due(database, SLOT)) == 1
 
@@ -137,7 +138,7 @@ def test_one_servers_schedule_is_not_anothers(database: Database) -> None:
 def test_a_new_server_gets_the_interval_that_is_set(database: Database) -> None:
     with database.transaction() as session:
         slow = replace(database.settings, interval_s=1800)
-        servers_change.add(session, ServerWanted(name="web", ip=IP), slow, HOUR - SECOND)
+        servers_change.add(session, WEB, slow, HOUR - SECOND)
     assert due(database, HOUR) != []
     assert due(database, HOUR + 15 * MINUTE) == []
     assert due(database, HOUR + 30 * MINUTE) != []
@@ -182,7 +183,7 @@ def test_a_server_is_listed_also_when_the_clock_that_added_it_was_ahead(
 ) -> None:
     with database.transaction() as session:
         added = SLOT + ahead_s * SECOND
-        servers_change.add(session, ServerWanted(name="web", ip=IP), database.settings, added)
+        servers_change.add(session, WEB, database.settings, added)
     assert state(database, SLOT) == State.UNOBSERVED
 
 
@@ -240,11 +241,31 @@ def test_two_changes_at_once_end_as_one_after_the_other(database: Database) -> N
     assert (now.ip, now.port) == ("192.0.2.3", 81)
 
 
+def test_a_pause_and_another_interval_at_once_are_both_kept(database: Database) -> None:
+    server_id = add(database)
+
+    def pause() -> None:
+        with database.transaction() as session:
+            wanted = ServerChange(enabled=False)
+            servers_change.alter(session, server_id, wanted, database.settings, SLOT + MINUTE)
+
+    with ThreadPoolExecutor(1) as threads:
+        with database.transaction() as session:
+            slower = ServerChange(interval_s=300)
+            servers_change.alter(session, server_id, slower, database.settings, SLOT)
+            pausing = threads.submit(pause)
+            wait_for_a_blocked_one(database)
+        pausing.result(30)
+    with database.reading() as session:
+        newest = schedule.schedules(session)[server_id][-1]
+    assert newest == (SLOT + MINUTE, 300, False)
+
+
 def test_a_name_that_is_taken_is_refused_and_the_transaction_goes_on(database: Database) -> None:
     add(database)
     with database.transaction() as session:
         with pytest.raises(NameTaken):
-            servers_change.add(session, ServerWanted(name="web", ip=IP), database.settings, SLOT)
+            servers_change.add(session, WEB, database.settings, SLOT)
         servers_change.add(session, ServerWanted(name="other", ip=IP), database.settings, SLOT)
     with database.reading() as session:
         assert find.names(session) == ["web", "other"]
@@ -324,3 +345,33 @@ def test_what_could_not_be_read_keeps_its_place_among_the_outcomes(database: Dat
 def test_a_list_without_a_server_to_add_does_nothing(database: Database) -> None:
     assert put(database, "") == []
     assert put(database, "odd,192.0.2.9,,70000") == [("WRONG_REQUEST", "port")]
+
+
+def test_a_server_of_a_clock_that_was_ahead_can_be_put_again(database: Database) -> None:
+    with database.transaction() as session:
+        later = utc_now() + timedelta(hours=1)
+        server_id = servers_change.add(session, WEB, database.settings, later)
+    assert put(database, "name,ip,enabled\nweb,192.0.2.1,no", upsert=True) == [("UPDATED", None)]
+    with database.reading() as session:
+        assert schedule.schedules(session) == {server_id: [(later, 60, False)]}
+
+
+def test_what_is_said_already_changes_nothing(database: Database) -> None:
+    server_id = add(database)
+    with database.transaction() as session:
+        same = ServerChange(name="web", ip=IP, interval_s=60, enabled=True)
+        servers_change.alter(session, server_id, same, database.settings, SLOT)
+    with database.reading() as session:
+        assert len(schedule.schedules(session)[server_id]) == 1
+
+
+def test_another_name_takes_none_that_is_taken(database: Database) -> None:
+    web, _mail = add_many(database, ["web", "mail"])
+    mail = ServerChange(name="mail", ip=OTHER_IP)
+    with database.transaction() as session:
+        with pytest.raises(NameTaken):
+            servers_change.alter(session, web, mail, database.settings, SLOT)
+        servers_change.alter(session, web, ServerChange(name="www"), database.settings, SLOT)
+    with database.reading() as session:
+        assert find.names(session) == ["www", "mail"]
+        assert find.by_name(session, "www").ip == IP

@@ -158,8 +158,8 @@ def test_a_list_may_be_empty() -> None:
         (
             "web,192.0.2.1,,,7",
             "interval_s",
-            "interval_s must be seconds that make whole minutes and divide a day, such as 60 or "
-            "300, got 7",
+            "interval_s must be whole minutes that divide a day, in seconds, such as 60 or 300, "
+            "got 7",
         ),
         (
             "web,192.0.2.1,,,,maybe",
@@ -175,9 +175,13 @@ def test_a_list_may_be_empty() -> None:
         ),
         (",192.0.2.1", "name", "name is missing"),
         ("web,,tcp", "ip", "ip is missing"),
-        (f"{'n' * 256},192.0.2.1", "name", "name has 1 to 255 characters"),
-        ("a\x1bb,192.0.2.1", "name", "name holds no control characters and no lone surrogates"),
-        ("\x1fweb,192.0.2.1", "name", "name holds no control characters and no lone surrogates"),
+        (f"{'n' * 256},192.0.2.1", "name", "name must be 1 to 255 characters long, got 256"),
+        ("a\x1bb,192.0.2.1", "name", "name must not contain control characters or lone surrogates"),
+        (
+            "\x1fweb,192.0.2.1",
+            "name",
+            "name must not contain control characters or lone surrogates",
+        ),
         ('"web,192.0.2.1', None, "a quote isn't closed, or text follows one that is"),
         ("what is this", None, "expected name,ip, got 'what is this'"),
         (
@@ -218,7 +222,7 @@ def test_a_line_has_what_the_first_one_names(line: str, field: str | None, sente
         ('{"name": "web"}', "ip", "ip is missing"),
         ("7", None, "a server must be an object with name and ip, got 7"),
         ('"web"', None, "a server must be an object with name and ip, got 'web'"),
-        ('{"name": 1, "ip": "192.0.2.1"}', "name", "name is text"),
+        ('{"name": 1, "ip": "192.0.2.1"}', "name", "name must be text, got 1"),
         (
             '{"name": "web", "ip": 3221225985}',
             "ip",
@@ -393,13 +397,13 @@ def test_the_list_of_the_api_can_be_read_again() -> None:
         (
             "server,odd,,192.0.2.4\r\nschedule,odd,2026-01-01T00:00:00Z,,,,,7,1",
             "interval_s",
-            "interval_s must be seconds that make whole minutes and divide a day, such as 60 or "
-            "300, got 7",
+            "interval_s must be whole minutes that divide a day, in seconds, such as 60 or 300, "
+            "got 7",
         ),
         (
             "server,odd,,192.0.2.4\r\nschedule,odd",
             None,
-            "since is a time such as 2018-01-02T07:01:00Z",
+            "since must be a time such as 2018-01-02T07:01:00Z, got 'None'",
         ),
     ],
 )

@@ -75,7 +75,7 @@ def test_values_are_as_json_has_them() -> None:
 @pytest.mark.parametrize(
     ("body", "field", "reason"),
     [
-        ([], None, r"a server must be an object with name and ip, got \[\]"),
+        ([], None, r"a server must be an object with name and ip, got a list of 0"),
         ({"name": "web"}, "ip", "ip is missing"),
         (WEB | {"id": 7}, "id", "unknown field 'id', known are name, ip, probe, port"),
         (WEB | {"name": "\n"}, "name", "name must not contain control characters"),

@@ -54,7 +54,11 @@ def test_servers_come_from_standard_input_and_go_to_standard_output(flask: Flask
     given = "name,IP,port\nweb 🛰️,127.0.0.1,\nmail,127.0.0.2,25\n"
     assert flask("servers", "import", "-", stdin=given).returncode == 0
     exported = flask("servers", "export")
-    expected = "name,IP,probe,port\nweb 🛰️,127.0.0.1,auto,\nmail,127.0.0.2,auto,25\n"
+    expected = (
+        "name,ip,probe,port,interval_s,enabled\n"
+        "web 🛰️,127.0.0.1,auto,,60,yes\n"
+        "mail,127.0.0.2,auto,25,60,yes\n"
+    )
     assert (exported.stdout, exported.stderr) == (expected, "")
 
 
@@ -138,7 +142,7 @@ def test_an_argument_that_is_not_utf_8_is_refused(sqlite_settings: Settings) -> 
         )
         assert done.returncode == 1
         assert b"Traceback" not in done.stderr
-        assert b"Error: a server's name" in done.stderr
+        assert b"Error: name must not contain control characters" in done.stderr
 
 
 def test_a_first_command_makes_the_database(flask: Flask, no_database: Path) -> None:

@@ -100,11 +100,32 @@ def test_wrong_arguments_are_exit_code_2(sqlite_settings: Settings, arguments: l
 # Import and export
 
 SERVERS = [
-    {"name": "web", "IP": "127.0.0.1", "probe": "auto"},
-    {"name": "mail, old", "IP": "127.0.0.2", "probe": "tcp", "port": 25},
-    {"name": '"quoted" 🛰️ שרת', "IP": "127.0.0.3", "probe": "icmp"},
-    {"name": "line\u2028separator; a\\b 'c'", "IP": "127.0.0.4", "probe": "auto", "port": 443},
-    {"name": "=1+1", "IP": "127.0.0.5", "probe": "auto"},
+    {"name": "web", "ip": "127.0.0.1", "probe": "auto", "interval_s": 60, "enabled": True},
+    {
+        "name": "mail, old",
+        "ip": "127.0.0.2",
+        "probe": "tcp",
+        "port": 25,
+        "interval_s": 300,
+        "enabled": False,
+    },
+    {
+        "name": '"quoted" 🛰️ שרת',
+        "ip": "127.0.0.3",
+        "probe": "icmp",
+        "interval_s": 86_400,
+        "enabled": True,
+    },
+    {
+        "name": "line\u2028separator; a\\b 'c'",
+        "ip": "127.0.0.4",
+        "probe": "auto",
+        "port": 443,
+        "interval_s": 60,
+        "enabled": False,
+    },
+    {"name": "=1+1", "ip": "127.0.0.5", "probe": "auto", "interval_s": 60, "enabled": True},
+    {"name": "#hash", "ip": "127.0.0.6", "probe": "auto", "interval_s": 60, "enabled": True},
 ]
 
 
@@ -112,26 +133,84 @@ SERVERS = [
 def test_what_is_exported_can_be_imported(cli: FlaskCliRunner, tmp_path: Path, kind: str) -> None:
     original = tmp_path / "servers.json"
     original.write_text(json.dumps(SERVERS), encoding="utf-8")
-    assert "5 servers" in done(cli, "servers", "import", str(original))
+    assert "6 servers" in done(cli, "servers", "import", str(original))
     exported = tmp_path / f"exported.{kind}"
     done(cli, "servers", "export", str(exported))
     for each in SERVERS:
         done(cli, "servers", "remove", str(each["name"]), "--yes")
-    assert "5 servers" in done(cli, "servers", "import", str(exported))
+    assert "6 servers" in done(cli, "servers", "import", str(exported))
     assert json.loads(done(cli, "servers", "export", "--format", "json")) == SERVERS
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_what_the_api_exports_can_be_imported(
+    cli: FlaskCliRunner, tmp_path: Path, form: str
+) -> None:
+    file = tmp_path / "exported"
+    done(cli, "servers", "import", "-", stdin=json.dumps(SERVERS))
+    file.write_bytes(cli.app.test_client().get(f"/api/v1/export?format={form}").data)
+    for each in SERVERS:
+        done(cli, "servers", "remove", str(each["name"]), "--yes")
+    assert "6 servers" in done(cli, "servers", "import", str(file))
+    assert json.loads(done(cli, "servers", "export", "--format", "json")) == SERVERS
+
+
+def test_a_file_may_be_longer_than_a_request(cli: FlaskCliRunner) -> None:
+    servers = [{"name": f"{number:05}{'n' * 100}", "ip": "127.0.0.1"} for number in range(10_001)]
+    given = json.dumps(servers)
+    assert len(given) > 1_000_000
+    assert done(cli, "servers", "import", "-", stdin=given) == "Added 10001 servers\n"
+    exported = done(cli, "servers", "export", "--format", "json")
+    assert done(cli, "servers", "import", "-", "--update", stdin=exported).startswith("Added 0 ")
 
 
 @pytest.mark.parametrize(
     "text",
-    ["\ufeffname,IP\r\nweb,127.0.0.1\r\n", 'IP,name\n127.0.0.1,"web"\n', "name,IP\nweb,127.0.0.1"],
+    [
+        "\ufeffname,IP\r\nweb,127.0.0.1\r\n",
+        'IP,name\n127.0.0.1,"web"\n',
+        "name,IP\nweb,127.0.0.1",
+        "name;IP\nweb;127.0.0.1\n",
+        "# ours\n\nweb, 127.0.0.1\n",
+        "127.0.0.1\tweb\n",
+    ],
 )
-def test_csv_is_read_as_spreadsheets_write_it(
+def test_csv_is_read_as_spreadsheets_and_people_write_it(
     cli: FlaskCliRunner, tmp_path: Path, text: str
 ) -> None:
     file = tmp_path / "servers.csv"
     file.write_bytes(text.encode())
-    assert "Added 1 server\n" in done(cli, "servers", "import", str(file))
+    assert done(cli, "servers", "import", str(file)) == "Added 1 server\n"
     assert done(cli, "servers", "list").startswith("web\t127.0.0.1\t")
+
+
+def test_what_a_file_holds_counts_not_its_name(cli: FlaskCliRunner, tmp_path: Path) -> None:
+    file = tmp_path / "servers.json"
+    for content, added in (
+        ("", 0),
+        ("name,IP\nnew,127.0.0.1\n", 1),
+        ("# none yet\n", 0),
+        ("[]", 0),
+    ):
+        file.write_text(content)
+        assert done(cli, "servers", "import", str(file)).startswith(f"Added {added} ")
+
+
+def test_scripts_that_still_say_the_format_go_on(cli: FlaskCliRunner) -> None:
+    given = "name,IP\nweb,127.0.0.1\n"
+    done(cli, "servers", "import", "-", "--format", "csv", stdin=given)
+    assert "--format" not in done(cli, "servers", "import", "--help")
+
+
+def test_an_update_changes_what_exists(cli: FlaskCliRunner) -> None:
+    done(cli, "servers", "import", "-", stdin="web,127.0.0.1\nmail,127.0.0.2\n")
+    listed = "name,ip,interval_s,enabled\nweb,127.0.0.1,300,no\nmail,127.0.0.2,,\ndb,127.0.0.3,,\n"
+    assert "line 2: " in refused(cli, "servers", "import", "-", stdin=listed)
+    said = done(cli, "servers", "import", "-", "--update", stdin=listed)
+    assert said == "Added 1 server, changed 1 server\n"
+    web, mail, db = json.loads(done(cli, "servers", "export", "--format", "json"))
+    assert (web["interval_s"], web["enabled"], mail["interval_s"]) == (300, False, 60)
+    assert db["name"] == "db"
 
 
 @pytest.mark.parametrize(
@@ -143,23 +222,21 @@ def test_csv_is_read_as_spreadsheets_write_it(
         ("a.csv", "name,IP\nnew,127.0.0.1\nshort\n", "line 3: "),
         ("a.csv", "name,IP,port\nnew,127.0.0.1,\nbad,127.0.0.2,http\n", "line 3: port"),
         ("a.csv", "name,IP,port\nnew,127.0.0.1,\nbad,127.0.0.2,70000\n", "line 3: port"),
-        ("a.csv", "name,IP,probe\nnew,127.0.0.1,\nbad,127.0.0.2,ICMP\n", "line 3: probe"),
+        ("a.csv", "name,IP,probe\nnew,127.0.0.1,\nbad,127.0.0.2,udp\n", "line 3: probe"),
         ("a.csv", "name,IP\nnew,127.0.0.1\nbad,224.0.0.1\n", "line 3: 224.0.0.1 is multicast"),
         ("a.csv", "name,IP\nnew,127.0.0.1\nweb,127.0.0.2\n", "line 3: a server named 'web'"),
-        ("a.csv", "name,IP\nnew,127.0.0.1\nnew,127.0.0.2\n", "line 3: a server named 'new'"),
-        ("a.csv", "name;IP\nnew;127.0.0.1\n", "line 2: "),
-        ("a.csv", "new,127.0.0.1\nmore,127.0.0.2\n", "line 2: "),
-        ("a.csv", 'name,IP\n"new,127.0.0.1\n', "not CSV"),
-        ("a.csv", b"name,IP\ncaf\xe9,127.0.0.1\n", "not CSV in UTF-8"),
+        ("a.csv", "name,IP\nnew,127.0.0.1\nnew,127.0.0.2\n", "line 3: 'new' appears twice"),
+        ("a.csv", "name,colour\nnew,red\n", "line 1: ip"),
+        ("a.csv", "name,ip,colour\nnew,127.0.0.1,red\n", "unknown column 'colour'"),
+        ("a.csv", 'name,IP\n"new,127.0.0.1\n', "line 2: a quote isn't closed"),
+        ("a.csv", b"name,IP\ncaf\xe9,127.0.0.1\n", "UTF-8, line 2 isn't"),
         ("a.json", '[{"name": "new", "IP": "127.0.0.1"}, {"name": "bad"}]', "server 2: "),
         ("a.json", '[{"name": "new", "IP": "127.0.0.1"}, 7]', "server 2: "),
         ("a.json", '[{"name": "new", "name": "x", "IP": "127.0.0.1"}]', "twice"),
         ("a.json", '[{"name": "new\\ud800", "IP": "127.0.0.1"}]', ""),
         ("a.json", '{"name": "new", "IP": "127.0.0.1"}', "list"),
-        ("a.json", "name,IP\nnew,127.0.0.1\n", "JSON"),
         ("a.json", "[" * 100_000, "JSON"),
         ("a.json", b"\xff\xfe[\x00]\x00", "UTF-8"),
-        ("a.json", "", "JSON"),
     ],
 )
 def test_one_wrong_line_is_named_and_nothing_is_imported(
@@ -178,3 +255,12 @@ def test_one_wrong_line_is_named_and_nothing_is_imported(
     after = rows()
     assert after["server"] == before["server"]
     assert after["schedule"] == before["schedule"]
+
+
+def test_of_many_wrong_lines_the_first_twenty_are_named(cli: FlaskCliRunner) -> None:
+    listed = "new,127.0.0.1\n" + "".join(f"bad {number},127.1\n" for number in range(25))
+    said = refused(cli, "servers", "import", "-", stdin=listed).splitlines()
+    assert said[0] == "Error: nothing was imported:"
+    assert [line.partition(":")[0] for line in said[1:21]] == [f"line {at}" for at in range(2, 22)]
+    assert said[21:] == ["and 5 more"]
+    assert done(cli, "servers", "list") == ""

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import update
 
 from core.accounts import tokens, users
-from core.accounts.records import Role, TokenKind, UserWanted
+from core.accounts.records import Role, TokenKind
 from core.accounts.tokens import Grant
+from core.accounts.users import UserWanted
 from core.clock import utc_now
 from core.models import Token
 from core.settings import Settings

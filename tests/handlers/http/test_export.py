@@ -16,6 +16,7 @@ from sqlalchemy import func, select, text
 
 from core.checks.records import Ping, Probe, quantised_ms
 from core.clock import utc_now
+from core.export import give as export_give
 from core.history import figures, slices
 from core.history import upkeep as history_upkeep
 from core.models import Day, Schedule, Server
@@ -25,7 +26,6 @@ from core.rounds import record as rounds_record
 from core.servers import change, schedule
 from core.servers.records import ServerWanted
 from core.settings import Settings
-from handlers.http import export
 from handlers.http.app import create_app
 from handlers.worker import upkeep as worker_upkeep
 from infra import migrations
@@ -36,9 +36,8 @@ from tests.handlers.http.test_servers import problem
 from tests.instances import instance
 
 EXPORT, IMPORT = "/api/v1/export", "/api/v1/import"
+JSON, CSV = "application/json", "text/csv"
 LIMIT = 1_000_000
-FORMS = pytest.mark.parametrize("form", ["json", "csv"])
-KINDS = {"json": "application/json", "csv": "text/csv"}
 STRANGE = [
     'a "quoted", name',
     "=cmd|' /C calc'!A0",
@@ -71,27 +70,27 @@ def other(
     app.extensions["pinglet"].database.engine.dispose()
 
 
-def pages(client: FlaskClient, form: str) -> list[bytes]:
+def pages(client: FlaskClient, kind: str = JSON) -> list[bytes]:
     """Return every page of an export."""
     found = []
-    target = f"{EXPORT}?format={form}"
+    target = EXPORT
     while target:
-        response = client.get(target)
+        response = client.get(target, headers={"Accept": kind})
         assert response.status_code == 200
-        assert response.mimetype == KINDS[form]
+        assert response.mimetype == kind
         assert len(response.data) < LIMIT
         found.append(response.data)
         link = response.headers.get("Link", "")
         target = link.partition("<")[2].partition(">")[0]
-        if form == "json":
+        if kind == JSON:
             after = response.get_json()["next"]
             assert (after is None) == (not target)
     return found
 
 
-def take(client: FlaskClient, page: bytes, form: str) -> dict[str, int]:
+def take(client: FlaskClient, page: bytes, kind: str = JSON) -> dict[str, int]:
     """Import a page; return what was new."""
-    response = client.post(IMPORT, data=page, content_type=KINDS[form])
+    response = client.post(IMPORT, data=page, content_type=kind)
     assert response.status_code == 200, response.data
     body: dict[str, int] = response.get_json()
     return body
@@ -126,10 +125,8 @@ def known(client: FlaskClient, window_days: int = 700) -> list[object]:
 
 def told(exported: list[bytes]) -> list[object]:
     """Return what pages say, wherever they are cut: that depends on what is packed already."""
-    if exported[0].startswith(b"{"):
-        read = [json.loads(page) for page in exported]
-        return [item for kind in ("servers", "days") for page in read for item in page[kind]]
-    return [line for page in exported for line in page.splitlines()[1:]]
+    read = [json.loads(page) for page in exported]
+    return [item for kind in ("servers", "days") for page in read for item in page[kind]]
 
 
 def a_history(client: FlaskClient, seed: int) -> None:
@@ -176,54 +173,39 @@ def _ping(chance: random.Random, server_id: int) -> Ping:
     return Ping(server_id, IP, 4, received, mean, best, worst, Probe.TCP, 443)
 
 
-@FORMS
 def test_an_import_into_an_empty_instance_is_the_same_again(
-    client: FlaskClient, other: FlaskClient, form: str
+    client: FlaskClient, other: FlaskClient
 ) -> None:
     a_history(client, seed=1)
-    for page in pages(client, form):
-        take(other, page, form)
+    for page in pages(client):
+        take(other, page)
     assert known(other) == known(client)
-    assert told(pages(other, form)) == told(pages(client, form))
+    assert told(pages(other)) == told(pages(client))
 
 
-@FORMS
-def test_a_page_that_comes_twice_changes_nothing(
-    client: FlaskClient, other: FlaskClient, form: str
-) -> None:
+def test_a_page_that_comes_twice_changes_nothing(client: FlaskClient, other: FlaskClient) -> None:
     a_history(client, seed=2)
-    exported = pages(client, form)
+    exported = pages(client)
     for page in exported:
-        take(other, page, form)
+        take(other, page)
     before = known(other)
     for page in [*exported[::-1], *exported]:
-        assert take(other, page, form) == {"servers": 0, "schedules": 0, "pings": 0}
+        assert take(other, page) == {"servers": 0, "schedules": 0, "pings": 0}
     assert known(other) == before
 
 
-@FORMS
-def test_both_forms_carry_the_same(client: FlaskClient, other: FlaskClient, form: str) -> None:
-    a_history(client, seed=3)
-    for page in pages(client, form):
-        take(other, page, form)
-    second = {"json": "csv", "csv": "json"}[form]
-    for page in pages(client, second):
-        assert take(other, page, second) == {"servers": 0, "schedules": 0, "pings": 0}
-
-
-@FORMS
 def test_every_page_fits_the_limit_of_a_body(
-    client: FlaskClient, database: Database, other: FlaskClient, form: str, monkeypatch: Any
+    client: FlaskClient, database: Database, other: FlaskClient, monkeypatch: Any
 ) -> None:
     add(client, *(f"{number:04}{'n' * 240}" for number in range(1_200)))
     ids = list(range(1, 41))
     record_minutes(database, ids, this_slot() - 60 * MINUTE, 60)
-    monkeypatch.setattr(export, "BUDGET", 100_000)
-    exported = pages(client, form)
+    monkeypatch.setattr(export_give, "BUDGET", 100_000)
+    exported = pages(client)
     assert len(exported) > 5
     assert max(len(page) for page in exported) < 200_000
     for page in exported:
-        take(other, page, form)
+        take(other, page)
     assert known(other, window_days=1) == known(client, window_days=1)
 
 
@@ -232,17 +214,17 @@ def test_a_server_that_comes_while_an_export_runs_is_left_for_the_next(
 ) -> None:
     ids = add(client, "a", "b")
     record_minutes(database, ids, this_slot() - 10 * MINUTE, 10)
-    monkeypatch.setattr(export, "BUDGET", 300)
+    monkeypatch.setattr(export_give, "BUDGET", 300)
     first = client.get(EXPORT)
     second = client.get(f"{EXPORT}?after={first.get_json()['next']}").get_json()
     late = add(client, "late")
     record(database, late, this_slot(), (4, 1.0))
-    take(other, first.data, "json")
+    take(other, first.data)
     exported = [second]
     while exported[-1]["next"]:
         exported.append(client.get(f"{EXPORT}?after={exported[-1]['next']}").get_json())
     for page in exported:
-        take(other, json.dumps(page).encode(), "json")
+        take(other, json.dumps(page).encode())
     assert "late" not in json.dumps(exported)
     assert client.get("/").get_json()["servers"] == ["a", "b", "late"]
 
@@ -254,7 +236,7 @@ def test_an_instance_that_is_at_work_keeps_its_own_word(
     client.patch(f"/api/v1/servers/{server_id}", json={"interval_s": 300, "port": 80})
     [there] = add(other, "web", ip="127.0.0.9")
     before = other.get(f"/api/v1/servers/{there}").get_json()
-    taken = take(other, pages(client, "json")[0], "json")
+    taken = take(other, pages(client)[0])
     assert taken["servers"] == 0
     assert other.get(f"/api/v1/servers/{there}").get_json() == before
 
@@ -266,7 +248,7 @@ def test_a_day_that_was_packed_counts_what_was_due_there_before_it_came_here(
     noon = (this_slot() - timedelta(days=9)).replace(hour=12, minute=0)
     planned = {"since": iso(noon), "interval_s": 60, "enabled": True}
     web = {"name": "web", "ip": IP, "added": iso(noon), "schedule": [planned]}
-    take(client, json.dumps({"servers": [web]}).encode(), "json")
+    take(client, json.dumps({"servers": [web]}).encode())
     [server] = client.get("/api/v1/servers").get_json()["servers"]
     record_minutes(database, [server["id"]], noon, 3)
     worker_upkeep.tidy(instance(database), utc_now())
@@ -275,7 +257,7 @@ def test_a_day_that_was_packed_counts_what_was_due_there_before_it_came_here(
     window = {"since": iso(day), "until": iso(day + timedelta(days=1))}
     assert client.get(path, query_string=window).get_json()["counts"]["due"] == 720
     earlier = web | {"schedule": [planned | {"since": iso(noon - timedelta(hours=5))}]}
-    take(client, json.dumps({"servers": [earlier]}).encode(), "json")
+    take(client, json.dumps({"servers": [earlier]}).encode())
     counts = client.get(path, query_string=window).get_json()["counts"]
     assert (counts["due"], counts["up"], counts["unobserved"]) == (1_020, 3, 1_017)
 
@@ -286,7 +268,7 @@ def test_what_is_older_than_the_raw_rows_is_packed_as_it_comes(
     ids = add(client, "web")
     record_minutes(database, ids, this_slot() - timedelta(days=9), 5)
     record_minutes(database, ids, this_slot() - 4 * MINUTE, 5)
-    taken = take(other, pages(client, "json")[0], "json")
+    taken = take(other, pages(client)[0])
     assert taken["pings"] == 10
     with other.application.extensions["pinglet"].database.reading() as session:
         counted = [
@@ -297,7 +279,7 @@ def test_what_is_older_than_the_raw_rows_is_packed_as_it_comes(
 
 def test_a_server_without_a_schedule_gets_one(client: FlaskClient, database: Database) -> None:
     page = {"servers": [{"name": "web", "ip": IP, "added": "2026-01-01T00:00:00Z"}]}
-    assert take(client, json.dumps(page).encode(), "json")["schedules"] == 1
+    assert take(client, json.dumps(page).encode())["schedules"] == 1
     [shown] = client.get("/api/v1/servers").get_json()["servers"]
     assert (shown["interval_s"], shown["enabled"]) == (60, True)
 
@@ -374,52 +356,115 @@ def test_a_page_that_is_wrong_is_refused_as_a_whole_and_says_where(
     assert rows() == before
 
 
-HEADER = ",".join(export.COLUMNS)
-ONE = "server,web,2026-01-01T00:00:00Z,127.0.0.1,auto,,,,,,,,,"
+# CSV: the servers alone, for spreadsheets
+
+
+def plain(client: FlaskClient) -> list[tuple[object, ...]]:
+    """Return what a list says of an instance's servers."""
+    fields = ("name", "ip", "probe", "port", "interval_s", "enabled")
+    found = client.get("/api/v1/servers?limit=1000").get_json()["servers"]
+    return [tuple(server[field] for field in fields) for server in found]
+
+
+def test_a_csv_carries_every_server_as_it_is_wanted(
+    client: FlaskClient, other: FlaskClient
+) -> None:
+    a_history(client, seed=3)
+    [page] = pages(client, CSV)
+    assert page.splitlines()[0] == b"name,ip,probe,port,interval_s,enabled"
+    assert take(other, page, CSV) == {"servers": 8, "schedules": 8, "pings": 0}
+    assert plain(other) == plain(client)
+    assert pages(other, CSV) == [page]
+
+
+def test_a_csv_opens_in_other_programs_and_comes_back_from_them(client: FlaskClient) -> None:
+    add(client, 'a "quoted", name')
+    [page] = pages(client, CSV)
+    [line] = csv.DictReader(io.StringIO(page.decode()))
+    assert line == {
+        "name": 'a "quoted", name',
+        "ip": IP,
+        "probe": "auto",
+        "port": "",
+        "interval_s": "60",
+        "enabled": "yes",
+    }
+    as_saved = b"\xef\xbb\xbf" + page.replace(b"\n", b"\r\n") + b"new,192.0.2.9\r\n"
+    assert take(client, as_saved, CSV) == {"servers": 1, "schedules": 1, "pings": 0}
+
+
+def test_a_csv_leaves_a_server_that_is_here_as_it_is(client: FlaskClient) -> None:
+    add(client, "web")
+    before = plain(client)
+    listed = b"name,ip,interval_s\nweb,192.0.2.9,300\n"
+    assert take(client, listed, CSV) == {"servers": 0, "schedules": 0, "pings": 0}
+    assert plain(client) == before
+
+
+def test_a_csv_comes_in_pages_that_fit_the_limit_of_a_body(
+    client: FlaskClient, other: FlaskClient, monkeypatch: Any
+) -> None:
+    add(client, *(f"{number:03}{STRANGE[-2] * 240}" for number in range(300)))
+    monkeypatch.setattr(export_give, "BUDGET", 100_000)
+    exported = pages(client, CSV)
+    assert len(exported) == 3
+    assert sum(take(other, page, CSV)["servers"] for page in exported) == 300
+    assert plain(other) == plain(client)
+
+
 WRONG_CSV = [
-    ("", "line 1"),
-    ("name,IP\nweb,127.0.0.1\n", "line 1"),
-    (f"{HEADER}\nhost,web,,,,,,,,,,,,\n", "line 2"),
-    (f"{HEADER}\nping,web,yesterday,,,,,,,1,1,1,4,4\n", "line 2"),
-    (f"{HEADER}\nping,web,2026-01-01T00:00:01Z,,,,,,,1,1,1,4,4\n", "line 2"),
-    (f"{HEADER}\n{ONE}\nping,web,2026-01-01T00:00:00Z,,,,,,,1,1,1,four,4\n", "line 3"),
-    (f"{HEADER}\nschedule,web,2026-01-01T00:00:00Z,,,,,60,1,,,,,\n", "line 2"),
-    (f"{HEADER}\n{ONE}\nschedule,web,2026-01-01T00:00:00Z,,,,,,,,,,,\n", "line 3"),
-    (f"{HEADER}\n{ONE},too,many\n", "line 2"),
-    (f"{HEADER}\nserver,web\n", "line 2"),
-    (f'{HEADER}\nserver,"web\n', "line 2"),
-    (f"{HEADER}\n{ONE.replace('127.0.0.1', '127.1')}\n", "servers[0].ip"),
-    (
-        f"{HEADER}\n{ONE}\nping,web,2026-01-01T00:00:00Z,,,,,,,nan,nan,nan,4,4\n",
-        "days[0].pings[0][1]",
-    ),
-    (
-        f"{HEADER}\n{ONE}\nping,web,2026-01-01T00:00:00Z,,,,,,,1e999,1,1,4,4\n",
-        "days[0].pings[0][1]",
-    ),
+    (b"web,192.0.2.9\nbad,127.1\n", "line 2"),
+    (b"name,ip,port\nweb,192.0.2.9,70000\n", "line 2"),
+    (b"name,ip\nweb,192.0.2.9\nbad,224.0.0.1\n", "line 3"),
+    (b"name,ip,colour\nweb,192.0.2.9,red\n", "colour"),
+    (b"nonsense\n", None),
+    (b"\xff", None),
 ]
 
 
-def test_a_csv_that_is_wrong_says_in_which_line(
+def test_a_csv_that_is_wrong_is_refused_as_a_whole_and_says_where(
     client: FlaskClient, rows: Callable[[], Rows]
 ) -> None:
     before = rows()
     for page, field in WRONG_CSV:
-        response = client.post(IMPORT, data=page, content_type="text/csv")
+        response = client.post(IMPORT, data=page, content_type=CSV)
         assert problem(response) == (400, "WRONG_REQUEST", field), page
-    response = client.post(IMPORT, data=b"\xff", content_type="text/csv")
-    assert problem(response)[:2] == (400, "WRONG_REQUEST")
     assert rows() == before
 
 
-def test_a_csv_opens_in_other_programs(client: FlaskClient, database: Database) -> None:
-    ids = add(client, 'a "quoted", name')
-    record(database, ids, this_slot(), (4, 1.5))
-    [page] = pages(client, "csv")
-    lines = list(csv.DictReader(io.StringIO(page.decode())))
-    assert [line["record"] for line in lines] == ["server", "last_ping", "schedule", "ping"]
-    assert {line["server"] for line in lines} == {'a "quoted", name'}
-    take(client, b"\xef\xbb\xbf" + page, "csv")  # as a spreadsheet saves it
+OLD_CSV = (
+    b"record,server,time,ip,probe,port,last_port,interval_s,enabled,"
+    b"response_ms,best_ms,worst_ms,sent,received\r\n"
+    b"server,web,2026-01-01T00:00:00Z,127.0.0.1,tcp,443,443,,,,,,,\r\n"
+    b"last_ping,web,2026-01-01T00:01:00Z,,,,,,,1.5,,,4,4\r\n"
+    b"schedule,web,2026-01-01T00:00:00Z,,,,,60,1,,,,,\r\n"
+    b"schedule,web,2026-01-02T00:00:00Z,,,,,300,0,,,,,\r\n"
+)
+OLD_PINGS = b"ping,web,2026-01-01T00:01:00Z,,,,,,,1.5,1.0,2.0,4,4\r\n"
+
+
+def test_the_csv_of_an_old_release_is_read_for_its_servers(client: FlaskClient) -> None:
+    assert take(client, OLD_CSV, CSV) == {"servers": 1, "schedules": 1, "pings": 0}
+    assert plain(client) == [("web", IP, "tcp", 443, 300, False)]
+
+
+def test_the_pings_of_an_old_csv_are_not_lost_without_a_word(
+    client: FlaskClient, rows: Callable[[], Rows]
+) -> None:
+    before = rows()
+    for page in (OLD_CSV + OLD_PINGS, b"\xef\xbb\xbf" + OLD_CSV + OLD_PINGS):
+        response = client.post(IMPORT, data=page, content_type=CSV)
+        assert problem(response)[:2] == (400, "WRONG_REQUEST")
+        assert "format=json" in response.get_json()["detail"]
+    assert rows() == before
+
+
+def test_a_page_of_json_keeps_its_days_whatever_it_is_called(
+    client: FlaskClient, database: Database, other: FlaskClient
+) -> None:
+    record_minutes(database, add(client, "web"), this_slot() - 5 * MINUTE, 5)
+    [page] = pages(client)
+    assert take(other, page, CSV)["pings"] == 5
 
 
 def test_the_form_is_chosen_by_what_the_caller_accepts(client: FlaskClient) -> None:
@@ -436,6 +481,9 @@ def test_the_form_is_chosen_by_what_the_caller_accepts(client: FlaskClient) -> N
 
 def test_a_cursor_that_no_page_gave_is_refused(client: FlaskClient) -> None:
     for after in ("x", "1.2", "1.2.3.4", "-1", "1.9999999.1", "1" * 19, "\u0661"):
-        response = client.get(EXPORT, query_string={"after": after})
-        assert problem(response) == (400, "WRONG_REQUEST", "after"), after
+        for form in ("json", "csv"):
+            response = client.get(EXPORT, query_string={"after": after, "format": form})
+            assert problem(response) == (400, "WRONG_REQUEST", "after"), after
     assert client.get(f"{EXPORT}?after=1.2899999.5").status_code == 200
+    days = client.get(f"{EXPORT}?after=1.2899999.5&format=csv")
+    assert problem(days) == (400, "WRONG_REQUEST", "after")

@@ -27,12 +27,12 @@ from sqlalchemy import event, insert
 from core import errors
 from core.accounts import records as account_records
 from core.accounts import tokens, users
+from core.checks.records import EchoShown, PingNow
 from core.history.records import Bucket, Counts, PingRecord, Series, ServerStatus, Summary
 from core.models import Base
 from core.servers import records as server_records
 from core.servers.records import LastPing
 from core.settings import Settings
-from handlers.http import shapes
 from handlers.http.app import create_app
 from handlers.http.graphql.resolvers import FILE, SCHEMA, in_camel_case
 from handlers.http.openapi import PARAMETER
@@ -344,8 +344,8 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "Series": Series,
     "Bucket": Bucket,
     "Summary": Summary,
-    "PingNow": shapes.PingNow,
-    "Echo": shapes.EchoShown,
+    "PingNow": PingNow,
+    "Echo": EchoShown,
     "Me": account_records.Me,
     "User": account_records.UserListed,
     "Token": account_records.TokenListed,

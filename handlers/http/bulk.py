@@ -1,0 +1,62 @@
+"""POST /api/v1/servers/bulk: many servers at once. Loaded at first use."""
+
+from collections.abc import Mapping, Sequence
+
+from flask import request
+from msgspec import structs
+
+from core.clock import utc_now
+from core.errors import WrongRequest
+from core.reading import read_json
+from core.servers import change, lists
+from core.servers.lists import Entry
+from core.servers.records import (
+    Bulk,
+    BulkDone,
+    BulkItem,
+    BulkQuery,
+    BulkServer,
+    ListDone,
+    ListItem,
+)
+from handlers.http.routes import CSV
+from handlers.instance import Instance
+
+
+def put(here: Instance, asked: BulkQuery) -> BulkDone | ListDone:
+    """Add many servers at once, or add and change them by name, with a result for each."""
+    body = request.get_data()
+    if request.mimetype == CSV:
+        return _put_list(here, lists.read(body), asked.upsert)
+    bulk = Bulk.of(read_json(body))
+    return put_all(here, bulk.servers, bulk.upsert or asked.upsert)
+
+
+def put_all(here: Instance, servers: Sequence[Mapping[str, object]], upsert: bool) -> BulkDone:
+    """Add these servers, or add and change them; each is read by itself."""
+    return BulkDone(results=_put(here, [_read(one) for one in servers], upsert))
+
+
+def _put_list(here: Instance, entries: Sequence[Entry], upsert: bool) -> ListDone:
+    outcomes = _put(here, [entry.said for entry in entries], upsert)
+    return ListDone(results=list(map(_at, entries, outcomes)))
+
+
+def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
+    with here.database.transaction() as session:
+        return change.put(session, wanted, here.settings, utc_now(), upsert=upsert)
+
+
+def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:
+    """What was said of one server of many, or why it can't be understood."""
+    try:
+        return BulkServer.of(one)
+    except WrongRequest as error:
+        return BulkItem(status=error.status, detail=str(error), field=error.field)
+
+
+def _at(entry: Entry, outcome: BulkItem) -> ListItem:
+    found = structs.asdict(outcome)
+    if outcome.detail is not None:
+        found |= {"place": entry.place, "text": entry.text}
+    return ListItem(**found)
