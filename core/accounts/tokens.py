@@ -60,7 +60,7 @@ class TokenWanted(Request, frozen=True):
 
 
 class Refresh(Request, frozen=True):
-    """A refresh token, to be traded."""
+    """A refresh token, to be exchanged."""
 
     refresh: str
 

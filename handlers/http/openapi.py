@@ -68,7 +68,7 @@ def page(_here: Instance) -> ResponseReturnValue:
 
 
 def style(_here: Instance) -> ResponseReturnValue:
-    """How that page looks."""
+    """The style sheet of that page."""
     return routes.fresh(Response(render_template("docs.css"), mimetype="text/css"))
 
 

@@ -282,6 +282,19 @@ def test_a_server_is_named_by_id_or_by_name(client: FlaskClient) -> None:
     assert ask(client, '{ server(id: "1") { name } }') == {"server": {"name": "web"}}
 
 
+def test_a_field_that_has_another_name_here_has_it_in_the_sentence_too(client: FlaskClient) -> None:
+    query = "{ servers(first: 0) { nodes { id } } }"
+    (error,) = post(client, query).get_json()["errors"]
+    assert error["message"] == "first must be 1 to 1000, got 0"
+    assert error["extensions"]["field"] == "first"
+    change = """mutation { createServer(server: {name: "web", ip: "127.0.0.1", intervalS: 7}) {
+      status field detail
+    } }"""
+    told = ask(client, change)["createServer"]
+    assert told["field"] == "intervalS"
+    assert told["detail"].startswith("intervalS must be whole minutes that divide a day")
+
+
 # As few statements for many as for one
 
 MANY = """query($first: Int!) { servers(first: $first) { nodes {
