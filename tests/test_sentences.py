@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("core", "handlers", "infra")
 CLUMSY = re.compile(
-    r"stands? twice|\b(is|are) text\b|shows? a token|nobody has said|(?<!there )\bis no \b|whole number from"
-    r"|\bholds? no\b|\bof ours\b|\bmay change nothing\b"
+    r"stands? twice|\b(is|are) text\b|shows? a token|nobody has said|(?<!there )\bis no \b"
+    r"|whole number from|\bholds? no\b|\bof ours\b|\bmay change nothing\b"
 )
 CALLS = re.compile(
     r"^(WrongRequest|Forbidden|TokenRejected|Unavailable|SchemaMismatch|NewerSchema|SettingsError"

@@ -333,8 +333,10 @@ def _read(shape: type[Wanted], words: Mapping[str, Any], **called_here: str) -> 
     try:
         return shape.of(dict(words))
     except WrongRequest as error:
-        name = error.field or ""
-        raise error.called(called_here.get(name) or in_camel_case(name)) from None
+        if error.field is None:
+            raise
+        name = called_here.get(error.field) or in_camel_case(error.field)
+        raise error.called(name) from None
 
 
 QUERIES = (FleetQuery, PingsQuery, SeriesQuery, SummaryQuery)
