@@ -68,7 +68,7 @@ class AddressRules:
         if address.version == 6 and not any(address in network for network in IPV6_IN_USE):
             return f"{address} is reserved and can't be watched"
         if not self.loopback and any(address in network for network in LOOPBACK):
-            return f"{address} is loopback, which this deployment doesn't probe"
+            return f"{address} is loopback, which isn't watched here (PINGLET_ALLOW_LOOPBACK)"
         if not self.private and any(address in network for network in PRIVATE):
-            return f"{address} is private, which this deployment doesn't probe"
+            return f"{address} is private, which isn't watched here (PINGLET_ALLOW_PRIVATE)"
         return None

@@ -19,6 +19,7 @@ A lost echo is none of these: it is a result.
 """
 
 import json
+import math
 from typing import Self
 
 
@@ -38,7 +39,7 @@ def shown(value: object) -> str:
         return f"a list of {len(value):,}"
     if isinstance(value, dict):
         return "an object"
-    text = repr(value) if isinstance(value, str) else json.dumps(value)
+    text = repr(str(value)) if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
 
 
@@ -58,6 +59,14 @@ class WrongRequest(CoreError):
         """Return the same, about another field."""
         self.field = field
         return self
+
+    def called(self, name: str) -> Self:
+        """Return the same where the field has another name: the sentence begins with it."""
+        old, (told,) = self.field or "", self.args
+        if old and told.startswith(f"{old} "):
+            self.args = (name + told.removeprefix(old),)
+            self.sentence = name + self.sentence.removeprefix(old)
+        return self.at(name)
 
 
 class NameUnknown(CoreError):
@@ -126,7 +135,9 @@ class TooManyAttempts(CoreError):
     status = "TOO_MANY_REQUESTS"
 
     def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"too many attempts: try again in {retry_after_s} s")
+        minutes = math.ceil(retry_after_s / 60)
+        wait = "1 minute" if minutes == 1 else f"{minutes} minutes"
+        super().__init__(f"too many attempts: try again in {wait}")
         self.retry_after_s = retry_after_s
 
 

@@ -6,6 +6,7 @@ wrong with which part.
 
 import json
 import unicodedata
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, Self, TypeVar
 
@@ -49,25 +50,37 @@ def read_json(body: bytes) -> object:
         # What came as \ud800 can't be sent on, printed or stored.
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
-        raise WrongRequest(f"not valid JSON: {error}") from None
+        raise WrongRequest(f"not valid JSON: {_what_is_wrong(error)}") from None
     return parsed
+
+
+def _what_is_wrong(error: Exception) -> str:
+    match error:
+        case json.JSONDecodeError():
+            return f"see line {error.lineno}, column {error.colno}"
+        case UnicodeDecodeError():
+            return f"it must be UTF-8, which octet {error.start + 1} isn't"
+        case UnicodeEncodeError():
+            return "it must not contain lone surrogates"
+    return "it is nested too deeply, or a number has too many digits"
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     unique = dict(pairs)
     if len(unique) != len(pairs):
-        raise ValueError("a key appears twice in one object")
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise WrongRequest("not valid JSON: a key appears twice in one object", got=twice)
     return unique
 
 
 def _no_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a JSON number")
+    raise WrongRequest(f"not valid JSON: {constant} is not a JSON number")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(f"the number {text[:20]} is too large")
+        raise WrongRequest("not valid JSON: a number is too large", got=text)
     return number
 
 

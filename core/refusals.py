@@ -19,19 +19,22 @@ STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 KEY = re.compile(r"(required|unknown) field `(.*)`$", re.DOTALL)
 
 
-def refusal(error: msgspec.ValidationError, shape: type, value: object) -> WrongRequest:
-    """Return why `value`, as JSON gave it, is no `shape`."""
+def refusal(
+    error: msgspec.ValidationError, shape: type, value: object, what: str = "the body"
+) -> WrongRequest:
+    """Return why `value`, as JSON gave it, can't be a `shape`; as a whole it is called `what`."""
     problem, _, path = str(error).partition(" - at `$")
     kind, got = inspect.type_info(shape), value
-    place = path.strip("`")
-    for name, number in STEP.findall(place):
-        kind, got = _below(kind, got, name, int(number or 0))
+    place = ""
+    for name, number in STEP.findall(path.strip("`")):
+        kind, got, step = _below(kind, got, name, int(number or 0))
+        place += step
     place = place.strip(".")
     if key := KEY.search(problem):
         return _wrong_key(kind, place, *key.groups())
     name = place.rpartition(".")[2]
     told = NOTHING if SECRETS & set(re.findall(r"\w+", name)) or not place else got
-    return WrongRequest(f"{name or 'the body'} must be {right(kind)}", place or None, got=told)
+    return WrongRequest(f"{name or what} must be {right(kind)}", place or None, got=told)
 
 
 def _wrong_key(kind: inspect.Type, place: str, problem: str, key: str) -> WrongRequest:
@@ -42,16 +45,19 @@ def _wrong_key(kind: inspect.Type, place: str, problem: str, key: str) -> WrongR
     return WrongRequest(f"{shown(key)} is unknown: expected {', '.join(known)}", field)
 
 
-def _below(kind: inspect.Type, value: Any, name: str, number: int) -> tuple[inspect.Type, Any]:
-    """Step from a type and a value to a field, or to an entry of a list."""
+def _below(kind: inspect.Type, value: Any, name: str, number: int) -> tuple[inspect.Type, Any, str]:
+    """Step from a type and a value to a field or an entry of a list; return the step, too."""
     kind = _inner(kind)
+    if isinstance(kind, inspect.StructType) and kind.array_like:
+        field = kind.fields[number]
+        return field.type, value[number], f".{field.encode_name}"
     if isinstance(kind, inspect.StructType):
         fields = {field.encode_name: field.type for field in kind.fields}
-        return fields[name], value[name]
+        return fields[name], value[name], f".{name}"
     if isinstance(kind, inspect.TupleType):
-        return kind.item_types[number], value[number]
+        return kind.item_types[number], value[number], f"[{number}]"
     item = getattr(kind, "item_type", inspect.AnyType())
-    return item, value[number]
+    return item, value[number], f"[{number}]"
 
 
 def _inner(kind: inspect.Type) -> inspect.Type:
@@ -82,10 +88,12 @@ def _described(kind: inspect.Metadata) -> str:
 
 def _number(kind: Any) -> str:
     low, high = kind.ge, kind.le
+    if low is not None and high is not None:
+        return f"{low} to {high}"
     what = "a whole number" if isinstance(kind, inspect.IntType) else "a number"
-    if low is None or high is None:
-        return what if low is None else f"{what} from {low}"
-    return f"{low:,} to {high:,}".replace(",", "")
+    bounds = [f"at least {low}"] if low is not None else []
+    bounds += [f"below {kind.lt}"] if kind.lt is not None else []
+    return ", ".join([what, " and ".join(bounds)]) if bounds else what
 
 
 def _text(kind: inspect.StrType) -> str:
@@ -102,6 +110,12 @@ def _text(kind: inspect.StrType) -> str:
 
 def _list(kind: inspect.ListType) -> str:
     return "a list" if kind.max_length is None else f"a list of at most {kind.max_length:,}"
+
+
+def _fields(kind: inspect.StructType) -> str:
+    if not kind.array_like:
+        return "an object"
+    return f"a list of {', '.join(field.encode_name for field in kind.fields if field.required)}"
 
 
 def _one_of(words: Any) -> str:
@@ -121,5 +135,5 @@ RIGHT: Mapping[type[inspect.Type], Callable[[Any], str]] = {
     inspect.ListType: _list,
     inspect.TupleType: lambda kind: f"a list of {len(kind.item_types)}",
     inspect.DictType: lambda _kind: "an object",
-    inspect.StructType: lambda _kind: "an object",
+    inspect.StructType: _fields,
 }

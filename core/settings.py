@@ -1,10 +1,11 @@
 """All that can be set, read once. The only reader of the environment."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from core.addresses import AddressRules
 from core.errors import SettingsError
@@ -14,62 +15,49 @@ MINUTE_S = 60
 LOCAL_DATABASE = Path(__file__).parent.parent / "instance" / "pinglet.db"
 
 
-def _text(value: str) -> str:
-    return value
+class Parser(NamedTuple):
+    """Reads a variable: `parse` returns None or raises ValueError for what isn't `right`."""
+
+    parse: Callable[[str], object]
+    right: str = "text"
 
 
-def _truth(value: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True}
-    known |= {"0": False, "false": False, "no": False, "off": False}
-    if value.lower() not in known:
-        raise ValueError("expected 1 or 0 (also true/false, yes/no, on/off)")
-    return known[value.lower()]
+TRUTHS = {"1": True, "true": True, "yes": True, "on": True}
+TRUTHS |= {"0": False, "false": False, "no": False, "off": False}
+TRUTH = Parser(lambda value: TRUTHS.get(value.lower()), "1 or 0 (or true/false, yes/no, on/off)")
 
 
-def _interval_s(value: str) -> int:
+def _interval_s(value: str) -> int | None:
     seconds = int(value)
-    if seconds < MINUTE_S or seconds % MINUTE_S or DAY_S % seconds:
-        raise ValueError("expected seconds that make whole minutes and divide a day, such as 60")
-    return seconds
+    fits = seconds >= MINUTE_S and seconds % MINUTE_S == 0 and DAY_S % seconds == 0
+    return seconds if fits else None
 
 
-def _between(low: float, high: float) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        number = float(value)
-        if not low <= number <= high:
-            raise ValueError(f"expected a number from {low:g} to {high:g}")
-        return number
-
-    return parse
+INTERVAL_S = Parser(_interval_s, "whole minutes that divide a day, in seconds, such as 60 or 300")
 
 
-def _count(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        number = int(value)
-        if not low <= number <= high:
-            raise ValueError(f"expected a whole number from {low} to {high}")
-        return number
+def _between(low: float, high: float, read: Callable[[str], float] = float) -> Parser:
+    def parse(value: str) -> float | None:
+        number = read(value)
+        return number if low <= number <= high else None
 
-    return parse
+    whole = "a whole number, " if read is int else ""
+    return Parser(parse, f"{whole}{low} to {high}")
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}")
-        return value
-
-    return parse
+def _one_of(*choices: str) -> Parser:
+    return Parser(lambda value: value if value in choices else None, " or ".join(choices))
 
 
 def _words(value: str) -> tuple[str, ...]:
     return tuple(word.strip().lower() for word in value.split(",") if word.strip())
 
 
-def _setting(
-    default: object, variable: str, meaning: str, parse: Callable[[str], object] = _text
-) -> Any:
-    metadata = {"variable": variable, "meaning": meaning, "parse": parse}
+TEXT, WORDS = Parser(str), Parser(_words)
+
+
+def _setting(default: object, variable: str, meaning: str, parser: Parser = TEXT) -> Any:
+    metadata = {"variable": variable, "meaning": meaning, "parser": parser}
     return field(default=default, metadata=metadata)  # pylint: disable=invalid-field-call
 
 
@@ -109,7 +97,7 @@ class Settings:
         60,
         "PINGLET_INTERVAL_S",
         "How often a new server is pinged; must be whole minutes that divide a day evenly",
-        _interval_s,
+        INTERVAL_S,
     )
     echo_timeout_s: float = _setting(
         1.0,
@@ -134,34 +122,34 @@ class Settings:
         "PINGLET_PING_NOW",
         "Whether servers may be pinged on demand; switch it off where the API itself can't reach "
         "them",
-        _truth,
+        TRUTH,
     )
     allow_loopback: bool = _setting(
         True,
         "PINGLET_ALLOW_LOOPBACK",
         "Whether servers in 127.0.0.0/8 may be watched; off by default on AWS Lambda",
-        _truth,
+        TRUTH,
     )
     allow_private: bool = _setting(
         True,
         "PINGLET_ALLOW_PRIVATE",
         "Whether servers in private networks (10.0.0.0/8 and the like) may be watched; "
         "off by default on AWS Lambda",
-        _truth,
+        TRUTH,
     )
     authentication: bool = _setting(
         True,
         "PINGLET_AUTHENTICATION",
         "Whether requests need a token or a password. If off, anyone on the machine itself may do "
         "everything until the first user is created; can't be switched off on AWS Lambda",
-        _truth,
+        TRUTH,
     )
     hosts: tuple[str, ...] = _setting(
         (),
         "PINGLET_HOSTS",
         "Host names of this instance, besides localhost and IP addresses; "
         "comma-separated, `*` for any",
-        _words,
+        WORDS,
     )
     keep_raw_hours: float = _setting(
         48.0,
@@ -180,7 +168,7 @@ class Settings:
         False,
         "PINGLET_WORKER_IN_SERVER",
         "Whether `flask run` also runs the worker, which pings the servers",
-        _truth,
+        TRUTH,
     )
 
     batch_queue_url: str = _setting(
@@ -197,7 +185,7 @@ class Settings:
         100,
         "PINGLET_BATCH_SIZE",
         "How many servers one message to a prober contains",
-        _count(1, 1_000),
+        _between(1, 1_000, int),
     )
     database_secret: str = _setting(
         "",
@@ -222,7 +210,7 @@ class Settings:
         for setting in fields(cls):
             variable = setting.metadata["variable"]
             if environ.get(variable):
-                given[setting.name] = _parsed(setting.metadata["parse"], variable, environ)
+                given[setting.name] = _parsed(setting.metadata["parser"], variable, environ)
         if _is_deployed(environ) and not given.get("authentication", True):
             raise SettingsError("PINGLET_AUTHENTICATION can't be switched off on AWS Lambda")
         return cls(**given)
@@ -240,8 +228,9 @@ def _deployed_defaults(environ: Mapping[str, str]) -> dict[str, Any]:
     return {}
 
 
-def _parsed(parse: Callable[[str], object], variable: str, environ: Mapping[str, str]) -> object:
-    try:
-        return parse(environ[variable])
-    except ValueError as error:
-        raise SettingsError(f"{variable}={environ[variable]!r} can't be used: {error}") from None
+def _parsed(parser: Parser, variable: str, environ: Mapping[str, str]) -> object:
+    with contextlib.suppress(ValueError):
+        parsed = parser.parse(environ[variable])
+        if parsed is not None:
+            return parsed
+    raise SettingsError(f"{variable} must be {parser.right}, got {environ[variable]!r}")

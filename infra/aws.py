@@ -37,7 +37,7 @@ def read_secret(arn: str) -> str:
     try:
         text: str = _client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
     except _errors() as error:
-        raise Unavailable(f"the secret {arn} can't be read: {error}") from error
+        raise Unavailable(f"can't read the secret {arn}: {error}") from error
     return text
 
 
@@ -61,9 +61,9 @@ def _send_stubbornly(queue_url: str, entries: list[Entry], pause_s: float) -> No
         refusals = _send_once(queue_url, entries)
         if not refusals:
             return
-        log.warning("%d messages were not taken: %s", len(refusals), refusals)
+        log.warning("SQS didn't accept %d messages: %s", len(refusals), refusals)
         entries = [entry for entry in entries if entry["Id"] in refusals]
-    raise Unavailable(f"{len(entries)} messages were not taken by {queue_url}")
+    raise Unavailable(f"{queue_url} didn't accept {len(entries)} messages")
 
 
 def _send_once(queue_url: str, entries: list[Entry]) -> dict[str, str]:

@@ -179,7 +179,7 @@ def _files_in(folder: Path) -> Iterator[Path]:
 
 def _missing() -> str:
     if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
-        return f"Python {PYTHON}: the packages hold its bytecode; this is {sys.version.split()[0]}"
+        return f"Python {PYTHON}, whose bytecode the packages hold; got {sys.version.split()[0]}"
     if not all(path.exists() for path in (CERTIFICATES, *CHART)):
         return "Chart.js and the certificates of RDS: run `npm ci --ignore-scripts` first"
     if find_spec("pip") is None:

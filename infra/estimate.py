@@ -124,7 +124,8 @@ class Bill:
 def estimate(fleet: Fleet) -> Bill:
     """Return what a month of `fleet` costs. Raises WrongRequest for one that can't be."""
     if fleet.servers < 1 or fleet.interval_s < SLOT.total_seconds():
-        raise WrongRequest("expected one server or more, each minute or less often")
+        told = f"{fleet.servers} each {fleet.interval_s} s"
+        raise WrongRequest(f"servers must be 1 or more, each 60 s or less often, got {told}")
     rounds = MONTH_S / SLOT.total_seconds()  # the clock strikes each minute, whoever is due
     due = fleet.servers * SLOT.total_seconds() / fleet.interval_s
     batches = math.ceil(due / BATCH)
@@ -177,7 +178,7 @@ def _database(fleet: Fleet) -> list[Line]:
     if fleet.database == "external":
         return []
     if fleet.database not in DATABASES:
-        raise WrongRequest(f"database is one of {', '.join(DATABASES)}")
+        raise WrongRequest(f"database must be {' or '.join(DATABASES)}", got=fleet.database)
     storage = "gp3" if fleet.database == "rds" else "aurora storage"
     least_gb = 20.0 if fleet.database == "rds" else 1.0
     return [

@@ -46,13 +46,15 @@ def database_url(text_url: str) -> URL:
         url = make_url(text_url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise SettingsError(
-            "DATABASE_URL is no URL: expected sqlite:///FILE or postgres://..."
+            "DATABASE_URL must be a URL such as sqlite:///FILE or postgres://..."
         ) from None
     if url.drivername in ("postgres", "postgresql", "postgresql+pg8000"):
         return url.set(drivername="postgresql+pg8000")
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return url
-    raise SettingsError(f"DATABASE_URL is for {url.drivername}: Pinglet knows sqlite and postgres")
+    raise SettingsError(
+        f"DATABASE_URL must begin with sqlite:// or postgres://, got {url.drivername}://"
+    )
 
 
 def postgres_engine(url: URL, settings: Settings) -> Engine:
@@ -105,7 +107,7 @@ class Login:
             refused = sqlstate(error) in LOGIN_REFUSED
             if not (refused and known and self._settings.database_secret):
                 raise
-        log.warning("the database refuses the password: the secret is read again")
+        log.warning("the database refuses the password: reading the secret again")
         self._arguments = {}
         return _connect(self._read(), self._settings)
 
@@ -127,7 +129,7 @@ def url_in_secret(text_secret: str, settings: Settings) -> URL:
     except ValueError:
         return database_url(text_secret.strip())
     if not isinstance(secret, dict):
-        raise SettingsError("the database's secret is neither a URL nor an object")
+        raise SettingsError("PINGLET_DATABASE_SECRET must hold a URL or a JSON object")
     if "url" in secret:
         return database_url(str(secret["url"]))
     known = make_url(UNKNOWN_YET)
@@ -148,11 +150,12 @@ def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
     sslmode = query.pop("sslmode", "")
     ca = query.pop("sslrootcert", settings.database_ca)
     if query:
-        raise SettingsError(f"DATABASE_URL has parameters Pinglet doesn't know: {', '.join(query)}")
+        known = "host, sslmode and sslrootcert"
+        raise SettingsError(f"DATABASE_URL may have {known} after ?, got {', '.join(query)}")
     if not isinstance(folder, str) or not isinstance(sslmode, str) or not isinstance(ca, str):
-        raise SettingsError("DATABASE_URL has a parameter twice")
+        raise SettingsError("a parameter appears twice in DATABASE_URL")
     if folder and not folder.startswith("/"):
-        raise SettingsError(f"DATABASE_URL: host={folder} is no folder that holds a socket")
+        raise SettingsError(f"DATABASE_URL: host must be a socket's folder, got {folder!r}")
     host = url.host or "localhost"
     port = url.port or 5432
     encrypted = not folder and _wants_tls(sslmode, host)
@@ -178,7 +181,8 @@ def _wants_tls(sslmode: str, host: str) -> bool:
         return not _is_local(host)
     if sslmode == "disable":
         return False
-    raise SettingsError(f"DATABASE_URL: Postgres knows no sslmode={sslmode}")
+    known = "disable, allow, prefer, require, verify-ca or verify-full"
+    raise SettingsError(f"DATABASE_URL: sslmode must be {known}, got {sslmode!r}")
 
 
 def _is_local(host: str) -> bool:
@@ -194,7 +198,8 @@ def _verifying(ca: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca or None)
     except OSError as error:
-        raise SettingsError(f"PINGLET_DATABASE_CA={ca!r} can't be read: {error}") from None
+        told = "PINGLET_DATABASE_CA must be a file of CA certificates"
+        raise SettingsError(f"{told}, got {ca!r} ({error.strerror})") from None
 
 
 class PostgresConnection(pg8000.Connection):  # type: ignore[misc]

@@ -16,11 +16,12 @@ CACHE_KB = 24_000  # of a connection, at most
 
 def sqlite_engine(url: URL, settings: Settings) -> Engine:
     if not url.database or url.database == ":memory:":
-        raise SettingsError("DATABASE_URL needs a file: sqlite:///FILE")
+        raise SettingsError("DATABASE_URL must name a file: sqlite:///FILE")
     try:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SettingsError(f"DATABASE_URL={url}: there can be no such file: {error}") from error
+        told = f"DATABASE_URL must name a file that can be made, got {url.database!r}"
+        raise SettingsError(f"{told} ({error.strerror})") from error
     engine = create_engine(
         url,
         connect_args={"timeout": settings.statement_timeout_s},

@@ -22,7 +22,7 @@ UserName = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=USER_NAME_LENGTH,
-        description="No colon in it",
+        description="Must not contain a colon",
         extra_json_schema={"pattern": NAME_PATTERN.replace("[^", "[^:")},
     ),
 ]
@@ -90,7 +90,7 @@ class Identity:
 
 
 class Me(Record, frozen=True):
-    """Who is asking, and what they may do."""
+    """Who you are, and what you may do."""
 
     name: str
     may: str
@@ -119,7 +119,7 @@ class UserList(Record, frozen=True):
 
 
 class TokenListed(Record, frozen=True):
-    """A token that works, without itself."""
+    """A valid token, without its secret."""
 
     id: int
     name: str
@@ -131,13 +131,13 @@ class TokenListed(Record, frozen=True):
 
 
 class TokenList(Record, frozen=True):
-    """One's own tokens that work, oldest first."""
+    """Your valid tokens, oldest first."""
 
     tokens: list[TokenListed]
 
 
 class TokenIssued(Record, frozen=True):
-    """A token as it is shown this once."""
+    """A new token. It is shown only once."""
 
     id: int
     token: str
@@ -151,7 +151,7 @@ class TokenIssued(Record, frozen=True):
 
 
 class TokenPair(Record, frozen=True):
-    """What a log-in gets: the refresh token buys the next pair, once."""
+    """What a log-in returns: the refresh token can be exchanged for the next pair, once."""
 
     access: str
     refresh: str

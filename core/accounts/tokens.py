@@ -60,7 +60,7 @@ class TokenWanted(Request, frozen=True):
 
 
 class Refresh(Request, frozen=True):
-    """A refresh token, to be traded."""
+    """A refresh token, to be exchanged."""
 
     refresh: str
 
@@ -74,10 +74,10 @@ def issue(
     WrongRequest for whoever sits at this machine while there is no user.
     """
     if not user.user_id:
-        raise WrongRequest("nobody has an account here yet: make one with `flask users add NAME`")
+        raise WrongRequest("a token needs a user: create one with `flask users add NAME`")
     same = select(User.id).where(User.id == user.user_id, User.generation == user.generation)
     if session.scalar(same.where(User.enabled).with_for_update(read=True, key_share=True)) is None:
-        raise TokenRejected("this user is gone, disabled, or has a new password")
+        raise TokenRejected("this user was removed, disabled or given a new password")
     text = PREFIX + secrets.token_urlsafe(32)
     row = Token(
         user_id=user.user_id,
@@ -111,9 +111,9 @@ def issue_own_key(
 ) -> TokenIssued:
     """Make a named token at its user's own request. Raises Forbidden, and what issue_key does."""
     if user.kind is TokenKind.KEY:
-        raise Forbidden("a key makes no other keys: use your password")
+        raise Forbidden("a named token can't create others: use your password")
     if wanted.scope.level > user.level:
-        raise Forbidden(f"{user.name} may not give away the scope {wanted.scope}")
+        raise Forbidden(f"scope must be at most {user.level.name.lower()}, got {wanted.scope}")
     return issue_key(session, user, wanted, now)
 
 
@@ -125,7 +125,9 @@ def issue_pair(
     Raises TokenRejected, WrongRequest.
     """
     if user.kind is not None:
-        raise WrongRequest("a pair of tokens is for a password (HTTP Basic); a key has a name")
+        raise WrongRequest(
+            "a pair of tokens needs a password (HTTP Basic); to create a named token, send its name"
+        )
     family = family or secrets.token_hex(16)
     return TokenPair(
         access=issue(session, user, Grant(TokenKind.ACCESS), now, family).token,
@@ -143,7 +145,7 @@ def refresh(session: Session, text: str, now: datetime) -> TokenPair | None:
     """
     row, user = _valid(session, text, now)
     if row.kind != TokenKind.REFRESH:
-        raise TokenRejected("this is no refresh token")
+        raise TokenRejected("this isn't a refresh token")
     _lock_owner(session, row.family)
     mine = update(Token).where(Token.id == row.id, Token.spent.is_(None)).values(spent=now)
     if session.scalar(mine.returning(Token.id)) is None:
@@ -156,7 +158,7 @@ def verify(session: Session, text: str, now: datetime) -> Identity:
     """Return who shows this token. Raises TokenRejected: expired, revoked, unknown, or refresh."""
     row, user = _valid(session, text, now)
     if row.kind == TokenKind.REFRESH:
-        raise TokenRejected("a refresh token only gets other tokens")
+        raise TokenRejected("a refresh token can only be exchanged for new tokens")
     return replace(
         identity_of(user),
         level=min(Role(user.role).level, Scope(row.scope).level),
@@ -205,7 +207,7 @@ def revoke(session: Session, user: Identity, token_id: str) -> None:
     """
     number = _id(token_id)
     if user.kind is TokenKind.KEY and number != user.token_id:
-        raise Forbidden("a key ends no token but itself: use your password")
+        raise Forbidden("a named token can only revoke itself: use your password")
     family = session.scalar(
         select(Token.family).where(Token.id == number, Token.user_id == user.user_id)
     )

@@ -69,7 +69,7 @@ def create_user(session: Session, wanted: UserWanted, now: datetime) -> UserList
     """
     name, password = user_name(wanted.name), checked_password(wanted.password)
     if wanted.role is not Role.ADMIN and not _has_admin(session):
-        raise WrongRequest("the first user is an admin: nobody else could add others", "role")
+        raise WrongRequest("role of the first user must be admin", "role", got=wanted.role)
     user = User(
         name=name,
         password_hash=HASHER.hash(password),
@@ -101,7 +101,7 @@ def change_user(
     _lock_admins(session)
     user = find_user(session, user_id)
     if generation not in (None, user.generation):
-        raise TokenRejected("this user is disabled, or has a new password")
+        raise TokenRejected("this user was disabled or given a new password")
     if wanted.password is not None:
         user.password_hash = HASHER.hash(checked_password(wanted.password))
     if wanted.password is not None or wanted.enabled is False:
@@ -128,7 +128,7 @@ def _lock_admins(session: Session) -> None:
 def _refuse_without_admin(session: Session) -> None:
     session.flush()
     if not _has_admin(session):
-        raise WrongRequest("somebody must stay who may administer: this is the last admin")
+        raise WrongRequest("the last admin can't be removed, disabled or given another role")
 
 
 def _has_admin(session: Session) -> bool:
@@ -184,7 +184,7 @@ def user_name(value: object) -> str:
     """Return `value` as a user's name: trimmed, 1 to 64 characters, no colon (RFC 7617)."""
     name = label(value, "a user's name")
     if ":" in name:
-        raise WrongRequest("a user's name holds no colon: HTTP Basic ends the name there", "name")
+        raise WrongRequest("a user's name must not contain a colon", "name", got=name)
     return name
 
 
@@ -193,18 +193,18 @@ def label(value: object, what: str = "a token's name") -> str:
     try:
         return plain_text(value, what, USER_NAME_LENGTH)
     except WrongRequest as error:
-        raise WrongRequest(str(error), "name") from None
+        raise error.at("name") from None
 
 
 def checked_password(password: str) -> str:
     """Return `password` if it may be one: 8 to 256 characters, any of them (NIST SP 800-63B)."""
     low, high = PASSWORD_LENGTH
     if not low <= len(password) <= high:
-        raise WrongRequest(f"a password has {low} to {high} characters", "password")
+        raise WrongRequest(f"password must be {low} to {high} characters long", "password")
     try:
         password.encode()
     except UnicodeEncodeError:
-        raise WrongRequest("a password holds no lone surrogates", "password") from None
+        raise WrongRequest("password must not contain lone surrogates", "password") from None
     return password
 
 

@@ -9,7 +9,7 @@ from core.probe import Echo, Kind, Result
 DISCOVERY_PORTS = (443, 80, 22, 53)
 UNKNOWN_PORT = (
     f"nothing answered on ports {', '.join(map(str, DISCOVERY_PORTS))}, and ICMP can't be used "
-    "from here: give the server a port"
+    "from here: set the server's port"
 )
 
 ByKind = dict[Kind, list[Target]]

@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 
 class State(StrEnum):
-    """What a slot says of a server. UNOBSERVED: we didn't look, or couldn't."""
+    """What a slot says about a server. UNOBSERVED: we didn't look, or couldn't."""
 
     UP = "up"
     DEGRADED = "degraded"
@@ -23,7 +23,7 @@ class State(StrEnum):
 
 
 class Probe(StrEnum):
-    """How a server is to be probed."""
+    """How a server is probed."""
 
     AUTO = "auto"
     ICMP = "icmp"
@@ -90,7 +90,7 @@ class Unobserved(Struct, frozen=True, array_like=True):
 
 
 class EchoShown(Struct, frozen=True, kw_only=True):
-    """One echo of a ping that was asked for."""
+    """One echo of a ping on demand."""
 
     verdict: str
     rtt_ms: float | None
@@ -100,7 +100,7 @@ class EchoShown(Struct, frozen=True, kw_only=True):
 
 
 class PingNow(Struct, frozen=True, kw_only=True):
-    """The echoes of a ping that was asked for; nothing is stored.
+    """The echoes of a ping on demand; nothing is stored.
 
     Where we couldn't observe the server, `state` is unobserved and `reason` says why.
     """

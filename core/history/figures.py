@@ -11,6 +11,7 @@ from core.history import days
 from core.history.days import Day
 from core.history.records import Bucket, Series, Summary
 from core.models import Server
+from core.reading import iso
 from core.slots import DAY_SLOTS, current_slot, slot_number, slot_time
 
 WINDOW_DAYS = 800
@@ -83,9 +84,12 @@ def summaries(
 def _window(since: datetime, until: datetime) -> tuple[int, int]:
     first, end = slot_number(since), slot_number(until)
     if first >= end:
-        raise WrongRequest("the window holds no slot: until comes after since")
+        raise WrongRequest(
+            "until must be at least a minute after since", got=f"{iso(since)} to {iso(until)}"
+        )
     if end - first > WINDOW_DAYS * DAY_SLOTS:
-        raise WrongRequest(f"a window is at most {WINDOW_DAYS} days long")
+        days_wanted = -(-(end - first) // DAY_SLOTS)
+        raise WrongRequest(f"a window must be at most {WINDOW_DAYS} days long", got=days_wanted)
     return first, end
 
 

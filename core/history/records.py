@@ -98,9 +98,9 @@ def _read(text: str | UnsetType, field: str) -> datetime | None:
     try:
         found = moment(text, field)
     except WrongRequest as error:
-        raise WrongRequest(str(error), field) from None
+        raise error.at(field) from None
     if not EARLIEST <= found < LATEST:
-        raise WrongRequest(f"{field} is a time between 1970 and 9000", field)
+        raise WrongRequest(f"{field} must be a time from 1970 to 8999", field, got=text)
     return found
 
 

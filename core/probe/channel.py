@@ -249,7 +249,7 @@ def _open(protocol: Protocol) -> tuple[socket.socket, bool]:
 def _advice(problems: list[OSError]) -> str:
     numbers = {problem.errno for problem in problems}
     if numbers <= {errno.EPERM, errno.EACCES}:
-        advice = "ICMP isn't allowed to this user"
+        advice = "this user may not use ICMP"
         if sys.platform == "linux":
             advice += (
                 f': set sysctl net.ipv4.ping_group_range="{os.getgid()} {os.getgid()}"'

@@ -88,15 +88,15 @@ class Pace:
 
     def __post_init__(self) -> None:
         if self.echoes < 1:
-            raise ValueError(f"echoes must be at least 1, not {self.echoes}")
+            raise ValueError(f"echoes must be at least 1, got {self.echoes}")
         if not 0 < self.timeout_s < 3600:
-            raise ValueError(f"timeout_s must be above 0 and below an hour, not {self.timeout_s}")
+            raise ValueError(f"timeout_s must be above 0 and below an hour, got {self.timeout_s}")
         if not 0 <= self.gap_s < 3600:
-            raise ValueError(f"gap_s must be 0 to an hour, not {self.gap_s}")
+            raise ValueError(f"gap_s must be 0 to an hour, got {self.gap_s}")
         if not 0 <= self.rate_pps < float("inf"):
-            raise ValueError(f"rate_pps must be 0 (no limit) or more, not {self.rate_pps}")
+            raise ValueError(f"rate_pps must be 0 (no limit) or more, got {self.rate_pps}")
         if self.budget_s is not None and not 0 <= self.budget_s < 86400:
-            raise ValueError(f"budget_s must be 0 to a day, not {self.budget_s}")
+            raise ValueError(f"budget_s must be 0 to a day, got {self.budget_s}")
 
 
 Heard = Callable[[int, int, Echo], None]

@@ -22,7 +22,8 @@ from msgspec.structs import astuple
 
 from core.checks.records import Ping, Probe, Target, Unobserved
 from core.errors import WrongRequest
-from core.reading import iso, moment
+from core.reading import iso, moment, read_json
+from core.refusals import refusal
 
 VERSION = 1
 MESSAGE_BYTES = 200_000
@@ -127,13 +128,26 @@ def _decode(decoder: Decoder[Body], text: str) -> Body:
     try:
         return decoder.decode(text)
     except (DecodeError, UnicodeEncodeError, RecursionError) as error:
-        raise WrongRequest(f"not a message of version {VERSION}: {error}") from None
+        octets = text.encode("utf-8", "surrogatepass")
+        why = _why(error, decoder.type, octets, "the message")
+        raise WrongRequest(f"not a message of version {VERSION}: {why}") from None
+
+
+def _why(error: Exception, shape: type, octets: bytes, what: str) -> WrongRequest:
+    """Return in our words why `octets` couldn't be decoded."""
+    try:
+        value = read_json(octets)
+    except WrongRequest as reason:
+        return reason
+    if not isinstance(error, ValidationError):
+        return WrongRequest("not valid JSON")
+    return refusal(error, shape, value, what)
 
 
 def _slot(text: str) -> datetime:
     slot = moment(text, "slot")
     if slot.second or slot.microsecond:
-        raise WrongRequest("a slot begins with its minute")
+        raise WrongRequest("slot must be a whole minute", got=text)
     return slot
 
 
@@ -143,29 +157,36 @@ def _each(entries: Sequence[Raw], read: Callable[[Raw], Read]) -> tuple[list[Rea
     for entry in entries:
         try:
             found.append(read(entry))
-        except (ValidationError, WrongRequest) as error:
+        except WrongRequest as error:
             refused.append(f"{bytes(entry).decode()[:REASON_LENGTH]!r}: {error}")
     return found, refused
 
 
+def _entry(decoder: Decoder[Body], entry: Raw) -> Body:
+    try:
+        return decoder.decode(entry)
+    except ValidationError as error:
+        raise _why(error, decoder.type, bytes(entry), "the entry") from None
+
+
 def _target(entry: Raw) -> Target:
-    target = _TARGET.decode(entry)
+    target = _entry(_TARGET, entry)
     _check_address(target.ip)
     return target
 
 
 def _ping(entry: Raw) -> Ping:
-    ping = _PING.decode(entry)
+    ping = _entry(_PING, entry)
     _check_address(ping.ip)
     if ping.received > ping.sent:
-        raise WrongRequest(f"received must be at most {ping.sent}, got {ping.received}")
+        raise WrongRequest(f"received must be at most {ping.sent}", got=ping.received)
     if ping.probe is Probe.AUTO:
-        raise WrongRequest("a ping's probe must be icmp or tcp, got auto")
+        raise WrongRequest("probe must be icmp or tcp", got=ping.probe)
     return ping
 
 
 def _unobserved(entry: Raw) -> Unobserved:
-    return _cut(_UNOBSERVED.decode(entry))
+    return _cut(_entry(_UNOBSERVED, entry))
 
 
 def _cut(lost: Unobserved) -> Unobserved:
@@ -176,4 +197,4 @@ def _check_address(ip: str) -> None:
     try:
         ip_address(ip)
     except ValueError:
-        raise WrongRequest(f"ip must be an IPv4 or IPv6 address, got {ip!r}") from None
+        raise WrongRequest("ip must be an IPv4 or IPv6 address", got=ip) from None

@@ -65,7 +65,7 @@ def record(
     minute.
     """
     if slot.second or slot.microsecond:
-        raise ValueError(f"{slot} is no slot: slots are whole minutes")
+        raise ValueError(f"slot must be a whole minute, got {slot}")
     if not pings:
         return 0
     # The same parameter feeds both statements: all pings as one JSON array of arrays.

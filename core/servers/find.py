@@ -270,16 +270,17 @@ def _place(wanted: FleetQuery, kind: TypeEngine[Any]) -> tuple[Any, int]:
     try:
         return read(key), _within_bigint(server_id)
     except ValueError:
-        raise WrongRequest("after is what the page before gave", "after") from None
+        told = "after must be the next of a previous page"
+        raise WrongRequest(told, "after", got=wanted.after) from None
 
 
 def _within_bigint(text: str) -> int:
     if not -(2**63) <= int(text) < 2**63:
-        raise ValueError(f"{text} is larger than any id")
+        raise ValueError(text)
     return int(text)
 
 
 def _finite(text: str) -> float:
     if not isfinite(float(text)):
-        raise ValueError(f"{text} is no time")
+        raise ValueError(text)
     return float(text)

@@ -142,7 +142,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PA
 Ip = Annotated[
     str,
     Meta(
-        description="Dotted-quad IPv4, one that this deployment may probe",
+        description="A dotted-quad IPv4 address that this deployment may probe",
         examples=["192.0.2.10"],
         extra_json_schema={"format": "ipv4"},
         extra={"right": "an IPv4 address such as 192.0.2.10"},
@@ -151,7 +151,7 @@ Ip = Annotated[
 Interval = Annotated[
     int,
     Meta(
-        description="Seconds that make whole minutes and divide a day",
+        description="Whole minutes that divide a day, in seconds",
         extra_json_schema={"enum": list(INTERVALS_S)},
         extra={"right": "whole minutes that divide a day, in seconds, such as 60 or 300"},
     ),
@@ -159,7 +159,7 @@ Interval = Annotated[
 
 
 class ServerChange(Request, frozen=True):
-    """What to change of a server; what is left out stays. `port` null: none is set any more."""
+    """What to change of a server; what is left out stays. A `port` of null removes it."""
 
     needed: ClassVar[Sequence[str]] = ()
 
@@ -228,7 +228,7 @@ class BulkQuery(Request, frozen=True):
 
 
 class Sort(StrEnum):
-    """In which order servers are listed; a minus turns it around."""
+    """In which order servers are listed; a minus reverses it."""
 
     ADDED = "added"
     ADDED_LAST = "-added"

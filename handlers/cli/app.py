@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     if here.settings.worker_in_server:
         thread = threading.Thread(target=rounds.run_until_interrupted, args=[here], daemon=True)
         thread.start()
-        log.info("the worker is running beside the server, one round a minute")
+        log.info("the worker is running, too: one round a minute")
     return app
 
 

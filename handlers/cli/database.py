@@ -19,7 +19,7 @@ def upgrade() -> None:
     """Upgrade the tables to this release."""
     with refusals():
         current_database().upgrade()
-    click.echo(f"the tables are at version {SCHEMA_VERSION}")
+    click.echo(f"The tables are at version {SCHEMA_VERSION}")
 
 
 @click.command("demo")

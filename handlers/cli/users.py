@@ -46,7 +46,7 @@ def add_user(name: str, role: str, password_stdin: bool) -> None:
     wanted = UserWanted(name=name, password=_password(password_stdin), role=Role(role))
     with refusals(), current_database().transaction() as session:
         users.create_user(session, wanted, utc_now())
-    click.echo(f"Added {name}; from now on every request needs a token or a password")
+    click.echo(f"Added {name}; from now on every request must carry a token or a password")
 
 
 @users_group.command("list")

@@ -43,13 +43,13 @@ def answer(application: Callable[[], Flask], event: object, context: object) -> 
     try:
         request = read(event)
     except WrongRequest as error:
-        log.warning("an event is refused: %s", error)
+        log.warning("refused an event: %s", error)
         return _refusal(400, "WRONG_REQUEST")
     try:
         reply: Reply = serverless_wsgi.handle_request(application(), request, context)
     except Exception:  # pylint: disable=broad-exception-caught
         # The application answers its own faults: this one is before or after it.
-        log.exception("an event can't be answered")
+        log.exception("can't answer an event")
         return _refusal(503, "SERVICE_UNAVAILABLE")
     return _with_all_headers(reply) if request.get("version") == "2.0" else reply
 
@@ -79,7 +79,7 @@ def _with_all_headers(reply: Reply) -> Reply:
 
 def read(event: object) -> Event:
     """Return the parts of `event` that make a request, checked. Raises WrongRequest."""
-    given = _mapping(event, "an event")
+    given = _mapping(event, "the event")
     if given.get("version") == "2.0":
         return _read_payload_2(given)
     return _read_payload_1(given)
@@ -87,21 +87,21 @@ def read(event: object) -> Event:
 
 def _read_payload_2(event: Mapping[str, Any]) -> Event:
     http = _mapping(_mapping(event.get("requestContext"), "requestContext").get("http"), "http")
-    headers = _headers(event.get("headers"))
-    cookies = _list(event.get("cookies"))
+    headers = _headers(event)
+    cookies = _list(event.get("cookies"), "cookies")
     # A Cookie header without the list: serverless-wsgi would put the empty list in its place.
     if not cookies and "cookie" in headers:
         cookies = [headers["cookie"]]
     return {
         "version": "2.0",
         "rawPath": _path(event.get("rawPath")),
-        "rawQueryString": _text(event.get("rawQueryString") or ""),
+        "rawQueryString": _text(event.get("rawQueryString") or "", "rawQueryString"),
         "headers": headers,
         "cookies": cookies,
         "requestContext": {
             "http": {
                 "method": _method(http.get("method")),
-                "sourceIp": _text(http.get("sourceIp") or ""),
+                "sourceIp": _text(http.get("sourceIp") or "", "sourceIp"),
             }
         },
         **_body(event),
@@ -115,11 +115,13 @@ def _read_payload_1(event: Mapping[str, Any]) -> Event:
     request: Event = {
         "httpMethod": _method(event.get("httpMethod")),
         "path": _path(event.get("path")),
-        "headers": _headers(event.get("headers")),
-        "requestContext": {"identity": {"sourceIp": _text(identity.get("sourceIp") or "")}},
-        "queryStringParameters": _texts(event.get("queryStringParameters")),
-        "multiValueQueryStringParameters": _lists(event.get("multiValueQueryStringParameters")),
-        "multiValueHeaders": _lists(event.get("multiValueHeaders")),
+        "headers": _headers(event),
+        "requestContext": {
+            "identity": {"sourceIp": _text(identity.get("sourceIp") or "", "sourceIp")}
+        },
+        "queryStringParameters": _texts(event, "queryStringParameters"),
+        "multiValueQueryStringParameters": _lists(event, "multiValueQueryStringParameters"),
+        "multiValueHeaders": _lists(event, "multiValueHeaders"),
         **_body(event),
     }
     for name in request["multiValueHeaders"]:
@@ -131,14 +133,15 @@ def _read_payload_1(event: Mapping[str, Any]) -> Event:
 
 def _mapping(value: object, what: str) -> Mapping[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise WrongRequest(f"{what} is an object")
+        raise WrongRequest(f"{what} must be an object")
     return value
 
 
-def _text(value: object) -> str:
+def _text(value: object, what: str) -> str:
     """Text that may stand in a request's head: encodable, without control characters."""
     if not isinstance(value, str) or CONTROL.search(value) or not _can_be_encoded(value):
-        raise WrongRequest("expected text without control characters and lone surrogates")
+        # Without the value, here and below: it may be somebody's token.
+        raise WrongRequest(f"{what} must be text without control characters or lone surrogates")
     return value
 
 
@@ -150,42 +153,43 @@ def _can_be_encoded(value: str) -> bool:
     return True
 
 
-def _list(value: object) -> list[str]:
+def _list(value: object, what: str) -> list[str]:
     if not isinstance(value or [], list):
-        raise WrongRequest("expected a list of texts")
-    return [_text(item) for item in value or []]  # type: ignore[attr-defined]
+        raise WrongRequest(f"{what} must be a list of strings")
+    return [_text(item, what) for item in value or []]  # type: ignore[attr-defined]
 
 
-def _texts(value: object) -> dict[str, str]:
-    pairs = _mapping(value or {}, "expected pairs of texts: this").items()
-    return {_text(name): _text(text) for name, text in pairs}
+def _texts(event: Mapping[str, Any], what: str) -> dict[str, str]:
+    pairs = _mapping(event.get(what) or {}, what).items()
+    return {_text(name, what): _text(text, what) for name, text in pairs}
 
 
-def _lists(value: object) -> dict[str, list[str]]:
-    pairs = _mapping(value or {}, "expected lists of texts: this").items()
-    return {_text(name): _list(texts) for name, texts in pairs}
+def _lists(event: Mapping[str, Any], what: str) -> dict[str, list[str]]:
+    pairs = _mapping(event.get(what) or {}, what).items()
+    return {_text(name, what): _list(texts, what) for name, texts in pairs}
 
 
-def _headers(value: object) -> dict[str, str]:
-    return {_header_name(name): text for name, text in _texts(value).items()}
+def _headers(event: Mapping[str, Any]) -> dict[str, str]:
+    return {_header_name(name): text for name, text in _texts(event, "headers").items()}
 
 
 def _header_name(name: str) -> str:
     if not HEADER_NAME.fullmatch(name):
-        raise WrongRequest("a header's name is a token")
+        raise WrongRequest("a header's name must be letters, digits and -, without blanks")
     return name.lower()
 
 
 def _method(value: object) -> str:
-    if not re.fullmatch(r"[A-Za-z]{1,20}", _text(value)):
-        raise WrongRequest("a method is a word")
-    return _text(value).upper()
+    method = _text(value, "the method")
+    if not re.fullmatch(r"[A-Za-z]{1,20}", method):
+        raise WrongRequest("the method must be 1 to 20 letters", got=method)
+    return method.upper()
 
 
 def _path(value: object) -> str:
-    path = _text(value)
+    path = _text(value, "the path")
     if not path.startswith("/"):
-        raise WrongRequest("a path begins with /")
+        raise WrongRequest("the path must begin with /", got=path)
     return path
 
 
@@ -193,10 +197,10 @@ def _body(event: Mapping[str, Any]) -> Event:
     """The body as serverless-wsgi takes it, known to be decodable."""
     body, encoded = event.get("body") or "", event.get("isBase64Encoded") or False
     if not isinstance(body, str) or not isinstance(encoded, bool) or not _can_be_encoded(body):
-        raise WrongRequest("a body is text")
+        raise WrongRequest("the body must be text")
     try:
         if encoded:
             base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
-        raise WrongRequest("the body is not base64") from None
+        raise WrongRequest("the body must be base64") from None
     return {"body": body, "isBase64Encoded": encoded}

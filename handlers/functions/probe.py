@@ -25,7 +25,7 @@ log = logging.getLogger("pinglet.prober")
 SENDING = timedelta(seconds=5)
 """So much of the function's time is kept for sending what was found."""
 
-TOO_LATE = "its batch came after the deadline, or when the prober's time was over"
+TOO_LATE = "its batch came after the deadline, or the prober ran out of time"
 
 warm_settings = cache(Settings.from_env)
 
@@ -76,7 +76,7 @@ class Prober:
                 delivery.fail(message, error)
         except Exception as error:  # pylint: disable=broad-exception-caught
             if len(messages) == 1:
-                log.exception("a batch can't be measured")
+                log.exception("can't measure a batch")
                 delivery.fail(messages[0], repr(error))
                 return
             for message in messages:
@@ -113,7 +113,7 @@ def _round_of(message: Message[Batch]) -> tuple[datetime, datetime]:
 def _report(batches: Sequence[Batch], found: Results, duration_s: float) -> None:
     refused = [reason for batch in batches for reason in batch.refused]
     for reason in refused:
-        log.error("a target can't be read: %s", reason)
+        log.error("can't read a target: %s", reason)
     reasons = Counter(lost.reason for lost in found.unobserved)
     log.info(
         "%s: %d pings, unobserved: %s",

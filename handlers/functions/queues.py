@@ -72,11 +72,11 @@ class Delivery(Generic[Body]):
 def _records(event: object) -> list[Any]:
     records = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(records, list):
-        raise WrongRequest("expected an event of SQS, with Records")
+        raise WrongRequest("expected an SQS event with Records")
     return records
 
 
 def _text(body: object) -> str:
     if not isinstance(body, str):
-        raise WrongRequest("a message's body is text")
+        raise WrongRequest("a message's body must be text")
     return body

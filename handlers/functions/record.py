@@ -54,7 +54,7 @@ class Recorder:
     def _read(self, text: str) -> Results:
         results = Results.read(text)
         if results.slot > self.now() + AHEAD:
-            raise WrongRequest(f"the slot {iso(results.slot)} lies in the future")
+            raise WrongRequest("slot must not be in the future", got=iso(results.slot))
         return results
 
     def _store(
@@ -73,7 +73,7 @@ class Recorder:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught
             if len(messages) == 1:
-                log.exception("results can't be stored")
+                log.exception("can't store results")
                 delivery.fail(messages[0], repr(error))
                 return
             for message in messages:
@@ -89,7 +89,7 @@ def _slot_of_message(message: Message[Results]) -> datetime:
 def _report(slot: datetime, results: Sequence[Results], recorded: int, now: datetime) -> None:
     refused = [reason for result in results for reason in result.refused]
     for reason in refused:
-        log.error("a ping can't be read: %s", reason)
+        log.error("can't read a ping: %s", reason)
     lost = [lost for result in results for lost in result.unobserved]
     log.info(
         "recorded %s, unobserved: %s",

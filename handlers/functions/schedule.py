@@ -31,7 +31,7 @@ def schedule(event: object, context: object) -> dict[str, Any]:
 def send_round(here: Instance, slot: datetime, now: datetime) -> dict[str, Any]:
     """Send a round's batches; none when its deadline has passed. Returns what was sent."""
     if now >= measure.deadline(slot):
-        log.error("round %s comes after its deadline: dropped", iso(slot))
+        log.error("dropped round %s: its deadline has passed", iso(slot))
         return {"slot": iso(slot), "due": 0, "batches": 0}
     targets = due(here.database, slot)
     note_beginning(here.database, slot, len(targets), now)
@@ -45,8 +45,8 @@ def send_round(here: Instance, slot: datetime, now: datetime) -> dict[str, Any]:
 def _slot_of_event(event: object) -> datetime:
     due_at = event.get("time") if isinstance(event, dict) else None
     if not isinstance(due_at, str):
-        raise WrongRequest("expected an event of EventBridge, with its time")
+        raise WrongRequest("expected an EventBridge event with its time")
     slot = slots.slot_of(moment(due_at, "time"))
     if slot > utc_now() + AHEAD:
-        raise WrongRequest(f"the slot {iso(slot)} lies in the future")
+        raise WrongRequest("time must not be in the future", got=iso(slot))
     return slot

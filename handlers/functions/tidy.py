@@ -19,5 +19,5 @@ def tidy(_event: object, context: object) -> dict[str, Any]:
     """
     logs.configure(context)
     done = upkeep.tidy(warm_instance(), utc_now())
-    log.info("night: %s", done)
+    log.info("nightly upkeep: %s", done)
     return asdict(done)

@@ -22,7 +22,7 @@ from handlers.http.routes import READ, WRITE, Routes
 from handlers.instance import Instance
 
 ROUTES = Routes()
-SERVER_SHAPE = 'expected {"server": {"name": "text", "IP": "dotted quad"}}'
+SERVER_SHAPE = 'expected {"server": {"name": "web", "IP": "192.0.2.10"}}'
 NAME_SHAPE = 'expected {"server": "name"}'
 
 
@@ -69,7 +69,7 @@ def show(here: Instance) -> ResponseReturnValue:
 
 def _body() -> object:
     if request.query_string:
-        raise WrongRequest("this call reads its body, not the query")
+        raise WrongRequest("this call takes a body and no query")
     return read_json(request.get_data())
 
 
@@ -101,7 +101,7 @@ def server_wanted(body: object) -> BulkServer:
 
 def _with_more(words: dict[Any, object], more: dict[Any, object]) -> BulkServer:
     if not set(more) <= {"probe", "port"}:
-        raise WrongRequest(f"{SERVER_SHAPE}; probe and port may stand beside them, nothing else")
+        raise WrongRequest(f"{SERVER_SHAPE}, optionally with probe and port in it")
     # Elsewhere null takes a port away, and 443.0 is one.
     if isinstance(more.get("port", 0), float | None):
         raise WrongRequest("port must be 1 to 65535", got=more["port"])
@@ -129,7 +129,7 @@ def history_wanted(body: bytes, query: Mapping[str, Sequence[str]]) -> HistoryRe
         raise WrongRequest("body and query name different servers")
     if not named:
         if words:
-            raise WrongRequest(f"{', '.join(words)}: of which server? Add server=NAME")
+            raise WrongRequest(f"{' and '.join(words)} can't be used without server=NAME")
         return None
     return HistoryRequest(
         name=named[0],
@@ -140,15 +140,13 @@ def history_wanted(body: bytes, query: Mapping[str, Sequence[str]]) -> HistoryRe
 
 
 def _once_each(query: Mapping[str, Sequence[str]], known: set[str]) -> dict[str, str]:
-    unknown = set(query) - known
-    if unknown:
-        raise WrongRequest(f"the query holds {', '.join(sorted(known))}, nothing else")
-    if any(len(values) != 1 for values in query.values()):
-        raise WrongRequest("a parameter stands twice in the query")
-    return {key: values[0] for key, values in query.items()}
+    for name in query:
+        if name not in known:
+            raise WrongRequest(f"query parameters must be {', '.join(sorted(known))}", got=name)
+    return routes.once_each(query)
 
 
 def _limit(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text, re.ASCII) or not 1 <= int(text) <= PAGE_LIMIT:
-        raise WrongRequest(f"limit is a whole number from 1 to {PAGE_LIMIT}")
+        raise WrongRequest(f"limit must be 1 to {PAGE_LIMIT}", got=text)
     return int(text)

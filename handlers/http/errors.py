@@ -55,6 +55,16 @@ HTTP_WORDS = {400: "WRONG_REQUEST", 413: "REQUEST_TOO_LARGE"}
 """Words for what Flask refuses by itself; every other code's is its standard phrase."""
 
 
+SENTENCES = {
+    400: "the request can't be understood",
+    404: "there is nothing at this address",
+    405: "this address doesn't take that method: see the header Allow",
+    413: "the body must be at most 1 MB long: send it in parts",
+}
+"""What Flask refuses by itself, in our words; what a view says of its own stays."""
+OUR_FAULT = "Pinglet failed; its log says why"
+
+
 def reply_with_error(error: CoreError) -> ResponseReturnValue:
     """Answer with the error's word; the sentence for people goes to the log and /api/v1."""
     kind = next(kind for kind in type(error).__mro__ if kind in HTTP_CODES)
@@ -77,13 +87,16 @@ def reply_with_refusal(error: HTTPException) -> ResponseReturnValue:
     code = HTTPStatus(error.code or 500)
     word = HTTP_WORDS.get(code, code.phrase.upper().replace(" ", "_").replace("-", "_"))
     kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
-    return _reply(code, word, error.description or code.phrase, kept)
+    told = error.description
+    if told is None or told == type(error).description:
+        told = SENTENCES.get(code, code.phrase)
+    return _reply(code, word, told, kept)
 
 
 def reply_with_fault(error: Exception) -> ResponseReturnValue:
     """Answer 503 for a defect of ours; the traceback goes to the log, never to the caller."""
     log.error("%r failed", _asked(), exc_info=error)
-    return _reply(HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.status, "this is our fault", {})
+    return _reply(HTTPStatus.SERVICE_UNAVAILABLE, Unavailable.status, OUR_FAULT, {})
 
 
 def _logged(error: CoreError) -> str:

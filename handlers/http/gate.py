@@ -27,8 +27,8 @@ SCRIPT_HEADER = "X-Requested-With"
 """Sent with every change by our own pages: a form of another site can't send it."""
 
 LOCAL = Identity("whoever sits at this machine", Level.ADMIN)
-OPEN = f"open access: {LOCAL.name} may do everything; `flask users add NAME` ends that for good"
-CLOSED = "every request needs a token or a password"
+OPEN = f"open access: {LOCAL.name} may do everything until you run `flask users add NAME`"
+CLOSED = "every request must carry a token or a password"
 
 BEGUN: WeakSet[Database] = WeakSet()
 """The databases that are known to have had a user."""
@@ -51,7 +51,7 @@ def guard(app: Flask, here: Instance) -> None:
             return
         g.identity = identify(here)
         if g.identity.level < needed:
-            raise Forbidden(f"{g.identity.name} may not do this here")
+            raise Forbidden(f"{g.identity.name} may not do this: it needs {_access(needed)}")
 
     app.after_request(_headers)
 
@@ -66,7 +66,11 @@ def may_call(fields: Mapping[str, Level]) -> None:
     """Let this request's sender call these fields of /graphql, all of them. Raises Forbidden."""
     for name, level in fields.items():
         if whoami().level < level:
-            raise Forbidden(f"{whoami().name} may not call {name}")
+            raise Forbidden(f"{whoami().name} may not call {name}: it needs {_access(level)}")
+
+
+def _access(level: Level) -> str:
+    return f"{level.name.lower()} access"
 
 
 def identify(here: Instance) -> Identity:
@@ -81,7 +85,7 @@ def identify(here: Instance) -> Identity:
     if COOKIE in request.cookies:
         return _cookie(here, request.cookies[COOKIE])
     _say_how_to_begin(here)
-    raise TokenRejected("show a token: Authorization: Bearer ...")
+    raise TokenRejected("a request must carry a token or a password: Authorization: Bearer ...")
 
 
 def _credentials() -> Authorization | None:
@@ -89,7 +93,7 @@ def _credentials() -> Authorization | None:
     try:
         return request.authorization
     except ValueError:
-        raise TokenRejected("the Authorization header can't be read") from None
+        raise TokenRejected("the Authorization header must be ASCII") from None
 
 
 def log_in(here: Instance, name: str, password: str) -> Identity:
@@ -111,16 +115,16 @@ def log_in(here: Instance, name: str, password: str) -> Identity:
 def _bearer(here: Instance, token: str) -> Identity:
     identity = _verified(here, token)
     if identity.kind is TokenKind.SESSION:
-        raise TokenRejected("a session lives in its cookie")
+        raise TokenRejected("a session's token must come in its cookie")
     return identity
 
 
 def _cookie(here: Instance, token: str) -> Identity:
     identity = _verified(here, token)
     if identity.kind is not TokenKind.SESSION:
-        raise TokenRejected("the cookie holds no session")
+        raise TokenRejected("the cookie must hold a session's token")
     if request.method not in SAFE and not request.headers.get(SCRIPT_HEADER):
-        raise Forbidden(f"a change by cookie needs the header {SCRIPT_HEADER}")
+        raise Forbidden(f"a change that a session makes must carry the header {SCRIPT_HEADER}")
     return identity
 
 
@@ -156,7 +160,7 @@ def _say_how_to_begin(here: Instance) -> None:
         return
     with suppress(Unavailable), here.database.reading() as session:
         if users.access_is_open(session):
-            log.warning("nobody can log in yet: make a user with `flask users add NAME`")
+            log.warning("nobody can log in yet: create a user with `flask users add NAME`")
         else:
             BEGUN.add(here.database)
 

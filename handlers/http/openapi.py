@@ -33,7 +33,7 @@ TOLD = {
     HTTPStatus.BAD_REQUEST: "What was sent can't be understood or isn't allowed",
     HTTPStatus.UNAUTHORIZED: "No token or password, or one that isn't valid",
     HTTPStatus.FORBIDDEN: "You may not do this, or not from there",
-    HTTPStatus.NOT_FOUND: "There is none of that id",
+    HTTPStatus.NOT_FOUND: "Nothing has that id",
     HTTPStatus.CONFLICT: "That name is taken",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is longer than 1 MB: send it in parts",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many attempts: wait",
@@ -68,7 +68,7 @@ def page(_here: Instance) -> ResponseReturnValue:
 
 
 def style(_here: Instance) -> ResponseReturnValue:
-    """How that page looks."""
+    """The style sheet of that page."""
     return routes.fresh(Response(render_template("docs.css"), mimetype="text/css"))
 
 
@@ -124,7 +124,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "security": [] if open_to_all else [{scheme: []} for scheme in SECURITY],
     }
     if not open_to_all:
-        described_as["description"] = f"For those who may {route.may.name.lower()}."
+        described_as["description"] = f"Needs {route.may.name.lower()} access."
     if route.body is not None:
         described_as["requestBody"] = {
             "required": route.body_required,

@@ -23,15 +23,15 @@ def refuse_strangers(settings: Settings) -> None:
     """
     if not _is_known(_hostname(request.host), settings):
         raise Forbidden(
-            f"Host {request.host!r} is not one of ours: name it in PINGLET_HOSTS if it is"
+            f"the host {request.host!r} isn't known here: add it to PINGLET_HOSTS if it is yours"
         )
     if request.method in SAFE:
         return
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-        raise Forbidden("a page of another origin may change nothing")
+        raise Forbidden("a page of another origin can't change anything")
     origin = request.headers.get("Origin")
     if origin is not None and _netloc(origin) != request.host.lower():
-        raise Forbidden(f"a page of {origin!r} may change nothing")
+        raise Forbidden(f"a page of {origin!r} can't change anything")
 
 
 def _hostname(host: str) -> str:

@@ -61,7 +61,7 @@ def log_in(here: Instance, wanted: LogIn) -> Response:
 
 @ROUTES("DELETE", "/api/v1/session", may=READ, gives=Done)
 def log_out(here: Instance) -> Response:
-    """End the session, or whatever log-in the token shown comes from."""
+    """Log out: end the session, or the log-in that the token comes from."""
     with here.database.transaction() as session:
         tokens.revoke_family(session, gate.whoami().family)
     response = routes.reply(Done(status="LOGGED_OUT"))
@@ -74,13 +74,13 @@ def log_out(here: Instance) -> Response:
 
 @ROUTES("GET", "/api/v1/me", may=READ, gives=Me)
 def me(_here: Instance) -> Me:
-    """Who is asking."""
+    """Show who you are."""
     return Me.of(gate.whoami())
 
 
 @ROUTES("PUT", "/api/v1/me/password", may=READ, takes=PasswordChange, gives=Done)
 def change_password(here: Instance, wanted: PasswordChange) -> Done:
-    """Change one's own password, which ends every token one has."""
+    """Change your password; this ends all your tokens."""
     known = gate.log_in(here, gate.whoami().name, wanted.old)
     change = UserChange(password=wanted.new)
     with here.database.transaction() as session:
@@ -94,7 +94,7 @@ def change_password(here: Instance, wanted: PasswordChange) -> Done:
 
 @ROUTES("GET", "/api/v1/tokens", may=READ, gives=TokenList)
 def list_tokens(here: Instance) -> TokenList:
-    """One's own tokens."""
+    """List your tokens."""
     with here.database.reading() as session:
         return TokenList(tokens=tokens.of_user(session, gate.whoami().user_id, utc_now()))
 
@@ -109,18 +109,18 @@ def list_tokens(here: Instance) -> TokenList:
     status=HTTPStatus.CREATED,
 )
 def issue(here: Instance, wanted: TokenWanted | None) -> TokenIssued | TokenPair:
-    """With a password and no body: an access and a refresh token. With a name: a key."""
+    """Create an access and a refresh token (password, no body), or a named token."""
     return issue_pair(here) if wanted is None else issue_key(here, wanted)
 
 
 def issue_key(here: Instance, wanted: TokenWanted) -> TokenIssued:
-    """Make a named token for a script."""
+    """Create a named token for a script."""
     with here.database.transaction() as session:
         return tokens.issue_own_key(session, gate.whoami(), wanted, utc_now())
 
 
 def issue_pair(here: Instance) -> TokenPair:
-    """Make an access and a refresh token for whoever showed a password."""
+    """Create an access and a refresh token for whoever sent a password."""
     with here.database.transaction() as session:
         return tokens.issue_pair(session, gate.whoami(), utc_now())
 
@@ -135,7 +135,7 @@ def issue_pair(here: Instance) -> TokenPair:
     errors=[HTTPStatus.UNAUTHORIZED],
 )
 def refresh(here: Instance, wanted: Refresh) -> TokenPair:
-    """Trade a refresh token for the next pair."""
+    """Exchange a refresh token for the next pair."""
     with here.database.transaction() as session:
         pair = tokens.refresh(session, wanted.refresh, utc_now())
     # Raised after the commit: what the token's reuse has revoked stays revoked.
@@ -146,14 +146,14 @@ def refresh(here: Instance, wanted: Refresh) -> TokenPair:
 
 @ROUTES("DELETE", "/api/v1/tokens/<token>", may=READ, gives=Done, errors=[UNKNOWN])
 def end(here: Instance, token: str) -> Done | Response:
-    """End one of one's own tokens, by id, or `current`; with it go those of the same log-in."""
+    """End one of your tokens, by id or `current`, and all others of the same log-in."""
     if token == "current":  # noqa: S105 (a word, not a secret)
         return log_out(here)
     return revoke(here, token)
 
 
 def revoke(here: Instance, token_id: str) -> Done:
-    """End one of one's own tokens."""
+    """End one of your tokens."""
     with here.database.transaction() as session:
         tokens.revoke(session, gate.whoami(), token_id)
     return DELETED
@@ -164,7 +164,7 @@ def revoke(here: Instance, token_id: str) -> Done:
 
 @ROUTES("GET", USERS, may=ADMIN, gives=UserList)
 def list_users(here: Instance) -> UserList:
-    """Every user."""
+    """List all users."""
     with here.database.reading() as session:
         return UserList(users=users.everyone(session))
 
@@ -186,7 +186,7 @@ def create_user(here: Instance, wanted: UserWanted) -> UserListed:
 
 @ROUTES("PATCH", USER, may=ADMIN, takes=UserChange, gives=UserListed, errors=[UNKNOWN])
 def change_user(here: Instance, wanted: UserChange, user_id: int) -> UserListed:
-    """Change a user's password, role, or whether they may come in."""
+    """Change a user's password or role, or disable or enable them."""
     with here.database.transaction() as session:
         return users.change_user(session, user_id, wanted)
 

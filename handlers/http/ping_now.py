@@ -14,9 +14,7 @@ def ping_now(here: Instance, server_id: int) -> PingNow:
     """Ping a server now and show each echo; nothing is stored."""
     if not here.settings.ping_now:
         # Every echo would be lost on the way out, and a server that is up shown as down.
-        raise Forbidden(
-            "this deployment's API has no way to the servers: they are pinged by its rounds only"
-        )
+        raise Forbidden("this deployment's API can't reach the servers: only its rounds ping them")
     with here.database.reading() as session:
         server = find.by_id(session, server_id)
         target = Target(server.id, server.ip, Probe(server.probe), server.port, server.last_port)

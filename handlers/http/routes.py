@@ -184,14 +184,14 @@ def query_words() -> dict[str, list[str]]:
     try:
         return parse_qs(request.query_string.decode(), keep_blank_values=True, errors="strict")
     except ValueError:
-        raise WrongRequest("the query is not UTF-8, percent-encoded") from None
+        raise WrongRequest("the query must be UTF-8, percent-encoded") from None
 
 
 def once_each(words: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return a query whose every word stands in it once. Raises WrongRequest with the word."""
     for name, values in words.items():
         if len(values) != 1:
-            raise WrongRequest("a parameter appears twice in the query", name)
+            raise WrongRequest("a parameter appears twice in the query", name, got=name)
     return {name: values[0] for name, values in words.items()}
 
 

@@ -184,7 +184,7 @@ def all_series(here: Instance, wanted: SeriesQuery, ids: Sequence[int]) -> dict[
     fresh=True,
 )
 def summary(here: Instance, wanted: SummaryQuery, server_id: int) -> Summary:
-    """Add a window of a server's history up: uptime, coverage, exact percentiles."""
+    """Sum up a window of a server's history: uptime, coverage, exact percentiles."""
     return _of(server_id, summaries(here, wanted, [server_id]))
 
 

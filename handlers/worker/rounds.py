@@ -57,7 +57,8 @@ def due(database: Database, slot: datetime) -> list[Target]:
     """
     with database.reading() as session:
         if slot > round_log.database_time(session) + AHEAD:
-            raise WrongRequest(f"the slot {iso(slot)} lies in the future by the database's clock")
+            told = "slot must not be in the future by the database's clock"
+            raise WrongRequest(told, got=iso(slot))
         return find.targets(session, slot)
 
 
@@ -71,7 +72,7 @@ def note_beginning(database: Database, slot: datetime, due_pings: int, now: date
             round_log.begin(session, slot, due_pings, now)
     except Exception:  # pylint: disable=broad-exception-caught
         # The results can wait until the database can be written to; the echoes can't.
-        log.exception("round %s: its beginning can't be noted", iso(slot))
+        log.exception("can't note that round %s begins", iso(slot))
 
 
 def store(database: Database, slot: datetime, measured: Sequence[Ping], now: datetime) -> int:
@@ -127,7 +128,7 @@ async def _patiently(store_all: Callable[[], int], slot: datetime, now: Now) -> 
         except Unavailable as error:
             if now() >= slot + 2 * SLOT:
                 raise
-            log.warning("round %s is not recorded yet: %s", iso(slot), error)
+            log.warning("round %s isn't recorded yet, trying again: %s", iso(slot), error)
             await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 (spreads load)
             pause_s = min(5.0, pause_s * 2)
 
@@ -197,13 +198,13 @@ class Nights:
             for step in await asyncio.to_thread(upkeep.plan, self._here, started):
                 await self._between_rounds.wait()
                 done += await asyncio.to_thread(step)
-            log.info("night %s: %s", started.date(), done)
+            log.info("nightly upkeep of %s: %s", started.date(), done)
         except Unavailable as error:
-            log.warning("the night's work goes on after the next round: %s", error)
+            log.warning("nightly upkeep continues after the next round: %s", error)
             return
         except Exception:  # pylint: disable=broad-exception-caught
             # Whatever goes wrong at night must not end the rounds, nor come again each minute.
-            _log_fault("the night's work failed")
+            _log_fault("nightly upkeep failed")
         self._tidied = (started - NIGHT).date()
 
 

@@ -42,7 +42,7 @@ class Tidied:
         return Tidied(self.packed + other.packed, self.pings + other.pings, self.days + other.days)
 
     def __str__(self) -> str:
-        return f"{self.packed} days packed, {self.pings} raw rows and {self.days} old days removed"
+        return f"packed {self.packed} days, removed {self.pings} pings and {self.days} old days"
 
 
 Step = Callable[[], Tidied]

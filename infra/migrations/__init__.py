@@ -52,8 +52,8 @@ def upgrade(engine: Engine) -> None:
             command.upgrade(config, "head")
         except CommandError as error:
             raise NewerSchema(
-                f"this release knows the tables up to version {SCHEMA_VERSION}, the database was "
-                f"upgraded by a newer one: upgrade Pinglet ({error})"
+                f"this release knows the tables up to version {SCHEMA_VERSION}, a newer one has "
+                "upgraded the database: upgrade Pinglet"
             ) from error
     log.info("the database's tables are at version %s", SCHEMA_VERSION)
 
@@ -80,7 +80,7 @@ def _use_write_ahead_log(engine: Engine) -> None:
     try:
         while not _is_set(connection, locked):
             if time.monotonic() > give_up:
-                raise Unavailable(f"the database file was in use by others for {WAIT_S} s")
+                raise Unavailable(f"another program has used the database file for {WAIT_S} s")
             time.sleep(random.uniform(0.001, 0.05))  # noqa: S311 (spreads load)
     finally:
         connection.close()

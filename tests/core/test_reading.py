@@ -54,6 +54,27 @@ def test_any_octets_are_read_or_refused(body: bytes) -> None:
     assert read == json.loads(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "see line 1, column 1"),
+        (b'{"name": \n"web",}', "see line 2, column 6"),
+        (b'"\xff"', "it must be UTF-8, which octet 2 isn't"),
+        (b'"\\ud800"', "it must not contain lone surrogates"),
+        (b"[" * 100_000, "it is nested too deeply, or a number has too many digits"),
+        (b"9" * 10_000, "it is nested too deeply, or a number has too many digits"),
+        (b'{"a": 1, "b": 2, "a": 3}', "a key appears twice in one object, got 'a'"),
+        (b"[NaN]", "NaN is not a JSON number"),
+        (b"[1e999]", "a number is too large, got '1e999'"),
+    ],
+    ids=["empty", "comma", "octet", "surrogate", "deep", "digits", "twice", "NaN", "infinite"],
+)
+def test_what_is_wrong_with_json_is_said_in_our_words(body: bytes, told: str) -> None:
+    with pytest.raises(WrongRequest) as refused:
+        read_json(body)
+    assert str(refused.value) == f"not valid JSON: {told}"
+
+
 @pytest.mark.parametrize("depth", [900, 10_000, 100_000, 1_000_000])
 def test_depth_is_refused_and_not_followed(depth: int) -> None:
     for opening in (b"[", b'{"a":'):

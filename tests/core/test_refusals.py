@@ -61,7 +61,7 @@ REFUSED = [
         "time must be a time with its zone, such as 2018-01-02T07:01:00Z or null, "
         "got '2018-01-02T07:01:00'",
     ),
-    ({"share": -1}, "share", "share must be a number from 0, got -1"),
+    ({"share": -1}, "share", "share must be a number, at least 0, got -1"),
     ({"is_on": "yes"}, "is_on", "is_on must be true or false, got 'yes'"),
     ({"words": 1}, "words", "words must be an object, got 1"),
     ({"window": "x"}, "window", "window must be days: 30d, got 'x'"),

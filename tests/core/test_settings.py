@@ -111,8 +111,26 @@ def test_a_setting_is_read_from_its_variable(name: str, text: str, value: object
 def test_a_value_that_cannot_be_used_is_named_with_its_variable(name: str, text: str) -> None:
     with pytest.raises(SettingsError) as refusal:
         Settings.from_env({VARIABLES[name]: text})
-    assert str(refusal.value).startswith(f"{VARIABLES[name]}=")
-    assert "\n" not in str(refusal.value)
+    told = str(refusal.value)
+    assert told.startswith(f"{VARIABLES[name]} must be ")
+    assert told.endswith(f", got {text!r}")
+    assert "\n" not in told
+
+
+def test_what_would_be_right_is_said_without_a_phrase_of_pythons() -> None:
+    told = []
+    wrong = {"batch_size": "1e2", "rate_pps": "fast", "authentication": "none", "interval_s": "7"}
+    for name, text in wrong.items():
+        with pytest.raises(SettingsError) as refusal:
+            Settings.from_env({VARIABLES[name]: text})
+        told.append(str(refusal.value))
+    assert told == [
+        "PINGLET_BATCH_SIZE must be a whole number, 1 to 1000, got '1e2'",
+        "PINGLET_RATE_PPS must be 0 to 1000000, got 'fast'",
+        "PINGLET_AUTHENTICATION must be 1 or 0 (or true/false, yes/no, on/off), got 'none'",
+        "PINGLET_INTERVAL_S must be whole minutes that divide a day, in seconds, such as 60 or "
+        "300, got '7'",
+    ]
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

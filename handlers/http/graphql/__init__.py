@@ -30,6 +30,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from core.errors import CoreError, Unavailable, WrongRequest
 from core.reading import read_json
 from handlers.http import gate, routes
+from handlers.http.errors import OUR_FAULT
 from handlers.http.graphql import limits
 from handlers.http.graphql.resolvers import LEVELS, SCHEMA, in_camel_case
 from handlers.instance import Instance
@@ -52,17 +53,17 @@ class Asked:
     def parse(cls, words: object) -> Self:
         """Read `{"query": ..., "variables": ..., "operationName": ...}`. Raises WrongRequest."""
         if isinstance(words, list):
-            raise WrongRequest("one operation a request: send them one after the other")
+            raise WrongRequest("send one operation per request, not a list of them")
         if not isinstance(words, dict) or not words.keys() <= KEYS:
             raise WrongRequest(f"expected an object with {', '.join(sorted(KEYS))}")
         query, variables = words.get("query"), words.get("variables")
         operation = words.get("operationName")
         if not isinstance(query, str):
-            raise WrongRequest("query is text: a GraphQL document", "query")
+            raise WrongRequest("query must be a GraphQL document, as text", "query", got=query)
         if not isinstance(variables, dict | None):
-            raise WrongRequest("variables is an object", "variables")
+            raise WrongRequest("variables must be an object", "variables")
         if not isinstance(operation, str | None):
-            raise WrongRequest("operationName is text", "operationName")
+            raise WrongRequest("operationName must be text", "operationName", got=operation)
         return cls(query, variables or {}, operation)
 
 
@@ -75,7 +76,7 @@ def answer(here: Instance) -> ResponseReturnValue:
     _validate(document)
     # Flask serves HEAD wherever it serves GET, and the gate takes both for safe.
     if request.method != "POST" and operation.operation is not OperationType.QUERY:
-        raise MethodNotAllowed(["POST"], "GET is for queries: POST what changes something")
+        raise MethodNotAllowed(["POST"], "GET is for queries: send a mutation by POST")
     levels = LEVELS[operation.operation.value]
     gate.may_call({name: levels[name] for name in limits.root_fields(document, operation)})
     result = execute_sync(
@@ -103,14 +104,16 @@ def _asked() -> Asked:
 def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
     operation = get_operation_ast(document, name)
     if operation is None:
-        raise WrongRequest("operationName names one of the document's operations", "operationName")
+        told = "operationName must be one of the document's operations"
+        raise WrongRequest(told, "operationName", got=name)
     return operation
 
 
 def _validate(document: DocumentNode) -> None:
     errors = validate(SCHEMA, document, max_errors=5)
     if errors:
-        raise WrongRequest("; ".join(_sentence(error) for error in errors), "query")
+        told = "; ".join(map(_sentence, errors))
+        raise WrongRequest(f"not a valid GraphQL document: {told}", "query")
 
 
 def _sentence(error: GraphQLError) -> str:
@@ -152,7 +155,7 @@ def _told(error: GraphQLError) -> dict[str, Any]:
         return {"message": str(cause), **where, "extensions": _extensions(cause)}
     failure = token_hex(8)
     log.error("%s: %s failed", failure, error.path, exc_info=cause or error)
-    told = "try again later" if isinstance(cause, Unavailable) else "this is our fault"
+    told = "try again later" if isinstance(cause, Unavailable) else OUR_FAULT
     return {"message": told, **where, "extensions": {"code": Unavailable.status, "id": failure}}
 
 

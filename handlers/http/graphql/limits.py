@@ -59,7 +59,8 @@ def parse(query: str) -> ast.DocumentNode:
     try:
         document = parse_document(query, max_tokens=MAX_TOKENS, allow_empty_selection_sets=False)
     except GraphQLError as error:
-        raise WrongRequest(f"the document is not GraphQL: {error.message}", "query") from None
+        told = error.message.removeprefix("Syntax Error: ")
+        raise WrongRequest(f"not a valid GraphQL document: {told}", "query") from None
     fragments = sum(isinstance(one, ast.FragmentDefinitionNode) for one in document.definitions)
     _hold("has {:,} fragments", fragments, MAX_FRAGMENTS)
     return document
@@ -80,7 +81,7 @@ def check(
     try:
         size = _Measure(document, defaults | dict(variables)).everything()
     except (RecursionError, OverflowError):
-        raise WrongRequest("the document is too large to be measured", "query") from None
+        raise WrongRequest("the document is too large", "query") from None
     for sentence, found, limit in zip(SENTENCES, size, LIMITS, strict=True):
         _hold(sentence, found, limit)
 
@@ -146,7 +147,7 @@ class _Measure:
     def fragment(self, name: str) -> Size:
         """Measure a fragment, once."""
         if name not in self.fragments:
-            raise WrongRequest(f"there is no fragment {name!r}", "query")
+            raise WrongRequest(f"the document has no fragment {name!r}", "query")
         if name not in self.measured:
             self.measured[name] = None
             node = self.fragments[name]

@@ -103,7 +103,7 @@ def in_snake_case(name: str, *_schema: object) -> str:
 def read_time(value: object) -> str:
     """Take a time as it is written: the calls read it, and say what is wrong with it."""
     if not isinstance(value, str):
-        raise GraphQLError("a DateTime is text, such as 2018-01-02T07:01:00Z")
+        raise GraphQLError("a DateTime must be text such as 2018-01-02T07:01:00Z")
     return value
 
 
@@ -150,7 +150,7 @@ def find_one(_root: object, info: Info, **words: Any) -> Listed | None:
             wanted = FleetQuery(name=server_name(name))
             found = servers.listed(here, wanted).servers
         case _:
-            raise WrongRequest("say which server: by id or by name")
+            raise WrongRequest("expected either an id or a name")
     return next(iter(_listed(found)), None)
 
 
@@ -333,7 +333,10 @@ def _read(shape: type[Wanted], words: Mapping[str, Any], **called_here: str) -> 
     try:
         return shape.of(dict(words))
     except WrongRequest as error:
-        raise WrongRequest(str(error), called_here.get(error.field or "", error.field)) from None
+        if error.field is None:
+            raise
+        name = called_here.get(error.field) or in_camel_case(error.field)
+        raise error.called(name) from None
 
 
 QUERIES = (FleetQuery, PingsQuery, SeriesQuery, SummaryQuery)

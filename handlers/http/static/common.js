@@ -21,7 +21,7 @@ export function h(tag, attributes = {}, ...children) {
 
 export class Refusal extends Error {
   constructor(problem, status) {
-    super(problem.detail ?? problem.title ?? `The server answered ${status}`);
+    super(problem.detail ?? problem.title ?? `Pinglet answered with status ${status}`);
     this.status = status;
     this.code = problem.code;
     this.field = problem.field;

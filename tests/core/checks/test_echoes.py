@@ -98,7 +98,7 @@ def test_silence_on_a_known_port_is_down_and_on_guessed_ones_is_unobserved() -> 
         assert outcome.state == State.DOWN
     guessed = add_up(Kind.TCP, NEVER_ANSWERED, silence)
     assert isinstance(guessed, Unobserved)
-    assert "give the server a port" in guessed.reason
+    assert "set the server's port" in guessed.reason
     by_icmp = add_up(Kind.ICMP, NEVER_ANSWERED, silence)
     assert isinstance(by_icmp, Ping)
 

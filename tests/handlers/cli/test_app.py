@@ -220,7 +220,7 @@ def test_under_the_reloader_there_is_one_worker(tmp_path: Path) -> None:
     try:
         running.wait_until_it_answers()
         assert call(running, "GET") == (200, {"servers": []})
-        assert running.said().count("the worker is running beside the server") == 1
+        assert running.said().count("the worker is running, too") == 1
         running.interrupt()
     finally:
         running.close()
@@ -294,7 +294,7 @@ def test_what_ends_in_one_process_has_ended_in_the_other(
     )
     for machine in machines:
         assert answers(machine, {}) == 401
-        assert "every request needs a token" in machine.said()
+        assert "every request must carry a token" in machine.said()
     password = people.basic()
     pair = ask(here, "POST", "tokens", headers=password).json()
     log_in = {"name": "ann", "password": people.PASSWORD}

@@ -36,13 +36,13 @@ def test_the_demo_makes_up_servers_and_history_once(sqlite_settings: Settings) -
 @pytest.mark.parametrize(
     ("database_url", "reason"),
     [
-        ("nonsense", "no URL"),
-        ("postgres://127.0.0.1:port/x", "no URL"),
-        ("mysql://127.0.0.1/x", "mysql"),
-        ("sqlite://", "needs a file"),
-        ("sqlite:///:memory:", "needs a file"),
-        ("sqlite:////dev/null/pinglet.db", "/dev/null"),
-        ("postgresql://127.0.0.1/x?nonsense=1", "nonsense"),
+        ("nonsense", "must be a URL such as sqlite:///FILE or postgres://"),
+        ("postgres://127.0.0.1:port/x", "must be a URL such as sqlite:///FILE or postgres://"),
+        ("mysql://127.0.0.1/x", "must begin with sqlite:// or postgres://, got mysql://"),
+        ("sqlite://", "must name a file: sqlite:///FILE"),
+        ("sqlite:///:memory:", "must name a file: sqlite:///FILE"),
+        ("sqlite:////dev/null/pinglet.db", "got '/dev/null/pinglet.db' (File exists)"),
+        ("postgresql://127.0.0.1/x?nonsense=1", "sslmode and sslrootcert after ?, got nonsense"),
     ],
 )
 def test_a_database_url_that_cannot_be_used_is_one_line(database_url: str, reason: str) -> None:

@@ -30,7 +30,7 @@ def settings(settings: Settings) -> Iterator[Settings]:
 
 def test_users_are_added_listed_changed_and_removed(cli: FlaskCliRunner) -> None:
     said = done(cli, "users", "add", "root", "--password-stdin", stdin=TYPED)
-    assert said == "Added root; from now on every request needs a token or a password\n"
+    assert said == "Added root; from now on every request must carry a token or a password\n"
     done(cli, "users", "add", "ann", "--role", "editor", "--password-stdin", stdin=TYPED)
     assert done(cli, "users", "list") == "ann\teditor\t\nroot\tadmin\t\n"
     assert done(cli, "users", "disable", "ann") == "ann is locked out\n"

@@ -63,4 +63,4 @@ def test_the_command_says_what_it_did(cli: FlaskCliRunner) -> None:
     raw, packed = counts(database)
     assert raw == 0
     assert f"{packed} days packed" in result.output
-    assert cli.invoke(args=["tidy"]).stdout.startswith("0 days packed, 0 raw rows")
+    assert cli.invoke(args=["tidy"]).stdout.startswith("packed 0 days, removed 0 pings")

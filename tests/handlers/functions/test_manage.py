@@ -36,7 +36,7 @@ def run(command: Any, given: str = "") -> dict[str, Any]:
 def test_the_tables_are_upgraded(deployed: Database) -> None:
     done = run("db upgrade")
     assert done["exit_code"] == 0
-    assert "the tables are at version" in done["output"]
+    assert "The tables are at version" in done["output"]
 
 
 def test_servers_are_imported_from_the_events_own_text(deployed: Database) -> None:

@@ -57,6 +57,26 @@ def test_an_unknown_path_is_not_found(client: FlaskClient, path: str) -> None:
         assert told(response) == NOT_FOUND, method
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "code", "sentence"),
+    [
+        ("GET", "/api/v1/nowhere", 404, "there is nothing at this address"),
+        (
+            "PUT",
+            "/api/v1/servers",
+            405,
+            "this address doesn't take that method: see the header Allow",
+        ),
+        ("POST", "/api/v1/servers", 413, "the body must be at most 1 MB long: send it in parts"),
+    ],
+)
+def test_what_flask_refuses_is_told_in_our_words(
+    client: FlaskClient, method: str, path: str, code: int, sentence: str
+) -> None:
+    response = client.open(path, method=method, data=b" " * 1_100_000 if code == 413 else b"")
+    assert (response.status_code, response.get_json()["detail"]) == (code, sentence)
+
+
 @pytest.mark.parametrize("path", ["", "/", "//", "///"])
 def test_no_number_of_slashes_is_redirected(client: FlaskClient, path: str) -> None:
     overrides = {"PATH_INFO": path}

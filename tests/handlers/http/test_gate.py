@@ -473,7 +473,7 @@ def test_the_log_says_who_may_and_when_that_changes(
     caplog.clear()
     for _ in range(2):
         client.get("/", environ_overrides=NEAR)
-    assert caplog.text.count("every request needs a token") == 1
+    assert caplog.text.count("every request must carry a token") == 1
     assert "open access" not in caplog.text
 
 

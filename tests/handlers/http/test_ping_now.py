@@ -56,4 +56,4 @@ def test_where_there_is_no_way_to_the_servers_ping_now_says_so_and_calls_nobody_
     response = enclosed.test_client().post(f"/api/v1/servers/{added}/ping")
     enclosed.extensions["pinglet"].database.engine.dispose()
     assert problem(response) == (403, "FORBIDDEN", None)
-    assert "no way to the servers" in response.get_json()["detail"]
+    assert "can't reach the servers" in response.get_json()["detail"]

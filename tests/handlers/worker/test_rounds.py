@@ -227,7 +227,7 @@ def test_a_clock_that_is_ahead_of_the_databases_records_nothing_for_slots_to_com
     assert stored(database) == []
     with database.reading() as session:
         assert round_log.between(session, SLOT, SLOT + timedelta(days=36_500)) == []
-    assert "lies in the future by the database's clock" in caplog.text
+    assert "slot must not be in the future by the database's clock" in caplog.text
     run(database, 0, 0, 1)
     assert slots_of(database) == [0]
 

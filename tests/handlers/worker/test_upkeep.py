@@ -244,7 +244,7 @@ def paused(database: Database, seed: int) -> tuple[History, datetime]:
 def nights_told(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the dates of the nights that were logged."""
     told = [line.split() for line in caplog.messages]
-    return [words[1].rstrip(":") for words in told if words[0] == "night"]
+    return [words[3].rstrip(":") for words in told if words[:3] == ["nightly", "upkeep", "of"]]
 
 
 async def until_told(
@@ -317,11 +317,11 @@ def test_a_night_that_fails_ends_no_round_and_is_not_tried_each_minute(
             with nights.held_off():
                 pass
             nights.begin_if_due(now)
-            while "the night's work failed" not in caplog.messages:
+            while "nightly upkeep failed" not in caplog.messages:
                 await asyncio.sleep(0)
 
     asyncio.run(some_rounds())
-    assert caplog.messages.count("the night's work failed") == 1
+    assert caplog.messages.count("nightly upkeep failed") == 1
     database.engine.dispose()
 
 

@@ -276,9 +276,22 @@ def test_a_server_is_named_by_id_or_by_name(client: FlaskClient) -> None:
     add(client, "web")
     for given in ("", '(id: "1", name: "web")', '(id: "", name: "")', '(id: "")', '(name: "")'):
         (error,) = post(client, f"{{ server{given} {{ id }} }}").get_json()["errors"]
-        assert error["message"] == "say which server: by id or by name"
+        assert error["message"] == "expected either an id or a name"
         assert error["extensions"]["code"] == "WRONG_REQUEST"
     assert ask(client, '{ server(id: "1") { name } }') == {"server": {"name": "web"}}
+
+
+def test_a_field_that_has_another_name_here_has_it_in_the_sentence_too(client: FlaskClient) -> None:
+    query = "{ servers(first: 0) { nodes { id } } }"
+    (error,) = post(client, query).get_json()["errors"]
+    assert error["message"] == "first must be 1 to 1000, got 0"
+    assert error["extensions"]["field"] == "first"
+    change = """mutation { createServer(server: {name: "web", ip: "127.0.0.1", intervalS: 7}) {
+      status field detail
+    } }"""
+    told = ask(client, change)["createServer"]
+    assert told["field"] == "intervalS"
+    assert told["detail"].startswith("intervalS must be whole minutes that divide a day")
 
 
 # As few statements for many as for one
@@ -550,7 +563,7 @@ def test_a_defect_is_masked_and_logged_under_the_id_that_is_told(
         body = post(client, '{ servers { nodes { name summary(window: "3d") { uptime } } } }')
     assert body.get_json()["data"] == {"servers": {"nodes": [{"name": "web", "summary": None}]}}
     (error,) = body.get_json()["errors"]
-    assert error["message"] == "this is our fault"
+    assert error["message"] == "Pinglet failed; its log says why"
     assert error["extensions"]["code"] == "SERVICE_UNAVAILABLE"
     assert error["extensions"]["id"] in caplog.text
     assert "Traceback" in caplog.text
