@@ -73,7 +73,7 @@ class Schedule(Base):
     enabled: Mapped[bool]
 
 
-class Ping(Base):
+class StoredPing(Base):
     """What one server's echoes of one round add up to. A round recorded twice changes nothing.
 
     On SQLite the table itself is the unique index below, and an id follows from the key: so a

@@ -93,7 +93,7 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BillLine:
     """One line of the bill: what, how many units, what they cost in dollars."""
 
     what: str
@@ -106,7 +106,7 @@ class Line:
 class Bill:
     """A month's bill in dollars; `functions` is what docs/design.md holds to a budget."""
 
-    lines: Sequence[Line]
+    lines: Sequence[BillLine]
 
     @property
     def total(self) -> float:
@@ -174,7 +174,7 @@ def stored_gb(fleet: Fleet) -> float:
     return fleet.servers * each / GB
 
 
-def _database(fleet: Fleet) -> list[Line]:
+def _database(fleet: Fleet) -> list[BillLine]:
     if fleet.database == "external":
         return []
     if fleet.database not in DATABASES:
@@ -188,5 +188,5 @@ def _database(fleet: Fleet) -> list[Line]:
     ]
 
 
-def _line(what: str, amount: float) -> Line:
-    return Line(what, amount, PRICES[what].unit, amount * PRICES[what].dollars)
+def _line(what: str, amount: float) -> BillLine:
+    return BillLine(what, amount, PRICES[what].unit, amount * PRICES[what].dollars)

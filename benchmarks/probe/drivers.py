@@ -31,13 +31,13 @@ def show(rows: Rows, **facts: object) -> None:
 
 def ours(addresses: list[str], count: int, kind: str, port: int) -> None:
     """The engine of core.probe; `kind` may say icmp-default for the default receive buffer."""
-    from core.probe import Kind, Pace, Target, Verdict, channel, probe, tcp
+    from core.probe import Destination, Kind, Pace, Verdict, channel, probe, tcp
     from core.probe.packets import V4
 
     kind, _, default = kind.partition("-")
     if default:
         channel.BUFFER = DEFAULT_BUFFER // 2  # the kernel doubles what it is asked for
-    targets = [Target(one, (port,)) for one in addresses]
+    targets = [Destination(one, (port,)) for one in addresses]
     begun = perf_counter()
     results = probe(Kind(kind), targets, Pace(echoes=count, timeout_s=TIMEOUT_S, gap_s=GAP_S))
     wall_s = perf_counter() - begun

@@ -34,8 +34,8 @@ def kind_of(target: Target, icmp_problem: str | None) -> Kind:
     return Kind.ICMP
 
 
-def to_probe(kind: Kind, targets: Sequence[Target]) -> list[probe.Target]:
-    return [probe.Target(target.ip, ports_of(kind, target)) for target in targets]
+def to_probe(kind: Kind, targets: Sequence[Target]) -> list[probe.Destination]:
+    return [probe.Destination(target.ip, ports_of(kind, target)) for target in targets]
 
 
 def ports_of(kind: Kind, target: Target) -> tuple[int, ...]:

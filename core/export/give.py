@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 from core.errors import WrongRequest
 from core.export.records import (
     PLAIN,
+    Cursor,
     DayKept,
     Exported,
     LastPingKept,
-    Place,
     PlannedKept,
     ServerKept,
 )
@@ -109,19 +109,19 @@ def _items(session: Session, after: str) -> Iterator[tuple[ServerKept | DayKept 
         servers = _servers_from(session, place)
         yield from ((server, str(server_id)) for server_id, server in servers.items())
         last_id = max(servers, default=place - 1)
-        place = last_id + 1 if len(servers) == SERVERS_AT_ONCE else Place(0, 0, last_id)
+        place = last_id + 1 if len(servers) == SERVERS_AT_ONCE else Cursor(0, 0, last_id)
     found, further = _days_from(session, place)
     for (server_id, day), kept in found.items():
-        yield kept, _cursor(Place(server_id, day, place.last_id))
+        yield kept, _cursor(Cursor(server_id, day, place.last_id))
     if further is not None:
         yield None, _cursor(further)
 
 
-def _cursor(place: Place) -> str:
+def _cursor(place: Cursor) -> str:
     return ".".join(map(str, place))
 
 
-def _read_cursor(after: str) -> int | Place:
+def _read_cursor(after: str) -> int | Cursor:
     """A server's id, or a place among the days."""
     if not after:
         return 0
@@ -132,7 +132,7 @@ def _read_cursor(after: str) -> int | Place:
         case [server_id]:
             return server_id
         case [server_id, day, last_id] if day < 2_900_000:
-            return Place(server_id, day, last_id)
+            return Cursor(server_id, day, last_id)
     raise WrongRequest(WRONG_CURSOR, "after")
 
 
@@ -164,7 +164,7 @@ def _last_ping(server: Server) -> LastPingKept | None:
     )
 
 
-def _days_from(session: Session, place: Place) -> tuple[dict[Key, DayKept], Place | None]:
+def _days_from(session: Session, place: Cursor) -> tuple[dict[Key, DayKept], Cursor | None]:
     """The next days that hold pings, wherever they are kept, and where to go on then.
 
     Three statements. A server that was deleted meanwhile is passed over.
@@ -179,7 +179,7 @@ def _days_from(session: Session, place: Place) -> tuple[dict[Key, DayKept], Plac
         for key in whole
         if key[0] in names
     }
-    return found, Place(*min(ends), place.last_id) if ends else None
+    return found, Cursor(*min(ends), place.last_id) if ends else None
 
 
 def _kept_day(server: str, day: int, slots: Slots) -> DayKept:
@@ -196,7 +196,7 @@ def _slots(stored: Mapping[Key, Slots], raw: Mapping[Key, Rows], key: Key) -> Sl
     return known
 
 
-def _raw_from(session: Session, place: Place) -> tuple[dict[Key, Rows], Key | None]:
+def _raw_from(session: Session, place: Cursor) -> tuple[dict[Key, Rows], Key | None]:
     """The next raw rows by server and day, and the first day that may not be whole."""
     start = tuple_(
         place.server_id,
@@ -216,7 +216,7 @@ def _raw_from(session: Session, place: Place) -> tuple[dict[Key, Rows], Key | No
     return found, None if is_all else max(found)
 
 
-def _stored_from(session: Session, place: Place) -> tuple[dict[Key, Slots], Key | None]:
+def _stored_from(session: Session, place: Cursor) -> tuple[dict[Key, Slots], Key | None]:
     """The next packed days, and the first one that wasn't looked at."""
     start = tuple_(place.server_id, date_of(place.day * DAY_SLOTS), types=[BigInteger(), Date()])
     rows = session.execute(

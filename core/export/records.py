@@ -91,7 +91,7 @@ class Imported(Record, frozen=True):
     pings: int
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """Where in the days to go on: those of the servers up to `last_id`, by server, by day."""
 
     server_id: int

@@ -46,7 +46,7 @@ MINUTE = epoch_minute(DATA.c.datetime)
 DAY_NUMBER = MINUTE // SLOTS_A_DAY
 
 
-class Day(NamedTuple):
+class DayView(NamedTuple):
     """One server's day as readers see it, wherever its slots are kept.
 
     `due` are the slots that were due, as bits; `whole` what the whole day adds up to, where that
@@ -76,7 +76,7 @@ def windows(
     now: int,
     *,
     whole: bool = False,
-) -> Iterator[tuple[int, dict[int, Day]]]:
+) -> Iterator[tuple[int, dict[int, DayView]]]:
     """Yield each server with the days that touch the slots from `first` to before `end`, by number.
 
     A day is unpacked when it is looked at, and then takes ten times the room: whoever lets go of a
@@ -105,18 +105,18 @@ def windows(
         )
 
 
-def _day(was_due: int, stored: tuple[Slots, Totals] | None, raw: RawColumns | None) -> Day:
+def _day(was_due: int, stored: tuple[Slots, Totals] | None, raw: RawColumns | None) -> DayView:
     known, whole = stored or (None, None)
     if raw is None:
-        return Day(known or NO_SLOTS, was_due, whole)
+        return DayView(known or NO_SLOTS, was_due, whole)
     slots = with_raw(known, raw)
-    return Day(slots, was_due, whole if slots is known else None)
+    return DayView(slots, was_due, whole if slots is known else None)
 
 
 NO_SLOTS = merged(None, Rows([], [], [], [], [], []))
 
 
-def add_up(days: Mapping[int, Day], first: int, end: int) -> Totals:
+def add_up(days: Mapping[int, DayView], first: int, end: int) -> Totals:
     """Add up the slots from `first` to before `end`, which lie in these days, by number."""
     number, low = divmod(first, DAY_SLOTS)
     if low + end - first <= DAY_SLOTS:

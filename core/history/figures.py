@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import WrongRequest
 from core.history import days
-from core.history.days import Day
+from core.history.days import DayView
 from core.history.records import Bucket, Series, Summary
 from core.models import Server
 from core.reading import iso
@@ -46,7 +46,7 @@ def all_series(
     return {server_id: _series(of_one, edges) for server_id, of_one in found}
 
 
-def _series(found: Mapping[int, Day], edges: Sequence[int]) -> Series:
+def _series(found: Mapping[int, DayView], edges: Sequence[int]) -> Series:
     times = [slot_time(edge) for edge in edges]
     buckets = [
         Bucket.of(days.add_up(found, first, end), since, until)

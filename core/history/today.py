@@ -177,7 +177,7 @@ def _seen(session: Session, ids: Sequence[int] | None, since: int) -> dict[int, 
 
 def _slots_of_day(ids: Sequence[int] | None, since: int) -> Subquery:
     """The pings of the 1,440 slots from `since`, each slot as its number from there."""
-    ping = models.Ping
+    ping = models.StoredPing
     pinged = select(
         ping.server_id,
         ping.sent,

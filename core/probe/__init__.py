@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from core.probe.icmp import IcmpSweep, icmp_problem
 from core.probe.loop import Sweep, drive
-from core.probe.signature import ClockUsed, Echo, Heard, Kind, Pace, Result, Target, Verdict
+from core.probe.signature import ClockUsed, Destination, Echo, Heard, Kind, Pace, Result, Verdict
 from core.probe.system import HERE, PORTABLE, System
 from core.probe.tcp import TcpSweep
 
@@ -17,12 +17,12 @@ USUAL = Pace()
 __all__ = [
     "PORTABLE",
     "ClockUsed",
+    "Destination",
     "Echo",
     "Heard",
     "Kind",
     "Pace",
     "Result",
-    "Target",
     "Verdict",
     "icmp_problem",
     "probe",
@@ -32,7 +32,7 @@ __all__ = [
 
 def probe(
     kind: Kind,
-    targets: Sequence[Target],
+    targets: Sequence[Destination],
     pace: Pace = USUAL,
     heard: Heard | None = None,
     *,
@@ -50,7 +50,7 @@ def probe(
 
 async def probe_async(
     kind: Kind,
-    targets: Sequence[Target],
+    targets: Sequence[Destination],
     pace: Pace = USUAL,
     heard: Heard | None = None,
     *,
@@ -66,7 +66,7 @@ async def probe_async(
 
 
 def _sweep(
-    kind: Kind, targets: Sequence[Target], pace: Pace, heard: Heard | None, system: System
+    kind: Kind, targets: Sequence[Destination], pace: Pace, heard: Heard | None, system: System
 ) -> Sweep:
     sweep: type[IcmpSweep | TcpSweep] = IcmpSweep if Kind(kind) is Kind.ICMP else TcpSweep
     return sweep(targets, pace, heard, system)

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 
-from core.probe import ClockUsed, Kind, Pace, Result, Target, Verdict, icmp_problem, probe
+from core.probe import ClockUsed, Destination, Kind, Pace, Result, Verdict, icmp_problem, probe
 from core.probe.addresses import understand
 
 STRENGTH = list(Verdict)  # a target's verdict is the strongest of its echoes'
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Impossible, ValueError, OSError) as error:
         print(f"core.probe: {error}", file=sys.stderr)
         return 2
-    results = probe(kind, [Target(address, tuple(asked.port)) for address in addresses], pace)
+    results = probe(kind, [Destination(address, tuple(asked.port)) for address in addresses], pace)
     _print_json(addresses, results)
     return 0 if all(_came_back(result) == asked.count for result in results) else 1
 

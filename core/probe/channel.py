@@ -20,8 +20,8 @@ from core.probe.packets import (
     SO_ATTACH_FILTER,
     SOL_RAW,
     V4,
+    EchoRequest,
     Protocol,
-    Request,
     identifier_filter,
     only,
 )
@@ -75,7 +75,7 @@ class Channel:
         if kernel_clocks:
             self._set_up_linux()
         self.window = self._window()
-        self.request = Request(protocol, self.identifier)
+        self.request = EchoRequest(protocol, self.identifier)
         # Only IPv4 hands over the IP header, and on Linux only to raw sockets.
         self._header = protocol is V4 and (self.raw or sys.platform != "linux")
         # Linux checks what it delivers to a datagram socket, and ICMPv6 always.
@@ -182,7 +182,7 @@ class Channel:
             ):
                 continue
             elif check and (checksum + base + sequence + index + token) % 0xFFFF:
-                continue  # the sum of all words isn't zero (see Request.write): damaged
+                continue  # the sum of all words isn't zero (see EchoRequest.write): damaged
             else:
                 seconds, nanoseconds = timespec(ancillary[0][2]) if ancillary else (0, 0)
                 stamp_ns = seconds * 1_000_000_000 + nanoseconds

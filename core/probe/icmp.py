@@ -13,7 +13,7 @@ from core.probe.clock import RESOLUTION_NS, StepWatch, up_to, wait_for_stamps
 from core.probe.ledger import ANSWERED, KERNEL, NO_ANSWER, UNREACHABLE, USER
 from core.probe.loop import NOWHERE, Sweep
 from core.probe.packets import V4, V6, Protocol
-from core.probe.signature import Heard, Pace, Target
+from core.probe.signature import Destination, Heard, Pace
 from core.probe.system import HERE, Events, System
 
 FULL = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS, errno.ENOMEM}
@@ -44,7 +44,7 @@ class IcmpSweep(Sweep):
 
     def __init__(
         self,
-        targets: Sequence[Target],
+        targets: Sequence[Destination],
         pace: Pace,
         heard: Heard | None,
         system: System,

@@ -19,7 +19,7 @@ from typing import Self
 from core.probe.addresses import Sockaddr, sockaddr_of, understand
 from core.probe.ledger import LOCAL_FAULT, Ledger
 from core.probe.meter import Meter
-from core.probe.signature import Heard, Pace, Result, Target, anywhere
+from core.probe.signature import Destination, Heard, Pace, Result, anywhere
 from core.probe.system import Events, System
 
 BURST = 32  # packets sent before looking for replies again
@@ -46,7 +46,7 @@ class Sweep(ABC):
     unhurried = False  # whether what came may lie for a moment: reading one by one costs more
 
     def __init__(
-        self, targets: Sequence[Target], pace: Pace, heard: Heard | None, system: System
+        self, targets: Sequence[Destination], pace: Pace, heard: Heard | None, system: System
     ) -> None:
         now_ns = monotonic_ns()
         self.targets = targets
@@ -262,7 +262,7 @@ class Sweep(ABC):
         return max(due_ns, self._held_ns, self._meter.ready_ns())
 
 
-def _most_ports(targets: Sequence[Target]) -> int:
+def _most_ports(targets: Sequence[Destination]) -> int:
     return max(map(len, {target.ports for target in targets}), default=1)
 
 

@@ -80,7 +80,7 @@ V6 = Protocol(
 )
 
 
-class Request:
+class EchoRequest:
     """An echo request, written again and again into the same buffer."""
 
     def __init__(self, protocol: Protocol, identifier: int) -> None:

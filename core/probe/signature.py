@@ -49,7 +49,7 @@ class Echo(NamedTuple):
     reason: str = ""
 
 
-class Target(NamedTuple):
+class Destination(NamedTuple):
     """Where echoes go.
 
     `address` is an IPv4 or IPv6 literal, never a name. `ports` is for TCP: one port, or several of

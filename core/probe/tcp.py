@@ -13,7 +13,7 @@ from core.probe.addresses import Sockaddr
 from core.probe.clock import RESOLUTION_NS, up_to
 from core.probe.ledger import ANSWERED, KERNEL, NO_ANSWER, REFUSED, UNREACHABLE, USER
 from core.probe.loop import NEVER_NS, Sweep
-from core.probe.signature import Heard, Pace, Target
+from core.probe.signature import Destination, Heard, Pace
 from core.probe.system import TROUBLE, Events, System
 
 # As plain numbers and names: each is looked up once for every handshake.
@@ -97,7 +97,7 @@ class TcpSweep(Sweep):
     """
 
     def __init__(
-        self, targets: Sequence[Target], pace: Pace, heard: Heard | None, system: System
+        self, targets: Sequence[Destination], pace: Pace, heard: Heard | None, system: System
     ) -> None:
         super().__init__(targets, pace, heard, system)
         self.window = min(WINDOW, max(1, int(SHARE * free_descriptors())))

@@ -102,7 +102,7 @@ def ping_once(target: Target, how: Pace) -> tuple[Sequence[Echo], Ping | Unobser
     if target.probe is Probe.ICMP and icmp_problem:
         return [], Unobserved(target.server_id, icmp_problem)
     kind = kind_of(target, icmp_problem)
-    result = probe.probe(kind, [probe.Target(target.ip, ports_of(kind, target))], how)[0]
+    result = probe.probe(kind, [probe.Destination(target.ip, ports_of(kind, target))], how)[0]
     return result.echoes, add_up(kind, target, result)
 
 

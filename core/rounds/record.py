@@ -115,7 +115,7 @@ def _insert() -> Executable:
         .subquery("alive")
     )
     same_server = and_(alive.c.id == incoming.c.server_id, alive.c.ip == incoming.c.ip)
-    columns = [models.Ping.__mapper__.columns[name].name for name in stored]
+    columns = [models.StoredPing.__mapper__.columns[name].name for name in stored]
     rows = (
         select(incoming.c.server_id, SLOT, *(incoming.c[name] for name in stored))
         .join_from(incoming, alive, same_server)

@@ -188,7 +188,7 @@ def _newest(schedule: object) -> dict[str, object]:
 # closed swallows nothing but its own line.
 
 
-class Line(NamedTuple):
+class ListLine(NamedTuple):
     """A line that may name a server."""
 
     place: str
@@ -199,7 +199,7 @@ def _csv_rows(text: str) -> list[Row]:
     # Not splitlines(), which ends a line at six more characters, U+2028 among them.
     every = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = [
-        Line(f"line {number}", line)
+        ListLine(f"line {number}", line)
         for number, line in enumerate(every, 1)
         if line.strip(f" {DELIMITERS}") and not line.lstrip(" ").startswith("#")
     ]
@@ -222,7 +222,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return trimmed
 
 
-def _rows_under(header: Sequence[str], lines: Sequence[Line], delimiter: str) -> list[Row]:
+def _rows_under(header: Sequence[str], lines: Sequence[ListLine], delimiter: str) -> list[Row]:
     """The rows of lines below a first one that names their columns."""
     columns = [cell.lower() for cell in header]
     if {"record", "server", "time"} <= set(columns):
@@ -262,7 +262,7 @@ def _said(cells: Iterable[tuple[str, str]]) -> dict[str, object]:
     return {field.name: field.in_cell(cell) for field, cell in fields}
 
 
-def _export_rows(columns: Sequence[str], lines: Sequence[Line], delimiter: str) -> list[Row]:
+def _export_rows(columns: Sequence[str], lines: Sequence[ListLine], delimiter: str) -> list[Row]:
     """The servers of GET /api/v1/export, each with its schedule; pings are passed over."""
     rows = []
     schedules: dict[str, list[object]] = defaultdict(list)
@@ -286,7 +286,7 @@ def _of_record(
     return {"port": None} | _said(record.items()) | _newest(schedule)
 
 
-def _bare_rows(lines: Sequence[Line]) -> list[Row]:
+def _bare_rows(lines: Sequence[ListLine]) -> list[Row]:
     """The rows of lines whose columns nobody named."""
     rows = [Row(*line, partial(_bare, line.text)) for line in lines]
     if lines and not any(_guessed(line.text) for line in lines):

@@ -38,7 +38,7 @@ def ping(addresses: Sequence[str], count: int, port: int | None) -> None:
     _refuse_addresses(addresses)
     echoes = counted(count, "echo", "echoes")
     click.echo(f"{kind.upper()}, {echoes} per address, timeout {how.timeout_s:g} s")
-    targets = [probe.Target(address, (port,) if port else ()) for address in addresses]
+    targets = [probe.Destination(address, (port,) if port else ()) for address in addresses]
     results = probe.probe(kind, targets, how, _echo_printer(addresses))
     for address, result in zip(addresses, results, strict=True):
         _print_summary(address, result)

@@ -22,7 +22,7 @@ from handlers.cli.output import (
     shown_ms,
 )
 from handlers.worker import rounds, upkeep
-from handlers.worker.rounds import Round
+from handlers.worker.rounds import RoundReport
 
 
 @click.command("worker")
@@ -48,7 +48,7 @@ def worker_command(once: bool) -> None:
     sys.exit(1 if done.unobserved else 0)
 
 
-def _print_round(done: Round, names: dict[int, str]) -> None:
+def _print_round(done: RoundReport, names: dict[int, str]) -> None:
     outcomes = {
         ping.server_id: (ping.state, shown_ms(ping.response_ms), f"{ping.received}/{ping.sent}", "")
         for ping in done.pings

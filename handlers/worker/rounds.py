@@ -31,7 +31,7 @@ NIGHT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class RoundReport:
     """What became of a round."""
 
     slot: datetime
@@ -92,7 +92,7 @@ async def run_round(
     targets: Sequence[Target],
     progress: measure.Progress | None = None,
     now: Now = utc_now,
-) -> Round:
+) -> RoundReport:
     """Ping `targets` and record what came back. No connection is held while echoes are out.
 
     A database that is away is waited for until the slot after next begins: what was measured is
@@ -110,7 +110,7 @@ async def run_round(
     recorded = await _patiently(store_all, slot, now)
     for lost in measured.unobserved:
         log.warning("server %s unobserved: %s", lost.server_id, lost.reason)
-    return Round(
+    return RoundReport(
         slot,
         targets,
         measured.pings,

@@ -218,7 +218,7 @@ probed = Prober(settings, measure.deadline(slot)).measure(queued)
 how = measure.pace(settings)
 for kind in probe.Kind:
     for address in denied:
-        probe.probe(kind, [probe.Target(address, (80,))], how)
+        probe.probe(kind, [probe.Destination(address, (80,))], how)
 database.engine.dispose()
 print(json.dumps({"answers": sorted(answers, key=str), "stored": stored, "pings": len(done.pings),
                   "unobserved": len(done.unobserved), "targets": len(targets), "now": sorted(now),
@@ -260,7 +260,7 @@ def test_the_watch_sees_what_is_handed_to_a_socket() -> None:
 from core import probe
 
 for kind in probe.Kind:
-    probe.probe(kind, [probe.Target("127.0.0.1", (9,))], probe.Pace(echoes=1))
+    probe.probe(kind, [probe.Destination("127.0.0.1", (9,))], probe.Pace(echoes=1))
 print(len(handed_over), probe.icmp_problem() or "")
 """
     found = subprocess.run(

@@ -25,7 +25,7 @@ def test_times_come_back_aware_and_in_utc(database: Database) -> None:
 
 
 def test_a_time_without_a_zone_is_refused(database: Database) -> None:
-    naive = select(models.Ping).where(models.Ping.slot == SLOT.replace(tzinfo=None))
+    naive = select(models.StoredPing).where(models.StoredPing.slot == SLOT.replace(tzinfo=None))
     with pytest.raises(StatementError, match="no time zone"), database.reading() as session:
         session.scalars(naive)
     assert works(database)

@@ -15,7 +15,7 @@ from flask import Flask as Application
 from flask.testing import FlaskCliRunner
 from sqlalchemy import insert, select, text
 
-from core.models import Base, Ping
+from core.models import Base, StoredPing
 from core.servers import find
 from core.settings import Settings
 from handlers.cli import app as local
@@ -95,7 +95,7 @@ def pinged(database: Database) -> Callable[..., None]:
                 for number in range(first, first + count)
             ]
             # RETURNING makes it few statements; without it pg8000 sends one for each row.
-            session.execute(insert(Ping).returning(Ping.id), rows)
+            session.execute(insert(StoredPing).returning(StoredPing.id), rows)
 
     return add
 

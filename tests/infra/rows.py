@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import func, select, text
 
 from core.checks.records import Ping, Probe
-from core.models import Day, Schedule, Server
-from core.models import Ping as StoredPing
+from core.models import Day, Schedule, Server, StoredPing
 from core.rounds import record as rounds_record
 from core.servers import change, find
 from core.servers.records import ServerWanted

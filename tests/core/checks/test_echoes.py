@@ -109,8 +109,8 @@ def test_a_target_is_asked_on_its_port_or_the_last_that_answered_or_the_usual_on
         (structs.replace(NEVER_ANSWERED, last_port=22), (22,)),
         (NEVER_ANSWERED, DISCOVERY_PORTS),
     ):
-        assert to_probe(Kind.TCP, [target]) == [probe.Target("192.0.2.1", ports)]
-        assert to_probe(Kind.ICMP, [target]) == [probe.Target("192.0.2.1", ())]
+        assert to_probe(Kind.TCP, [target]) == [probe.Destination("192.0.2.1", ports)]
+        assert to_probe(Kind.ICMP, [target]) == [probe.Destination("192.0.2.1", ())]
 
 
 def test_auto_is_icmp_unless_icmp_can_not_be_used() -> None:

@@ -251,7 +251,7 @@ def _store() -> Executable:
     columns = [column for column in given.c if column.name != "datetime"]
     names = [column.name for column in columns]
     rows = select(*columns, time_at(given.c.datetime), literal("icmp"))
-    return insert(models.Ping.__table__).from_select([*names, "datetime", "probe"], rows)
+    return insert(models.StoredPing.__table__).from_select([*names, "datetime", "probe"], rows)
 
 
 # One parameter: pg8000 would search thousands of rows' placeholders for as long as a test may take.

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core import models
 from core.history import days, figures, slices
 from core.history.codec import Rows, merged
-from core.history.days import Day
+from core.history.days import DayView
 from core.history.sums import totals
 from core.servers import change
 from core.servers.records import ServerWanted
@@ -93,7 +93,7 @@ def test_a_day_is_the_same_raw_packed_or_both(database: Database) -> None:
     assert [day.whole is not None for day in seen] == [False, True, True]
 
 
-def read(database: Database, history: History) -> Day:
+def read(database: Database, history: History) -> DayView:
     """Return the first day of a server."""
     first = slot_number(FIRST)
     with database.reading() as session:

@@ -82,7 +82,7 @@ def test_a_late_ping_is_added_when_the_raw_rows_of_its_day_are_long_gone(
     assert forget_day(database, TODAY) == 0  # it isn't packed yet, so it stays
     assert pack_day(database, TODAY, [history.server_id]) == 1
     assert forget_day(database, TODAY) == 1
-    assert count(database, models.Ping) == 0
+    assert count(database, models.StoredPing) == 0
     assert read_pages(database, "web", 1_000, forward=True) == history.page()
     assert row(database, history.server_id).down == 1
 

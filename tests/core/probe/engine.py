@@ -24,13 +24,13 @@ SECOND_NS = 1_000_000_000
 # Printed as JSON: the verdicts, the first reason, and how many descriptors are open at the end.
 FULL_TABLE = """
 import json, os, resource, sys
-from core.probe import Kind, Pace, Target, probe
+from core.probe import Kind, Pace, Destination, probe
 kind, spare, targets = Kind(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-probe(kind, [Target("127.0.0.1", (9,))], Pace(echoes=1))  # all is imported, all is warm
+probe(kind, [Destination("127.0.0.1", (9,))], Pace(echoes=1))  # all is imported, all is warm
 used = len(os.listdir("/proc/self/fd")) - 1
 resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, used + spare))
 patient = Pace(echoes=2, timeout_s=10, gap_s=0.001)
-results = probe(kind, [Target("127.0.0.1", (9,))] * targets, patient)
+results = probe(kind, [Destination("127.0.0.1", (9,))] * targets, patient)
 echoes = [echo for result in results for echo in result.echoes]
 resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, used + spare))
 print(json.dumps([[echo.verdict for echo in echoes], echoes[0].reason]))

@@ -5,14 +5,14 @@ import os
 
 import pytest
 
-from core.probe import Kind, Pace, Target, Verdict, probe, probe_async
+from core.probe import Destination, Kind, Pace, Verdict, probe, probe_async
 from core.probe.system import System
 from tests.core.probe.engine import KINDS, SYSTEMS
 
 
 @SYSTEMS
 def test_icmp_and_tcp_sweeps_share_a_loop_with_other_tasks(system: System, port: int) -> None:
-    targets = [Target(f"127.0.1.{n}", (port,)) for n in range(1, 201)]
+    targets = [Destination(f"127.0.1.{n}", (port,)) for n in range(1, 201)]
     pace = Pace(echoes=3, timeout_s=20, gap_s=0.02)
 
     async def both() -> tuple[list[Verdict], int]:
@@ -52,7 +52,7 @@ def test_a_cancelled_sweep_closes_everything(kind: Kind, system: System, port: i
         sweep = asyncio.create_task(
             probe_async(
                 kind,
-                [Target("127.0.0.1", (port,))] * 5,
+                [Destination("127.0.0.1", (port,))] * 5,
                 pace,
                 hear,
                 system=system,
@@ -73,11 +73,11 @@ def test_what_a_listener_raises_reaches_the_one_who_awaits() -> None:
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        asyncio.run(probe_async(Kind.ICMP, [Target("127.0.0.1")], Pace(echoes=1), fail))
+        asyncio.run(probe_async(Kind.ICMP, [Destination("127.0.0.1")], Pace(echoes=1), fail))
 
 
 def test_probe_and_probe_async_agree(port: int) -> None:
-    targets = [Target("127.0.0.1", (port,)), Target("nowhere", (port,))]
+    targets = [Destination("127.0.0.1", (port,)), Destination("nowhere", (port,))]
     pace = Pace(echoes=2, timeout_s=10, gap_s=0.001)
     calls = [probe(Kind.TCP, targets, pace), asyncio.run(probe_async(Kind.TCP, targets, pace))]
     assert [[echo.verdict for echo in r.echoes] for r in calls[0]] == [

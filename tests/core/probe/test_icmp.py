@@ -11,10 +11,10 @@ from typing import Any
 
 from core.probe import (
     ClockUsed,
+    Destination,
     Echo,
     Kind,
     Pace,
-    Target,
     Verdict,
     icmp_problem,
     probe,
@@ -38,9 +38,9 @@ from tests.core.probe.engine import (
 
 UNPRIVILEGED = """
 import json, os, sys
-from core.probe import Kind, Pace, Target, icmp_problem, probe
+from core.probe import Kind, Pace, Destination, icmp_problem, probe
 os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(65534)
-results = probe(Kind.ICMP, [Target("127.0.0.1")], Pace(echoes=2, timeout_s=10, gap_s=0.001))
+results = probe(Kind.ICMP, [Destination("127.0.0.1")], Pace(echoes=2, timeout_s=10, gap_s=0.001))
 print(json.dumps([icmp_problem(), [echo.verdict for echo in results[0].echoes],
                   results[0].echoes[0].reason]))
 """
@@ -92,7 +92,7 @@ def test_a_clock_that_is_set_in_mid_sweep_costs_precision_not_truth() -> None:
 
     heard: list[Echo] = []
     sweep = IcmpSweep(
-        [Target("127.0.0.1")] * 50,
+        [Destination("127.0.0.1")] * 50,
         Pace(echoes=2, timeout_s=10, gap_s=0.001),
         lambda _target, _number, echo: heard.append(echo),
         HERE,
@@ -111,7 +111,7 @@ def test_a_clock_that_is_set_in_mid_sweep_costs_precision_not_truth() -> None:
 @LOOPBACKS
 @SYSTEMS
 def test_an_icmp_echo_on_loopback_is_answered(address: str, system: System) -> None:
-    (result,) = probe(Kind.ICMP, [Target(address)], QUICK, system=system)
+    (result,) = probe(Kind.ICMP, [Destination(address)], QUICK, system=system)
     assert verdicts([result]) == [[Verdict.ANSWERED] * 2]
     clock = ClockUsed.KERNEL if system.kernel_clocks else ClockUsed.USER
     assert {echo.clock for echo in result.echoes} == {clock}
@@ -130,7 +130,7 @@ def test_a_forged_reply_is_not_counted() -> None:
     try:
         assert ready.wait(50)
         results = probe(
-            Kind.ICMP, [Target("127.0.0.1")], Pace(echoes=20, timeout_s=10, gap_s=0.001)
+            Kind.ICMP, [Destination("127.0.0.1")], Pace(echoes=20, timeout_s=10, gap_s=0.001)
         )
     finally:
         stop.set()

@@ -6,9 +6,9 @@ import pytest
 
 from core.probe import (
     ClockUsed,
+    Destination,
     Echo,
     Kind,
-    Target,
     Verdict,
     probe,
 )
@@ -17,7 +17,7 @@ from tests.core.probe.engine import QUICK
 
 
 def test_echoes_are_a_sequence_that_can_be_sliced_compared_and_sent(port: int) -> None:
-    results = probe(Kind.TCP, [Target("127.0.0.1", (port,))], QUICK)
+    results = probe(Kind.TCP, [Destination("127.0.0.1", (port,))], QUICK)
     echoes = results[0].echoes
     assert len(echoes) == 2
     assert echoes[-1] == list(echoes)[1]

@@ -7,10 +7,10 @@ from time import monotonic
 import pytest
 
 from core.probe import (
+    Destination,
     Echo,
     Kind,
     Pace,
-    Target,
     Verdict,
     probe,
 )
@@ -27,7 +27,7 @@ def test_echoes_of_one_target_keep_the_gap(kind: Kind, port: int) -> None:
         return True
 
     pace = Pace(echoes=4, timeout_s=10, gap_s=0.05, allowed=note)
-    probe(kind, [Target("127.0.0.1", (port,))], pace)
+    probe(kind, [Destination("127.0.0.1", (port,))], pace)
     assert len(asked) == 4
     assert min(later - sooner for sooner, later in pairwise(asked)) >= 0.05
 
@@ -36,14 +36,14 @@ def test_echoes_of_one_target_keep_the_gap(kind: Kind, port: int) -> None:
 def test_a_rate_limit_spreads_the_packets(kind: Kind, port: int) -> None:
     began = monotonic()
     pace = Pace(echoes=1, timeout_s=10, gap_s=0, rate_pps=100)
-    probe(kind, [Target(f"127.0.0.{n}", (port,)) for n in range(1, 22)], pace)
+    probe(kind, [Destination(f"127.0.0.{n}", (port,)) for n in range(1, 22)], pace)
     assert monotonic() - began >= 0.2  # 21 packets have 20 spaces of 10 ms between them
 
 
 @KINDS
 def test_what_the_budget_leaves_is_out_of_time(kind: Kind, port: int) -> None:
     pace = Pace(echoes=1, timeout_s=10, rate_pps=10, budget_s=1)
-    results = probe(kind, [Target("127.0.0.1", (port,))] * 50, pace)
+    results = probe(kind, [Destination("127.0.0.1", (port,))] * 50, pace)
     assert verdicts(results)[-1] == [Verdict.LOCAL_FAULT]
     assert results[-1].echoes[0].reason == "out of time"
     assert verdicts(results)[0] == [Verdict.ANSWERED]
@@ -57,7 +57,7 @@ def test_an_address_that_is_not_allowed_is_not_probed(kind: Kind, port: int) -> 
         asked.append(address)
         return address == "127.0.0.1"
 
-    targets = [Target("127.0.0.1", (port,)), Target("127.0.0.2", (port,))]
+    targets = [Destination("127.0.0.1", (port,)), Destination("127.0.0.2", (port,))]
     results = probe(kind, targets, Pace(echoes=2, gap_s=0.001, allowed=only_first))
     refused = [Echo(Verdict.LOCAL_FAULT, reason="not allowed from here")] * 2
     assert list(results[1].echoes) == refused
@@ -68,7 +68,7 @@ def test_an_address_that_is_not_allowed_is_not_probed(kind: Kind, port: int) -> 
 @KINDS
 def test_each_echo_is_told_once_in_order_of_sending(kind: Kind, port: int) -> None:
     told: list[tuple[int, int, Echo]] = []
-    targets = [Target("127.0.0.1", (port,)), Target("127.0.0.2", (port,))]
+    targets = [Destination("127.0.0.1", (port,)), Destination("127.0.0.2", (port,))]
     results = probe(kind, targets, QUICK, lambda *one: told.append(one))
     assert sorted((target, echo) for target, echo, _ in told) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert all(results[target].echoes[number] == echo for target, number, echo in told)
@@ -84,14 +84,18 @@ def test_what_a_listener_raises_ends_the_sweep_and_closes_its_sockets(
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        probe(kind, [Target("127.0.0.1", (port,))] * 10, QUICK, fail)
+        probe(kind, [Destination("127.0.0.1", (port,))] * 10, QUICK, fail)
     assert descriptors() == before
 
 
 @KINDS
 @SYSTEMS
 def test_a_sweep_leaves_no_descriptor_open(kind: Kind, system: System, port: int) -> None:
-    targets = [Target("127.0.0.1", (port,)), Target("127.0.0.2", (1, port)), Target("bad")]
+    targets = [
+        Destination("127.0.0.1", (port,)),
+        Destination("127.0.0.2", (1, port)),
+        Destination("bad"),
+    ]
     before = descriptors()
     for _ in range(3):
         probe(kind, targets, QUICK, system=system)

@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from core.probe.packets import ECHO, V4, V6, Protocol, Request, identifier_filter, only
+from core.probe.packets import ECHO, V4, V6, EchoRequest, Protocol, identifier_filter, only
 
 
 @pytest.mark.parametrize("index", [0, 1, 0xFFFF, 0x10000, 0xFFFFFFFF])
 @pytest.mark.parametrize("token", [0, 1, 0xFFFFFFFFFFFFFFFF, 0x0123456789ABCDEF])
 def test_the_checksum_is_that_of_rfc_1071(index: int, token: int) -> None:
-    packet = Request(V4, 0xBEEF).write(index, token)
+    packet = EchoRequest(V4, 0xBEEF).write(index, token)
     assert ECHO.unpack(packet)[3:] == (0xBEEF, index & 0xFFFF, index, token)
     total = sum(int.from_bytes(packet[at : at + 2], "big") for at in range(0, len(packet), 2))
     while total > 0xFFFF:
@@ -90,7 +90,7 @@ def test_the_socket_filter_of_ipv6_does_the_same() -> None:
 
 
 def test_a_request_is_written_into_the_same_buffer_again_and_again() -> None:
-    request = Request(V6, 0xBEEF)
+    request = EchoRequest(V6, 0xBEEF)
     first = request.write(1, 2)
     assert first[0] == 128
     assert request.write(0x10003, 4) is first

@@ -8,10 +8,10 @@ import pytest
 
 from core.probe import (
     ClockUsed,
+    Destination,
     Echo,
     Kind,
     Pace,
-    Target,
     Verdict,
     probe,
 )
@@ -22,7 +22,7 @@ from tests.core.probe.engine import FULL_TABLE, LOOPBACKS, QUICK, SYSTEMS, print
 @LOOPBACKS
 @SYSTEMS
 def test_a_listening_port_answers(address: str, system: System, port: int) -> None:
-    (result,) = probe(Kind.TCP, [Target(address, (port,))], QUICK, system=system)
+    (result,) = probe(Kind.TCP, [Destination(address, (port,))], QUICK, system=system)
     assert verdicts([result]) == [[Verdict.ANSWERED] * 2]
     assert result.port == port
     clock = ClockUsed.KERNEL if system.kernel_clocks else ClockUsed.USER
@@ -34,7 +34,7 @@ def test_a_listening_port_answers(address: str, system: System, port: int) -> No
 def test_a_closed_port_refuses_and_the_user_clock_says_its_bound(
     address: str, system: System, closed_port: int
 ) -> None:
-    (result,) = probe(Kind.TCP, [Target(address, (closed_port,))], QUICK, system=system)
+    (result,) = probe(Kind.TCP, [Destination(address, (closed_port,))], QUICK, system=system)
     assert verdicts([result]) == [[Verdict.REFUSED] * 2]
     assert result.port == closed_port
     for echo in result.echoes:
@@ -47,7 +47,7 @@ def test_a_closed_port_refuses_and_the_user_clock_says_its_bound(
 @SYSTEMS
 def test_a_port_that_drops_syns_gives_no_answer(system: System, deaf_port: int) -> None:
     pace = Pace(echoes=2, timeout_s=0.05, gap_s=0.001)
-    (result,) = probe(Kind.TCP, [Target("127.0.0.1", (deaf_port,))], pace, system=system)
+    (result,) = probe(Kind.TCP, [Destination("127.0.0.1", (deaf_port,))], pace, system=system)
     assert list(result.echoes) == [Echo(Verdict.NO_ANSWER)] * 2
     assert result.port is None
 
@@ -57,7 +57,7 @@ def test_the_first_port_that_answers_serves_the_later_echoes(
     system: System, deaf_port: int, port: int
 ) -> None:
     (result,) = probe(
-        Kind.TCP, [Target("127.0.0.1", (deaf_port, port))], Pace(3, 20, 0.001), system=system
+        Kind.TCP, [Destination("127.0.0.1", (deaf_port, port))], Pace(3, 20, 0.001), system=system
     )
     assert verdicts([result]) == [[Verdict.ANSWERED] * 3]
     assert result.port == port
@@ -65,13 +65,13 @@ def test_the_first_port_that_answers_serves_the_later_echoes(
 
 def test_a_refusal_is_an_answer_to_a_volley(deaf_port: int, closed_port: int) -> None:
     ports = (deaf_port, closed_port)
-    (result,) = probe(Kind.TCP, [Target("127.0.0.1", ports)], Pace(2, 20, 0.001))
+    (result,) = probe(Kind.TCP, [Destination("127.0.0.1", ports)], Pace(2, 20, 0.001))
     assert verdicts([result]) == [[Verdict.REFUSED] * 2]
     assert result.port == closed_port
 
 
 def test_after_a_volley_that_nobody_answered_nothing_more_is_sent(deaf_port: int) -> None:
-    target = Target("127.0.0.1", (deaf_port, deaf_port))
+    target = Destination("127.0.0.1", (deaf_port, deaf_port))
     (result,) = probe(Kind.TCP, [target], Pace(echoes=3, timeout_s=0.05, gap_s=0.001))
     assert verdicts([result]) == [[Verdict.NO_ANSWER, Verdict.LOCAL_FAULT, Verdict.LOCAL_FAULT]]
     assert "no port answered" in result.echoes[1].reason
@@ -80,13 +80,13 @@ def test_after_a_volley_that_nobody_answered_nothing_more_is_sent(deaf_port: int
 
 def test_an_echo_that_could_not_be_heard_out_is_no_loss(deaf_port: int) -> None:
     pace = Pace(echoes=1, timeout_s=30, budget_s=0.05)
-    (result,) = probe(Kind.TCP, [Target("127.0.0.1", (deaf_port,))], pace)
+    (result,) = probe(Kind.TCP, [Destination("127.0.0.1", (deaf_port,))], pace)
     assert list(result.echoes) == [Echo(Verdict.LOCAL_FAULT, reason="out of time")]
 
 
 @pytest.mark.parametrize("ports", [(), (0,), (65536,), (-1,), (80, 70000)])
 def test_a_target_without_a_usable_port_is_our_fault(ports: tuple[int, ...]) -> None:
-    (result,) = probe(Kind.TCP, [Target("127.0.0.1", ports)], QUICK)
+    (result,) = probe(Kind.TCP, [Destination("127.0.0.1", ports)], QUICK)
     assert verdicts([result]) == [[Verdict.LOCAL_FAULT] * 2]
     assert "port" in result.echoes[0].reason
 
@@ -103,7 +103,7 @@ def test_one_socket_serves_echo_after_echo(address: str, port: int) -> None:
         assert HERE.reset
         return HERE.reset(fd)
 
-    target = Target(address, (port,))
+    target = Destination(address, (port,))
     (result,) = probe(Kind.TCP, [target], FOUR, system=replace(HERE, reset=reset))
     assert verdicts([result]) == [[Verdict.ANSWERED] * 4]
     assert {echo.clock for echo in result.echoes} == {ClockUsed.KERNEL}
@@ -112,19 +112,19 @@ def test_one_socket_serves_echo_after_echo(address: str, port: int) -> None:
 
 def test_both_families_are_answered_when_sockets_serve_again(port: int) -> None:
     addresses = ("127.0.0.1", "::ffff:127.0.0.1", "::1", "127.0.0.2")
-    targets = [Target(address, (port,)) for address in addresses]
+    targets = [Destination(address, (port,)) for address in addresses]
     assert verdicts(probe(Kind.TCP, targets, FOUR)) == [[Verdict.ANSWERED] * 4] * 4
 
 
 def test_a_socket_that_cannot_be_reset_gives_way_to_another(port: int) -> None:
     stubborn = replace(HERE, reset=lambda fd: False)
-    results = probe(Kind.TCP, [Target("127.0.0.1", (port,))], FOUR, system=stubborn)
+    results = probe(Kind.TCP, [Destination("127.0.0.1", (port,))], FOUR, system=stubborn)
     assert verdicts(results) == [[Verdict.ANSWERED] * 4]
 
 
 def test_the_server_sees_every_connection_reset() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        probe(Kind.TCP, [Target("127.0.0.1", (server.getsockname()[1],))], FOUR)
+        probe(Kind.TCP, [Destination("127.0.0.1", (server.getsockname()[1],))], FOUR)
         for _ in range(4):
             connection, _ = server.accept()
             with connection, pytest.raises(ConnectionResetError):

@@ -26,9 +26,9 @@ ETH_P_ALL = 3
 # One line of JSON before and after the rounds: open descriptors, then traced and resident kB.
 LEAK_WATCH = """
 import gc, json, os, sys, tracemalloc
-from core.probe import channel, Kind, Pace, Target, probe
+from core.probe import channel, Kind, Pace, Destination, probe
 kind, rounds, addresses = Kind(sys.argv[1]), int(sys.argv[2]), sys.stdin.read().split()
-targets = [Target(one, (443,)) for one in addresses]
+targets = [Destination(one, (443,)) for one in addresses]
 def used():
     gc.collect()
     pages = int(open("/proc/self/statm").read().split()[1])

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from benchmarks.probe.world import Outcome, Trip, Truth, World
-from core.probe import Echo, Kind, Pace, Result, Target, Verdict, probe
+from core.probe import Destination, Echo, Kind, Pace, Result, Verdict, probe
 
 PORT = 443
 UNSHARP_MS = 50
@@ -15,9 +15,9 @@ VERDICTS = {
 }
 
 
-def targets_at(addresses: Iterable[str], port: int = PORT) -> list[Target]:
+def targets_at(addresses: Iterable[str], port: int = PORT) -> list[Destination]:
     """Targets that both kinds of echo can use."""
-    return [Target(address, (port,)) for address in addresses]
+    return [Destination(address, (port,)) for address in addresses]
 
 
 class Sweep:

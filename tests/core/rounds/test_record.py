@@ -59,7 +59,7 @@ def test_a_ping_is_a_row_and_the_newest_one_stands_on_its_server(database: Datab
     measured = Ping(add(database), IP, 4, 3, 35.2, 35.1, 35.4, Probe.TCP, 443)
     assert record(database, SLOT, [measured]) == 1
     with database.reading() as session:
-        row = session.scalars(select(models.Ping)).one()
+        row = session.scalars(select(models.StoredPing)).one()
         assert (row.slot, row.sent, row.received, row.probe) == (SLOT, 4, 3, "tcp")
         assert (row.response_ms, row.best_ms, row.worst_ms) == (35.2, 35.1, 35.4)
     last = server(database)
@@ -138,7 +138,7 @@ def test_what_is_stored_is_what_was_measured_to_the_last_digit(database: Databas
         SLOT,
         [replace(ping(i, ms), best_ms=ms, worst_ms=ms) for i, ms in zip(ids, times, strict=True)],
     )
-    row = models.Ping
+    row = models.StoredPing
     with database.reading() as session:
         kept = session.execute(
             select(row.response_ms, row.best_ms, row.worst_ms).order_by(row.server_id)

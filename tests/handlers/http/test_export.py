@@ -19,8 +19,7 @@ from core.clock import utc_now
 from core.export import give as export_give
 from core.history import figures, slices
 from core.history import upkeep as history_upkeep
-from core.models import Day, Schedule, Server
-from core.models import Ping as StoredPing
+from core.models import Day, Schedule, Server, StoredPing
 from core.reading import iso
 from core.rounds import record as rounds_record
 from core.servers import change, schedule

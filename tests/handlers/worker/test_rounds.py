@@ -67,7 +67,9 @@ def watched(database: Database, closed_port: int) -> int:
     return add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
 
 
-def one_round(database: Database, slot: datetime = SLOT, **more: object) -> worker_rounds.Round:
+def one_round(
+    database: Database, slot: datetime = SLOT, **more: object
+) -> worker_rounds.RoundReport:
     targets = worker_rounds.due(database, slot)
     return asyncio.run(worker_rounds.run_round(instance(database), slot, targets, **more))
 
@@ -145,7 +147,7 @@ def test_two_workers_at_once_write_each_ping_once(database: Database, closed_por
     add_many(database, names, HERE, probe=Probe.TCP, port=closed_port)
     other = Database(database.settings)
 
-    async def both() -> Sequence[worker_rounds.Round]:
+    async def both() -> Sequence[worker_rounds.RoundReport]:
         work = [
             worker_rounds.run_round(instance(d), SLOT, worker_rounds.due(d, SLOT))
             for d in (database, other)

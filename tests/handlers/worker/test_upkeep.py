@@ -83,7 +83,7 @@ def slots_kept(database: Database) -> int:
     day = models.Day
     with database.reading() as session:
         packed = session.scalar(select(func.sum(day.up + day.degraded + day.down)))
-        raw = session.scalar(select(func.count()).select_from(models.Ping))
+        raw = session.scalar(select(func.count()).select_from(models.StoredPing))
         return int(packed or 0) + (raw or 0)
 
 
@@ -110,13 +110,13 @@ def test_raw_rows_stay_until_their_day_is_as_old_as_the_setting(settings: Settin
     over = now.replace(hour=2, minute=0, second=0) + DAY  # the day that ended 26 hours ago is old
     upkeep.tidy(instance(database), over - SLOT)
     with database.reading() as session:
-        kept = session.scalars(select(models.Ping.slot)).all()
+        kept = session.scalars(select(models.StoredPing.slot)).all()
     assert {slot.date() for slot in kept} == {
         slot.date() for slot in history.pings if slot.date() >= over.date() - 2 * DAY
     }
     upkeep.tidy(instance(database), over)
     with database.reading() as session:
-        kept = session.scalars(select(models.Ping.slot)).all()
+        kept = session.scalars(select(models.StoredPing.slot)).all()
     assert {slot.date() for slot in kept} == {
         slot.date() for slot in history.pings if slot.date() >= over.date() - DAY
     }
