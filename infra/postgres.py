@@ -36,12 +36,14 @@ UNKNOWN_YET = "postgresql+pg8000://"  # where a secret says which database it is
 
 
 def sqlstate(error: BaseException | None) -> str:
+    """Return the SQLSTATE of an error of pg8000's; empty where it has none."""
     # pg8000 puts the server's error fields, by letter, into a dictionary: "C" is the SQLSTATE.
     details = error.args[0] if error is not None and error.args else None
     return str(details.get("C", "")) if isinstance(details, dict) else ""
 
 
 def database_url(text_url: str) -> URL:
+    """Read DATABASE_URL. Raises SettingsError."""
     try:
         url = make_url(text_url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -58,6 +60,7 @@ def database_url(text_url: str) -> URL:
 
 
 def postgres_engine(url: URL, settings: Settings) -> Engine:
+    """Return an engine for Postgres; it opens nothing yet. Raises SettingsError."""
     login = Login(url, settings)
     pool: dict[str, Any] = {"poolclass": NullPool}
     if settings.database_pool == "keep":

@@ -15,6 +15,7 @@ CACHE_KB = 24_000  # of a connection, at most
 
 
 def sqlite_engine(url: URL, settings: Settings) -> Engine:
+    """Return an engine for a file of SQLite's; it opens nothing yet. Raises SettingsError."""
     if not url.database or url.database == ":memory:":
         raise SettingsError("DATABASE_URL must name a file: sqlite:///FILE")
     try:

@@ -29,16 +29,19 @@ def divide(targets: Sequence[Target]) -> tuple[ByKind, list[Unobserved]]:
 
 
 def kind_of(target: Target, icmp_problem: str | None) -> Kind:
+    """Return by which echoes a target is probed; `icmp_problem` says why ICMP can't be used here."""
     if target.probe is Probe.TCP or icmp_problem:
         return Kind.TCP
     return Kind.ICMP
 
 
 def to_probe(kind: Kind, targets: Sequence[Target]) -> list[probe.Destination]:
+    """Return where the engine is to send these targets' echoes."""
     return [probe.Destination(target.ip, ports_of(kind, target)) for target in targets]
 
 
 def ports_of(kind: Kind, target: Target) -> tuple[int, ...]:
+    """Return the ports to try: none for ICMP, the known one, or those of the discovery."""
     if kind is Kind.ICMP:
         return ()
     known = target.port or target.last_port

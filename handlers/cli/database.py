@@ -6,7 +6,7 @@ from flask.cli import AppGroup, with_appcontext
 from core.clock import utc_now
 from core.models import SCHEMA_VERSION
 from handlers.cli import demo
-from handlers.cli.output import bar, counted, current_database, current_settings, refusals
+from handlers.cli.output import counted, current_database, current_settings, items_bar, refusals
 
 
 @click.group("db", cls=AppGroup)
@@ -39,7 +39,7 @@ def demo_command(days: int) -> None:
     with refusals():
         with current_database().transaction() as session:
             rounds_made = demo.create_servers(session, current_settings(), utc_now(), days)
-        with bar(rounds_made, "Making up history") as progress:
+        with items_bar(rounds_made, "Making up history") as progress:
             for chunk in progress:
                 with current_database().transaction() as session:
                     demo.record(session, chunk)

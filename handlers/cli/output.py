@@ -17,6 +17,7 @@ from infra.database import Database
 
 
 def choice(words: type[StrEnum]) -> click.Choice[str]:
+    """Return a choice among the values of an enum."""
     # click would offer the names of an enum; people type the values.
     return click.Choice([word.value for word in words])
 
@@ -28,10 +29,12 @@ def current_instance() -> Instance:
 
 
 def current_database() -> Database:
+    """Return the database that this command is for."""
     return current_instance().database
 
 
 def current_settings() -> Settings:
+    """Return the settings that this command runs with."""
     return current_instance().settings
 
 
@@ -45,10 +48,12 @@ def refusals() -> Iterator[None]:
 
 
 def shown_ms(value: float | None) -> str:
+    """Return milliseconds for a table; nothing where there are none."""
     return "" if value is None else f"{value:g}"
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 server` or `2 servers`; `plural` where it isn't the noun with an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
@@ -79,7 +84,7 @@ def progress_bar(length: int, label: str) -> Iterator[measure.Progress | None]:
 
 
 @contextmanager
-def bar(items: Sequence[Any], label: str) -> Iterator[Iterable[Any]]:
+def items_bar(items: Sequence[Any], label: str) -> Iterator[Iterable[Any]]:
     """The items, with a bar on a terminal. Elsewhere click would still print an empty line."""
     if not sys.stderr.isatty():
         yield items

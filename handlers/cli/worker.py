@@ -12,10 +12,10 @@ from core.clock import utc_now
 from core.rounds import measure
 from core.servers import find
 from handlers.cli.output import (
-    bar,
     counted,
     current_database,
     current_instance,
+    items_bar,
     print_table,
     progress_bar,
     refusals,
@@ -73,6 +73,6 @@ def tidy_command() -> None:
     """
     with refusals():
         steps = upkeep.plan(current_instance(), utc_now())
-        with bar(steps, "Tidying") as progress:
+        with items_bar(steps, "Tidying") as progress:
             done = sum((step() for step in progress), upkeep.Tidied())
     click.echo(str(done))

@@ -95,7 +95,7 @@ def source(name: str) -> Source:
 
 
 @ROUTES("GET", "/static/lib/<name>", may=PUBLIC)
-def library(_here: Instance, name: str) -> Response:
+def library_file(_here: Instance, name: str) -> Response:
     """Return a library's file; 404 for what is none, or isn't installed."""
     if name not in LIBRARIES:
         abort(404)

@@ -43,7 +43,10 @@ def test_in_a_pipe_a_table_is_lines_without_its_header(capsys: pytest.CaptureFix
 
 
 def test_in_a_pipe_a_bar_is_silent_and_gives_all_items(capsys: pytest.CaptureFixture[str]) -> None:
-    with output.bar([1, 2, 3], "Working") as items, output.progress_bar(3, "Working") as progress:
+    with (
+        output.items_bar([1, 2, 3], "Working") as items,
+        output.progress_bar(3, "Working") as progress,
+    ):
         assert list(items) == [1, 2, 3]
         assert progress is None
     assert capsys.readouterr() == ("", "")
