@@ -29,7 +29,7 @@ def divide(targets: Sequence[Target]) -> tuple[ByKind, list[Unobserved]]:
 
 
 def kind_of(target: Target, icmp_problem: str | None) -> Kind:
-    """Return by which echoes a target is probed; `icmp_problem` says why ICMP can't be used here."""
+    """Return which echoes a target gets; `icmp_problem` says why ICMP can't be used here."""
     if target.probe is Probe.TCP or icmp_problem:
         return Kind.TCP
     return Kind.ICMP
