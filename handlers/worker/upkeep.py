@@ -42,7 +42,8 @@ class Tidied:
         return Tidied(self.packed + other.packed, self.pings + other.pings, self.days + other.days)
 
     def __str__(self) -> str:
-        return f"packed {self.packed} days, removed {self.pings} pings and {self.days} old days"
+        removed = f"pings removed: {self.pings}, old days removed: {self.days}"
+        return f"days packed: {self.packed}, {removed}"
 
 
 Step = Callable[[], Tidied]
