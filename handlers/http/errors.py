@@ -129,4 +129,6 @@ def _reply(
         detail=told,
         field=field or UNSET,
     )
-    return Response(json.encode(problem), code, headers, content_type="application/problem+json")
+    return Response(
+        json.encode(problem) + b"\n", code, headers, content_type="application/problem+json"
+    )
