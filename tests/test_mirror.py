@@ -26,6 +26,7 @@ CROSSING = {
     "test_mirror.py": "this one",
     "test_package.py": "what is installed",
     "test_readme.py": "what the README shows",
+    "test_sentences.py": "every sentence that an error tells",
     "test_storage_benchmark.py": "benchmarks/storage",
     "test_upgrade.py": "a database of v0.1.0, read by this release",
     "core/probe/test_echoes.py": "the engine on loopback",

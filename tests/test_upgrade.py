@@ -14,6 +14,8 @@ from tests.pins.world import Place
 from tests.postgres import Postgres
 from tests.upgrades import FIXTURE, answers, figures, fill_postgres, sqlite_file
 
+# Today it is a list of servers, as people open it in a spreadsheet; history is exported as JSON.
+NO_LONGER = {"/api/v1/export?format=csv"}
 TOLD: dict[str, Any] = json.loads((FIXTURE / "figures.json").read_text())
 
 
@@ -32,9 +34,9 @@ def upgraded(request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path)
 def test_the_database_of_v0_1_0_keeps_every_figure(upgraded: Place) -> None:
     now = datetime.fromisoformat(TOLD["now"])
     now_told = figures(answers(upgraded, TOLD["token"], now), TOLD["keys"])
-    assert list(now_told) == list(TOLD["answers"])
-    for address, told in TOLD["answers"].items():
-        assert now_told[address] == told, address
+    assert now_told.keys() == TOLD["answers"].keys() - NO_LONGER
+    for address, told in now_told.items():
+        assert told == TOLD["answers"][address], address
 
 
 def test_v0_1_0_reads_what_is_sent_today() -> None:

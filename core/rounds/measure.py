@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from core import probe
-from core.checks.echoes import ByKind, add_up, divide, kind_of, ports_of, to_probe
+from core.checks.echoes import ByKind, add_up, divide, kind_of, to_probe
 from core.checks.records import Ping, Probe, Target, Unobserved
 from core.probe import Echo, Pace, Result
 from core.rounds.messages import Batch
@@ -102,7 +102,7 @@ def ping_once(target: Target, how: Pace) -> tuple[Sequence[Echo], Ping | Unobser
     if target.probe is Probe.ICMP and icmp_problem:
         return [], Unobserved(target.server_id, icmp_problem)
     kind = kind_of(target, icmp_problem)
-    result = probe.probe(kind, [probe.Destination(target.ip, ports_of(kind, target))], how)[0]
+    [result] = probe.probe(kind, to_probe(kind, [target]), how)
     return result.echoes, add_up(kind, target, result)
 
 

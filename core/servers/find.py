@@ -85,16 +85,29 @@ def targets(session: Session, slot: datetime) -> list[Target]:
     """
     second = int(slot.timestamp())  # wider than interval_s, or 2038 would be the last year
     rows = session.execute(
-        select(Server.id, Server.ip, Server.probe, Server.port, Server.last_port)
+        select(*TARGET)
         .join(Schedule, Schedule.server_id == Server.id)
         .where(in_force(slot + SLOT))
         .where(Schedule.enabled, literal(second, BigInteger) % Schedule.interval_s == 0)
         .order_by(Server.id)
     )
-    return [
-        Target(server_id, ip, Probe(probe), port, last_port)
-        for server_id, ip, probe, port, last_port in rows
-    ]
+    return [_target(row) for row in rows]
+
+
+def target(session: Session, server_id: int) -> Target:
+    """Return the server of that id as a round needs it, due or not. Raises IdUnknown."""
+    row = session.execute(select(*TARGET).where(Server.id == min(server_id, LARGEST_ID))).first()
+    if row is None:
+        raise IdUnknown(server_id)
+    return _target(row)
+
+
+TARGET = (Server.id, Server.ip, Server.probe, Server.port, Server.last_port)
+
+
+def _target(row: Sequence[Any]) -> Target:
+    server_id, ip, probe, port, last_port = row
+    return Target(server_id, ip, Probe(probe), port, last_port)
 
 
 WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNOBSERVED, State.UP)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from core.checks.records import EchoShown, Ping, PingNow, Probe, State, Target, Unobserved
+from core.checks.records import EchoShown, Ping, PingNow, State, Unobserved
 from core.errors import Forbidden
 from core.probe import Echo
 from core.rounds import measure
@@ -16,8 +16,7 @@ def ping_now(here: Instance, server_id: int) -> PingNow:
         # Every echo would be lost on the way out, and a server that is up shown as down.
         raise Forbidden("this deployment's API can't reach the servers: only its rounds ping them")
     with here.database.reading() as session:
-        server = find.by_id(session, server_id)
-        target = Target(server.id, server.ip, Probe(server.probe), server.port, server.last_port)
+        target = find.target(session, server_id)
     # No connection is held while the echoes are out.
     echoes, outcome = measure.ping_once(target, measure.pace(here.settings))
     return _shown(echoes, outcome)

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -202,9 +201,9 @@ class Nights:
         except Unavailable as error:
             log.warning("nightly upkeep continues after the next round: %s", error)
             return
-        except Exception:  # pylint: disable=broad-exception-caught
+        except Exception as error:  # pylint: disable=broad-exception-caught
             # Whatever goes wrong at night must not end the rounds, nor come again each minute.
-            _log_fault("nightly upkeep failed")
+            _log_fault("nightly upkeep failed", error)
         self._tidied = (started - NIGHT).date()
 
 
@@ -217,14 +216,18 @@ async def _one_slot(here: Instance, slot: datetime, now: Now) -> None:
             log.info("round %s", done)
     except CoreError as error:
         log.error("round %s failed: %s", iso(slot), error)
-    except Exception:  # pylint: disable=broad-exception-caught
-        _log_fault(f"round {iso(slot)} failed")
+    except Exception as error:  # pylint: disable=broad-exception-caught
+        _log_fault(f"round {iso(slot)} failed", error)
 
 
-def _log_fault(what: str) -> None:
-    # When the process ends, this thread's helpers end before it does: what fails then is no fault.
-    if threading.main_thread().is_alive():
-        log.exception("%s", what)
+def _log_fault(what: str, error: Exception) -> None:
+    # When the process ends, the threads that work for this one end first: that is no fault.
+    if not str(error).startswith(NO_MORE_THREADS):
+        log.exception("%s", what, exc_info=error)
+
+
+NO_MORE_THREADS = "cannot schedule new futures"
+"""How concurrent.futures.thread refuses work once it was shut down."""
 
 
 def run_until_interrupted(here: Instance) -> None:

@@ -1,14 +1,12 @@
 """What echoes add up to: a state, and times as they are kept."""
 
 import math
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.checks.records import Last, Ping, Probe, State, quantised_ms
-from core.slots import AHEAD
+from core.checks.records import Ping, Probe, State, quantised_ms
 
 TIMES_MS = st.floats(0, 20_000, allow_nan=False)
 
@@ -74,24 +72,3 @@ def test_quantising_twice_is_quantising_once_and_moves_a_time_by_a_thousandth_at
 @given(TIMES_MS, TIMES_MS)
 def test_quantising_never_swaps_two_times(one: float, other: float) -> None:
     assert (quantised_ms(one) <= quantised_ms(other)) or one > other
-
-
-NOON = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("last", "state"),
-    [
-        (Last(NOON, 4, 4, 60, True), State.UP),
-        (Last(NOON - timedelta(minutes=2), 4, 3, 60, True), State.DEGRADED),
-        (Last(NOON + AHEAD, 4, 0, 60, True), State.DOWN),
-        (Last(NOON - timedelta(minutes=3), 4, 4, 60, True), State.UNOBSERVED),
-        (Last(NOON - timedelta(minutes=3), 4, 4, 120, True), State.UP),
-        (Last(NOON + AHEAD + timedelta(minutes=1), 4, 4, 60, True), State.UNOBSERVED),
-        (Last(NOON, 4, 4, 60, False), State.UNOBSERVED),
-        (Last(NOON, 4, 4, None, None), State.UNOBSERVED),
-        (Last(None, None, None, 60, True), State.UNOBSERVED),
-    ],
-)
-def test_a_newest_ping_says_something_for_two_intervals(last: Last, state: State) -> None:
-    assert last.state(NOON) is state

@@ -280,5 +280,5 @@ def test_pages_forward_meet_without_a_gap_and_without_a_ping_twice(database: Dat
 
 def test_slots_that_are_no_whole_minutes_are_refused(database: Database) -> None:
     server_id = add(database)
-    with pytest.raises(ValueError, match="whole minutes"):
+    with pytest.raises(ValueError, match="slot must be a whole minute, got"):
         record(database, SLOT + MINUTE / 2, [ping(server_id)])

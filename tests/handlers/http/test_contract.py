@@ -458,10 +458,10 @@ def test_a_reason_names_what_is_wrong() -> None:
     for body, reason in (
         ({}, "expected"),
         ({"server": {"name": 1, "IP": "1.2.3.4"}}, "name"),
-        ({"server": {"name": "a", "IP": "1.2.3"}}, "IP"),
+        ({"server": {"name": "a", "IP": "1.2.3"}}, "ip"),
         ({"server": {"name": "a", "IP": "1.2.3.4", "port": 0}}, "port"),
         ({"server": {"name": "a", "IP": "1.2.3.4", "probe": "x"}}, "probe"),
-        ({"server": {"name": "a", "IP": "1.2.3.4", "x": 1}}, "nothing else"),
+        ({"server": {"name": "a", "IP": "1.2.3.4", "x": 1}}, "optionally with probe and port"),
     ):
         with pytest.raises(WrongRequest, match=reason):
             server_wanted(body)

@@ -325,6 +325,25 @@ def test_a_night_that_fails_ends_no_round_and_is_not_tried_each_minute(
     database.engine.dispose()
 
 
+def test_a_night_that_the_end_of_the_process_cuts_off_is_no_failure(
+    sqlite_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = Database(sqlite_settings)
+
+    async def an_end() -> None:
+        over = ThreadPoolExecutor()
+        over.shutdown()
+        asyncio.get_running_loop().set_default_executor(over)
+        nights = Nights(instance(database))
+        with nights.held_off():
+            nights.begin_if_due(utc_now())
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+    asyncio.run(an_end())
+    assert caplog.messages == []
+    database.engine.dispose()
+
+
 def test_rows_are_rounds_recorded_times_servers_alive(database: Database) -> None:
     """Rounds come twice, are cut off, or never come; servers are removed; nights pass."""
     chance = random.Random(17)
