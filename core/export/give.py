@@ -35,7 +35,7 @@ SERVERS_AT_ONCE = 1_000
 RAW_AT_ONCE = 20_000
 DAYS_AT_ONCE = 30
 TABLES = {"server": Server, "schedule": Schedule}
-WRONG_CURSOR = "after is what the page before gave"
+WRONG_CURSOR = "after must be the `next` of the previous page"
 BUDGET = 900_000
 """Octets of a page: with its frame it stays below the limit of a body, so it can be imported."""
 
@@ -45,7 +45,7 @@ Key = tuple[int, int]
 
 
 def page(session: Session, after: str) -> Exported:
-    """Return the page that begins at a cursor, the `next` of the page before; empty: the first.
+    """Return the page that begins at a cursor, the `next` of the previous page; empty: the first.
 
     Raises WrongRequest for a cursor that no page gave.
     """

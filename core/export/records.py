@@ -18,7 +18,7 @@ Minute = Annotated[int, msgspec.Meta(ge=0, le=1_439)]
 
 
 class ExportQuery(Request, frozen=True):
-    """`after` is what the page before gave as `next`; without `format` Accept decides."""
+    """`after` is the `next` of the previous page; without `format` Accept decides."""
 
     format: Form | msgspec.UnsetType = msgspec.UNSET
     after: Words = ""

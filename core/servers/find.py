@@ -47,14 +47,6 @@ def by_name(session: Session, name: str) -> Server:
     return server
 
 
-def by_id(session: Session, server_id: int) -> Server:
-    """Return the server of that id. Raises IdUnknown."""
-    server = session.get(Server, server_id) if server_id <= LARGEST_ID else None
-    if server is None:
-        raise IdUnknown(server_id)
-    return server
-
-
 def existing(session: Session, wanted: Sequence[int]) -> Sequence[int]:
     """Return those of these ids that a server has, in order of creation."""
     possible = [server_id for server_id in wanted if server_id <= LARGEST_ID]

@@ -74,11 +74,6 @@ def read(given: bytes | str, *, bounded: bool = True) -> list[Entry]:
     return _entries(_json_rows(text) if is_json else _csv_rows(text), bounded)
 
 
-def from_objects(objects: Sequence[object]) -> list[Entry]:
-    """Return the entries of a list that came in JSON. Raises WrongRequest if it is too long."""
-    return _entries(_object_rows(objects))
-
-
 def to_csv(servers: Iterable[Mapping[str, object]]) -> str:
     """Write servers, each by its fields' names, so that `read` reads them."""
     written = io.StringIO()
@@ -166,7 +161,7 @@ def _of_object(given: object) -> dict[str, object]:
     for key, value in given.items():
         field = COLUMNS.get(key.lower())
         if field is None and key not in IN_OUR_OBJECTS:
-            raise WrongRequest(f"unknown field {shown(key)}, known are {KNOWN}", key)
+            raise WrongRequest(f"unknown field {shown(key)}; known fields: {KNOWN}", key)
         if field is not None and field.name in said:
             raise WrongRequest(f"{field.name} appears twice", field.name)
         if field is not None:
@@ -237,7 +232,7 @@ def _rows_under(header: Sequence[str], lines: Sequence[ListLine], delimiter: str
 def _check(header: Sequence[str]) -> None:
     for column in header:
         if column.lower() not in COLUMNS:
-            raise WrongRequest(f"unknown column {shown(column)}, known are {KNOWN}", column)
+            raise WrongRequest(f"unknown column {shown(column)}; known columns: {KNOWN}", column)
     named = [COLUMNS[column.lower()].name for column in header]
     for name in named:
         if named.count(name) > 1:

@@ -177,7 +177,7 @@ class ServerChange(Request, frozen=True):
             raise WrongRequest("a server must be an object with name and ip", got=value)
         for key in value:
             if key not in BY_NAME:
-                raise WrongRequest(f"unknown field {shown(key)}, known are {KNOWN}", key)
+                raise WrongRequest(f"unknown field {shown(key)}; known fields: {KNOWN}", key)
         return cls.saying(value)
 
     @classmethod

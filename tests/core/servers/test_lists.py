@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.checks.records import Probe
 from core.errors import WrongRequest
 from core.reading import NAME_LENGTH
-from core.servers.lists import LIMIT, LIMIT_BYTES, Entry, from_objects, read, to_csv
+from core.servers.lists import LIMIT, LIMIT_BYTES, Entry, read, to_csv
 from core.servers.records import FIELDS, INTERVALS_S, BulkItem, BulkServer
 
 WEB = {"name": "web", "ip": "192.0.2.1"}
@@ -231,7 +231,7 @@ def test_a_line_has_what_the_first_one_names(line: str, field: str | None, sente
         (
             '{"name": "web", "ip": "192.0.2.1", "colour": "red"}',
             "colour",
-            "unknown field 'colour', known are name, ip, probe, port, interval_s, enabled",
+            "unknown field 'colour'; known fields: name, ip, probe, port, interval_s, enabled",
         ),
         ('{"name": "web", "ip": "192.0.2.1", "IP": "192.0.2.2"}', "ip", "ip appears twice"),
         (
@@ -294,7 +294,7 @@ def test_of_two_that_have_one_name_the_first_that_is_right_counts() -> None:
         ),
         (
             "name,ip,colour\nweb,192.0.2.1,red",
-            "unknown column 'colour', known are name, ip, probe, port, interval_s, enabled",
+            "unknown column 'colour'; known columns: name, ip, probe, port, interval_s, enabled",
         ),
         ("name,ip,IP\nweb,192.0.2.1,192.0.2.1", "the first line names the column ip twice"),
         ("name,port\nweb,443", "the first line names no column ip"),
@@ -317,8 +317,7 @@ def test_a_list_has_a_length() -> None:
     assert len(servers(most)) == LIMIT
     assert refusal(most + line.format("more")) == "a list may have 10000 servers, got 10001"
     assert refusal("#" * (LIMIT_BYTES + 1)) == "a list may have 1000000 bytes, got 1000001"
-    with pytest.raises(WrongRequest, match="10000 servers, got 10001"):
-        from_objects([WEB] * (LIMIT + 1))
+    assert refusal(json.dumps([WEB] * (LIMIT + 1))) == "a list may have 10000 servers, got 10001"
 
 
 # What Pinglet wrote
@@ -474,7 +473,6 @@ def test_what_is_written_without_columns_is_read_as_it_was(
 def test_what_we_write_we_read(listed: list[Any]) -> None:
     assert servers(to_csv(listed)) == listed
     assert servers(json.dumps(listed)) == listed
-    assert [said(entry) for entry in from_objects(listed)] == listed
 
 
 @given(st.text() | st.binary() | st.text('[]{}":,;# \t\r\n.0127nameip'))

@@ -77,7 +77,7 @@ def test_values_are_as_json_has_them() -> None:
     [
         ([], None, r"a server must be an object with name and ip, got a list of 0"),
         ({"name": "web"}, "ip", "ip is missing"),
-        (WEB | {"id": 7}, "id", "unknown field 'id', known are name, ip, probe, port"),
+        (WEB | {"id": 7}, "id", "unknown field 'id'; known fields: name, ip, probe, port"),
         (WEB | {"name": "\n"}, "name", "name must not contain control characters"),
         (WEB | {"ip": "example.com"}, "ip", "such as 192.0.2.10, got 'example.com'"),
         (WEB | {"ip": None}, "ip", "ip must be an IPv4 address such as 192.0.2.10, got null"),
