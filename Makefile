@@ -31,14 +31,14 @@ test: .venv-$(NEWEST)/installed npm ## every test on one Python, on SQLite and P
 lint: .venv-$(NEWEST)/installed ## style and types
 	.venv-$(NEWEST)/bin/python setup.py --quiet lint
 
-# All tests on the newest; on the others what their Python may change.
+# All tests on the newest; on the others what their Python may change, unless there is time for all.
 test-%:
 	@if [ -z "$(call find_python,$*)" ]; then \
 	  echo "*** PYTHON $* IS MISSING: NOTHING IS TESTED ON IT ***" >&2; test -z "$$CI"; \
 	else \
 	  $(MAKE) .venv-$*/installed && echo "=== Python $* ===" && \
 	  .venv-$*/bin/python setup.py --quiet test --workers $(WORKERS) \
-	    $(if $(filter $*,$(NEWEST)),--coverage,--postgres driver); \
+	    $(if $(filter $*,$(NEWEST)),--coverage,$(if $(PINGLET_FULL)$(PINGLET_CAMPAIGN),,--postgres driver)); \
 	fi
 
 full: ## check, and the tests that are slow by nature: at night, before a release

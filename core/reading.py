@@ -7,6 +7,7 @@ wrong with which part.
 import json
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, Self, TypeVar
 
@@ -19,6 +20,8 @@ Shape = TypeVar("Shape")
 NAME_LENGTH = 255
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
+DEPTH = 100
+"""How deep JSON may be nested: whatever walks through it afterwards never runs out of stack."""
 
 # What plain_text and user_name refuse, said for those who read openapi.json. The end is marked
 # twice: in Python `$` also stands before a line's end.
@@ -36,7 +39,8 @@ Moment = Annotated[
 
 
 def read_json(body: bytes) -> object:
-    """Parse strict JSON: UTF-8 only, no duplicate keys, no NaN, no infinity, no lone surrogates.
+    """Parse strict JSON: UTF-8 only, no duplicate keys, no NaN, no infinity, no lone surrogates,
+    nested at most DEPTH deep.
 
     The Content-Type plays no part. Source: RFC 8259, sections 4, 6, 8. Raises WrongRequest.
     """
@@ -51,7 +55,22 @@ def read_json(body: bytes) -> object:
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise WrongRequest(f"not valid JSON: {_what_is_wrong(error)}") from None
+    if not _is_within(DEPTH, parsed):
+        raise WrongRequest(f"JSON must be nested at most {DEPTH} deep")
     return parsed
+
+
+def _is_within(depth: int, value: object) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [inner for one in level for inner in _inner(one)]
+    return not any(isinstance(one, dict | list) for one in level)
+
+
+def _inner(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _what_is_wrong(error: Exception) -> str:

@@ -102,8 +102,8 @@ class Database:
         found = schema_version(session.connection())
         if found is None or found < SCHEMA_VERSION:
             raise SchemaMismatch(
-                f"the database's tables are at version {found or 'none'}, this release needs "
-                f"{SCHEMA_VERSION}: run `flask db upgrade`"
+                f"the database's tables are at version {found or 'none'}, but this release "
+                f"needs {SCHEMA_VERSION}: run `flask db upgrade`"
             )
         if found > SCHEMA_VERSION:
             log.warning(

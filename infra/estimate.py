@@ -62,9 +62,8 @@ LOG_BYTES = 900  # of one call: its START, END and REPORT, and our line
 CPU_S = {"schedule": (0.030, 15e-6), "probe": (0.010, 250e-6), "record": (0.010, 35e-6)}
 DATABASE_S = {"schedule": (0.010, 20e-6), "probe": (0.0, 0.0), "record": (0.010, 100e-6)}
 API_S = 0.05
-TIDY_S = (
-    0.02  # packing a server's day, by `python -m benchmarks.storage`; tidy has a full processor
-)
+# Packing a server's day, by `python -m benchmarks.storage`; tidy has a full processor.
+TIDY_S = 0.02
 CORE_GB = 1.769  # docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 
 ROW_BYTES = 230  # a raw ping with its index; kept for two days

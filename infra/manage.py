@@ -1,7 +1,7 @@
 """Run a command of `flask` in the cloud: python -m infra.manage FUNCTION COMMAND...
 
     python -m infra.manage pinglet-prod-manage db upgrade
-    python -m infra.manage pinglet-prod-manage servers import - --format csv <servers.csv
+    python -m infra.manage pinglet-prod-manage servers import - <servers.csv
 
 Standard input goes along where it is a file or a pipe; the output and the exit code come back.
 It calls `aws lambda invoke`, so it uses whatever login that has.

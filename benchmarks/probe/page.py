@@ -2,7 +2,7 @@
 
     python -m benchmarks.probe.page
 
-writes all three again from the JSON; tests/test_benchmark_page.py compares them.
+writes all three again from the JSON; test_page.py compares them.
 """
 
 import json

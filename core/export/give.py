@@ -27,7 +27,7 @@ from core.history.codec import Rows, Slots, merged
 from core.models import DATA, DAY, Schedule, Server
 from core.servers import lists, schedule
 from core.servers.records import FIELDS
-from core.servers.schedule import MOMENT, Planned, in_force
+from core.servers.schedule import Planned, in_force_or_first
 from core.slots import DAY_SLOTS, date_of, first_slot, slot_time
 from core.sql import UtcDateTime
 
@@ -35,7 +35,7 @@ SERVERS_AT_ONCE = 1_000
 RAW_AT_ONCE = 20_000
 DAYS_AT_ONCE = 30
 TABLES = {"server": Server, "schedule": Schedule}
-WRONG_CURSOR = "after must be the `next` of the previous page"
+WRONG_CURSOR = "after must be the `next` of a previous page"
 BUDGET = 900_000
 """Octets of a page: with its frame it stays below the limit of a body, so it can be imported."""
 
@@ -74,7 +74,7 @@ def plain_page(session: Session, after: str, now: datetime) -> tuple[bytes, str 
     """
     place = _read_cursor(after)
     if not isinstance(place, int):
-        raise WrongRequest(WRONG_CURSOR, "after")
+        raise WrongRequest(WRONG_CURSOR, "after", got=after)
     servers = plain(session, now, place, lists.LIMIT + 1)
     # No field holds a line's end: a line is a server.
     header, *lines = lists.to_csv(servers.values()).encode().splitlines(keepends=True)
@@ -93,10 +93,11 @@ def plain(
     """
     rows = session.execute(
         select(Server.id, *(getattr(TABLES[field.table], field.name) for field in FIELDS))
-        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force(now + MOMENT)))
+        .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force_or_first()))
         .where(Server.id >= first_id)
         .order_by(Server.id)
-        .limit(limit)
+        .limit(limit),
+        {"now": now},
     )
     return {server_id: dict(zip(lists.NAMES, values, strict=True)) for server_id, *values in rows}
 
@@ -127,13 +128,13 @@ def _read_cursor(after: str) -> int | Cursor:
         return 0
     numbers = after.split(".")
     if not all(re.fullmatch(r"[0-9]{1,18}", number, re.ASCII) for number in numbers):
-        raise WrongRequest(WRONG_CURSOR, "after")
+        raise WrongRequest(WRONG_CURSOR, "after", got=after)
     match [int(number) for number in numbers]:
         case [server_id]:
             return server_id
         case [server_id, day, last_id] if day < 2_900_000:
             return Cursor(server_id, day, last_id)
-    raise WrongRequest(WRONG_CURSOR, "after")
+    raise WrongRequest(WRONG_CURSOR, "after", got=after)
 
 
 def _servers_from(session: Session, server_id: int) -> dict[int, ServerKept]:

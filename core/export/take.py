@@ -40,6 +40,7 @@ from core.export.records import (
 )
 from core.history import upkeep
 from core.models import DATA, DAY, SCHEDULE, SERVER, Server
+from core.reading import iso
 from core.servers.change import insert_servers, put, refuse_address
 from core.servers.lists import Entry
 from core.servers.records import server_interval_s, server_ip, server_name
@@ -116,7 +117,7 @@ def _refusal(wrong: Sequence[tuple[str, str | None]]) -> str:
 def refuse_pings(given: bytes) -> None:
     """Refuse a CSV that an old release exported with pings: as a list it would lose them."""
     if re.match(b"(\xef\xbb\xbf)?record,server,time,", given) and b"\nping," in given:
-        raise WrongRequest("pings come as JSON: export with format=json")
+        raise WrongRequest("pings must come as JSON, got CSV: export them with format=json")
 
 
 # What comes in, checked; it comes from anywhere.
@@ -127,7 +128,7 @@ def _server(one: ServerKept, place: str, now: datetime) -> ServerKept:
         one,
         name=_checked(server_name, one.name, f"{place}.name"),
         ip=_checked(server_ip, one.ip, f"{place}.ip"),
-        added=_past(one.added, f"{place}.added", now),
+        added=_past(one.added, "added", f"{place}.added", now),
         last_ping=one.last_ping and _last_ping(one.last_ping, f"{place}.last_ping", now),
         schedule=[_planned(row, f"{place}.schedule", now) for row in one.schedule],
     )
@@ -137,29 +138,33 @@ def _checked(check: Callable[[object], T], value: object, field: str) -> T:
     try:
         return check(value)
     except WrongRequest as error:
-        raise WrongRequest(str(error), field) from None
+        raise error.at(field) from None
 
 
-def _past(given: datetime, field: str, now: datetime) -> datetime:
-    """Return a time of the past: one in the future would look fresh for ever."""
+def _past(given: datetime, what: str, field: str, now: datetime) -> datetime:
+    """Return a time of the past: one in the future would look fresh for ever.
+
+    `what` is the subject of the sentence that refuses it.
+    """
+    got = given.isoformat().replace("+00:00", "Z")
     # The latest day's last hours lie beyond datetime's end elsewhere.
     year_9000 = datetime(9000, 1, 1)  # noqa: DTZ001
-    if not EPOCH.replace(tzinfo=None) < given.replace(tzinfo=None) < year_9000:
-        raise WrongRequest("a time after 1970 was expected", field)
+    if not EPOCH.replace(tzinfo=None) <= given.replace(tzinfo=None) < year_9000:
+        raise WrongRequest(f"{what} must be a time from 1970 to 8999", field, got=got)
     if given > now + AHEAD:
-        raise WrongRequest("a time of the past was expected", field)
+        raise WrongRequest(f"{what} must be a time in the past", field, got=got)
     return max(given.astimezone(UTC), EPOCH)
 
 
 def _planned(row: PlannedKept, field: str, now: datetime) -> PlannedKept:
     _checked(server_interval_s, row.interval_s, field)
-    return replace(row, since=_past(row.since, field, now))
+    return replace(row, since=_past(row.since, "since", field, now))
 
 
 def _last_ping(one: LastPingKept, field: str, now: datetime) -> LastPingKept:
-    slot = _past(one.slot, field, now)
+    slot = _past(one.slot, "slot", field, now)
     if slot.second or slot.microsecond:
-        raise WrongRequest("a slot is a whole minute", field)
+        raise WrongRequest("slot must be a whole minute", field, got=iso(slot))
     _refuse_odd(one.sent, one.received, [one.response_ms], field)
     return replace(one, slot=slot, response_ms=_quantised(one.response_ms))
 
@@ -167,10 +172,13 @@ def _last_ping(one: LastPingKept, field: str, now: datetime) -> LastPingKept:
 def _day(one: DayKept, place: str, now: datetime) -> DayKept:
     first = first_slot(one.date)
     if first < 0:
-        raise WrongRequest("a day after 1970 was expected", f"{place}.date")
+        got = one.date.isoformat()
+        raise WrongRequest("date must be 1970-01-01 or later", f"{place}.date", got=got)
     end = (now + AHEAD - EPOCH) // SLOT
-    if any(first + minute > end for minute, *_ in one.pings):
-        raise WrongRequest("a time of the past was expected", f"{place}.pings")
+    late = [first + minute for minute, *_ in one.pings if first + minute > end]
+    if late:
+        got = iso(slot_time(late[0]))
+        raise WrongRequest("a ping must be of a time in the past", f"{place}.pings", got=got)
     pings = [_ping(*ping, f"{place}.pings") for ping in one.pings]
     server = _checked(server_name, one.server, f"{place}.server")
     return replace(one, server=server, pings=pings)
@@ -184,13 +192,18 @@ def _ping(minute: int, *heard: Any) -> tuple[Any, ...]:
 
 def _refuse_odd(sent: int, received: int, times: Sequence[float | None], field: str) -> None:
     """Refuse what no ping can have added up to; the times are mean, best and worst."""
-    if not max(1, received) <= sent:
-        raise WrongRequest("a ping sends an echo and receives no more than it sent", field)
+    if sent < 1:
+        raise WrongRequest("sent must be at least 1", field, got=sent)
+    if received > sent:
+        raise WrongRequest(f"received must be at most {sent}", field, got=received)
     known = [ms for ms in times if ms is not None]
-    if known and (not received or len(known) != len(times)):
-        raise WrongRequest("a ping has all its times, or none if nothing came back", field)
+    if known and not received:
+        raise WrongRequest("times must be null where nothing was received", field, got=known[0])
+    if known and len(known) != len(times):
+        sentence = "a ping must have all of mean, best and worst, or none of them"
+        raise WrongRequest(sentence, field, got=len(known))
     if len(known) == 3 and not known[1] <= known[0] <= known[2]:
-        raise WrongRequest("a mean lies between the best and the worst", field)
+        raise WrongRequest("mean must be between best and worst", field, got=known[0])
 
 
 def _quantised(ms: float | None) -> float | None:
@@ -201,7 +214,9 @@ def _refuse_unknown(days: Sequence[DayKept], ids: Mapping[str, int]) -> None:
     for day in days:
         if day.server not in ids:
             raise WrongRequest(
-                f"no server is named {day.server!r}: import the pages in their order", "pings"
+                "server must exist here or be on this page (import the pages in their order)",
+                "pings",
+                got=day.server,
             )
 
 

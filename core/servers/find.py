@@ -27,14 +27,14 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from core.checks.records import Probe, State, Target
 from core.errors import IdUnknown, NameUnknown, WrongRequest
 from core.models import LARGEST_ID, Schedule, Server
 from core.servers.records import FIELDS, FleetPage, FleetQuery, LastPing, Sort, Standing
-from core.servers.schedule import in_force
+from core.servers.schedule import in_force, in_force_or_first
 from core.slots import AHEAD, SLOT, slot_time
 from core.sql import NOW, UtcDateTime, epoch_minute
 
@@ -184,22 +184,12 @@ def _standing() -> FromClause:
     ]
     return (
         select(*columns, Server.last_slot)
-        .join(Schedule, and_(Schedule.server_id == Server.id, _in_force_or_first()))
+        .join(Schedule, and_(Schedule.server_id == Server.id, in_force_or_first()))
         .subquery("standing")
     )
 
 
 AHEAD_OF_NOW = bindparam("ahead", type_=UtcDateTime())
-
-
-def _in_force_or_first() -> ColumnElement[bool]:
-    """The schedule row in force; a clock that was ahead when a server was added doesn't hide it."""
-    other = aliased(Schedule)
-    of_server = other.server_id == Server.id
-    newest = select(func.max(other.since)).where(of_server, other.since <= NOW)
-    first = select(func.min(other.since)).where(of_server)
-    both = [one.correlate(Server).scalar_subquery() for one in (newest, first)]
-    return Schedule.since == func.coalesce(*both)
 
 
 # Made once: to make it takes as long as to ask for one server.
@@ -275,7 +265,7 @@ def _place(wanted: FleetQuery, kind: TypeEngine[Any]) -> tuple[Any, int]:
     try:
         return read(key), _within_bigint(server_id)
     except ValueError:
-        told = "after must be the next of a previous page"
+        told = "after must be the `next` of a previous page"
         raise WrongRequest(told, "after", got=wanted.after) from None
 
 

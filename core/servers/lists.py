@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from core.errors import NameTaken, WrongRequest, shown
+from core.errors import WrongRequest, shown
 from core.reading import moment, read_json
 from core.servers.records import FIELDS, KNOWN, BulkItem, BulkServer, is_ip
 
@@ -102,20 +102,21 @@ def _cell(value: object) -> str:
 def _text(given: bytes | str, bounded: bool) -> str:
     octets = given.encode("utf-8", "surrogatepass") if isinstance(given, str) else given
     if bounded and len(octets) > LIMIT_BYTES:
-        raise WrongRequest(f"a list may have {LIMIT_BYTES} bytes, got {len(octets)}")
+        raise WrongRequest(f"a list may have at most {LIMIT_BYTES:,} bytes, got {len(octets):,}")
     try:
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = octets.count(b"\n", 0, error.start) + 1
-        raise WrongRequest(f"a list must be text in UTF-8, line {line} isn't") from None
+        raise WrongRequest(f"a list must be text in UTF-8; line {line} isn't") from None
     if "\0" in text:
-        raise WrongRequest("a list must be text in UTF-8, this is something else")
+        raise WrongRequest("a list must be text in UTF-8; this is something else")
     return text
 
 
 def _entries(rows: Sequence[Row], bounded: bool = True) -> list[Entry]:
     if bounded and len(rows) > LIMIT:
-        raise WrongRequest(f"a list may have {LIMIT} servers, got {len(rows)}", "servers")
+        sentence = f"a list may have at most {LIMIT:,} servers, got {len(rows):,}"
+        raise WrongRequest(sentence, "servers")
     places: dict[str, str] = {}
     return [Entry(row.place, row.text, _outcome(row, places)) for row in rows]
 
@@ -129,7 +130,7 @@ def _outcome(row: Row, places: dict[str, str]) -> BulkServer | BulkItem:
     first = places.setdefault(said.name, row.place)
     if first != row.place:
         detail = f"{shown(said.name)} appears twice (first: {first})"
-        return BulkItem(status=NameTaken.status, detail=detail, field="name")
+        return BulkItem(status=WrongRequest.status, detail=detail, field="name")
     return said
 
 
@@ -247,7 +248,8 @@ def _below(line: str, columns: Sequence[str], delimiter: str) -> Mapping[str, ob
     if not cells:
         raise WrongRequest(WRONG_QUOTES)
     if len(cells) > len(columns):
-        raise WrongRequest(f"the first line names {len(columns)} columns, this has {len(cells)}")
+        named = len(columns)
+        raise WrongRequest(f"the first line names {named} columns; this line has {len(cells)}")
     return _said(zip(columns, cells, strict=False))
 
 
@@ -285,6 +287,11 @@ def _bare_rows(lines: Sequence[ListLine]) -> list[Row]:
     """The rows of lines whose columns nobody named."""
     rows = [Row(*line, partial(_bare, line.text)) for line in lines]
     if lines and not any(_guessed(line.text) for line in lines):
+        for delimiter in DELIMITERS:
+            header = _cells(lines[0].text, delimiter)
+            # One column alone is never enough.
+            if COLUMNS.keys() & {cell.lower() for cell in header}:
+                _check(header)
         raise WrongRequest("expected JSON, or lines such as web,192.0.2.10", got=lines[0].text)
     return rows
 
@@ -298,7 +305,9 @@ def _bare(line: str) -> Mapping[str, object]:
             else WrongRequest("expected name,ip", got=line)
         )
     if len(cells) > len(FIELDS):
-        raise WrongRequest(f"a line may have {KNOWN}: {len(FIELDS)} cells, got {len(cells)}")
+        raise WrongRequest(
+            f"a line may have at most {len(FIELDS)} cells ({KNOWN}), got {len(cells)}"
+        )
     if is_ip(cells[0]) and not is_ip(cells[1]):
         cells[:2] = cells[1::-1]
     return _said(zip(NAMES, cells, strict=False))

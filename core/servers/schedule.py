@@ -6,7 +6,7 @@ Functions that take a session run inside a transaction that their caller ends.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -96,9 +96,6 @@ def _every(step: int) -> int:
     return sum(1 << slot for slot in range(0, DAY_SLOTS, step))
 
 
-MOMENT = timedelta(microseconds=1)
-
-
 def reschedule(
     session: Session, wanted: Mapping[int, Mapping[str, object]], now: datetime
 ) -> set[int]:
@@ -132,6 +129,16 @@ def in_force(moment: datetime) -> ColumnElement[bool]:
         .scalar_subquery()
     )
     return Schedule.since == newest
+
+
+def in_force_or_first() -> ColumnElement[bool]:
+    """The schedule row in force; a clock that was ahead when a server was added doesn't hide it."""
+    other = aliased(Schedule)
+    of_server = other.server_id == Server.id
+    newest = select(func.max(other.since)).where(of_server, other.since <= NOW)
+    first = select(func.min(other.since)).where(of_server)
+    both = [one.correlate(Server).scalar_subquery() for one in (newest, first)]
+    return Schedule.since == func.coalesce(*both)
 
 
 def put_plans(session: Session, plans: Mapping[int, Mapping[str, object]], now: datetime) -> None:

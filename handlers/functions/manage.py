@@ -47,12 +47,14 @@ def run_command(here: Instance, command: Sequence[str], given: str = "") -> dict
 
 def _read_command(event: object) -> tuple[list[str], str]:
     if not isinstance(event, dict) or not {"command"} <= set(event) <= {"command", "input"}:
-        raise WrongRequest('expected {"command": ["db", "upgrade"]}, optionally with "input"')
+        raise WrongRequest(
+            'the event must be {"command": ["db", "upgrade"]}, optionally with "input"'
+        )
     command, given = event["command"], event.get("input", "")
     if isinstance(command, str):
         command = command.split()
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
-        raise WrongRequest("command must be text or a list of texts")
+        raise WrongRequest("command must be text or a list of text")
     if not command or command[0] not in ONE_OFF:
         raise WrongRequest(f"command must begin with one of {', '.join(sorted(ONE_OFF))}")
     if not isinstance(given, str):

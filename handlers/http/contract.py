@@ -126,7 +126,7 @@ def history_wanted(body: bytes, query: Mapping[str, Sequence[str]]) -> HistoryRe
     if body:
         named.append(name_wanted(read_json(body)))
     if len(set(named)) > 1:
-        raise WrongRequest("body and query name different servers")
+        raise WrongRequest("body and query must name the same server")
     if not named:
         if words:
             raise WrongRequest(f"{' and '.join(words)} can't be used without server=NAME")

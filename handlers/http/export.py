@@ -52,7 +52,10 @@ def take(here: Instance, wanted: ImportQuery) -> Imported:
     # A page of JSON with its days, whatever it was called: as a list it would lose them.
     if is_csv and not body.lstrip().startswith(b"{"):
         return _take_list(here, body)
-    page = Exported.of(read_json(body))
+    given = read_json(body)
+    if isinstance(given, list):
+        return _take_list(here, body)
+    page = Exported.of(given)
     with here.database.transaction() as session:
         return export_take.take(session, page, here.settings, utc_now())
 

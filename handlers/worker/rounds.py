@@ -127,7 +127,7 @@ async def _patiently(store_all: Callable[[], int], slot: datetime, now: Now) -> 
         except Unavailable as error:
             if now() >= slot + 2 * SLOT:
                 raise
-            log.warning("round %s isn't recorded yet, trying again: %s", iso(slot), error)
+            log.warning("round %s isn't recorded yet; trying again: %s", iso(slot), error)
             await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 (spreads load)
             pause_s = min(5.0, pause_s * 2)
 

@@ -52,8 +52,8 @@ def upgrade(engine: Engine) -> None:
             command.upgrade(config, "head")
         except CommandError as error:
             raise NewerSchema(
-                f"this release knows the tables up to version {SCHEMA_VERSION}, a newer one has "
-                "upgraded the database: upgrade Pinglet"
+                f"this release knows the tables up to version {SCHEMA_VERSION}, but a newer one "
+                "has upgraded the database: upgrade Pinglet"
             ) from error
     log.info("the database's tables are at version %s", SCHEMA_VERSION)
 

@@ -58,7 +58,7 @@ def test_any_octets_are_read_or_refused(body: bytes) -> None:
     ("body", "told"),
     [
         (b"", "see line 1, column 1"),
-        (b'{"name": \n"web",}', "see line 2, column 6"),
+        (b'{"name": \nweb}', "see line 2, column 1"),
         (b'"\xff"', "it must be UTF-8, which octet 2 isn't"),
         (b'"\\ud800"', "it must not contain lone surrogates"),
         (b"[" * 100_000, "it is nested too deeply, or a number has too many digits"),
@@ -67,12 +67,20 @@ def test_any_octets_are_read_or_refused(body: bytes) -> None:
         (b"[NaN]", "NaN is not a JSON number"),
         (b"[1e999]", "a number is too large, got '1e999'"),
     ],
-    ids=["empty", "comma", "octet", "surrogate", "deep", "digits", "twice", "NaN", "infinite"],
+    ids=["empty", "bare", "octet", "surrogate", "deep", "digits", "twice", "NaN", "infinite"],
 )
 def test_what_is_wrong_with_json_is_said_in_our_words(body: bytes, told: str) -> None:
     with pytest.raises(WrongRequest) as refused:
         read_json(body)
     assert str(refused.value) == f"not valid JSON: {told}"
+
+
+def test_json_is_nested_a_hundred_deep_and_no_deeper() -> None:
+    assert read_json(b"[" * 100 + b"]" * 100)
+    assert read_json(b'{"a":' * 99 + b"[1]" + b"}" * 99)
+    for deep in (b"[" * 101 + b"]" * 101, b'{"a":' * 1_500 + b"1" + b"}" * 1_500):
+        with pytest.raises(WrongRequest, match="nested at most 100 deep"):
+            read_json(deep)
 
 
 @pytest.mark.parametrize("depth", [900, 10_000, 100_000, 1_000_000])

@@ -1,10 +1,12 @@
 """What Pinglet v0.1.0 does, seen from outside, is what it does today."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from difflib import unified_diff
 from pathlib import Path
 
 import pytest
+from werkzeug.exceptions import HTTPException
 
 from tests.pins import pins, replies
 from tests.pins.pins import Look
@@ -48,5 +50,12 @@ def test_what_was_exported_can_be_imported_again(world: World, kind: str, form: 
 
 def test_every_route_is_asked(world: World) -> None:
     place = world.open_to_all("sqlite")
-    asked = {call.path for call in replies.bare(place)}
-    assert len(asked) >= len({rule.rule for rule in place.app.url_map.iter_rules()}) - 1
+    urls = place.app.url_map.bind("localhost")
+    asked = set()
+    for call in replies.bare(place):
+        with suppress(HTTPException):
+            rule, _ = urls.match(call.path, method=call.method, return_rule=True)
+            asked.add(rule.rule)
+    left_out = {rule.rule for rule in place.app.url_map.iter_rules()} - asked
+    # Another call asks that one, of a server that takes no time.
+    assert left_out == {"/api/v1/servers/<int:server_id>/ping"}

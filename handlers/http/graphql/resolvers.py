@@ -150,7 +150,7 @@ def find_one(_root: object, info: Info, **words: Any) -> Listed | None:
             wanted = FleetQuery(name=server_name(name))
             found = servers.listed(here, wanted).servers
         case _:
-            raise WrongRequest("expected either an id or a name")
+            raise WrongRequest("server must be asked for by either id or name")
     return next(iter(_listed(found)), None)
 
 

@@ -28,8 +28,7 @@ onSubmit($("#many"), async (form) => {
   ].filter(Boolean).join(", "));
 });
 
-// A name that appears twice in the list has the same status: that one is to be mended.
-const isWatched = ({ status, detail }) => status === "UNCHANGED" || (status === "NAME_ALREADY_EXIST" && detail.endsWith("exists already"));
+const isWatched = ({ status }) => ["UNCHANGED", "NAME_ALREADY_EXIST"].includes(status);
 
 const told = (kind, { text }, detail) =>
   h("li", { class: kind }, h("bdi", {}, text), h("span", {}, detail));

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import delete
 
 from core.clock import utc_now
 from core.errors import WrongRequest
 from core.export import give
 from core.export.records import Exported
 from core.history import upkeep
+from core.models import Schedule
 from core.servers import lists, schedule
 from core.slots import slot_of
 from infra.database import Database
@@ -119,6 +121,20 @@ def test_a_plain_server_says_what_is_in_force(database: Database) -> None:
             "enabled": False,
         }
     ]
+
+
+def test_a_server_added_while_the_clock_was_ahead_keeps_its_interval_and_pause(
+    database: Database,
+) -> None:
+    web = add(database)
+    now = slot_of(utc_now())
+    with database.transaction() as session:
+        wanted = {"enabled": False, "interval_s": 300}
+        schedule.reschedule(session, {web: wanted}, now + 60 * MINUTE)
+        session.execute(delete(Schedule).where(Schedule.since < now + 60 * MINUTE))
+    with database.reading() as session:
+        [found] = give.plain(session, now).values()
+    assert {name: found[name] for name in wanted} == wanted
 
 
 def test_plain_pages_hold_no_more_than_a_list_may(

@@ -1,6 +1,6 @@
 """What is taken: what was measured elsewhere, added; lists of servers, all of them or none."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -33,11 +33,11 @@ def taken(database: Database, page: Exported, now: datetime = NOW) -> Imported:
         return take.take(session, page, database.settings, now)
 
 
-def refused(database: Database, **page: Any) -> str | None:
-    """Return the field for which this page is refused."""
+def refused(database: Database, **page: Any) -> tuple[str | None, str]:
+    """Return the field for which this page is refused, and the sentence."""
     with pytest.raises(WrongRequest) as caught:
         taken(database, Exported(**page))
-    return caught.value.field
+    return caught.value.field, str(caught.value)
 
 
 def listed(database: Database, text: str, **how: bool) -> dict[str, int]:
@@ -92,45 +92,94 @@ def test_pings_of_a_server_that_is_here_already_are_added_to_it(database: Databa
 
 
 @pytest.mark.parametrize(
-    "ping",
+    ("ping", "sentence"),
     [
-        (0, 1.0, 2.0, 3.0, 4, 4),
-        (0, 1.0, None, 3.0, 4, 4),
-        (0, 1.0, 1.0, 1.0, 4, 0),
-        (0, None, None, None, 0, 0),
-        (0, None, None, None, 3, 4),
+        ((0, 1.0, 2.0, 3.0, 4, 4), "mean must be between best and worst, got 1.0"),
+        (
+            (0, 1.0, None, 3.0, 4, 4),
+            "a ping must have all of mean, best and worst, or none of them, got 2",
+        ),
+        ((0, 1.0, 1.0, 1.0, 4, 0), "times must be null where nothing was received, got 1.0"),
+        ((0, None, None, None, 0, 0), "sent must be at least 1, got 0"),
+        ((0, None, None, None, 3, 4), "received must be at most 3, got 4"),
     ],
 )
-def test_what_no_ping_can_add_up_to_is_refused(database: Database, ping: Any) -> None:
+def test_what_no_ping_can_add_up_to_is_refused(
+    database: Database, ping: Any, sentence: str
+) -> None:
     day = DayKept(server="web", date=SLOT.date(), pings=[ping])
-    assert refused(database, servers=[WEB], days=[day]) == "days[0].pings"
+    assert refused(database, servers=[WEB], days=[day]) == ("days[0].pings", sentence)
     assert names(database) == []
 
 
 def test_the_future_is_refused_and_so_is_what_was_before_1970(database: Database) -> None:
     late = NOW + timedelta(minutes=6)
     ahead = ServerKept(name="web", ip=IP, added=late)
-    assert refused(database, servers=[ahead]) == "servers[0].added"
+    assert refused(database, servers=[ahead]) == (
+        "servers[0].added",
+        "added must be a time in the past, got '2026-02-01T00:06:00Z'",
+    )
     planned = ServerKept(
         name="web",
         ip=IP,
         added=SLOT,
         schedule=[PlannedKept(since=late, interval_s=60, enabled=True)],
     )
-    assert refused(database, servers=[WEB, planned]) == "servers[1].schedule"
+    assert refused(database, servers=[WEB, planned]) == (
+        "servers[1].schedule",
+        "since must be a time in the past, got '2026-02-01T00:06:00Z'",
+    )
     tomorrow = DayKept(server="web", date=NOW.date(), pings=[(6, None, None, None, 4, 0)])
-    assert refused(database, servers=[WEB], days=[tomorrow]) == "days[0].pings"
+    assert refused(database, servers=[WEB], days=[tomorrow]) == (
+        "days[0].pings",
+        "a ping must be of a time in the past, got '2026-02-01T00:06:00Z'",
+    )
     before = DayKept(server="web", date=date(1969, 12, 31), pings=[])
-    assert refused(database, servers=[WEB], days=[before]) == "days[0].date"
+    assert refused(database, servers=[WEB], days=[before]) == (
+        "days[0].date",
+        "date must be 1970-01-01 or later, got '1969-12-31'",
+    )
+    old = ServerKept(name="web", ip=IP, added=datetime(1969, 12, 31, tzinfo=UTC))
+    assert refused(database, servers=[old]) == (
+        "servers[0].added",
+        "added must be a time from 1970 to 8999, got '1969-12-31T00:00:00Z'",
+    )
+
+
+def test_a_time_of_1970_is_given_as_it_can_be_taken_again(database: Database) -> None:
+    zone = timezone(timedelta(hours=2))
+    for added in (datetime(1970, 1, 1, 1, tzinfo=zone), datetime(1970, 1, 1, tzinfo=UTC)):
+        taken(database, Exported(servers=[ServerKept(name=str(added), ip=IP, added=added)]))
+        with database.reading() as session:
+            given = give.page(session, "")
+        assert taken(database, given).servers == 0
+
+
+def test_a_slot_is_refused_that_is_no_whole_minute(database: Database) -> None:
+    heard = LastPingKept(slot=SLOT + timedelta(seconds=1), response_ms=1.5, sent=4, received=4)
+    web = ServerKept(name="web", ip=IP, added=SLOT, last_ping=heard)
+    field, sentence = refused(database, servers=[web])
+    assert field == "servers[0].last_ping"
+    assert sentence.startswith("slot must be a whole minute, got '")
+
+
+def test_a_value_that_is_refused_stays_out_of_the_sentence_for_logs(database: Database) -> None:
+    with pytest.raises(WrongRequest) as caught:
+        taken(database, Exported(servers=[ServerKept(name="web", ip="127.1", added=SLOT)]))
+    assert caught.value.field == "servers[0].ip"
+    assert caught.value.sentence == "ip must be an IPv4 address such as 192.0.2.10"
 
 
 def test_an_address_that_may_not_be_probed_is_refused(database: Database) -> None:
     multicast = ServerKept(name="web", ip="224.0.0.1", added=SLOT)
-    assert refused(database, servers=[multicast]) == "ip"
+    assert refused(database, servers=[multicast])[0] == "ip"
 
 
 def test_pings_of_a_server_that_nobody_has_are_refused(database: Database) -> None:
-    assert refused(database, days=[DAY]) == "pings"
+    assert refused(database, days=[DAY]) == (
+        "pings",
+        "server must exist here or be on this page (import the pages in their order), got 'web'",
+    )
 
 
 # Lists

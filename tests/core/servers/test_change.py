@@ -173,7 +173,7 @@ def test_what_could_not_be_read_keeps_its_place_among_the_outcomes(database: Dat
     refused = [
         ("WRONG_REQUEST", "port"),
         ("WRONG_REQUEST", "ip"),
-        ("NAME_ALREADY_EXIST", "name"),
+        ("WRONG_REQUEST", "name"),
     ]
     same = ("UNCHANGED", None)
     first = [("CREATED", None), ("NAME_ALREADY_EXIST", "name"), *refused, ("CREATED", None)]

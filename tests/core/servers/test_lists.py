@@ -187,7 +187,7 @@ def test_a_list_may_be_empty() -> None:
         (
             "web,192.0.2.1,,,,,,9",
             None,
-            "a line may have name, ip, probe, port, interval_s, enabled: 6 cells, got 8",
+            "a line may have at most 6 cells (name, ip, probe, port, interval_s, enabled), got 8",
         ),
         ("first,192.0.2.9", "name", "'first' appears twice (first: line 1)"),
     ],
@@ -204,7 +204,7 @@ def test_one_wrong_line_says_why_and_hurts_no_other(
 @pytest.mark.parametrize(
     ("line", "field", "sentence"),
     [
-        ("web,192.0.2.1,x", None, "the first line names 2 columns, this has 3"),
+        ("web,192.0.2.1,x", None, "the first line names 2 columns; this line has 3"),
         ("web", "ip", "ip is missing"),
         ('"web"x,192.0.2.1', None, "a quote isn't closed, or text follows one that is"),
         ("web;192.0.2.1", "ip", "ip is missing"),
@@ -277,17 +277,17 @@ def test_of_two_that_have_one_name_the_first_that_is_right_counts() -> None:
     ]
     assert [entry.said.status for entry in read(text) if isinstance(entry.said, BulkItem)] == [
         "WRONG_REQUEST",
-        "NAME_ALREADY_EXIST",
+        "WRONG_REQUEST",
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (b"web,192.0.2.1\ncaf\xe9,192.0.2.2", "a list must be text in UTF-8, line 2 isn't"),
-        ("web,192.0.2.1".encode("utf-16"), "a list must be text in UTF-8, line 1 isn't"),
-        ("web\ud800,192.0.2.1", "a list must be text in UTF-8, line 1 isn't"),
-        (b"PK\x03\x04\x00\x00", "a list must be text in UTF-8, this is something else"),
+        (b"web,192.0.2.1\ncaf\xe9,192.0.2.2", "a list must be text in UTF-8; line 2 isn't"),
+        ("web,192.0.2.1".encode("utf-16"), "a list must be text in UTF-8; line 1 isn't"),
+        ("web\ud800,192.0.2.1", "a list must be text in UTF-8; line 1 isn't"),
+        (b"PK\x03\x04\x00\x00", "a list must be text in UTF-8; this is something else"),
         (
             "It was a dark and stormy night",
             "expected JSON, or lines such as web,192.0.2.10, got 'It was a dark and stormy night'",
@@ -298,6 +298,9 @@ def test_of_two_that_have_one_name_the_first_that_is_right_counts() -> None:
         ),
         ("name,ip,IP\nweb,192.0.2.1,192.0.2.1", "the first line names the column ip twice"),
         ("name,port\nweb,443", "the first line names no column ip"),
+        ("name\nweb\ndb\n", "the first line names no column ip"),
+        ('"Server";;\nweb', "the first line names no column ip"),
+        ("Address", "the first line names no column name"),
         ('{"name": "web", "ip": "192.0.2.1"}', "expected a list of servers, or an object with one"),
         ('{"servers": [], "upsert": true}', "unknown key 'upsert' beside servers"),
     ],
@@ -315,9 +318,11 @@ def test_a_list_has_a_length() -> None:
     line = "{0},192.0.2.1\n"
     most = "".join(line.format(number) for number in range(LIMIT))
     assert len(servers(most)) == LIMIT
-    assert refusal(most + line.format("more")) == "a list may have 10000 servers, got 10001"
-    assert refusal("#" * (LIMIT_BYTES + 1)) == "a list may have 1000000 bytes, got 1000001"
-    assert refusal(json.dumps([WEB] * (LIMIT + 1))) == "a list may have 10000 servers, got 10001"
+    too_many = "a list may have at most 10,000 servers, got 10,001"
+    too_long = "a list may have at most 1,000,000 bytes, got 1,000,001"
+    assert refusal(most + line.format("more")) == too_many
+    assert refusal("#" * (LIMIT_BYTES + 1)) == too_long
+    assert refusal(json.dumps([WEB] * (LIMIT + 1))) == too_many
 
 
 # What Pinglet wrote

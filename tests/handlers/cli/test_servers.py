@@ -229,7 +229,7 @@ def test_an_update_changes_what_exists(cli: FlaskCliRunner) -> None:
         ("a.csv", "name,colour\nnew,red\n", "line 1: ip"),
         ("a.csv", "name,ip,colour\nnew,127.0.0.1,red\n", "unknown column 'colour'"),
         ("a.csv", 'name,IP\n"new,127.0.0.1\n', "line 2: a quote isn't closed"),
-        ("a.csv", b"name,IP\ncaf\xe9,127.0.0.1\n", "UTF-8, line 2 isn't"),
+        ("a.csv", b"name,IP\ncaf\xe9,127.0.0.1\n", "UTF-8; line 2 isn't"),
         ("a.json", '[{"name": "new", "IP": "127.0.0.1"}, {"name": "bad"}]', "server 2: "),
         ("a.json", '[{"name": "new", "IP": "127.0.0.1"}, 7]', "server 2: "),
         ("a.json", '[{"name": "new", "name": "x", "IP": "127.0.0.1"}]', "twice"),

@@ -376,6 +376,14 @@ def test_a_csv_carries_every_server_as_it_is_wanted(
     assert pages(other, CSV) == [page]
 
 
+def test_a_list_in_json_is_taken_like_one_in_csv(client: FlaskClient, other: FlaskClient) -> None:
+    a_history(client, seed=3)
+    fields = ("name", "ip", "probe", "port", "interval_s", "enabled")
+    listed = json.dumps([dict(zip(fields, values, strict=True)) for values in plain(client)])
+    assert take(other, listed.encode()) == {"servers": 8, "schedules": 8, "pings": 0}
+    assert plain(other) == plain(client)
+
+
 def test_a_csv_opens_in_other_programs_and_comes_back_from_them(client: FlaskClient) -> None:
     add(client, 'a "quoted", name')
     [page] = pages(client, CSV)

@@ -6,9 +6,10 @@ from typing import Any, cast
 
 import pytest
 from flask.testing import FlaskClient
-from graphql import print_ast
+from graphql import GraphQLObjectType, print_ast
 
 from core.clock import utc_now
+from handlers.http.graphql.limits import COSTS
 from handlers.http.graphql.resolvers import SCHEMA
 from infra.database import Database
 from tests.handlers.conftest import Rows
@@ -288,3 +289,8 @@ def test_a_document_that_compares_every_field_with_every_other_is_answered_soon(
     field = 'servers(search: "a", first: 1) { totals { up } }'
     query = "{" + " ".join([field] * 60) + "}"
     assert ask(client, query)["servers"]["totals"] == {"up": 0}
+
+
+def test_every_field_with_a_cost_of_its_own_is_in_the_schema() -> None:
+    for kind, _, field in (name.partition(".") for name in COSTS):
+        assert field in cast(GraphQLObjectType, SCHEMA.get_type(kind)).fields

@@ -276,7 +276,7 @@ def test_a_server_is_named_by_id_or_by_name(client: FlaskClient) -> None:
     add(client, "web")
     for given in ("", '(id: "1", name: "web")', '(id: "", name: "")', '(id: "")', '(name: "")'):
         (error,) = post(client, f"{{ server{given} {{ id }} }}").get_json()["errors"]
-        assert error["message"] == "expected either an id or a name"
+        assert error["message"] == "server must be asked for by either id or name"
         assert error["extensions"]["code"] == "WRONG_REQUEST"
     assert ask(client, '{ server(id: "1") { name } }') == {"server": {"name": "web"}}
 
