@@ -24,6 +24,7 @@ CROSSING = {
     "test_import_cost.py": "what a process loads",
     "test_leaks.py": "the guard over every test's log",
     "test_mirror.py": "this one",
+    "test_recipe.py": "docs/design.md: where to add a field",
     "test_package.py": "what is installed",
     "test_readme.py": "what the README shows",
     "test_sentences.py": "every sentence that an error tells",
