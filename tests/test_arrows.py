@@ -6,6 +6,8 @@ from pathlib import Path
 
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 
+import rooms  # from .ci
+
 ROOT = Path(__file__).parents[1]
 FILES = [path for room in ("core", "handlers", "infra") for path in (ROOT / room).rglob("*.py")]
 GRANT = re.compile(r"^\| `(?P<file>[a-z_/]+\.py)` \| (?P<modules>`[^|]*`) \|", re.M)
@@ -46,3 +48,8 @@ def test_imports_go_where_the_design_says() -> None:
 def test_an_import_inside_a_function_is_one_that_the_design_grants() -> None:
     found = {path.relative_to(ROOT).as_posix(): waiting(path) for path in FILES}
     assert {file: names for file, names in found.items() if names} == granted()
+
+
+def test_the_picture_shows_the_rooms_and_arrows_there_are() -> None:
+    counts = re.compile(r">[\d, files]+ lines<")
+    assert counts.sub("", rooms.picture()) == counts.sub("", rooms.PICTURE.read_text())
