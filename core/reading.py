@@ -22,6 +22,7 @@ USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
 DEPTH = 100
 """How deep JSON may be nested: whatever walks through it afterwards never runs out of stack."""
+TOO_DEEP = f"JSON must be nested at most {DEPTH} deep"
 
 # What plain_text and user_name refuse, said for those who read openapi.json. The end is marked
 # twice: in Python `$` also stands before a line's end.
@@ -53,10 +54,12 @@ def read_json(body: bytes) -> object:
         )
         # What came as \ud800 can't be sent on, printed or stored.
         json.dumps(parsed, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise WrongRequest(TOO_DEEP) from None
+    except ValueError as error:
         raise WrongRequest(f"not valid JSON: {_what_is_wrong(error)}") from None
     if not _is_within(DEPTH, parsed):
-        raise WrongRequest(f"JSON must be nested at most {DEPTH} deep")
+        raise WrongRequest(TOO_DEEP)
     return parsed
 
 
@@ -73,7 +76,7 @@ def _inner(value: object) -> Iterable[object]:
     return value if isinstance(value, list) else ()
 
 
-def _what_is_wrong(error: Exception) -> str:
+def _what_is_wrong(error: ValueError) -> str:
     match error:
         case json.JSONDecodeError():
             return f"see line {error.lineno}, column {error.colno}"
@@ -81,7 +84,7 @@ def _what_is_wrong(error: Exception) -> str:
             return f"it must be UTF-8, which octet {error.start + 1} isn't"
         case UnicodeEncodeError():
             return "it must not contain lone surrogates"
-    return "it is nested too deeply, or a number has too many digits"
+    return "a number has too many digits"
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

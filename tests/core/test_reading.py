@@ -61,13 +61,12 @@ def test_any_octets_are_read_or_refused(body: bytes) -> None:
         (b'{"name": \nweb}', "see line 2, column 1"),
         (b'"\xff"', "it must be UTF-8, which octet 2 isn't"),
         (b'"\\ud800"', "it must not contain lone surrogates"),
-        (b"[" * 100_000, "it is nested too deeply, or a number has too many digits"),
-        (b"9" * 10_000, "it is nested too deeply, or a number has too many digits"),
+        (b"9" * 10_000, "a number has too many digits"),
         (b'{"a": 1, "b": 2, "a": 3}', "a key appears twice in one object, got 'a'"),
         (b"[NaN]", "NaN is not a JSON number"),
         (b"[1e999]", "a number is too large, got '1e999'"),
     ],
-    ids=["empty", "bare", "octet", "surrogate", "deep", "digits", "twice", "NaN", "infinite"],
+    ids=["empty", "bare", "octet", "surrogate", "digits", "twice", "NaN", "infinite"],
 )
 def test_what_is_wrong_with_json_is_said_in_our_words(body: bytes, told: str) -> None:
     with pytest.raises(WrongRequest) as refused:
@@ -78,7 +77,7 @@ def test_what_is_wrong_with_json_is_said_in_our_words(body: bytes, told: str) ->
 def test_json_is_nested_a_hundred_deep_and_no_deeper() -> None:
     assert read_json(b"[" * 100 + b"]" * 100)
     assert read_json(b'{"a":' * 99 + b"[1]" + b"}" * 99)
-    for deep in (b"[" * 101 + b"]" * 101, b'{"a":' * 1_500 + b"1" + b"}" * 1_500):
+    for deep in (b"[" * 100_000, b"[" * 101 + b"]" * 101, b'{"a":' * 1_500 + b"1" + b"}" * 1_500):
         with pytest.raises(WrongRequest, match="nested at most 100 deep"):
             read_json(deep)
 
