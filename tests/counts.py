@@ -10,6 +10,13 @@ from hypothesis import settings as hypothesis_settings
 
 FULL = bool(os.environ.get("PINGLET_FULL"))
 CAMPAIGN = bool(os.environ.get("PINGLET_CAMPAIGN"))
+hypothesis_settings.register_profile(
+    "patient",
+    hypothesis_settings(),
+    deadline=None,  # a slow machine is no failure
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis_settings.load_profile("patient")
 NAMED: dict[str, int] = {}  # what a campaign repeats, and how often
 
 
