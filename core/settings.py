@@ -10,8 +10,6 @@ from typing import Any, NamedTuple, Self
 from core.addresses import AddressRules
 from core.errors import SettingsError
 
-DAY_S = 86_400
-MINUTE_S = 60
 LOCAL_DATABASE = Path(__file__).parent.parent / "instance" / "pinglet.db"
 
 
@@ -27,10 +25,13 @@ TRUTHS |= {"0": False, "false": False, "no": False, "off": False}
 TRUTH = Parser(lambda value: TRUTHS.get(value.lower()), "1 or 0 (or true/false, yes/no, on/off)")
 
 
+INTERVALS_S = tuple(60 * minutes for minutes in range(1, 1_441) if 1_440 % minutes == 0)
+"""How often a server can be pinged: whole minutes that divide a day."""
+
+
 def _interval_s(value: str) -> int | None:
     seconds = int(value)
-    fits = seconds >= MINUTE_S and seconds % MINUTE_S == 0 and DAY_S % seconds == 0
-    return seconds if fits else None
+    return seconds if seconds in INTERVALS_S else None
 
 
 INTERVAL_S = Parser(_interval_s, "whole minutes that divide a day, in seconds, such as 60 or 300")

@@ -40,6 +40,11 @@ def first_slot(day: date) -> int:
     return (day - EPOCH_DATE).days * DAY_SLOTS
 
 
+def is_slot(moment: datetime) -> bool:
+    """Whether a time is a whole minute, as every slot is."""
+    return not (moment.second or moment.microsecond)
+
+
 def slot_of(moment: datetime) -> datetime:
     """Return the slot that `moment` lies in: its minute, UTC."""
     return moment.astimezone(UTC).replace(second=0, microsecond=0)

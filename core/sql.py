@@ -14,6 +14,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    literal_column,
     select,
 )
 from sqlalchemy.sql.functions import GenericFunction
@@ -77,12 +78,17 @@ class time_at(GenericFunction[datetime]):  # pylint: disable=all
 NOW: BindParameter[datetime] = bindparam("now", type_=UtcDateTime())
 
 
-def incoming(fields: Mapping[str, TypeEngine[Any]]) -> CTE:
-    """Return the rows of the parameter `rows`, a JSON array of arrays, with these columns."""
+def incoming(fields: Mapping[str, TypeEngine[Any]], *wanted: str) -> CTE:
+    """Return the rows of the parameter `rows`, a JSON array of arrays, with these columns.
+
+    Only those `wanted`, if any are named: several statements can share one parameter.
+    """
     value = func.json_rows(bindparam("rows", type_=String())).table_valued("value", name="element")
+    # Their numbers are no parameters: pg8000 reads a statement letter by letter, each time.
     columns = [
-        cast(value.c.value.op("->>")(number), kind).label(field)
+        cast(value.c.value.op("->>")(literal_column(str(number))), kind).label(field)
         for number, (field, kind) in enumerate(fields.items())
+        if not wanted or field in wanted
     ]
     return select(*columns).select_from(value).cte("incoming")
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import WrongRequest
-from core.settings import DAY_S
 from core.slots import SLOT
 
+DAY_S = 86_400
 MONTH_S = 730 * 3600  # AWS's own month
 GB = 1e9
 
@@ -168,7 +168,7 @@ def _seconds(function: str, calls: int, servers: float) -> float:
 
 def stored_gb(fleet: Fleet) -> float:
     """Return how much the history takes when it is as long as it gets."""
-    slots_a_day = 86_400 / fleet.interval_s
+    slots_a_day = DAY_S / fleet.interval_s
     each = RAW_DAYS * slots_a_day * ROW_BYTES + PACKED_DAYS * DAY_BYTES * slots_a_day / 1440
     return fleet.servers * each / GB
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from core import probe
-from core.checks.records import Ping, Probe, Target, Unobserved, quantised_ms
+from core.checks.records import Ping, Probe, Target, Unobserved, figures_ms
 from core.probe import Echo, Kind, Result
 
 DISCOVERY_PORTS = (443, 80, 22, 53)
@@ -66,9 +66,7 @@ def add_up(kind: Kind, target: Target, result: Result) -> Ping | Unobserved:
         ip=target.ip,
         sent=len(sent),
         received=len(received),
-        response_ms=quantised_ms(sum(times) / len(times)) if times else None,
-        best_ms=quantised_ms(min(times)) if times else None,
-        worst_ms=quantised_ms(max(times)) if times else None,
+        **figures_ms(times),
         probe=Probe(kind),
         port=result.port,
     )

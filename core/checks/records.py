@@ -1,7 +1,8 @@
 """What a check asks and finds: targets, pings, states."""
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Self, TypedDict
 
 from msgspec import Meta, Struct
 
@@ -40,6 +41,25 @@ def quantised_ms(response_ms: float) -> float:
     while response_ms >= bound:
         digits, bound = digits - 1, bound * 10
     return round(response_ms, digits)
+
+
+class FiguresMs(TypedDict):
+    """What a ping says of times: their mean, the best and the worst of them; None without any."""
+
+    response_ms: float | None
+    best_ms: float | None
+    worst_ms: float | None
+
+
+def figures_ms(times: Sequence[float]) -> FiguresMs:
+    """Return what the times that came back add up to, in ms, quantised."""
+    if not times:
+        return FiguresMs(response_ms=None, best_ms=None, worst_ms=None)
+    return FiguresMs(
+        response_ms=quantised_ms(sum(times) / len(times)),
+        best_ms=quantised_ms(min(times)),
+        worst_ms=quantised_ms(max(times)),
+    )
 
 
 ServerId = Annotated[int, Meta(ge=1, le=2**63 - 1)]  # a signed 64-bit column holds it

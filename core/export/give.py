@@ -26,7 +26,7 @@ from core.history import days, slices
 from core.history.codec import Rows, Slots, merged
 from core.models import DATA, DAY, Schedule, Server
 from core.servers import lists, schedule
-from core.servers.records import FIELDS
+from core.servers.records import FIELDS, LIMIT
 from core.servers.schedule import Planned, in_force_or_first
 from core.slots import DAY_SLOTS, date_of, first_slot, slot_time
 from core.sql import UtcDateTime
@@ -75,10 +75,10 @@ def plain_page(session: Session, after: str, now: datetime) -> tuple[bytes, str 
     place = _read_cursor(after)
     if not isinstance(place, int):
         raise WrongRequest(WRONG_CURSOR, "after", got=after)
-    servers = plain(session, now, place, lists.LIMIT + 1)
+    servers = plain(session, now, place, LIMIT + 1)
     # No field holds a line's end: a line is a server.
     header, *lines = lists.to_csv(servers.values()).encode().splitlines(keepends=True)
-    sizes = accumulate(map(len, lines[: lists.LIMIT]))
+    sizes = accumulate(map(len, lines[:LIMIT]))
     fitting = max(1, sum(size <= BUDGET for size in sizes))
     after_it = [str(server_id) for server_id in list(servers)[fitting:]]
     return b"".join([header, *lines[:fitting]]), after_it[0] if after_it else None

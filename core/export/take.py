@@ -45,7 +45,7 @@ from core.servers.change import insert_servers, put, refuse_address
 from core.servers.lists import Entry
 from core.servers.records import server_interval_s, server_ip, server_name
 from core.settings import Settings
-from core.slots import AHEAD, DAY_SLOTS, EPOCH, SLOT, first_slot, slot_time
+from core.slots import AHEAD, DAY_SLOTS, EPOCH, SLOT, first_slot, is_slot, slot_time
 from core.sql import incoming, microseconds, time_at
 
 T = TypeVar("T")
@@ -163,7 +163,7 @@ def _planned(row: PlannedKept, field: str, now: datetime) -> PlannedKept:
 
 def _last_ping(one: LastPingKept, field: str, now: datetime) -> LastPingKept:
     slot = _past(one.slot, "slot", field, now)
-    if slot.second or slot.microsecond:
+    if not is_slot(slot):
         raise WrongRequest("slot must be a whole minute", field, got=iso(slot))
     _refuse_odd(one.sent, one.received, [one.response_ms], field)
     return replace(one, slot=slot, response_ms=_quantised(one.response_ms))

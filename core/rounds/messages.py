@@ -24,6 +24,7 @@ from core.checks.records import Ping, Probe, Target, Unobserved
 from core.errors import WrongRequest
 from core.reading import iso, moment, read_json
 from core.refusals import refusal
+from core.slots import is_slot
 
 VERSION = 1
 MESSAGE_BYTES = 200_000
@@ -146,7 +147,7 @@ def _why(error: Exception, shape: type, octets: bytes, what: str) -> WrongReques
 
 def _slot(text: str) -> datetime:
     slot = moment(text, "slot")
-    if slot.second or slot.microsecond:
+    if not is_slot(slot):
         raise WrongRequest("slot must be a whole minute", got=text)
     return slot
 

@@ -7,7 +7,6 @@ from typing import Any
 from typing import cast as cast_type
 
 from sqlalchemy import (
-    CTE,
     BigInteger,
     BindParameter,
     ColumnElement,
@@ -20,9 +19,7 @@ from sqlalchemy import (
     String,
     and_,
     bindparam,
-    cast,
     func,
-    literal_column,
     or_,
     select,
     true,
@@ -35,8 +32,8 @@ from sqlalchemy.types import TypeEngine
 from core import models
 from core.checks.records import Ping
 from core.models import DATA, SERVER, Server
-from core.slots import AHEAD
-from core.sql import UtcDateTime
+from core.slots import AHEAD, is_slot
+from core.sql import UtcDateTime, incoming
 
 FIELDS: dict[str, TypeEngine[Any]] = {
     "server_id": BigInteger(),
@@ -64,7 +61,7 @@ def record(
     future of `now`, told by a clock that was wrong. Raises ValueError for a slot that isn't a whole
     minute.
     """
-    if slot.second or slot.microsecond:
+    if not is_slot(slot):
         raise ValueError(f"slot must be a whole minute, got {slot}")
     if not pings:
         return 0
@@ -82,17 +79,6 @@ def record(
     return inserted.rowcount
 
 
-def _incoming(*wanted: str) -> CTE:
-    value = func.json_rows(bindparam("rows", type_=String())).table_valued("value", name="element")
-    # Their numbers are no parameters: pg8000 reads a statement letter by letter, each time.
-    fields = [
-        cast(value.c.value.op("->>")(literal_column(str(number))), kind).label(name)
-        for number, (name, kind) in enumerate(FIELDS.items())
-        if name in wanted
-    ]
-    return select(*fields).select_from(value).cte("incoming")
-
-
 def _among(server_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
     """Whether an id lies among those of the pings, as a planner sees at once: a batch is a slice.
 
@@ -103,22 +89,22 @@ def _among(server_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
 
 def _insert() -> Executable:
     stored = ["response_ms", "sent", "received", "best_ms", "worst_ms", "probe"]
-    incoming = _incoming("server_id", "ip", *stored)
+    given = incoming(FIELDS, "server_id", "ip", *stored)
     # The servers' rows are locked in order of id before anything is written: two recorders can't
     # deadlock, and a server that is being deleted takes its own ping along, not the round (the
     # INSERT would fail on the foreign key). SQLite has one writer and needs no such lock.
     alive = (
         select(Server.id, Server.ip)
-        .where(Server.id.in_(select(incoming.c.server_id)), _among(Server.id))
+        .where(Server.id.in_(select(given.c.server_id)), _among(Server.id))
         .order_by(Server.id)
         .with_for_update(key_share=True)
         .subquery("alive")
     )
-    same_server = and_(alive.c.id == incoming.c.server_id, alive.c.ip == incoming.c.ip)
+    same_server = and_(alive.c.id == given.c.server_id, alive.c.ip == given.c.ip)
     columns = [models.StoredPing.__mapper__.columns[name].name for name in stored]
     rows = (
-        select(incoming.c.server_id, SLOT, *(incoming.c[name] for name in stored))
-        .join_from(incoming, alive, same_server)
+        select(given.c.server_id, SLOT, *(given.c[name] for name in stored))
+        .join_from(given, alive, same_server)
         .where(true())  # or SQLite would read ON CONFLICT as a condition of the join
     )
     return (
@@ -127,19 +113,19 @@ def _insert() -> Executable:
 
 
 def _update() -> Executable:
-    incoming = _incoming("server_id", "ip", "response_ms", "sent", "received", "port")
+    given = incoming(FIELDS, "server_id", "ip", "response_ms", "sent", "received", "port")
     last_slot = SERVER.c.last_slot
     return (
         update(SERVER)
-        .where(SERVER.c.id == incoming.c.server_id, SERVER.c.ip == incoming.c.ip)
+        .where(SERVER.c.id == given.c.server_id, SERVER.c.ip == given.c.ip)
         .where(_among(SERVER.c.id))
         .where(or_(last_slot.is_(None), last_slot < SLOT, last_slot > FUTURE))
         .values(
             last_slot=SLOT,
-            last_ms=incoming.c.response_ms,
-            last_sent=incoming.c.sent,
-            last_received=incoming.c.received,
-            last_port=func.coalesce(incoming.c.port, SERVER.c.last_port),
+            last_ms=given.c.response_ms,
+            last_sent=given.c.sent,
+            last_received=given.c.received,
+            last_port=func.coalesce(given.c.port, SERVER.c.last_port),
         )
     )
 

@@ -134,20 +134,27 @@ def put(
     return [outcomes[place] for place in range(len(wanted))]
 
 
-def _taken(name: str, detail: str = "") -> BulkItem:
-    detail = detail or str(NameTaken(name))
-    return BulkItem(status=NameTaken.status, detail=detail, field="name")
+def _taken(name: str) -> BulkItem:
+    return BulkItem.refused(NameTaken(name), "name")
+
+
+TWICE = BulkItem(
+    status=NameTaken.status, detail="this name appears twice in the request", field="name"
+)
 
 
 def _refusals(wanted: Mapping[int, BulkServer], settings: Settings) -> dict[int, BulkItem]:
     """What needs no database to be refused; of two that have one name, the first counts."""
-    refused, seen = {}, set()
+    refused: dict[int, BulkItem] = {}
+    seen = set()
     for place, one in wanted.items():
-        refusal = settings.address_rules.refusal(one.ip)
-        if refusal:
-            refused[place] = BulkItem(status=WrongRequest.status, detail=refusal, field="ip")
-        elif one.name in seen:
-            refused[place] = _taken(one.name, "this name appears twice in the request")
+        try:
+            refuse_address(one.ip, settings)
+        except WrongRequest as error:
+            refused[place] = BulkItem.refused(error)
+        else:
+            if one.name in seen:
+                refused[place] = TWICE
         seen.add(one.name)
     return refused
 

@@ -15,10 +15,8 @@ from typing import NamedTuple
 
 from core.errors import WrongRequest, shown
 from core.reading import moment, read_json
-from core.servers.records import FIELDS, KNOWN, BulkItem, BulkServer, is_ip
+from core.servers.records import FIELDS, KNOWN, LIMIT, BulkItem, BulkServer, is_ip
 
-LIMIT = 10_000
-"""Servers in one list."""
 LIMIT_BYTES = 1_000_000
 DELIMITERS = ",;\t"
 
@@ -113,7 +111,7 @@ def _text(given: bytes | str, bounded: bool) -> str:
     return text
 
 
-def _entries(rows: Sequence[Row], bounded: bool = True) -> list[Entry]:
+def _entries(rows: Sequence[Row], bounded: bool) -> list[Entry]:
     if bounded and len(rows) > LIMIT:
         sentence = f"a list may have at most {LIMIT:,} servers, got {len(rows):,}"
         raise WrongRequest(sentence, "servers")
@@ -126,11 +124,11 @@ def _outcome(row: Row, places: dict[str, str]) -> BulkServer | BulkItem:
     try:
         said = BulkServer.saying(row.read())
     except WrongRequest as error:
-        return BulkItem(status=error.status, detail=str(error), field=error.field)
+        return BulkItem.refused(error)
     first = places.setdefault(said.name, row.place)
     if first != row.place:
-        detail = f"{shown(said.name)} appears twice (first: {first})"
-        return BulkItem(status=WrongRequest.status, detail=detail, field="name")
+        sentence = f"{shown(said.name)} appears twice (first: {first})"
+        return BulkItem.refused(WrongRequest(sentence, "name"))
     return said
 
 
@@ -145,10 +143,6 @@ def _json_rows(text: str) -> list[Row]:
     unknown = set(body) - BESIDE_OUR_SERVERS if isinstance(body, dict) else None
     if unknown:
         raise WrongRequest(f"unknown key {shown(min(unknown))} beside servers", min(unknown))
-    return _object_rows(objects)
-
-
-def _object_rows(objects: Sequence[object]) -> list[Row]:
     return [
         Row(f"server {number}", json.dumps(given, ensure_ascii=False), partial(_of_object, given))
         for number, given in enumerate(objects, 1)

@@ -14,15 +14,14 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from msgspec import UNSET, Meta, UnsetType
 
 from core.checks.records import Port, Probe, State
-from core.errors import WrongRequest, shown
+from core.errors import CoreError, WrongRequest, shown
 from core.reading import NAME_LENGTH, NAME_PATTERN, Record, Request, Words, plain_text
+from core.settings import INTERVAL_S, INTERVALS_S, TRUTHS
 
-DAY_MINUTES = 1_440
-INTERVALS_S = tuple(60 * minutes for minutes in range(1, 1_441) if DAY_MINUTES % minutes == 0)
-"""How often a server can be pinged: whole minutes that divide a day."""
 PROBES = frozenset(Probe)
-TRUTHS = {"yes": True, "true": True, "on": True, "1": True}
-TRUTHS |= {"no": False, "false": False, "off": False, "0": False}
+RIGHT_IP = "an IPv4 address such as 192.0.2.10"
+LIMIT = 10_000
+"""Servers at once."""
 
 
 # How a field is read: a value as JSON has it
@@ -49,7 +48,7 @@ def server_ip(value: object) -> str:
     """Return `value`, which is dotted-quad IPv4, as it is: never trimmed, never guessed at."""
     # IPv4Address would take a number.
     if not isinstance(value, str) or not is_ip(value):
-        raise WrongRequest("ip must be an IPv4 address such as 192.0.2.10", got=value)
+        raise WrongRequest(f"ip must be {RIGHT_IP}", got=value)
     return value
 
 
@@ -78,10 +77,7 @@ def server_interval_s(value: object) -> int:
     """Return `value` as an interval: seconds that make whole minutes and divide a day."""
     number = _whole(value)
     if number not in INTERVALS_S:
-        raise WrongRequest(
-            "interval_s must be whole minutes that divide a day, in seconds, such as 60 or 300",
-            got=value,
-        )
+        raise WrongRequest(f"interval_s must be {INTERVAL_S.right}", got=value)
     return number
 
 
@@ -145,7 +141,7 @@ Ip = Annotated[
         description="A dotted-quad IPv4 address that this deployment may probe",
         examples=["192.0.2.10"],
         extra_json_schema={"format": "ipv4"},
-        extra={"right": "an IPv4 address such as 192.0.2.10"},
+        extra={"right": RIGHT_IP},
     ),
 ]
 Interval = Annotated[
@@ -153,7 +149,7 @@ Interval = Annotated[
     Meta(
         description="Whole minutes that divide a day, in seconds",
         extra_json_schema={"enum": list(INTERVALS_S)},
-        extra={"right": "whole minutes that divide a day, in seconds, such as 60 or 300"},
+        extra={"right": INTERVAL_S.right},
     ),
 ]
 
@@ -217,7 +213,7 @@ class Bulk(Request, frozen=True):
     Each is `{"name": ..., "ip": ...}`, with `probe`, `port`, `interval_s` and `enabled` if wanted.
     """
 
-    servers: Annotated[list[dict[str, Any]], Meta(max_length=10_000)]
+    servers: Annotated[list[dict[str, Any]], Meta(max_length=LIMIT)]
     upsert: bool = False
 
 
@@ -264,6 +260,12 @@ class BulkItem(Record, frozen=True, omit_defaults=True):
     id: int | None = None
     detail: str | None = None
     field: str | None = None
+
+    @classmethod
+    def refused(cls, error: CoreError, field: str | None = None) -> Self:
+        """Return what became of one that is refused for `error`, which may know the field."""
+        at = field or getattr(error, "field", None)
+        return cls(status=error.status, detail=str(error), field=at)
 
 
 class BulkDone(Record, frozen=True):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from core.checks.records import Ping, Probe, quantised_ms
+from core.checks.records import Ping, Probe, figures_ms
 from core.rounds import record as rounds_record
 from core.servers import change
 from core.servers.records import ServerWanted
@@ -76,8 +76,6 @@ def _made_up_ping(
         ip=ip,
         sent=ECHOES,
         received=len(times),
-        response_ms=quantised_ms(sum(times) / len(times)) if times else None,
-        best_ms=quantised_ms(min(times)) if times else None,
-        worst_ms=quantised_ms(max(times)) if times else None,
+        **figures_ms(times),
         probe=Probe.ICMP,
     )

@@ -52,7 +52,7 @@ def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:
     try:
         return BulkServer.of(one)
     except WrongRequest as error:
-        return BulkItem(status=error.status, detail=str(error), field=error.field)
+        return BulkItem.refused(error)
 
 
 def _at(entry: Entry, outcome: BulkItem) -> ListItem:

@@ -50,12 +50,10 @@ def take(here: Instance, wanted: ImportQuery) -> Imported:
     body = request.get_data()
     is_csv = wanted.format == "csv" if wanted.format else request.mimetype == CSV
     # A page of JSON with its days, whatever it was called: as a list it would lose them.
-    if is_csv and not body.lstrip().startswith(b"{"):
+    begins = body.lstrip()[:1]
+    if begins == b"[" or (is_csv and begins != b"{"):
         return _take_list(here, body)
-    given = read_json(body)
-    if isinstance(given, list):
-        return _take_list(here, body)
-    page = Exported.of(given)
+    page = Exported.of(read_json(body))
     with here.database.transaction() as session:
         return export_take.take(session, page, here.settings, utc_now())
 

@@ -99,7 +99,11 @@ def library_file(_here: Instance, name: str) -> Response:
     """Return a library's file; 404 for what is none, or isn't installed."""
     if name not in LIBRARIES:
         abort(404)
-    response = send_from_directory(MODULES, LIBRARIES[name].path.as_posix())
+    return _file(MODULES, LIBRARIES[name].path.as_posix())
+
+
+def _file(folder: Path, name: str) -> Response:
+    response = send_from_directory(folder, name)
     response.headers["Cache-Control"] = "no-cache"  # asked for again, answered by 304
     return response
 
@@ -154,9 +158,7 @@ def server_page(here: Instance, server_id: int) -> ResponseReturnValue:
 @ROUTES("GET", "/static/<path:filename>", may=PUBLIC)
 def static(_here: Instance, filename: str) -> ResponseReturnValue:
     """Return a file of ours that the pages load."""
-    response = send_from_directory(HERE / "static", filename)
-    response.headers["Cache-Control"] = "no-cache"  # asked for again, answered by 304
-    return response
+    return _file(HERE / "static", filename)
 
 
 for _name, _address, _label, _level in (*PAGES, ("login", "/login", "Log in", PUBLIC)):

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from core import slots as core_slots
-from core.checks.records import Ping, Probe, quantised_ms
+from core.checks.records import Ping, Probe, figures_ms
 from core.clock import utc_now
 from core.rounds import record
 from core.servers import change
@@ -103,9 +103,7 @@ def made_up(chance: random.Random, number: int, server_id: int) -> Ping:
         ip=f"127.{number + 1 >> 16}.{number + 1 >> 8 & 255}.{number + 1 & 255}",
         sent=ECHOES,
         received=len(times),
-        response_ms=quantised_ms(sum(times) / len(times)) if times else None,
-        best_ms=quantised_ms(min(times)) if times else None,
-        worst_ms=quantised_ms(max(times)) if times else None,
+        **figures_ms(times),
         probe=Probe.ICMP,
     )
 

@@ -11,6 +11,7 @@ from core.slots import (
     current_slot,
     date_of,
     first_slot,
+    is_slot,
     slot_number,
     slot_of,
     slot_time,
@@ -56,3 +57,9 @@ def test_slots_are_numbered_from_1970_and_back() -> None:
     assert slot_number(moment + timedelta(microseconds=1)) == slot_number(moment) + 1
     assert current_slot(moment + timedelta(seconds=59)) == slot_number(moment)
     assert current_slot(moment - timedelta(microseconds=1)) == slot_number(moment) - 1
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_what_is_a_slot_is_a_whole_minute(moment: datetime) -> None:
+    assert is_slot(slot_of(moment))
+    assert is_slot(moment) == (moment == slot_of(moment))

@@ -56,7 +56,8 @@ DATE_TIME = ScalarType("DateTime", serializer=iso)
 Info = GraphQLResolveInfo
 Call = Callable[..., Any]
 Wanted = TypeVar("Wanted", bound=Request)
-Load = Callable[[Sequence[int]], Mapping[int, Any]]
+Read = Callable[[Sequence[int]], Mapping[int, Any]]
+Load = Callable[[Instance, Any, Sequence[int]], Mapping[int, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,13 @@ class Listing:
     """The servers of one list: what one of them is asked for is read for all of them, once."""
 
     ids: Sequence[int]
-    read: dict[object, Mapping[int, Any]] = field(default_factory=dict)
+    found: dict[object, Mapping[int, Any]] = field(default_factory=dict)
 
-    def value(self, server_id: int, key: object, load: Load) -> Any:
-        """Return one server's part of what `load` reads; None where it is gone."""
-        if key not in self.read:
-            self.read[key] = load(self.ids)
-        return self.read[key].get(server_id)
+    def value(self, server_id: int, wanted: object, read: Read) -> Any:
+        """Return one server's part of what `read` finds; None where it is gone."""
+        if wanted not in self.found:
+            self.found[wanted] = read(self.ids)
+        return self.found[wanted].get(server_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +189,7 @@ def users(_root: object, info: Info) -> Sequence[UserListed]:
 @SERVER.field("pings")
 def pings(server: Listed, info: Info, **words: Any) -> dict[str, Any] | None:
     """Return a page of its pings."""
-    here: Instance = info.context
-    wanted = _read(PingsQuery, words)
-    page: PingsPage | None = server.listing.value(
-        server.id, ("pings", wanted), lambda ids: servers.all_pings(here, wanted, ids)
-    )
+    page: PingsPage | None = _of_all(server, info, _read(PingsQuery, words), servers.all_pings)
     if page is None:
         return None
     return {"pings": page.pings, "prev": page.before, "next": page.after}
@@ -201,23 +198,20 @@ def pings(server: Listed, info: Info, **words: Any) -> dict[str, Any] | None:
 @SERVER.field("series")
 def series(server: Listed, info: Info, **words: Any) -> Series | None:
     """Return the points of a chart."""
-    here: Instance = info.context
-    wanted = _read(SeriesQuery, words)
-    found = server.listing.value(
-        server.id, ("series", wanted), lambda ids: servers.all_series(here, wanted, ids)
-    )
+    found = _of_all(server, info, _read(SeriesQuery, words), servers.all_series)
     return cast(Series | None, found)
 
 
 @SERVER.field("summary")
 def summary(server: Listed, info: Info, **words: Any) -> Summary | None:
     """Return a window in figures."""
-    here: Instance = info.context
-    wanted = _read(SummaryQuery, words)
-    found = server.listing.value(
-        server.id, ("summary", wanted), lambda ids: servers.summaries(here, wanted, ids)
-    )
+    found = _of_all(server, info, _read(SummaryQuery, words), servers.summaries)
     return cast(Summary | None, found)
+
+
+def _of_all(server: Listed, info: Info, wanted: Request, load: Load) -> Any:
+    """What `load` reads of this server, and with it of all that were listed with it."""
+    return server.listing.value(server.id, wanted, lambda ids: load(info.context, wanted, ids))
 
 
 # Mutations

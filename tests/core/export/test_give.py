@@ -142,7 +142,7 @@ def test_plain_pages_hold_no_more_than_a_list_may(
 ) -> None:
     names = [f"server {number}" for number in range(10)]
     add_many(database, names)
-    monkeypatch.setattr(lists, "LIMIT", 4)
+    monkeypatch.setattr(give, "LIMIT", 4)
     given = list(plain_pages(database))
     read = [[entry.said for entry in lists.read(page)] for page in given]
     assert [len(page) for page in read] == [4, 4, 2]

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from core.checks.records import Probe
 from core.errors import WrongRequest
 from core.reading import NAME_LENGTH
-from core.servers.lists import LIMIT, LIMIT_BYTES, Entry, read, to_csv
-from core.servers.records import FIELDS, INTERVALS_S, BulkItem, BulkServer
+from core.servers.lists import LIMIT_BYTES, Entry, read, to_csv
+from core.servers.records import FIELDS, LIMIT, BulkItem, BulkServer
+from core.settings import INTERVALS_S
 
 WEB = {"name": "web", "ip": "192.0.2.1"}
 DB = {"name": "db", "ip": "192.0.2.2"}

@@ -1,7 +1,7 @@
 """openapi.json says what the running application does, and the application keeps to it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from http import HTTPStatus
 from ipaddress import IPv4Network
@@ -234,18 +234,28 @@ quickly = run(
 each = pytest.mark.parametrize(("operation", "mode"), generated(), ids=str)
 
 
-@each
-def test_whoever_sits_at_the_machine_gets_what_is_described(
-    described: schemathesis.BaseSchema, operation: str, mode: GenerationMode
+def judge(
+    described: schemathesis.BaseSchema,
+    operation: str,
+    mode: GenerationMode,
+    headers: Callable[[], dict[str, str]],
 ) -> None:
+    """Call an operation with made-up cases, each with new `headers`, and judge the replies."""
     found = described.find_operation_by_label(operation)
 
     @quickly
     @given(case=found.as_strategy(mode))
     def call(case: Case) -> None:
-        case.call_and_validate(headers=PLAIN)
+        case.call_and_validate(headers=headers())
 
     call()
+
+
+@each
+def test_whoever_sits_at_the_machine_gets_what_is_described(
+    described: schemathesis.BaseSchema, operation: str, mode: GenerationMode
+) -> None:
+    judge(described, operation, mode, lambda: PLAIN)
 
 
 @each
@@ -256,14 +266,8 @@ def test_an_admin_with_a_token_gets_what_is_described(
     operation: str,
     mode: GenerationMode,
 ) -> None:
-    found = described.find_operation_by_label(operation)
-
-    @quickly
-    @given(case=found.as_strategy(mode))
-    def call(case: Case) -> None:
-        case.call_and_validate(headers=PLAIN | refreshed(standing.extensions["pinglet"].database))
-
-    call()
+    database = standing.extensions["pinglet"].database
+    judge(described, operation, mode, lambda: PLAIN | refreshed(database))
 
 
 @each
@@ -271,11 +275,4 @@ def test_an_admin_with_a_token_gets_what_is_described(
 def test_strangers_are_told_no_more_than_is_described(
     described: schemathesis.BaseSchema, operation: str, mode: GenerationMode
 ) -> None:
-    found = described.find_operation_by_label(operation)
-
-    @quickly
-    @given(case=found.as_strategy(mode))
-    def call(case: Case) -> None:
-        case.call_and_validate(headers=PLAIN)
-
-    call()
+    judge(described, operation, mode, lambda: PLAIN)
