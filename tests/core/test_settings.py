@@ -95,6 +95,34 @@ WRONG = [
 ]
 
 
+BLANKS = ["{}\n", "\r\n{}\r\n", " \t{}\u00a0", "{}\u2028"]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), RIGHT)
+def test_blanks_around_a_setting_mean_nothing(name: str, text: str, value: object) -> None:
+    for blanks in BLANKS:
+        settings = Settings.from_env({VARIABLES[name]: blanks.format(text)})
+        assert getattr(settings, name) == value
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize(
+    "text", ["\n", "a\nb", "a\0", "a\x1b[0m", "\ufeffa", "a\u202eb", '"a"', "'a'"]
+)
+def test_no_setting_holds_what_cant_be_seen_or_stands_in_quotes(name: str, text: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_env({VARIABLES[name]: text})
+    told = str(refusal.value)
+    assert told.startswith(f"{VARIABLES[name]} must ")
+    assert told.isprintable()
+
+
+def test_a_url_that_is_refused_for_a_letter_is_not_shown() -> None:
+    with pytest.raises(SettingsError, match="character 26 is U\\+000A") as refusal:
+        Settings.from_env({"DATABASE_URL": "postgres://us:s3cr3t@host\n/watch"})
+    assert "s3cr3t" not in str(refusal.value)
+
+
 def test_every_setting_has_an_example_here() -> None:
     assert {name for name, _, _ in RIGHT} == set(VARIABLES)
 
