@@ -10,19 +10,24 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from core.errors import SchemaMismatch, Unavailable
+from core.errors import Misconfigured, SchemaMismatch, Unavailable, WrongRequest
 from core.models import SCHEMA_VERSION
 from core.settings import Settings
 from infra import migrations
-from infra.postgres import READ_ONLY, UNKNOWN_YET, database_url, postgres_engine, sqlstate
+from infra.postgres import (
+    READ_ONLY,
+    UNKNOWN_YET,
+    database_url,
+    message,
+    postgres_engine,
+    sqlstate,
+)
 from infra.sqlite import sqlite_engine
 
 log = logging.getLogger("pinglet.database")
 TRANSIENT = (
     "08",  # the connection broke, or a pooler in between gave it up
     READ_ONLY,  # after a failover: this one is a standby now
-    "28P01",  # wrong password: somebody is changing it, or must
-    "3D000",  # no such database
     "40001",  # serialization failure
     "40P01",  # deadlock
     "53",  # no room: disk, memory, connections
@@ -35,6 +40,16 @@ TRANSIENT = (
 
 Source: www.postgresql.org/docs/17/errcodes-appendix.html
 """
+LACKS_RIGHTS = ("42501", "3F000")  # insufficient privilege; no schema that may be written to
+GRANT_ANY = "let the owner of the tables upgrade, or grant it what it needs"
+GRANTS = {
+    "schema": "GRANT USAGE, CREATE ON SCHEMA public TO {to}",
+    "permission denied for table": "GRANT ALL ON ALL TABLES IN SCHEMA public TO {to}",
+    "sequence": "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {to}",
+    "permission denied for database": "GRANT CONNECT ON DATABASE ... TO {to}",
+}
+"""What mends a lack of rights, by words of Postgres's complaint."""
+TOO_LONG = "22001"  # a name is at most 255 characters: only SQL_ASCII takes each octet for one
 SQLITE_TRANSIENT = tuple(
     f"SQLITE_{kind}"
     for kind in ("BUSY", "LOCKED", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "NOTADB", "READONLY")
@@ -74,14 +89,14 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the tables up to this release. Raises Unavailable, NewerSchema."""
-        with _in_our_words():
+        with _in_our_words(self.url.username):
             # Migrations also use the driver itself, whose errors SQLAlchemy doesn't translate.
             self.engine.connect().close()
             migrations.upgrade(self.engine)
 
     @contextlib.contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
-        with _in_our_words():
+        with _in_our_words(self.url.username):
             self._upgrade_local_file()
             with Session(engine) as session, session.begin():
                 self._check_schema(session)
@@ -116,11 +131,20 @@ class Database:
 
 
 @contextlib.contextmanager
-def _in_our_words() -> Iterator[None]:
-    """Raise Unavailable for what the database or the way to it can't do now."""
+def _in_our_words(user: str | None) -> Iterator[None]:
+    """Raise Unavailable for what the database or the way to it can't do now.
+
+    Misconfigured says what to grant where its `user` lacks rights; WrongRequest a text that is too
+    long for a database which counts octets.
+    """
     try:
         yield
     except SQLAlchemyError as error:
+        state = sqlstate(getattr(error, "orig", None))
+        if state in LACKS_RIGHTS:
+            raise Misconfigured(_what_to_grant(_cause(error), user)) from error
+        if state == TOO_LONG:
+            raise WrongRequest("a text is too long for this database: it counts octets") from error
         if is_transient(error):
             raise Unavailable(f"the database can't serve this now: {_cause(error)}") from error
         raise
@@ -154,8 +178,14 @@ def is_transient(error: SQLAlchemyError) -> bool:
 
 def _cause(error: SQLAlchemyError) -> str:
     orig = getattr(error, "orig", None) or error
-    details = orig.args[0] if orig.args else ""
-    return str(details.get("M", details) if isinstance(details, dict) else details)
+    return message(orig)
+
+
+def _what_to_grant(cause: str, user: str | None) -> str:
+    # Postgres quotes a name by doubling the quotes in it.
+    to = '"{}"'.format((user or "postgres").replace('"', '""'))
+    statements = (line.format(to=to) for words, line in GRANTS.items() if words in cause)
+    return f"the database's user lacks rights: {cause}: {next(statements, GRANT_ANY)}"
 
 
 def _engine(url: URL, settings: Settings) -> Engine:

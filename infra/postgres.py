@@ -7,7 +7,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from ipaddress import ip_address
 from typing import Any
@@ -20,10 +20,10 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from core.errors import SettingsError
+from core.errors import Misconfigured, SettingsError
 from core.settings import Settings
 from core.sql import epoch_minute, json_rows, time_at
-from infra import aws
+from infra import aws, libpq
 
 log = logging.getLogger("pinglet.database")
 
@@ -31,7 +31,18 @@ TOO_MANY_CONNECTIONS = "53300"
 READ_ONLY = "25006"
 
 
+OF_POOLERS = ("08", "0A")  # what a pooler in between says: protocol violated, not supported
+WRONG = ("0A", "22", "28", "3D", "3F", "42")
+"""How SQLSTATEs begin by which a server refuses a connection that it will never take as it is."""
+POOLER_REFUSES = (
+    *("unsupported startup parameter", "no such database", "no such user", "does not exist"),
+    *("not allowed", "authentication failed", "permission denied", "login rejected"),
+    *("SSL required", "bouncer config error"),
+)
+"""A pooler has one SQLSTATE for everything, 08P01; these of its words tell what comes again."""
+
 LOGIN_REFUSED = {"28P01", "28000"}  # wrong password; no such user, or not from there
+REFUSED = "the database refuses what its URL says"
 UNKNOWN_YET = "postgresql+pg8000://"  # where a secret says which database it is
 
 
@@ -42,10 +53,24 @@ def sqlstate(error: BaseException | None) -> str:
     return str(details.get("C", "")) if isinstance(details, dict) else ""
 
 
+def message(error: BaseException) -> str:
+    """Return what an error of the driver's says."""
+    details = error.args[0] if error.args else ""
+    return str(details.get("M", details) if isinstance(details, dict) else details)
+
+
+def _is_wrong(error: BaseException) -> bool:
+    """Whether a connection was refused for what somebody has to change."""
+    said = message(error)
+    if isinstance(error, ssl.SSLCertVerificationError) or said == "Server refuses SSL":
+        return True
+    return sqlstate(error).startswith(WRONG) or any(words in said for words in POOLER_REFUSES)
+
+
 def database_url(text_url: str) -> URL:
     """Read DATABASE_URL. Raises SettingsError."""
     try:
-        url = make_url(text_url)
+        url = make_url(text_url.strip())
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise SettingsError(
             "DATABASE_URL must be a URL such as sqlite:///FILE or postgres://..."
@@ -101,8 +126,17 @@ class Login:
 
         When the database refuses the password, the secret is read again, once: a password that is
         changed while containers are warm costs nobody a request. Raises pg8000.Error, OSError,
-        Unavailable.
+        Unavailable, Misconfigured for what trying again won't mend.
         """
+        try:
+            return self._connected()
+        except (pg8000.Error, ssl.SSLCertVerificationError) as error:
+            if not _is_wrong(error):
+                raise
+            told = message(error) if isinstance(error, pg8000.Error) else str(error)
+            raise Misconfigured(f"{REFUSED}: {told}") from error
+
+    def _connected(self) -> "PostgresConnection":
         known = bool(self._arguments)
         try:
             return _connect(self._read(), self._settings)
@@ -130,7 +164,7 @@ def url_in_secret(text_secret: str, settings: Settings) -> URL:
     try:
         secret = json.loads(text_secret)
     except ValueError:
-        return database_url(text_secret.strip())
+        return database_url(text_secret)
     if not isinstance(secret, dict):
         raise SettingsError("PINGLET_DATABASE_SECRET must hold a URL or a JSON object")
     if "url" in secret:
@@ -148,32 +182,45 @@ def url_in_secret(text_secret: str, settings: Settings) -> URL:
 
 
 def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
-    query = dict(url.query)
-    folder = query.pop("host", "")
-    sslmode = query.pop("sslmode", "")
-    ca = query.pop("sslrootcert", settings.database_ca)
-    if query:
-        known = "host, sslmode and sslrootcert"
-        raise SettingsError(f"DATABASE_URL may have {known} after ?, got {', '.join(query)}")
-    if not isinstance(folder, str) or not isinstance(sslmode, str) or not isinstance(ca, str):
-        raise SettingsError("a parameter appears twice in DATABASE_URL")
-    if folder and not folder.startswith("/"):
-        raise SettingsError(f"DATABASE_URL: host must be a socket's folder, got {folder!r}")
-    host = url.host or "localhost"
+    said = libpq.words(url)
+    url = libpq.with_places(url, said)
+    folder, host = _folder_and_host(url, said.get("host", ""))
     port = url.port or 5432
-    encrypted = not folder and _wants_tls(sslmode, host)
+    encrypted = not folder and _wants_tls(said.get("sslmode", ""), host)
     timeout_ms = int(settings.statement_timeout_s * 1000)
+    # UTF8: a database in SQL_ASCII takes whatever comes, and tells it as it came.
+    startup = {"client_encoding": "UTF8", "statement_timeout": str(timeout_ms)}
+    if "search_path" in said:
+        startup["search_path"] = said["search_path"]
+    startup = libpq.options(said.get("options", "")) | startup
+    pooled = said.get("pgbouncer", "").lower() in libpq.TRUE
     return {
         "user": url.username or "postgres",
         "password": url.password,
         "database": url.database,
         "host": host,
+        "address": said.get("hostaddr", host),
         "port": port,
         "unix_sock": f"{folder}/.s.PGSQL.{port}" if folder else None,
-        "ssl_context": _verifying(ca) if encrypted else False,
-        "application_name": "pinglet",
-        "startup_params": {"statement_timeout": str(timeout_ms)},
+        "ssl_context": _ssl_context(said, settings) if encrypted else False,
+        "application_name": said.get("application_name", "pinglet"),
+        "startup_params": {} if pooled else startup,
+        "in_transactions": startup if pooled else {},
+        "connect_timeout_s": libpq.connect_timeout_s(said, settings.connect_timeout_s),
     }
+
+
+def _folder_and_host(url: URL, said: str) -> tuple[str, str]:
+    """Where a Unix socket is, or a name or address, as the URL or its word `host` has it."""
+    if said.startswith("/"):
+        return said, "localhost"
+    if said and url.host not in (None, said):
+        told = "host must be a socket's folder where a host stands already"
+        raise SettingsError(f"DATABASE_URL: {told}, got {said!r}")
+    host = url.host or said or "localhost"
+    if "," in host:
+        raise SettingsError(f"DATABASE_URL must name one host, got {host!r}")
+    return "", host
 
 
 def _wants_tls(sslmode: str, host: str) -> bool:
@@ -195,14 +242,28 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
 
 
+def _ssl_context(said: Mapping[str, str], settings: Settings) -> ssl.SSLContext:
+    ca = said.get("sslrootcert", settings.database_ca)
+    own = said.get("sslcert", ""), said.get("sslkey"), said.get("sslpassword")
+    return _verifying("" if ca == "system" else ca, *own)
+
+
 @cache
-def _verifying(ca: str) -> ssl.SSLContext:
+def _verifying(ca: str, own: str, key: str | None, password: str | None) -> ssl.SSLContext:
     # Shared: loading the system's certificates takes longer than connecting.
     try:
-        return ssl.create_default_context(cafile=ca or None)
+        context = ssl.create_default_context(cafile=ca or None)
     except OSError as error:
         told = "PINGLET_DATABASE_CA must be a file of CA certificates"
         raise SettingsError(f"{told}, got {ca!r} ({error.strerror})") from None
+    try:
+        if own:
+            # Without a password OpenSSL would ask for one at the terminal.
+            context.load_cert_chain(own, key, password or "")
+    except OSError as error:
+        told = "DATABASE_URL: sslcert and sslkey must be files of a certificate and its key"
+        raise SettingsError(f"{told}, got {own!r} ({error.strerror})") from None
+    return context
 
 
 class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
@@ -211,6 +272,28 @@ class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
     It is pg8000.Connection, not that of pg8000.dbapi: SQLAlchemy is written for this one, which
     alone makes an IntegrityError of a taken name.
     """
+
+    def __init__(self, in_transactions: Mapping[str, str], **arguments: Any) -> None:
+        """Connect. Every transaction begins with the settings `in_transactions`."""
+        self._begin = _beginning(in_transactions)
+        super().__init__(**arguments)
+
+    def execute_simple(self, statement: str) -> Context:
+        """Send a statement without parameters; with a transaction's beginning its settings."""
+        if statement != BEGIN:
+            return super().execute_simple(statement)
+        try:
+            return super().execute_simple(self._begin)
+        except pg8000.Error as error:
+            if sqlstate(error).startswith(WRONG):
+                raise Misconfigured(f"{REFUSED}: {message(error)}") from error
+            raise
+
+    def handle_AUTHENTICATION_REQUEST(self, data: bytes, context: Context) -> None:
+        """Show a password if one is asked for and there is one; pg8000 fails at some of them."""
+        if self.password is None and data[:4] != AUTHENTICATED:
+            raise Misconfigured("the database asks for a password, and DATABASE_URL has none")
+        super().handle_AUTHENTICATION_REQUEST(data, context)
 
     def set_timeout(self, timeout_s: float) -> None:
         """Wait for the server this long from now on."""
@@ -257,20 +340,40 @@ class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
             file.close()
 
 
+BEGIN = "begin transaction"  # as the driver says it
+AUTHENTICATED = b"\0\0\0\0"
+
+
+def _beginning(settings: Mapping[str, str]) -> str:
+    """What begins a transaction in which these settings hold: all of it is sent at once."""
+    if not settings:
+        return BEGIN
+    literals = [[part.replace("'", "''") for part in item] for item in settings.items()]
+    told = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in literals)
+    return f"{BEGIN}; SELECT {told}"
+
+
 def _connect(arguments: dict[str, Any], settings: Settings) -> PostgresConnection:
     """Connect; while the server has no room or is starting, try again with full jitter.
 
+    What a pooler doesn't take at the start, each transaction begins with from now on: a pooler
+    lends the same connection to others, who would else find our settings there.
+
     Source of the jitter: AWS Architecture Blog, "Exponential Backoff and Jitter".
     """
-    give_up = time.monotonic() + settings.connect_timeout_s
+    give_up = time.monotonic() + arguments["connect_timeout_s"]
     pause_s = 0.05
     while True:
         try:
-            connection = _connect_once(arguments, max(0.1, give_up - time.monotonic()))
+            sent = arguments | {name: dict(arguments[name]) for name in SHIFTED}
+            connection = _connect_once(sent, max(0.1, give_up - time.monotonic()))
             # Ours must outlast the server's own, or it would cut off the server's answer.
             connection.set_timeout(settings.statement_timeout_s + 5)
+            _refuse_encoding(connection)
             return connection
         except pg8000.Error as error:
+            if _is_put_off(arguments, sent["startup_params"], error):
+                continue
             if sqlstate(error) not in (TOO_MANY_CONNECTIONS, "57P03"):
                 raise
             wait_s = random.uniform(0, pause_s)  # noqa: S311 (spreads load, hides nothing)
@@ -280,14 +383,43 @@ def _connect(arguments: dict[str, Any], settings: Settings) -> PostgresConnectio
             pause_s = min(2.0, pause_s * 2)
 
 
+OF_OURS = ("address", "connect_timeout_s")  # what the driver isn't told
+# Read in this order, and written in the other one: a setting that another thread puts off at this
+# moment is found in one of them.
+SHIFTED = ("startup_params", "in_transactions")
+
+
+def _is_put_off(arguments: dict[str, Any], sent: Mapping[str, str], error: pg8000.Error) -> bool:
+    """Whether the refusal names a start-up parameter that was sent; it then waits for BEGIN."""
+    said = message(error)
+    if not sqlstate(error).startswith(OF_POOLERS) or "parameter" not in said:
+        return False
+    refused = [name for name in sent if name in said]
+    for name in refused:
+        arguments["in_transactions"][name] = sent[name]
+        arguments["startup_params"].pop(name, None)
+    return bool(refused)
+
+
+def _refuse_encoding(connection: PostgresConnection) -> None:
+    encoding = connection.parameter_statuses.get("server_encoding", "UTF8")
+    if encoding not in ("UTF8", "SQL_ASCII"):
+        connection.close()
+        raise Misconfigured(
+            f"the database must be encoded in UTF8, got {encoding}: "
+            "make one by CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
 def _connect_once(arguments: dict[str, Any], timeout_s: float) -> PostgresConnection:
+    given = {name: value for name, value in arguments.items() if name not in OF_OURS}
     if arguments["unix_sock"]:
-        return PostgresConnection(**arguments, timeout=timeout_s)
-    address = (arguments["host"], arguments["port"])
+        return PostgresConnection(**given, timeout=timeout_s)
+    address = (arguments["address"], arguments["port"])
     sock = socket.create_connection(address, timeout=timeout_s)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return PostgresConnection(**arguments, sock=sock)
+        return PostgresConnection(**given, sock=sock)
     except BaseException:
         sock.close()
         raise

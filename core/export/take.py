@@ -46,7 +46,7 @@ from core.servers.lists import Entry
 from core.servers.records import server_interval_s, server_ip, server_name
 from core.settings import Settings
 from core.slots import AHEAD, DAY_SLOTS, EPOCH, SLOT, first_slot, is_slot, slot_time
-from core.sql import incoming, microseconds, time_at
+from core.sql import as_rows, incoming, microseconds, time_at
 
 T = TypeVar("T")
 DONE = frozenset({"CREATED", "UPDATED", "UNCHANGED"})
@@ -232,7 +232,7 @@ def _server_row(server: ServerKept) -> dict[str, object]:
 
 
 def _ids(session: Session, names: Iterable[str]) -> dict[str, int]:
-    rows = json.dumps([[name] for name in names])
+    rows = as_rows([name] for name in names)
     return {row.name: row.id for row in session.execute(IDS, {"rows": rows})}
 
 

@@ -4,7 +4,6 @@ Every function takes a session inside a transaction that its caller ends. The fi
 said are those of records.FIELDS.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -33,7 +32,7 @@ from core.servers import records
 from core.servers.records import BulkItem, BulkServer, ServerChange
 from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
-from core.sql import UtcDateTime, incoming, microseconds, time_at
+from core.sql import UtcDateTime, as_rows, incoming, time_at
 
 COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
 FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
@@ -177,8 +176,7 @@ def insert_servers(session: Session, rows: Iterable[Mapping[str, object]]) -> di
 
     Returns the new ids, by name. One statement.
     """
-    values = [[row.get(name) for name in COLUMNS] for row in rows]
-    given = json.dumps(values, default=microseconds)
+    given = as_rows([row.get(name) for name in COLUMNS] for row in rows)
     return {row.name: row.id for row in session.execute(INSERT_SERVERS, {"rows": given})}
 
 
@@ -188,7 +186,7 @@ def _put_known(
     """Change the servers of these names. Four statements."""
     if not wanted:
         return {}
-    rows = session.execute(LOCKED, {"rows": json.dumps([[name] for name in wanted])}).all()
+    rows = session.execute(LOCKED, {"rows": as_rows([name] for name in wanted)}).all()
     changed = _change(session, [(row, wanted[row.name].said()) for row in rows], now)
     words = {row.id: "UPDATED" if row.id in changed else "UNCHANGED" for row in rows}
     found = {row.name: BulkItem(status=words[row.id], id=row.id) for row in rows}
@@ -210,7 +208,7 @@ def _change(
     """
     altered = [row for row in (_altered(row, said) for row, said in wanted) if row]
     if altered:
-        session.execute(ALTER, {"rows": json.dumps(altered)})
+        session.execute(ALTER, {"rows": as_rows(altered)})
     replanned = reschedule(session, {row.id: said for row, said in wanted}, now)
     return replanned | {server_id for server_id, *_ in altered}
 
