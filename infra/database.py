@@ -70,12 +70,15 @@ class Database:
         self._schema_is_known = False
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, *, waits: bool = True) -> Iterator[Session]:
         """One transaction that may write: committed at the end, rolled back by any exception.
 
         Raises Unavailable when the database can't serve it, SchemaMismatch when its tables are old.
+        What would rather stay undone than have its caller wait says so: then it is Unavailable at
+        once where SQLite, which has one writer at a time, has one.
         """
-        with self._session(self.engine) as session:
+        engine = self.engine if waits else self.engine.execution_options(patience_s=0)
+        with self._session(engine) as session:
             yield session
 
     @contextlib.contextmanager
@@ -106,7 +109,8 @@ class Database:
         # Nobody but us uses a local file, so nobody is surprised; and a new user needs no command.
         if self._schema_is_known or self.engine.dialect.name != "sqlite":
             return
-        with self.engine.connect() as connection:
+        # A reader doesn't wait for a writer, nor does a process that has just begun.
+        with self.engine.execution_options(reading=True).connect() as connection:
             found = schema_version(connection)
         if found is None or found < SCHEMA_VERSION:
             migrations.upgrade(self.engine)

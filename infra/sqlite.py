@@ -1,5 +1,7 @@
 """What SQLite needs: real transactions, and its words for our functions."""
 
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from core.settings import Settings
 from core.sql import epoch_minute, json_rows, time_at
 
 CACHE_KB = 24_000  # of a connection, at most
+LOOK_S = 0.01
+"""Who waits to write looks at least so often whether it is his turn."""
 
 
 def sqlite_engine(url: URL, settings: Settings) -> Engine:
@@ -47,10 +51,41 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
     def begin(connection: Connection) -> None:
         # A transaction that reads first and writes later would fail when another one wrote in
         # between; IMMEDIATE waits for its turn instead.
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        options = connection.get_execution_options()
+        if options.get("reading", False):
+            connection.exec_driver_sql("BEGIN")
+        else:
+            _take_turn(connection, options.get("patience_s", settings.statement_timeout_s))
 
     return engine
+
+
+def _take_turn(connection: Connection, patience_s: float) -> None:
+    """Begin to write as soon as nobody else does.
+
+    SQLite has no queue of those who wait: each looks again, by itself every 100 ms, and between two
+    of the many short transactions of a long job nobody would ever find the file free.
+    """
+    driver: Any = connection.connection.driver_connection
+    (usual_ms,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    give_up = time.monotonic() + patience_s
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        while _is_taken(connection, driver) and time.monotonic() < give_up:
+            time.sleep(random.uniform(0.001, LOOK_S))  # noqa: S311 (spreads load)
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails, in SQLAlchemy's words
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={usual_ms}")
+
+
+def _is_taken(connection: Connection, driver: Any) -> bool:
+    """Begin to write; return whether somebody else does."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except connection.dialect.loaded_dbapi.OperationalError as error:
+        return str(error.sqlite_errorname).startswith("SQLITE_BUSY")
+    return False
 
 
 @compiles(json_rows, "sqlite")

@@ -133,7 +133,8 @@ def _verified(here: Instance, token: str) -> Identity:
     with here.database.reading() as session:
         identity = tokens.verify(session, token, now)
     if identity.token_id is not None and not identity.used_lately:
-        with here.database.transaction() as session:
+        # The next request notes it where this one can't: who reads waits for nobody.
+        with suppress(Unavailable), here.database.transaction(waits=False) as session:
             tokens.note_use(session, identity.token_id, now)
     return identity
 
