@@ -85,13 +85,25 @@ class Settings:
     statement_timeout_s: float = _setting(
         30.0,
         "PINGLET_STATEMENT_TIMEOUT_S",
-        "The database cancels a statement that takes longer than this",
+        "The database cancels a statement of a round or a command that takes longer than this",
         _between(0.1, 900),
+    )
+    request_timeout_s: float = _setting(
+        4.0,
+        "PINGLET_REQUEST_TIMEOUT_S",
+        "How long a request waits for the database in all, before the answer is 503",
+        _between(0.1, 60),
+    )
+    job_timeout_s: float = _setting(
+        600.0,
+        "PINGLET_JOB_TIMEOUT_S",
+        "How long a statement of an upgrade or of the night's work may take",
+        _between(1, 86_400),
     )
     connect_timeout_s: float = _setting(
         10.0,
         "PINGLET_CONNECT_TIMEOUT_S",
-        "How long to try to connect to the database, all attempts included",
+        "How long to try to connect to the database while it has no room, all attempts included",
         _between(0.1, 60),
     )
     interval_s: int = _setting(

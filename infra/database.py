@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 
 import pg8000
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 from core.errors import Misconfigured, SchemaMismatch, Unavailable, WrongRequest
 from core.models import SCHEMA_VERSION
 from core.settings import Settings
-from infra import migrations
+from infra import migrations, patience
 from infra.postgres import (
     READ_ONLY,
     UNKNOWN_YET,
@@ -40,6 +41,7 @@ TRANSIENT = (
 
 Source: www.postgresql.org/docs/17/errcodes-appendix.html
 """
+CONNECTIONS = 10  # at once, of a process: what both pools hold
 LACKS_RIGHTS = ("42501", "3F000")  # insufficient privilege; no schema that may be written to
 GRANT_ANY = "let the owner of the tables upgrade, or grant it what it needs"
 GRANTS = {
@@ -68,6 +70,7 @@ class Database:
             self.url = database_url(settings.database_url)
         self.engine = _engine(self.url, settings)
         self._schema_is_known = False
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
 
     @contextlib.contextmanager
     def transaction(self, *, waits: bool = True) -> Iterator[Session]:
@@ -77,8 +80,12 @@ class Database:
         What would rather stay undone than have its caller wait says so: then it is Unavailable at
         once where SQLite, which has one writer at a time, has one.
         """
-        engine = self.engine if waits else self.engine.execution_options(patience_s=0)
-        with self._session(engine) as session:
+        if waits:
+            with self._session(self.engine) as session:
+                yield session
+            return
+        hurried = self.engine.execution_options(patience_s=0)
+        with patience.of(patience.brief()), self._session(hurried) as session:
             yield session
 
     @contextlib.contextmanager
@@ -92,18 +99,32 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the tables up to this release. Raises Unavailable, NewerSchema."""
-        with _in_our_words(self.url.username):
+        given = patience.of_job(self.settings)
+        with patience.of(given), _in_our_words(self.url.username):
             # Migrations also use the driver itself, whose errors SQLAlchemy doesn't translate.
             self.engine.connect().close()
             migrations.upgrade(self.engine)
 
     @contextlib.contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
-        with _in_our_words(self.url.username):
+        with _in_our_words(self.url.username), self._turn():
             self._upgrade_local_file()
             with Session(engine) as session, session.begin():
                 self._check_schema(session)
                 yield session
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for one of the connections; the pool's own wait is the same for everybody."""
+        given = patience.current(self.settings)
+        with given.waiting():
+            is_free = self._free.acquire(timeout=min(given.left_s, self.settings.connect_timeout_s))
+        if not is_free:
+            raise Unavailable(f"all {CONNECTIONS} connections to the database are in use")
+        try:
+            yield
+        finally:
+            self._free.release()
 
     def _upgrade_local_file(self) -> None:
         # Nobody but us uses a local file, so nobody is surprised; and a new user needs no command.

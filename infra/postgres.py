@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import random
-import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -23,11 +22,11 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from core.errors import Misconfigured, SettingsError
 from core.settings import Settings
 from core.sql import epoch_minute, json_rows, time_at
-from infra import aws, libpq
+from infra import aws, libpq, patience, sockets
 
 log = logging.getLogger("pinglet.database")
 
-TOO_MANY_CONNECTIONS = "53300"
+NO_ROOM_YET = ("53300", "57P03")  # too many connections; it is starting or stopping
 READ_ONLY = "25006"
 
 
@@ -108,6 +107,15 @@ def postgres_engine(url: URL, settings: Settings) -> Engine:
         if not isinstance(error, own) or sqlstate(error) == READ_ONLY:
             context.is_disconnect = True
 
+    @event.listens_for(engine, "checkin")
+    def rest(connection: PostgresConnection | None, _record: object) -> None:
+        if connection is not None:
+            connection.rests = True
+
+    @event.listens_for(engine, "checkout")
+    def wake(connection: PostgresConnection, _record: object, _proxy: object) -> None:
+        connection.rests = False
+
     return engine
 
 
@@ -150,7 +158,10 @@ class Login:
 
     def _read(self) -> dict[str, Any]:
         if not self._arguments:
-            url = url_in_secret(aws.read_secret(self._settings.database_secret), self._settings)
+            given = patience.current(self._settings)
+            with given.waiting():
+                secret = aws.read_secret(self._settings.database_secret, given.left_s)
+            url = url_in_secret(secret, self._settings)
             self._arguments = _postgres_arguments(url, self._settings)
         return self._arguments
 
@@ -273,17 +284,30 @@ class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
     alone makes an IntegrityError of a taken name.
     """
 
-    def __init__(self, in_transactions: Mapping[str, str], **arguments: Any) -> None:
+    def __init__(
+        self, in_transactions: Mapping[str, str], settings: Settings, **arguments: Any
+    ) -> None:
         """Connect. Every transaction begins with the settings `in_transactions`."""
         self._begin = _beginning(in_transactions)
+        self._settings = settings
+        self.rests = False  # in the pool: what answers nothing then costs a look only
         super().__init__(**arguments)
+
+    def _set_timeout(self) -> None:
+        left_s = patience.current(self._settings).left_s
+        wait_s = min(left_s, PING_S) if self.rests else left_s
+        self._usock.settimeout(patience.and_a_little(wait_s))
 
     def execute_simple(self, statement: str) -> Context:
         """Send a statement without parameters; with a transaction's beginning its settings."""
         if statement != BEGIN:
             return super().execute_simple(statement)
+        # The server ends a statement a little before we would give up the connection.
+        timeout_ms = int(patience.current(self._settings).left_s * 1000)
         try:
-            return super().execute_simple(self._begin)
+            return super().execute_simple(
+                f"{self._begin}; SET LOCAL statement_timeout = {timeout_ms}"
+            )
         except pg8000.Error as error:
             if sqlstate(error).startswith(WRONG):
                 raise Misconfigured(f"{REFUSED}: {message(error)}") from error
@@ -295,9 +319,13 @@ class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
             raise Misconfigured("the database asks for a password, and DATABASE_URL has none")
         super().handle_AUTHENTICATION_REQUEST(data, context)
 
-    def set_timeout(self, timeout_s: float) -> None:
-        """Wait for the server this long from now on."""
-        self._usock.settimeout(timeout_s)
+    def _send_message(self, code: bytes, data: bytes) -> None:
+        # Whatever is said begins here; a peer that takes nothing is waited for no longer either.
+        self._set_timeout()
+        try:
+            super()._send_message(code, data)
+        except OSError as error:
+            raise pg8000.InterfaceError(f"network error: {error}") from error
 
     def handle_messages(self, context: Any) -> None:
         """Read the server's answer; a time-out or reset is an error of the database's own kind.
@@ -305,8 +333,10 @@ class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
         pg8000 lets some of them through as they are, and the pool's ping, which would replace a
         connection that was cut while it lay idle, then fails instead.
         """
+        self._set_timeout()
         try:
-            super().handle_messages(context)
+            with patience.current(self._settings).waiting():
+                super().handle_messages(context)
         except OSError as error:
             raise pg8000.InterfaceError(f"network error: {error}") from error
 
@@ -334,13 +364,16 @@ class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
     def close(self) -> None:
         """Say goodbye if anybody still listens, and leave no file open."""
         file = self._sock
-        with contextlib.suppress(pg8000.Error):
+        with contextlib.suppress(OSError, AttributeError):
+            self._usock.settimeout(patience.LEAST_S)
+        with contextlib.suppress(pg8000.Error, OSError):
             super().close()
         with contextlib.suppress(OSError, ValueError, AttributeError):
             file.close()
 
 
 BEGIN = "begin transaction"  # as the driver says it
+PING_S = 1.0  # for a connection that lay idle to show that it lives; else there is time for another
 AUTHENTICATED = b"\0\0\0\0"
 
 
@@ -361,26 +394,31 @@ def _connect(arguments: dict[str, Any], settings: Settings) -> PostgresConnectio
 
     Source of the jitter: AWS Architecture Blog, "Exponential Backoff and Jitter".
     """
-    give_up = time.monotonic() + arguments["connect_timeout_s"]
+    given = patience.current(settings)
+    most_s = arguments["connect_timeout_s"]
+    give_up = time.monotonic() + min(most_s, given.room_s)
     pause_s = 0.05
     while True:
+        began = time.monotonic()
         try:
             sent = arguments | {name: dict(arguments[name]) for name in SHIFTED}
-            connection = _connect_once(sent, max(0.1, give_up - time.monotonic()))
-            # Ours must outlast the server's own, or it would cut off the server's answer.
-            connection.set_timeout(settings.statement_timeout_s + 5)
+            connection = _connect_once(sent, settings, min(most_s, given.left_s))
             _refuse_encoding(connection)
             return connection
         except pg8000.Error as error:
             if _is_put_off(arguments, sent["startup_params"], error):
                 continue
-            if sqlstate(error) not in (TOO_MANY_CONNECTIONS, "57P03"):
+            if sqlstate(error) not in NO_ROOM_YET:
                 raise
             wait_s = random.uniform(0, pause_s)  # noqa: S311 (spreads load, hides nothing)
             if time.monotonic() + wait_s > give_up:
                 raise
             time.sleep(wait_s)
             pause_s = min(2.0, pause_s * 2)
+            given.spend_room(time.monotonic() - began)
+            began = time.monotonic()  # it answered: nothing hangs
+        finally:
+            given.spend(time.monotonic() - began)
 
 
 OF_OURS = ("address", "connect_timeout_s")  # what the driver isn't told
@@ -411,14 +449,15 @@ def _refuse_encoding(connection: PostgresConnection) -> None:
         )
 
 
-def _connect_once(arguments: dict[str, Any], timeout_s: float) -> PostgresConnection:
+def _connect_once(
+    arguments: dict[str, Any], settings: Settings, timeout_s: float
+) -> PostgresConnection:
     given = {name: value for name, value in arguments.items() if name not in OF_OURS}
+    given["settings"] = settings
     if arguments["unix_sock"]:
         return PostgresConnection(**given, timeout=timeout_s)
-    address = (arguments["address"], arguments["port"])
-    sock = socket.create_connection(address, timeout=timeout_s)
+    sock = sockets.connect(arguments["address"], arguments["port"], timeout_s)
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return PostgresConnection(**given, sock=sock)
     except BaseException:
         sock.close()

@@ -12,6 +12,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from core.errors import SettingsError
 from core.settings import Settings
 from core.sql import epoch_minute, json_rows, time_at
+from infra import patience
 
 CACHE_KB = 24_000  # of a connection, at most
 LOOK_S = 0.01
@@ -29,7 +30,8 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         raise SettingsError(f"{told} ({error.strerror})") from error
     engine = create_engine(
         url,
-        connect_args={"timeout": settings.statement_timeout_s},
+        pool_size=5,
+        max_overflow=5,
         pool_timeout=settings.connect_timeout_s,
         hide_parameters=True,  # hashes of passwords and tokens, or a traceback would show them
     )
@@ -41,8 +43,13 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         # Python's driver begins transactions late and by itself, which breaks savepoints and
         # locks; it is told not to, and `begin` below does it.
         connection.isolation_level = None
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: safe against a crash of ours
+        given = patience.current(settings)
+        connection.execute(_busy_timeout(given))
+        with given.waiting():  # whoever has the file to themselves keeps even this waiting
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute(
+                "PRAGMA synchronous=NORMAL"
+            )  # with WAL: safe against a crash of ours
         # A round writes to the page of 4 kB of each server that the last one wrote to; a chart of a
         # year reads a thousand. SQLite alone would keep 500.
         connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")
@@ -52,12 +59,19 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         # A transaction that reads first and writes later would fail when another one wrote in
         # between; IMMEDIATE waits for its turn instead.
         options = connection.get_execution_options()
-        if options.get("reading", False):
-            connection.exec_driver_sql("BEGIN")
-        else:
-            _take_turn(connection, options.get("patience_s", settings.statement_timeout_s))
+        given = patience.current(settings)
+        connection.exec_driver_sql(_busy_timeout(given))
+        with given.waiting():
+            if options.get("reading", False):
+                connection.exec_driver_sql("BEGIN")
+            else:
+                _take_turn(connection, options.get("patience_s", given.left_s))
 
     return engine
+
+
+def _busy_timeout(given: patience.Patience) -> str:
+    return f"PRAGMA busy_timeout={int(given.left_s * 1000)}"
 
 
 def _take_turn(connection: Connection, patience_s: float) -> None:

@@ -4,6 +4,7 @@ Every function takes a session inside a transaction that its caller ends, and th
 """
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -30,7 +31,10 @@ from core.models import Attempt, Token, User
 from core.reading import Request
 
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
+# 32 octets in Base64 for URLs: the last of its 43 characters has two bits to spare.
+SHAPE = re.compile(PREFIX + "[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 LAST_USED_STEP = timedelta(minutes=1)  # finer would write on every request
+UNKNOWN = "this token is unknown, expired or revoked"
 YEAR_S = 365 * 86_400
 
 LIVES = {
@@ -177,8 +181,14 @@ def _valid(session: Session, text: str, now: datetime) -> tuple[Token, User]:
         .where(User.enabled, User.generation == Token.generation)
     ).first()
     if found is None:
-        raise TokenRejected("this token is unknown, expired or revoked")
+        raise TokenRejected(UNKNOWN)
     return found[0], found[1]
+
+
+def refuse_shapeless(text: str) -> None:
+    """Raise TokenRejected for what can't be a token: the database needn't be asked."""
+    if SHAPE.fullmatch(text) is None:
+        raise TokenRejected(UNKNOWN)
 
 
 def note_use(session: Session, token_id: int, now: datetime) -> None:

@@ -18,6 +18,7 @@ from handlers.http import browser
 from handlers.http.origin import SAFE, is_local_request, refuse_strangers
 from handlers.http.routes import PUBLIC, routes_of
 from handlers.instance import Instance
+from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.auth")
@@ -129,6 +130,7 @@ def _cookie(here: Instance, token: str) -> Identity:
 
 
 def _verified(here: Instance, token: str) -> Identity:
+    tokens.refuse_shapeless(token)
     now = utc_now()
     with here.database.reading() as session:
         identity = tokens.verify(session, token, now)
@@ -159,7 +161,8 @@ def _say_how_to_begin(here: Instance) -> None:
     # again: requests of strangers cost no query.
     if here.database in BEGUN:
         return
-    with suppress(Unavailable), here.database.reading() as session:
+    hint = patience.of(patience.brief())
+    with hint, suppress(Unavailable), here.database.reading() as session:
         if users.access_is_open(session):
             log.warning("nobody can log in yet: create a user with `flask users add NAME`")
         else:

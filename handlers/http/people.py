@@ -136,6 +136,7 @@ def issue_pair(here: Instance) -> TokenPair:
 )
 def refresh(here: Instance, wanted: Refresh) -> TokenPair:
     """Exchange a refresh token for the next pair."""
+    tokens.refuse_shapeless(wanted.refresh)
     with here.database.transaction() as session:
         pair = tokens.refresh(session, wanted.refresh, utc_now())
     # Raised after the commit: what the token's reuse has revoked stays revoked.

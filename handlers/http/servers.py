@@ -75,6 +75,7 @@ ROUTES(
     "POST",
     f"{SERVERS}/bulk",
     may=WRITE,
+    by_steps=True,
     query=BulkQuery,
     reads=Bulk,
     accepts=(JSON, CSV),

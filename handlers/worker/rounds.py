@@ -25,6 +25,7 @@ from core.servers import find
 from core.slots import AHEAD, SLOT
 from handlers.instance import Instance
 from handlers.worker import upkeep
+from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -212,6 +213,7 @@ class Nights:
     async def _tidy(self, started: datetime) -> None:
         try:
             done = upkeep.Tidied()
+            patience.CURRENT.set(patience.of_job(self._here.settings))  # of this task
             await self._between_rounds.wait()
             for step in await asyncio.to_thread(upkeep.plan, self._here, started):
                 await self._between_rounds.wait()

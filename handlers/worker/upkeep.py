@@ -19,6 +19,7 @@ from core.rounds import log as round_log
 from core.servers import find
 from core.slots import DAY_SLOTS, first_slot, slot_time
 from handlers.instance import Instance
+from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -51,7 +52,8 @@ Step = Callable[[], Tidied]
 
 def tidy(here: Instance, now: datetime) -> Tidied:
     """Do the whole night's work; return what was done. Raises Unavailable."""
-    return sum((step() for step in plan(here, now)), Tidied())
+    with patience.of(patience.of_job(here.settings)):
+        return sum((step() for step in plan(here, now)), Tidied())
 
 
 def plan(here: Instance, now: datetime) -> Sequence[Step]:
