@@ -60,7 +60,8 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         # between; IMMEDIATE waits for its turn instead.
         options = connection.get_execution_options()
         given = patience.current(settings)
-        connection.exec_driver_sql(_busy_timeout(given))
+        driver: Any = connection.connection.driver_connection
+        driver.execute(_busy_timeout(given))
         with given.waiting():
             if options.get("reading", False):
                 connection.exec_driver_sql("BEGIN")

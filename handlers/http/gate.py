@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -13,7 +14,7 @@ from core.accounts import tokens, users
 from core.accounts.attempts import Attempts, count_attempt, forgive_attempts
 from core.accounts.records import Identity, Level, TokenKind
 from core.clock import utc_now
-from core.errors import Forbidden, TokenRejected, Unavailable
+from core.errors import Forbidden, TokenRejected, Unavailable, WrongRequest
 from handlers.http import browser
 from handlers.http.origin import SAFE, is_local_request, refuse_strangers
 from handlers.http.routes import PUBLIC, routes_of
@@ -111,6 +112,22 @@ def log_in(here: Instance, name: str, password: str) -> Identity:
     with here.database.transaction() as session:
         forgive_attempts(session, attempts, counted, utc_now())
     return identity
+
+
+def confirmed(here: Instance, password: str) -> Identity:
+    """Return who sends this request as somebody who has just shown their password.
+
+    A named token stays one, and may do no more than before. Raises WrongRequest, TooManyAttempts.
+    """
+    user = whoami()
+    if user.kind in (None, TokenKind.KEY):
+        return user
+    try:
+        shown = log_in(here, user.name, password)
+    except TokenRejected:
+        # Not 401: the request's own token is good.
+        raise WrongRequest("password must be yours", "password") from None
+    return replace(shown, level=min(shown.level, user.level))
 
 
 def _bearer(here: Instance, token: str) -> Identity:

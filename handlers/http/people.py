@@ -14,7 +14,7 @@ from core.accounts.records import (
     UserList,
     UserListed,
 )
-from core.accounts.tokens import Grant, Refresh, TokenWanted
+from core.accounts.tokens import Grant, Refresh, TokensQuery, TokenWanted
 from core.accounts.users import LogIn, PasswordChange, UserChange, UserWanted
 from core.clock import utc_now
 from core.errors import TokenRejected
@@ -92,11 +92,11 @@ def change_password(here: Instance, wanted: PasswordChange) -> Done:
 # Tokens
 
 
-@ROUTES("GET", "/api/v1/tokens", may=READ, gives=TokenList)
-def list_tokens(here: Instance) -> TokenList:
+@ROUTES("GET", "/api/v1/tokens", may=READ, query=TokensQuery, gives=TokenList)
+def list_tokens(here: Instance, wanted: TokensQuery) -> TokenList:
     """List your tokens."""
     with here.database.reading() as session:
-        return TokenList(tokens=tokens.of_user(session, gate.whoami().user_id, utc_now()))
+        return tokens.of_user(session, gate.whoami().user_id, wanted, utc_now())
 
 
 @ROUTES(
@@ -115,8 +115,11 @@ def issue(here: Instance, wanted: TokenWanted | None) -> TokenIssued | TokenPair
 
 def issue_key(here: Instance, wanted: TokenWanted) -> TokenIssued:
     """Create a named token for a script."""
+    user = gate.whoami()
+    if wanted.password is not None:
+        user = gate.confirmed(here, wanted.password)
     with here.database.transaction() as session:
-        return tokens.issue_own_key(session, gate.whoami(), wanted, utc_now())
+        return tokens.issue_own_key(session, user, wanted, utc_now())
 
 
 def issue_pair(here: Instance) -> TokenPair:
