@@ -43,9 +43,10 @@ def read_secret(arn: str, timeout_s: float) -> str:
     try:
         # Names, addresses, credentials and attempts each have a time-out there, their sum has none.
         return patience.within(timeout_s, ("secret", arn), read)
-    except (TimeoutError, *_errors()) as error:
-        why = str(error) or f"no answer in {timeout_s:.1f} s"
-        raise Unavailable(f"can't read the secret {arn}: {why}") from error
+    except TimeoutError as error:
+        raise Unavailable(f"can't read the secret {arn}: no answer in {timeout_s:.1f} s") from error
+    except _errors() as error:
+        raise Unavailable(f"can't read the secret {arn}: {error}") from error
 
 
 def _requests(texts: Sequence[str]) -> Iterator[list[Entry]]:

@@ -117,6 +117,8 @@ class Database:
     def _turn(self) -> Iterator[None]:
         """Wait for one of the connections; the pool's own wait is the same for everybody."""
         given = patience.current(self.settings)
+        if given.is_spent:  # whoever asks for many things, one after the other, has one answer
+            raise Unavailable("this request has waited for the database as long as it may")
         with given.waiting():
             is_free = self._free.acquire(timeout=min(given.left_s, self.settings.connect_timeout_s))
         if not is_free:

@@ -35,6 +35,11 @@ class Patience:
         """How long the next wait may take."""
         return max(LEAST_S, min(self._each_s, self._left_s))
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing more should be begun."""
+        return self._left_s <= 0
+
     def spend(self, waited_s: float) -> None:
         """Note a wait."""
         self._left_s -= waited_s

@@ -17,7 +17,7 @@ from core.accounts.records import (
 from core.accounts.tokens import Grant, Refresh, TokensQuery, TokenWanted
 from core.accounts.users import LogIn, PasswordChange, UserChange, UserWanted
 from core.clock import utc_now
-from core.errors import TokenRejected
+from core.errors import Forbidden, TokenRejected
 from handlers.http import gate, routes
 from handlers.http.routes import ADMIN, PUBLIC, READ, Done, Routes
 from handlers.instance import Instance
@@ -191,6 +191,10 @@ def create_user(here: Instance, wanted: UserWanted) -> UserListed:
 @ROUTES("PATCH", USER, may=ADMIN, takes=UserChange, gives=UserListed, errors=[UNKNOWN])
 def change_user(here: Instance, wanted: UserChange, user_id: int) -> UserListed:
     """Change a user's password or role, or disable or enable them."""
+    asking = gate.whoami()
+    if wanted.password is not None and user_id == asking.user_id and asking.kind is not None:
+        # Or whoever finds a session open would have the account for good.
+        raise Forbidden("your own password is changed with the old one: PUT /api/v1/me/password")
     with here.database.transaction() as session:
         return users.change_user(session, user_id, wanted)
 

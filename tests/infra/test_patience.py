@@ -19,8 +19,10 @@ def test_the_waits_of_a_request_have_one_bound_together() -> None:
     assert given.left_s == 4
     given.spend(3)
     assert given.left_s == 1
+    assert not given.is_spent
     given.spend(3)
     assert given.left_s == LEAST_S, "a rollback is always waited for"
+    assert given.is_spent
 
 
 @pytest.mark.parametrize(
@@ -35,6 +37,7 @@ def test_steps_jobs_and_rounds_have_a_bound_for_each_wait(given: Patience, each_
     for _ in range(3):
         given.spend(each_s)
         assert given.left_s == each_s
+        assert not given.is_spent
 
 
 def test_a_statement_that_may_take_less_than_a_request_still_does() -> None:

@@ -97,6 +97,18 @@ def test_a_table_that_is_locked_is_answered_for(
         assert asked(app, "GET", "/api/v1/servers", token).status_code == 200
 
 
+def test_whoever_asks_for_thirty_things_in_one_document_waits_once(
+    postgres_settings: Settings, token: str
+) -> None:
+    fields = " ".join(f"x{number}: server(id: {number}) {{ id }}" for number in range(30))
+    with application(postgres_settings, request_timeout_s=HURRIED_S) as app:
+        database = Database(postgres_settings)
+        with locked(database, "server"):
+            answer = asked(app, "POST", "/graphql", token, json={"query": f"{{ {fields} }}"})
+        database.engine.dispose()
+        assert refused(answer)
+
+
 def test_the_gate_and_the_view_share_one_bound(postgres_settings: Settings, token: str) -> None:
     """Each of several statements that are slow, but not too slow alone, adds to the same wait."""
     with application(postgres_settings, request_timeout_s=1.0) as app:

@@ -369,6 +369,20 @@ def test_the_password_for_a_key_is_guessed_no_oftener_than_any_other(
     assert codes == [400] * 5 + [429]
 
 
+def test_nobody_sets_their_own_password_without_the_old_one(
+    client: FlaskClient, database: Database
+) -> None:
+    user = add(database)
+    url, wanted = f"/api/v1/users/{user.user_id}", {"password": "another long password"}
+    for kind, shown in [(TokenKind.SESSION, cookie), (TokenKind.ACCESS, bearer)]:
+        problem(client.patch(url, json=wanted, headers=shown(token(database, user, kind))), 403)
+    problem(
+        client.patch(url, json=wanted, headers=bearer(token(database, user, TokenKind.KEY))), 403
+    )
+    assert client.get("/", headers=basic()).status_code == 200
+    assert client.patch(url, json=wanted, headers=basic()).status_code == 200
+
+
 def test_tokens_are_listed_page_by_page(client: FlaskClient, database: Database) -> None:
     user = add(database)
     for _ in range(3):
