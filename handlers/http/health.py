@@ -85,7 +85,7 @@ def _looked(database: Database) -> Looked:
         return looked
     # One looks. Who comes meanwhile is told what was last known, and waits only where nothing was:
     # however many ask while the database hangs, they don't pile up.
-    if not LOCK.acquire(timeout=0 if looked else PATIENCE_S):
+    if not LOCK.acquire(timeout=0 if looked else PATIENCE_S):  # pylint: disable=consider-using-with
         return looked or Looked(time.monotonic(), False, None)
     try:
         return _look_again(database)
