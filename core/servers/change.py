@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     case,
     delete,
+    literal_column,
     null,
     select,
     true,
@@ -33,7 +34,7 @@ from core.servers import records
 from core.servers.records import BulkItem, BulkServer, ServerChange
 from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
-from core.sql import UtcDateTime, incoming, microseconds, time_at
+from core.sql import UtcDateTime, incoming, microseconds, time_at, turn
 
 COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
 FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
@@ -78,7 +79,10 @@ def alter(
     said = wanted.said()
     if "ip" in said:
         refuse_address(said["ip"], settings)
-    found = session.execute(_locked(SERVER.c.id == min(server_id, LARGEST_ID))).all()
+    if "name" in said:
+        claim_names(session)
+    of_it = _locked(SERVER.c.id == min(server_id, LARGEST_ID), whole="name" in said)
+    found = session.execute(of_it).all()
     if not found:
         raise IdUnknown(server_id)
     # As in add: the index decides.
@@ -125,6 +129,7 @@ def put(
     outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkItem)}
     said = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkServer)}
     outcomes |= _refusals(said, settings)
+    claim_names(session)
     places = {one.name: place for place, one in said.items() if place not in outcomes}
     added = _add(session, [said[place] for place in places.values()], settings, now)
     known = {name: said[place] for name, place in places.items() if name not in added}
@@ -172,6 +177,17 @@ def _add(
     return ids
 
 
+def claim_names(session: Session) -> None:
+    """Have the turn of those who claim names: it comes before every lock of a server.
+
+    The order of locks, which keeps two from waiting for each other: names, servers by id, their
+    schedules, their days and pings, rounds. A name has no row that could be locked before it is
+    there, and Postgres has whoever wants it wait for whoever gives it up or takes it. Who adds one
+    server holds nothing else and needs no turn.
+    """
+    session.execute(CLAIM_NAMES)
+
+
 def insert_servers(session: Session, rows: Iterable[Mapping[str, object]]) -> dict[str, int]:
     """Insert these rows of `server` whose name is free, as far as they have its columns.
 
@@ -193,6 +209,12 @@ def _put_known(
     words = {row.id: "UPDATED" if row.id in changed else "UNCHANGED" for row in rows}
     found = {row.name: BulkItem(status=words[row.id], id=row.id) for row in rows}
     return {name: found.get(name) or _gone(name) for name in wanted}
+
+
+def locked_ids(session: Session, names: Iterable[str]) -> dict[str, int]:
+    """Return the ids of those of these servers that are there, held as `_locked` holds them."""
+    rows = json.dumps([[name] for name in names])
+    return {row.name: row.id for row in session.execute(LOCKED, {"rows": rows})}
 
 
 def _gone(name: str) -> BulkItem:
@@ -221,14 +243,15 @@ def _altered(row: Row[Any], said: Mapping[str, object]) -> list[Any] | None:
     return None if now_is == to_be else [row.id, *to_be]
 
 
-def _locked(which: ColumnElement[bool]) -> Executable:
+def _locked(which: ColumnElement[bool], *, whole: bool = False) -> Executable:
     """These servers, in order, held against whoever changes or records them meanwhile.
 
-    Else a round recorded between reading and writing would stay in `last_*`.
+    Else a round recorded between reading and writing would stay in `last_*`. What is renamed is
+    held as a `whole`, as another name needs it: a lock that is raised later may wait in a circle.
     """
     columns = [SERVER.c.id, *(SERVER.c[name] for name in FIELDS)]
     query = select(*columns).where(which).order_by(SERVER.c.id)
-    return query.with_for_update(key_share=True)
+    return query.with_for_update(key_share=not whole)
 
 
 def _kinds(names: Iterable[str]) -> dict[str, TypeEngine[Any]]:
@@ -266,6 +289,8 @@ def _alter() -> Executable:
     )
 
 
+CLAIM_NAMES = select(turn(literal_column("7046154739")))
+"""Any number that nothing else in the same database locks; that of migrations is one less."""
 INSERT_SERVERS = _insert_servers()
 ALTER = _alter()
 LOCKED = _locked(SERVER.c.name.in_(select(incoming({"name": String()}).c.name)))

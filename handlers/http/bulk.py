@@ -1,6 +1,7 @@
 """POST /api/v1/servers/bulk: many servers at once. Loaded at first use."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from flask import request
 from msgspec import structs
@@ -43,8 +44,10 @@ def _put_list(here: Instance, entries: Sequence[Entry], upsert: bool) -> ListDon
 
 
 def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
-    with here.database.transaction() as session:
-        return change.put(session, wanted, here.settings, utc_now(), upsert=upsert)
+    now = utc_now()
+    return here.database.write(
+        partial(change.put, wanted=wanted, settings=here.settings, now=now, upsert=upsert)
+    )
 
 
 def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:

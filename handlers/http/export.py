@@ -53,9 +53,14 @@ def take(here: Instance, wanted: ImportQuery) -> Imported:
     begins = body.lstrip()[:1]
     if begins == b"[" or (is_csv and begins != b"{"):
         return _take_list(here, body)
-    page = Exported.of(read_json(body))
-    with here.database.transaction() as session:
-        return export_take.take(session, page, here.settings, utc_now())
+    return take_page(here, Exported.of(read_json(body)))
+
+
+def take_page(here: Instance, page: Exported) -> Imported:
+    """Check a page as a whole, then add what is new of it step by step."""
+    with here.database.reading() as session:
+        steps = export_take.steps(session, page, here.settings, utc_now())
+    return sum(map(here.database.write, steps), Imported(servers=0, schedules=0, pings=0))
 
 
 def _take_list(here: Instance, body: bytes) -> Imported:
