@@ -1,12 +1,10 @@
 """What another instance knew, added to this one."""
 
 import json
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Any
 
 from msgspec.structs import astuple
 from sqlalchemy import (
@@ -15,9 +13,7 @@ from sqlalchemy import (
     Double,
     Executable,
     Integer,
-    Row,
     SmallInteger,
-    String,
     exists,
     func,
     select,
@@ -26,14 +22,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.errors import NameTaken, WrongRequest
+from core.errors import WrongRequest
 from core.export.checked import checked
 from core.export.records import PLAIN, DayKept, Exported, Imported, PlannedKept, ServerKept
 from core.history import upkeep
 from core.history.codec import Rows
 from core.models import DATA, DAY, SCHEDULE, SERVER
-from core.servers.change import claim_names, insert_servers, locked_ids, put
-from core.servers.lists import Entry
+from core.servers.change import claim_names, existing, insert_servers, locked_ids
 from core.settings import Settings
 from core.slots import first_slot, slot_time
 from core.sql import incoming, microseconds, time_at
@@ -45,9 +40,6 @@ KNOWN_AT_ONCE = 5
 PINGS_AT_ONCE = 4_000
 A_DAY = 40
 """What a day costs beside its pings, in pings."""
-DONE = frozenset({"CREATED", "UPDATED", "UNCHANGED"})
-TOLD = 20
-"""Refused servers that are told of, each on its line."""
 RAW_DAYS = 2
 """Days that lie further back than this are packed as they come in: `data` stays small."""
 
@@ -63,7 +55,7 @@ def steps(session: Session, page: Exported, settings: Settings, now: datetime) -
     """
     page = checked(page, settings, now)
     servers = {one.name: one for one in page.servers}
-    names = {row.name for row in _named(session, {*servers, *(one.server for one in page.days)})}
+    names = existing(session, {*servers, *(one.server for one in page.days)})
     _refuse_unknown(page.days, names | servers.keys())
     new = [one for name, one in servers.items() if name not in names]
     known = [one for name, one in servers.items() if name in names]
@@ -89,44 +81,6 @@ def _portions(days: Sequence[DayKept]) -> Iterator[Sequence[DayKept]]:
         portion.append(day)
     if portion:
         yield portion
-
-
-def take_list(
-    session: Session,
-    entries: Sequence[Entry],
-    settings: Settings,
-    now: datetime,
-    *,
-    upsert: bool = False,
-    skip: bool = False,
-) -> Counter[str]:
-    """Add the servers of a list, all of them or none; return how often each outcome was.
-
-    With `upsert` those that exist are changed, with `skip` they stay as they are; else they are
-    refused. Raises WrongRequest that says what is wrong in which place.
-    """
-    outcomes = put(session, [entry.said for entry in entries], settings, now, upsert=upsert)
-    good = DONE | {NameTaken.status} if skip else DONE
-    wrong = [
-        (entry.place, outcome.detail)
-        for entry, outcome in zip(entries, outcomes, strict=True)
-        if outcome.status not in good
-    ]
-    if wrong:
-        raise WrongRequest(_refusal(wrong), wrong[0][0])
-    return Counter(outcome.status for outcome in outcomes)
-
-
-def _refusal(wrong: Sequence[tuple[str, str | None]]) -> str:
-    lines = [f"{place}: {detail}" for place, detail in wrong[:TOLD]]
-    more = [f"and {len(wrong) - TOLD} more"] if len(wrong) > TOLD else []
-    return "\n".join(["nothing was imported:", *lines, *more])
-
-
-def refuse_pings(given: bytes) -> None:
-    """Refuse a CSV that an old release exported with pings: as a list it would lose them."""
-    if re.match(b"(\xef\xbb\xbf)?record,server,time,", given) and b"\nping," in given:
-        raise WrongRequest("pings must come as JSON, got CSV: export them with format=json")
 
 
 def _refuse_unknown(days: Sequence[DayKept], names: set[str]) -> None:
@@ -244,16 +198,6 @@ def _ping_rows(
     return json.dumps(rows)
 
 
-def _named(session: Session, names: Iterable[str]) -> Sequence[Row[Any]]:
-    rows = json.dumps([[name] for name in names])
-    return session.execute(NAMED, {"rows": rows}).all()
-
-
-def _named_of() -> Executable:
-    given = incoming({"name": String()})
-    return select(SERVER.c.name).where(SERVER.c.name.in_(select(given.c.name)))
-
-
 def _take_schedules() -> Executable:
     given = incoming(
         {
@@ -303,6 +247,5 @@ def _take_pings() -> Executable:
     )
 
 
-NAMED = _named_of()
 TAKE_SCHEDULES = _take_schedules()
 TAKE_PINGS = _take_pings()

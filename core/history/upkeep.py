@@ -252,10 +252,12 @@ def _held(minute: ColumnElement[int]) -> ColumnElement[bool]:
     )
 
 
-def forget_days(session: Session, before: date, ids: Sequence[int]) -> int:
-    """Delete these servers' days before that date; return how many."""
+def forget_days(session: Session, before: date, ids: Sequence[int], limit: int) -> int:
+    """Delete these servers' days before that date, at most so many; return how many."""
     _hold(session, ids)
-    gone = delete(DAY).where(DAY.c.server_id.in_(ids), DAY.c.date < before)
+    key = DAY.c.server_id, DAY.c.date
+    old = select(*key).where(DAY.c.server_id.in_(ids), DAY.c.date < before)
+    gone = delete(DAY).where(tuple_(*key).in_(old.order_by(*key).limit(limit)))
     return session.connection().execute(gone).rowcount
 
 

@@ -5,7 +5,7 @@ said are those of records.FIELDS.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +40,8 @@ COLUMNS = {column.name: column.type for column in SERVER.columns if column.name 
 FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
 """What of a server as wanted is its own; the rest is its schedule's."""
 DEFAULTS = {field.name: field.default for field in records.FIELDS}
+AT_ONCE = 2_000
+"""Servers that are added or changed in one transaction."""
 
 
 def add(session: Session, wanted: BulkServer, settings: Settings, now: datetime) -> int:
@@ -113,6 +115,23 @@ def refuse_address(ip: str, settings: Settings) -> None:
         raise WrongRequest(refusal, "ip")
 
 
+def portions(
+    wanted: Sequence[BulkServer | BulkItem], settings: Settings
+) -> Iterator[Sequence[BulkServer | BulkItem]]:
+    """Cut what is wanted for `put`: a portion for a transaction, of less than 200 ms.
+
+    What can be refused without a database has its outcome then, also a name that stands in another
+    portion before.
+    """
+    refused = _refusals(_servers(wanted), settings)
+    checked = [refused.get(place, one) for place, one in enumerate(wanted)]
+    return (checked[start : start + AT_ONCE] for start in range(0, len(checked), AT_ONCE))
+
+
+def _servers(wanted: Sequence[BulkServer | BulkItem]) -> dict[int, BulkServer]:
+    return {place: one for place, one in enumerate(wanted) if isinstance(one, BulkServer)}
+
+
 def put(
     session: Session,
     wanted: Sequence[BulkServer | BulkItem],
@@ -127,19 +146,20 @@ def put(
     its outcome already.
     """
     outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkItem)}
-    said = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkServer)}
+    said = _servers(wanted)
     outcomes |= _refusals(said, settings)
     claim_names(session)
     places = {one.name: place for place, one in said.items() if place not in outcomes}
     added = _add(session, [said[place] for place in places.values()], settings, now)
     known = {name: said[place] for name, place in places.items() if name not in added}
     by_name = {name: BulkItem(status="CREATED", id=server_id) for name, server_id in added.items()}
-    by_name |= _put_known(session, known, now) if upsert else {name: _taken(name) for name in known}
+    by_name |= _put_known(session, known, now) if upsert else {name: taken(name) for name in known}
     outcomes |= {places[name]: outcome for name, outcome in by_name.items()}
     return [outcomes[place] for place in range(len(wanted))]
 
 
-def _taken(name: str) -> BulkItem:
+def taken(name: str) -> BulkItem:
+    """Return the outcome of a server whose name another one has."""
     return BulkItem.refused(NameTaken(name), "name")
 
 
@@ -209,6 +229,11 @@ def _put_known(
     words = {row.id: "UPDATED" if row.id in changed else "UNCHANGED" for row in rows}
     found = {row.name: BulkItem(status=words[row.id], id=row.id) for row in rows}
     return {name: found.get(name) or _gone(name) for name in wanted}
+
+
+def existing(session: Session, names: Iterable[str]) -> set[str]:
+    """Return which of these names are there."""
+    return set(session.scalars(EXISTING, {"rows": json.dumps([[name] for name in names])}))
 
 
 def locked_ids(session: Session, names: Iterable[str]) -> dict[str, int]:
@@ -293,4 +318,6 @@ CLAIM_NAMES = select(turn(literal_column("7046154739")))
 """Any number that nothing else in the same database locks; that of migrations is one less."""
 INSERT_SERVERS = _insert_servers()
 ALTER = _alter()
-LOCKED = _locked(SERVER.c.name.in_(select(incoming({"name": String()}).c.name)))
+GIVEN = SERVER.c.name.in_(select(incoming({"name": String()}).c.name))
+EXISTING = select(SERVER.c.name).where(GIVEN)
+LOCKED = _locked(GIVEN)

@@ -1,6 +1,7 @@
 """`flask servers`: add, list, remove, import and export servers."""
 
 import sys
+from collections import Counter
 from contextlib import suppress
 from typing import BinaryIO, TextIO
 
@@ -9,7 +10,7 @@ from flask.cli import AppGroup
 
 from core.checks.records import Probe
 from core.clock import utc_now
-from core.export import give, take
+from core.export import give, take_list
 from core.reading import iso
 from core.servers import change, find, lists
 from core.servers.records import ServerWanted, Standing, server_name
@@ -89,8 +90,9 @@ def import_servers(file: BinaryIO, update: bool, _kind: str | None) -> None:
     """
     with refusals():
         entries = lists.read(file.read(), bounded=False)
-        with current_database().transaction() as session:
-            done = take.take_list(session, entries, current_settings(), utc_now(), upsert=update)
+        with current_database().reading() as session:
+            steps = take_list.steps(session, entries, current_settings(), utc_now(), upsert=update)
+        done = sum(map(current_database().write, steps), Counter[str]())
     changed = f", changed {counted(done['UPDATED'], 'server')}" if update else ""
     click.echo(f"Added {counted(done['CREATED'], 'server')}{changed}")
 

@@ -44,10 +44,12 @@ def _put_list(here: Instance, entries: Sequence[Entry], upsert: bool) -> ListDon
 
 
 def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
-    now = utc_now()
-    return here.database.write(
-        partial(change.put, wanted=wanted, settings=here.settings, now=now, upsert=upsert)
-    )
+    how = partial(change.put, settings=here.settings, now=utc_now(), upsert=upsert)
+    return [
+        outcome
+        for some in change.portions(wanted, here.settings)
+        for outcome in here.database.write(partial(how, wanted=some))
+    ]
 
 
 def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:

@@ -1,5 +1,6 @@
 """Export and import, in pages that any instance takes. Loaded at first use."""
 
+from collections import Counter
 from urllib.parse import urlencode
 
 from flask import Response, request
@@ -7,6 +8,7 @@ from flask import Response, request
 from core.clock import utc_now
 from core.export import give as export_give
 from core.export import take as export_take
+from core.export import take_list
 from core.export.records import Exported, ExportQuery, Imported, ImportQuery
 from core.reading import read_json
 from core.servers import lists
@@ -64,8 +66,9 @@ def take_page(here: Instance, page: Exported) -> Imported:
 
 
 def _take_list(here: Instance, body: bytes) -> Imported:
-    export_take.refuse_pings(body)
+    take_list.refuse_pings(body)
     entries = lists.read(body)
-    with here.database.transaction() as session:
-        done = export_take.take_list(session, entries, here.settings, utc_now(), skip=True)
+    with here.database.reading() as session:
+        steps = take_list.steps(session, entries, here.settings, utc_now(), skip=True)
+    done = sum(map(here.database.write, steps), Counter[str]())
     return Imported(servers=done["CREATED"], schedules=done["CREATED"], pings=0)

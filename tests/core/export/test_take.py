@@ -1,4 +1,4 @@
-"""What is taken: what was measured elsewhere, added; lists of servers, all of them or none."""
+"""What is taken: what was measured elsewhere, added, step by step."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from core.clock import utc_now
 from core.errors import WrongRequest
 from core.export import give, take
 from core.export.records import (
@@ -19,7 +18,7 @@ from core.export.records import (
     ServerKept,
 )
 from core.models import DAY, Day, Server
-from core.servers import change, lists
+from core.servers import change
 from infra.database import Database
 from tests.infra.rows import IP, SLOT, add, ping, record, server, stored
 
@@ -41,13 +40,6 @@ def refused(database: Database, **page: Any) -> tuple[str | None, str]:
     with pytest.raises(WrongRequest) as caught:
         taken(database, Exported(**page))
     return caught.value.field, str(caught.value)
-
-
-def listed(database: Database, text: str, **how: bool) -> dict[str, int]:
-    """Take a list; return how often each outcome was."""
-    entries = lists.read(text)
-    with database.transaction() as session:
-        return dict(take.take_list(session, entries, database.settings, NOW, **how))
 
 
 def names(database: Database) -> list[str]:
@@ -211,54 +203,3 @@ def test_days_are_counted_anew_where_a_schedule_turns_out_to_begin_earlier(
 def days_of(database: Database) -> Sequence[Any]:
     with database.reading() as session:
         return session.execute(select(DAY).order_by(DAY.c.date)).all()
-
-
-# Lists
-
-
-def test_a_list_is_added_as_a_whole_or_not_at_all(database: Database) -> None:
-    assert listed(database, "web,192.0.2.1\nmail,192.0.2.2\n") == {"CREATED": 2}
-    for wrong, place in (
-        ("new,192.0.2.3\nbad,127.1\n", "line 2"),
-        ("new,192.0.2.3\nbad,224.0.0.1\n", "line 2"),
-        ("new,192.0.2.3\nweb,192.0.2.1\n", "line 2"),
-        ("new,192.0.2.3\nmore,192.0.2.4\nnew,192.0.2.3\n", "line 3"),
-    ):
-        with pytest.raises(WrongRequest, match=f"nothing was imported:\n{place}: ") as caught:
-            listed(database, wrong)
-        assert caught.value.field == place
-    assert names(database) == ["web", "mail"]
-
-
-def test_those_that_exist_are_changed_or_passed_over_if_that_is_wanted(database: Database) -> None:
-    add(database)
-    text = "name,ip,port\nweb,192.0.2.9,443\nnew,192.0.2.3,\n"
-    assert listed(database, text, skip=True) == {"NAME_ALREADY_EXIST": 1, "CREATED": 1}
-    assert server(database).ip == IP
-    assert listed(database, text, upsert=True) == {"UPDATED": 1, "UNCHANGED": 1}
-    assert (server(database).ip, server(database).port) == ("192.0.2.9", 443)
-
-
-def test_what_is_wrong_with_a_list_is_told_of_twenty(database: Database) -> None:
-    with pytest.raises(WrongRequest) as caught:
-        listed(database, "good,192.0.2.1\n" + "bad,127.1\n" * 22)
-    told = str(caught.value).splitlines()
-    assert len(told) == 22
-    assert told[-1] == "and 2 more"
-
-
-def test_a_list_that_was_given_is_taken(database: Database) -> None:
-    add(database, '#1 "web", old', port=443)
-    add(database, "=1+1")
-    with database.reading() as session:
-        page, _ = give.plain_page(session, "", utc_now())
-    assert listed(database, page.decode(), upsert=True) == {"UNCHANGED": 2}
-
-
-@pytest.mark.parametrize("start", ["", "\ufeff"])
-def test_only_a_csv_of_before_that_holds_pings_is_refused_for_them(start: str) -> None:
-    header = f"{start}record,server,time,ip\r\n"
-    take.refuse_pings(f"{header}server,web,2026-01-01T00:00:00Z,192.0.2.1\r\n".encode())
-    take.refuse_pings(f"{start}name,ip\nping,192.0.2.1\n".encode())
-    with pytest.raises(WrongRequest, match="format=json"):
-        take.refuse_pings(f"{header}ping,web,2026-01-01T00:00:00Z,\r\n".encode())

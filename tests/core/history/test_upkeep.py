@@ -201,7 +201,7 @@ def test_old_days_go_and_young_ones_stay(database: Database) -> None:
         fill(database, history, number * 1_440, 4)
         pack_day(database, TODAY + timedelta(days=number), [history.server_id])
     with database.transaction() as session:
-        assert upkeep.forget_days(session, TODAY + timedelta(days=3), [history.server_id]) == 3
+        assert upkeep.forget_days(session, TODAY + timedelta(days=3), [history.server_id], 9) == 3
         left = session.scalars(select(models.Day.date)).all()
     assert left == [TODAY + timedelta(days=3)]
 

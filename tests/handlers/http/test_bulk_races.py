@@ -119,7 +119,7 @@ def packs(*ids: int) -> Racer:
         today = utc_now().date()
         for day in (today - timedelta(days=30), today):
             database.write(lambda session, day=day: history_upkeep.pack(session, day, ids))
-        database.write(lambda session: history_upkeep.forget_days(session, today, ids))
+        database.write(lambda session: history_upkeep.forget_days(session, today, ids, 9))
         return 200
 
     return pack
