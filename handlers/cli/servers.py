@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import BinaryIO, TextIO
 
 import click
@@ -42,8 +43,8 @@ def add(name: str, ip: str, how: str | None, port: int | None) -> None:
     given = {"name": name, "ip": ip, "probe": how, "port": port}
     with refusals():
         wanted = ServerWanted.of({key: value for key, value in given.items() if value is not None})
-        with current_database().transaction() as session:
-            change.add(session, wanted, current_settings(), utc_now())
+        add_it = partial(change.add, wanted=wanted, settings=current_settings(), now=utc_now())
+        current_database().write(add_it)
     click.echo(f"Added {wanted.name} ({wanted.ip})")
 
 
@@ -73,8 +74,7 @@ def remove(name: str, yes: bool) -> None:
             with current_database().reading() as session:
                 find.by_name(session, wanted)
             click.confirm(f"Remove {wanted} and all its history?", abort=True)
-        with current_database().transaction() as session:
-            change.remove(session, wanted)
+        current_database().write(partial(change.remove, name=wanted))
     click.echo(f"Removed {wanted}")
 
 
