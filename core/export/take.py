@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
+from typing import Any
 
 from msgspec.structs import astuple
 from sqlalchemy import (
@@ -156,21 +157,27 @@ def _take_days(session: Session, days: Sequence[DayKept], now: datetime) -> Impo
 
 def _rows(days: Iterable[DayKept], ids: Mapping[str, int]) -> dict[tuple[int, date], Rows]:
     """Return the pings of days as they are packed; of two that have one slot, the first counts."""
-    pings: dict[tuple[int, date], dict[int, Sequence[float | None]]] = defaultdict(dict)
+    pings: dict[tuple[int, date], dict[int, Sequence[Any]]] = defaultdict(dict)
     for day in days:
         for minute, *heard in day.pings:
             pings[ids[day.server], day.date].setdefault(minute, heard)
     return {key: _columns(found) for key, found in pings.items()}
 
 
-def _columns(pings: Mapping[int, Sequence[float | None]]) -> Rows:
-    mean, best, worst, sent, received = map(list, zip(*pings.values(), strict=True))
-    times = [[_hundredths(ms) for ms in column] for column in (mean, best, worst)]
-    return Rows(list(pings), *times, [int(n or 0) for n in sent], [int(n or 0) for n in received])
+def _columns(pings: Mapping[int, Sequence[Any]]) -> Rows:
+    mean, best, worst, sent, received = zip(*pings.values(), strict=True)
+    return Rows(
+        list(pings),
+        _hundredths(mean),
+        _hundredths(best),
+        _hundredths(worst),
+        [int(count) for count in sent],
+        [int(count) for count in received],
+    )
 
 
-def _hundredths(ms: float | None) -> int:
-    return -1 if ms is None else round(ms * 100)
+def _hundredths(times: Iterable[float | None]) -> list[int]:
+    return [-1 if ms is None else round(ms * 100) for ms in times]
 
 
 def _held(

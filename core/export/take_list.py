@@ -41,7 +41,8 @@ def steps(
         entries = _without_taken(session, entries)
     wrong = [(one.place, one.said) for one in entries if isinstance(one.said, BulkItem)]
     _refuse(wrong, "nothing was imported:")
-    how = partial(_put, settings=settings, now=now, upsert=upsert, skip=skip)
+    put = partial(change.put, settings=settings, now=now, upsert=upsert)
+    how = partial(_put, put=put, good=DONE | {NameTaken.status} if skip else DONE)
     return [
         partial(how, entries=entries[start : start + change.AT_ONCE], is_first=not start)
         for start in range(0, len(entries), change.AT_ONCE)
@@ -68,16 +69,12 @@ def _without_taken(session: Session, entries: Sequence[Entry]) -> list[Entry]:
 def _put(
     session: Session,
     entries: Sequence[Entry],
-    settings: Settings,
-    now: datetime,
+    put: Callable[..., list[BulkItem]],
+    good: frozenset[str],
     *,
-    upsert: bool,
-    skip: bool,
     is_first: bool,
 ) -> Counter[str]:
-    said = [entry.said for entry in entries]
-    outcomes = change.put(session, said, settings, now, upsert=upsert)
-    good = DONE | {NameTaken.status} if skip else DONE
+    outcomes = put(session, wanted=[entry.said for entry in entries])
     wrong = [
         (entry.place, outcome)
         for entry, outcome in zip(entries, outcomes, strict=True)
