@@ -76,6 +76,17 @@ class time_at(GenericFunction[datetime]):  # pylint: disable=all
     type = UtcDateTime()
 
 
+class turn(GenericFunction[int]):  # pylint: disable=invalid-name
+    """Waits until no other transaction has the turn of this number, and has it to its end.
+
+    What several rows' locks can't bring into one order is done one after the other. Where there is
+    one writer at a time it has nothing to do.
+    """
+
+    inherit_cache = True
+    type = Integer()
+
+
 NOW: BindParameter[datetime] = bindparam("now", type_=UtcDateTime())
 
 

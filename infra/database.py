@@ -3,7 +3,8 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pg8000
 from sqlalchemy import URL, Connection, Engine, make_url, text
@@ -26,6 +27,7 @@ from infra.postgres import (
 from infra.sqlite import sqlite_engine
 
 log = logging.getLogger("pinglet.database")
+T = TypeVar("T")
 TRANSIENT = (
     "08",  # the connection broke, or a pooler in between gave it up
     READ_ONLY,  # after a failover: this one is a standby now
@@ -52,6 +54,8 @@ GRANTS = {
 }
 """What mends a lack of rights, by words of Postgres's complaint."""
 TOO_LONG = "22001"  # a name is at most 255 characters: only SQL_ASCII takes each octet for one
+COLLIDED = {"40001", "40P01"}
+"""Serialization failure, deadlock: nothing was done, and it may be done at once."""
 SQLITE_TRANSIENT = tuple(
     f"SQLITE_{kind}"
     for kind in ("BUSY", "LOCKED", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "NOTADB", "READONLY")
@@ -87,6 +91,22 @@ class Database:
         hurried = self.engine.execution_options(patience_s=0)
         with patience.of(patience.brief()), self._session(hurried) as session:
             yield session
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Do work in one transaction, and once more where it had to make way for another.
+
+        So it must be a function of what the database holds: Postgres ends one of several that wait
+        for each other. Raises as `transaction` does, and what `work` raises.
+        """
+        try:
+            with self.transaction() as session:
+                return work(session)
+        except Unavailable as error:
+            if not _made_way(error):
+                raise
+            log.info("a transaction made way for another one and is tried once more: %s", error)
+        with self.transaction() as session:
+            return work(session)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -201,6 +221,11 @@ def is_transient(error: SQLAlchemyError) -> bool:
     if sqlstate(error.orig).startswith(TRANSIENT):
         return True
     return str(getattr(error.orig, "sqlite_errorname", "")).startswith(SQLITE_TRANSIENT)
+
+
+def _made_way(error: Unavailable) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and sqlstate(cause.orig) in COLLIDED
 
 
 def _cause(error: SQLAlchemyError) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import Misconfigured, SettingsError
 from core.settings import Settings
-from core.sql import epoch_minute, json_rows, time_at
+from core.sql import epoch_minute, json_rows, time_at, turn
 from infra import aws, libpq, patience, sockets
 
 log = logging.getLogger("pinglet.database")
@@ -480,3 +480,8 @@ def _epoch_minute_in_postgres(element: Any, compiler: SQLCompiler, **options: An
 def _time_at_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
     after = compiler.process(element.clauses, **options)
     return f"(TIMESTAMPTZ 'epoch' + {after} * INTERVAL '1 microsecond')"
+
+
+@compiles(turn, "postgresql")
+def _turn_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"pg_advisory_xact_lock({compiler.process(element.clauses, **options)})"

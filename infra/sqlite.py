@@ -11,12 +11,15 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import SettingsError
 from core.settings import Settings
-from core.sql import epoch_minute, json_rows, time_at
+from core.sql import epoch_minute, json_rows, time_at, turn
 from infra import patience
 
 CACHE_KB = 24_000  # of a connection, at most
 LOOK_S = 0.01
 """Who waits to write looks at least so often whether it is his turn."""
+LONG_S = 0.03
+REST_S = 3 * LOOK_S
+"""After a turn that was longer than LONG_S the file is left free so long, its commit included."""
 
 
 def sqlite_engine(url: URL, settings: Settings) -> Engine:
@@ -54,6 +57,8 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         # year reads a thousand. SQLite alone would keep 500.
         connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")
 
+    turns = Turns()
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that reads first and writes later would fail when another one wrote in
@@ -66,8 +71,10 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
             if options.get("reading", False):
                 connection.exec_driver_sql("BEGIN")
             else:
-                _take_turn(connection, options.get("patience_s", given.left_s))
+                turns.take(connection, options.get("patience_s", given.left_s))
 
+    event.listen(engine, "commit", turns.end)
+    event.listen(engine, "rollback", turns.end)
     return engine
 
 
@@ -75,23 +82,40 @@ def _busy_timeout(given: patience.Patience) -> str:
     return f"PRAGMA busy_timeout={int(given.left_s * 1000)}"
 
 
-def _take_turn(connection: Connection, patience_s: float) -> None:
-    """Begin to write as soon as nobody else does.
+class Turns:
+    """How this process takes turns with those who write to the same file.
 
     SQLite has no queue of those who wait: each looks again, by itself every 100 ms, and between two
-    of the many short transactions of a long job nobody would ever find the file free.
+    of the many short transactions of a long job nobody would ever find the file free. So who waits
+    looks more often, and after a long turn this process leaves the file free for a moment.
     """
-    driver: Any = connection.connection.driver_connection
-    (usual_ms,) = driver.execute("PRAGMA busy_timeout").fetchone()
-    give_up = time.monotonic() + patience_s
-    driver.execute("PRAGMA busy_timeout=0")
-    try:
-        while _is_taken(connection, driver) and time.monotonic() < give_up:
-            time.sleep(random.uniform(0.001, LOOK_S))  # noqa: S311 (spreads load)
-        if not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails, in SQLAlchemy's words
-    finally:
-        driver.execute(f"PRAGMA busy_timeout={usual_ms}")
+
+    def __init__(self) -> None:
+        self._began_s = 0.0
+        self._rests_until_s = 0.0
+
+    def take(self, connection: Connection, patience_s: float) -> None:
+        """Begin to write as soon as nobody else does."""
+        driver: Any = connection.connection.driver_connection
+        (usual_ms,) = driver.execute("PRAGMA busy_timeout").fetchone()
+        give_up_s = time.monotonic() + patience_s
+        time.sleep(min(patience_s, max(0.0, self._rests_until_s - time.monotonic())))
+        driver.execute("PRAGMA busy_timeout=0")
+        try:
+            while _is_taken(connection, driver) and time.monotonic() < give_up_s:
+                time.sleep(random.uniform(0.001, LOOK_S))  # noqa: S311 (spreads load)
+            if not driver.in_transaction:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails, in SQLAlchemy's words
+        finally:
+            driver.execute(f"PRAGMA busy_timeout={usual_ms}")
+        self._began_s = time.monotonic()
+
+    def end(self, connection: Connection) -> None:
+        """Rest, if the turn was long."""
+        now_s = time.monotonic()
+        is_reading = connection.get_execution_options().get("reading", False)
+        if not is_reading and now_s - self._began_s > LONG_S:
+            self._rests_until_s = now_s + REST_S
 
 
 def _is_taken(connection: Connection, driver: Any) -> bool:
@@ -119,3 +143,8 @@ def _time_at_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> s
     after = compiler.process(element.clauses, **options)
     whole = f"strftime('%Y-%m-%d %H:%M:%S.', {after} / 1000000, 'unixepoch')"
     return f"({whole} || printf('%06d', {after} % 1000000))"
+
+
+@compiles(turn, "sqlite")
+def _turn_in_sqlite(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "0"  # BEGIN IMMEDIATE took it
