@@ -50,9 +50,8 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         connection.execute(_busy_timeout(given))
         with given.waiting():  # whoever has the file to themselves keeps even this waiting
             connection.execute("PRAGMA foreign_keys=ON")
-            connection.execute(
-                "PRAGMA synchronous=NORMAL"
-            )  # with WAL: safe against a crash of ours
+            # With WAL: safe against a crash of ours.
+            connection.execute("PRAGMA synchronous=NORMAL")
         # A round writes to the page of 4 kB of each server that the last one wrote to; a chart of a
         # year reads a thousand. SQLite alone would keep 500.
         connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")

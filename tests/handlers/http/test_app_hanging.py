@@ -59,10 +59,10 @@ def refused(answer: TestResponse) -> bool:
 
 
 @contextlib.contextmanager
-def locked(database: Database, table: str) -> Iterator[None]:
+def locked(database: Database, table: str, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:
     """Somebody has a table to themselves."""
     with database.engine.begin() as connection:
-        connection.execute(text(f'LOCK TABLE "{table}" IN ACCESS EXCLUSIVE MODE'))
+        connection.execute(text(f'LOCK TABLE "{table}" IN {mode} MODE'))
         yield
 
 
@@ -95,6 +95,17 @@ def test_a_table_that_is_locked_is_answered_for(
             assert refused(changed) or table == "data"
         database.engine.dispose()
         assert asked(app, "GET", "/api/v1/servers", token).status_code == 200
+
+
+def test_who_reads_does_not_wait_for_the_note_that_a_token_is_in_use(
+    postgres_settings: Settings, token: str
+) -> None:
+    """It may be read but not written: what a backup, or an index that is being made, does."""
+    with application(postgres_settings, request_timeout_s=60, statement_timeout_s=60) as app:
+        database = Database(postgres_settings)
+        with locked(database, "token", "SHARE"):
+            assert asked(app, "GET", "/api/v1/servers", token).status_code == 200
+        database.engine.dispose()
 
 
 def test_whoever_asks_for_thirty_things_in_one_document_waits_once(
