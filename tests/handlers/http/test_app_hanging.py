@@ -16,8 +16,9 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from core.settings import Settings
-from handlers.http import health
+from handlers.http import health, routes
 from handlers.http.app import create_app
+from handlers.http.routes import READ, Done, Route
 from infra.database import Database
 from tests import people
 from tests.postgres import Postgres
@@ -97,6 +98,47 @@ def test_a_table_that_is_locked_is_answered_for(
         assert asked(app, "GET", "/api/v1/servers", token).status_code == 200
 
 
+MANY = [
+    ("POST", "/api/v1/servers/bulk", {"servers": [{"name": "web", "ip": "127.0.0.1"}]}),
+    ("POST", "/api/v1/import", [{"name": "web", "ip": "127.0.0.1"}]),
+    ("GET", "/api/v1/export", None),
+]
+
+
+@pytest.mark.parametrize("hurry", SETTINGS)
+@pytest.mark.parametrize(("method", "url", "body"), MANY)
+def test_what_works_by_steps_is_answered_for_as_soon(
+    postgres_settings: Settings,
+    token: str,
+    method: str,
+    url: str,
+    body: object,
+    hurry: dict[str, float],
+) -> None:
+    with application(postgres_settings, **hurry) as app:
+        database = Database(postgres_settings)
+        with locked(database, "server"):
+            assert refused(asked(app, method, url, token, json=body))
+        database.engine.dispose()
+        assert asked(app, method, url, token, json=body).status_code in (200, 201)
+
+
+def test_steps_may_take_longer_together_than_a_request(
+    postgres_settings: Settings, token: str
+) -> None:
+    with application(postgres_settings, request_timeout_s=1.0) as app:
+        database = app.extensions["pinglet"].database
+        steps = Route(
+            method="GET", rule="/x", view=lambda _: slow(database, 4), may=READ, gives=Done
+        )
+        app.view_functions["GET /api/v1/me"] = routes._served(
+            app.extensions["pinglet"], replace(steps, by_steps=True)
+        )
+        assert asked(app, "GET", "/api/v1/me", token).status_code == 200
+        app.view_functions["GET /api/v1/me"] = routes._served(app.extensions["pinglet"], steps)
+        assert refused(asked(app, "GET", "/api/v1/me", token))
+
+
 def test_who_reads_does_not_wait_for_the_note_that_a_token_is_in_use(
     postgres_settings: Settings, token: str
 ) -> None:
@@ -124,16 +166,15 @@ def test_the_gate_and_the_view_share_one_bound(postgres_settings: Settings, toke
     """Each of several statements that are slow, but not too slow alone, adds to the same wait."""
     with application(postgres_settings, request_timeout_s=1.0) as app:
         database = app.extensions["pinglet"].database
-        database.engine.dispose()
-        app.view_functions["GET /api/v1/me"] = lambda: slow(database)
+        app.view_functions["GET /api/v1/me"] = lambda: slow(database, 20)
         assert refused(asked(app, "GET", "/api/v1/me", token))
 
 
-def slow(database: Database) -> dict[str, int]:
-    for _ in range(20):
+def slow(database: Database, times: int) -> Done:
+    for _ in range(times):
         with database.reading() as session:
             session.execute(text("SELECT pg_sleep(0.4)"))
-    return {}
+    return Done(status="OK")
 
 
 @pytest.fixture(params=["silent", "dropping"])
