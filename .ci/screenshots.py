@@ -80,9 +80,10 @@ def take(browser: Browser, site: Site) -> None:
 
 def fill(database: Database, settings: Settings) -> None:
     """Make up the demo's servers and their history."""
+    now = utc_now()
     with database.transaction() as session:
-        chunks = demo.create_servers(session, settings, utc_now(), DAYS)
-    for chunk in chunks:
+        ids = demo.create_servers(session, settings, now, DAYS)
+    for chunk in demo.made_up_rounds(ids, now, DAYS):
         with database.transaction() as session:
             demo.record(session, chunk)
 

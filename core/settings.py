@@ -85,13 +85,25 @@ class Settings:
     statement_timeout_s: float = _setting(
         30.0,
         "PINGLET_STATEMENT_TIMEOUT_S",
-        "The database cancels a statement that takes longer than this",
+        "The database cancels a statement of a round or a command that takes longer than this",
         _between(0.1, 900),
+    )
+    request_timeout_s: float = _setting(
+        4.0,
+        "PINGLET_REQUEST_TIMEOUT_S",
+        "How long a request waits for the database in all, before the answer is 503",
+        _between(0.1, 60),
+    )
+    job_timeout_s: float = _setting(
+        600.0,
+        "PINGLET_JOB_TIMEOUT_S",
+        "How long a statement of an upgrade or of the night's work may take",
+        _between(1, 86_400),
     )
     connect_timeout_s: float = _setting(
         10.0,
         "PINGLET_CONNECT_TIMEOUT_S",
-        "How long to try to connect to the database, all attempts included",
+        "How long to try to connect to the database while it has no room, all attempts included",
         _between(0.1, 60),
     )
     interval_s: int = _setting(
@@ -203,7 +215,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read every setting from `environ`; an empty variable means the default.
+        """Read every setting from `environ`, blanks around it apart; an empty one is the default.
 
         Raises SettingsError naming the variable that can't be used.
         """
@@ -215,6 +227,16 @@ class Settings:
         if _is_deployed(environ) and not given.get("authentication", True):
             raise SettingsError("PINGLET_AUTHENTICATION can't be switched off on AWS Lambda")
         return cls(**given)
+
+
+def _refuse_odd(text: str, variable: str) -> None:
+    """Refuse what no setting holds. The text isn't told: it may be a URL with its password."""
+    odd = [place for place, letter in enumerate(text, 1) if not letter.isprintable()]
+    if odd:
+        got = f"character {odd[0]} is U+{ord(text[odd[0] - 1]):04X}"
+        raise SettingsError(f"{variable} must be printable text in one line, but {got}")
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        raise SettingsError(f"{variable} must stand without quotes, got it in {text[0]}")
 
 
 def _is_deployed(environ: Mapping[str, str]) -> bool:
@@ -230,8 +252,10 @@ def _deployed_defaults(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _parsed(parser: Parser, variable: str, environ: Mapping[str, str]) -> object:
+    text = environ[variable].strip()  # a file of secrets ends with a newline
+    _refuse_odd(text, variable)
     with contextlib.suppress(ValueError):
-        parsed = parser.parse(environ[variable])
-        if parsed is not None:
+        parsed = parser.parse(text)
+        if parsed is not None and text:
             return parsed
     raise SettingsError(f"{variable} must be {parser.right}, got {environ[variable]!r}")

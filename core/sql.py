@@ -1,6 +1,7 @@
 """What SQL needs of us on every database: aware times, many rows as one parameter."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -75,6 +76,17 @@ class time_at(GenericFunction[datetime]):  # pylint: disable=all
     type = UtcDateTime()
 
 
+class turn(GenericFunction[int]):  # pylint: disable=invalid-name
+    """Waits until no other transaction has the turn of this number, and has it to its end.
+
+    What several rows' locks can't bring into one order is done one after the other. Where there is
+    one writer at a time it has nothing to do.
+    """
+
+    inherit_cache = True
+    type = Integer()
+
+
 NOW: BindParameter[datetime] = bindparam("now", type_=UtcDateTime())
 
 
@@ -91,6 +103,14 @@ def incoming(fields: Mapping[str, TypeEngine[Any]], *wanted: str) -> CTE:
         if not wanted or field in wanted
     ]
     return select(*columns).select_from(value).cte("incoming")
+
+
+def as_rows(rows: Iterable[Sequence[object]]) -> str:
+    """Write the parameter that `incoming` reads; times are microseconds.
+
+    Letters stay as they are: a database in SQL_ASCII doesn't know what \\u00fc would be.
+    """
+    return json.dumps(list(rows), ensure_ascii=False, default=microseconds)
 
 
 def microseconds(moment: datetime) -> int:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from core.errors import Unavailable
+from infra import patience
 
 log = logging.getLogger("pinglet.aws")
 
@@ -32,13 +33,20 @@ def send(queue_url: str, texts: Sequence[str], pause_s: float = 0.1) -> None:
         _send_stubbornly(queue_url, entries, pause_s)
 
 
-def read_secret(arn: str) -> str:
+def read_secret(arn: str, timeout_s: float) -> str:
     """Return a secret's text. Raises Unavailable."""
-    try:
+
+    def read() -> str:
         text: str = _client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+        return text
+
+    try:
+        # Names, addresses, credentials and attempts each have a time-out there, their sum has none.
+        return patience.within(timeout_s, ("secret", arn), read)
+    except TimeoutError as error:
+        raise Unavailable(f"can't read the secret {arn}: no answer in {timeout_s:.1f} s") from error
     except _errors() as error:
         raise Unavailable(f"can't read the secret {arn}: {error}") from error
-    return text
 
 
 def _requests(texts: Sequence[str]) -> Iterator[list[Entry]]:
@@ -80,9 +88,10 @@ def _client(service: str) -> Any:
     import boto3  # pylint: disable=import-outside-toplevel
     from botocore.config import Config  # pylint: disable=import-outside-toplevel
 
-    # The defaults wait a minute for a connection, longer than a round lasts.
-    patience = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard"})
-    return boto3.client(service, config=patience)
+    # The defaults wait a minute for a connection, longer than a round lasts; and attempts of the
+    # client's own would multiply ours.
+    waits = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 1})
+    return boto3.client(service, config=waits)
 
 
 def _errors() -> tuple[type[Exception], ...]:

@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pg8000
 from sqlalchemy import URL, Connection, Engine, make_url, text
@@ -10,19 +12,25 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from core.errors import SchemaMismatch, Unavailable
+from core.errors import Misconfigured, SchemaMismatch, Unavailable, WrongRequest
 from core.models import SCHEMA_VERSION
 from core.settings import Settings
-from infra import migrations
-from infra.postgres import READ_ONLY, UNKNOWN_YET, database_url, postgres_engine, sqlstate
+from infra import migrations, patience
+from infra.postgres import (
+    READ_ONLY,
+    UNKNOWN_YET,
+    database_url,
+    message,
+    postgres_engine,
+    sqlstate,
+)
 from infra.sqlite import sqlite_engine
 
 log = logging.getLogger("pinglet.database")
+T = TypeVar("T")
 TRANSIENT = (
     "08",  # the connection broke, or a pooler in between gave it up
     READ_ONLY,  # after a failover: this one is a standby now
-    "28P01",  # wrong password: somebody is changing it, or must
-    "3D000",  # no such database
     "40001",  # serialization failure
     "40P01",  # deadlock
     "53",  # no room: disk, memory, connections
@@ -35,6 +43,19 @@ TRANSIENT = (
 
 Source: www.postgresql.org/docs/17/errcodes-appendix.html
 """
+CONNECTIONS = 10  # at once, of a process: what both pools hold
+LACKS_RIGHTS = ("42501", "3F000")  # insufficient privilege; no schema that may be written to
+GRANT_ANY = "let the owner of the tables upgrade, or grant it what it needs"
+GRANTS = {
+    "schema": "GRANT USAGE, CREATE ON SCHEMA public TO {to}",
+    "permission denied for table": "GRANT ALL ON ALL TABLES IN SCHEMA public TO {to}",
+    "sequence": "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {to}",
+    "permission denied for database": "GRANT CONNECT ON DATABASE ... TO {to}",
+}
+"""What mends a lack of rights, by words of Postgres's complaint."""
+TOO_LONG = "22001"  # a name is at most 255 characters: only SQL_ASCII takes each octet for one
+COLLIDED = {"40001", "40P01"}
+"""Serialization failure, deadlock: nothing was done, and it may be done at once."""
 SQLITE_TRANSIENT = tuple(
     f"SQLITE_{kind}"
     for kind in ("BUSY", "LOCKED", "CANTOPEN", "CORRUPT", "FULL", "IOERR", "NOTADB", "READONLY")
@@ -53,15 +74,39 @@ class Database:
             self.url = database_url(settings.database_url)
         self.engine = _engine(self.url, settings)
         self._schema_is_known = False
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, *, waits: bool = True) -> Iterator[Session]:
         """One transaction that may write: committed at the end, rolled back by any exception.
 
         Raises Unavailable when the database can't serve it, SchemaMismatch when its tables are old.
+        What would rather stay undone than have its caller wait says so: then it is Unavailable at
+        once where SQLite, which has one writer at a time, has one.
         """
-        with self._session(self.engine) as session:
+        if waits:
+            with self._session(self.engine) as session:
+                yield session
+            return
+        hurried = self.engine.execution_options(patience_s=0)
+        with patience.of(patience.brief()), self._session(hurried) as session:
             yield session
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Do work in one transaction, and once more where it had to make way for another.
+
+        So it must be a function of what the database holds: Postgres ends one of several that wait
+        for each other. Raises as `transaction` does, and what `work` raises.
+        """
+        try:
+            with self.transaction() as session:
+                return work(session)
+        except Unavailable as error:
+            if not _made_way(error):
+                raise
+            log.info("a transaction made way for another one and is tried once more: %s", error)
+        with self.transaction() as session:
+            return work(session)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Session]:
@@ -74,24 +119,41 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the tables up to this release. Raises Unavailable, NewerSchema."""
-        with _in_our_words():
+        given = patience.of_job(self.settings)
+        with patience.of(given), _in_our_words(self.url.username):
             # Migrations also use the driver itself, whose errors SQLAlchemy doesn't translate.
             self.engine.connect().close()
             migrations.upgrade(self.engine)
 
     @contextlib.contextmanager
     def _session(self, engine: Engine) -> Iterator[Session]:
-        with _in_our_words():
+        with _in_our_words(self.url.username), self._turn():
             self._upgrade_local_file()
             with Session(engine) as session, session.begin():
                 self._check_schema(session)
                 yield session
 
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for one of the connections; the pool's own wait is the same for everybody."""
+        given = patience.current(self.settings)
+        if given.is_spent:  # whoever asks for many things, one after the other, has one answer
+            raise Unavailable("this request has waited for the database as long as it may")
+        with given.waiting():
+            is_free = self._free.acquire(timeout=min(given.left_s, self.settings.connect_timeout_s))
+        if not is_free:
+            raise Unavailable(f"all {CONNECTIONS} connections to the database are in use")
+        try:
+            yield
+        finally:
+            self._free.release()
+
     def _upgrade_local_file(self) -> None:
         # Nobody but us uses a local file, so nobody is surprised; and a new user needs no command.
         if self._schema_is_known or self.engine.dialect.name != "sqlite":
             return
-        with self.engine.connect() as connection:
+        # A reader doesn't wait for a writer, nor does a process that has just begun.
+        with self.engine.execution_options(reading=True).connect() as connection:
             found = schema_version(connection)
         if found is None or found < SCHEMA_VERSION:
             migrations.upgrade(self.engine)
@@ -116,11 +178,20 @@ class Database:
 
 
 @contextlib.contextmanager
-def _in_our_words() -> Iterator[None]:
-    """Raise Unavailable for what the database or the way to it can't do now."""
+def _in_our_words(user: str | None) -> Iterator[None]:
+    """Raise Unavailable for what the database or the way to it can't do now.
+
+    Misconfigured says what to grant where its `user` lacks rights; WrongRequest a text that is too
+    long for a database which counts octets.
+    """
     try:
         yield
     except SQLAlchemyError as error:
+        state = sqlstate(getattr(error, "orig", None))
+        if state in LACKS_RIGHTS:
+            raise Misconfigured(_what_to_grant(_cause(error), user)) from error
+        if state == TOO_LONG:
+            raise WrongRequest("a text is too long for this database: it counts octets") from error
         if is_transient(error):
             raise Unavailable(f"the database can't serve this now: {_cause(error)}") from error
         raise
@@ -152,10 +223,21 @@ def is_transient(error: SQLAlchemyError) -> bool:
     return str(getattr(error.orig, "sqlite_errorname", "")).startswith(SQLITE_TRANSIENT)
 
 
+def _made_way(error: Unavailable) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, DBAPIError) and sqlstate(cause.orig) in COLLIDED
+
+
 def _cause(error: SQLAlchemyError) -> str:
     orig = getattr(error, "orig", None) or error
-    details = orig.args[0] if orig.args else ""
-    return str(details.get("M", details) if isinstance(details, dict) else details)
+    return message(orig)
+
+
+def _what_to_grant(cause: str, user: str | None) -> str:
+    # Postgres quotes a name by doubling the quotes in it.
+    to = '"{}"'.format((user or "postgres").replace('"', '""'))
+    statements = (line.format(to=to) for words, line in GRANTS.items() if words in cause)
+    return f"the database's user lacks rights: {cause}: {next(statements, GRANT_ANY)}"
 
 
 def _engine(url: URL, settings: Settings) -> Engine:

@@ -1,5 +1,7 @@
 """What SQLite needs: real transactions, and its words for our functions."""
 
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,15 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import SettingsError
 from core.settings import Settings
-from core.sql import epoch_minute, json_rows, time_at
+from core.sql import epoch_minute, json_rows, time_at, turn
+from infra import patience
 
 CACHE_KB = 24_000  # of a connection, at most
+LOOK_S = 0.01
+"""Who waits to write looks at least so often whether it is his turn."""
+LONG_S = 0.03
+REST_S = 3 * LOOK_S
+"""After a turn that was longer than LONG_S the file is left free so long, its commit included."""
 
 
 def sqlite_engine(url: URL, settings: Settings) -> Engine:
@@ -25,7 +33,8 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         raise SettingsError(f"{told} ({error.strerror})") from error
     engine = create_engine(
         url,
-        connect_args={"timeout": settings.statement_timeout_s},
+        pool_size=5,
+        max_overflow=5,
         pool_timeout=settings.connect_timeout_s,
         hide_parameters=True,  # hashes of passwords and tokens, or a traceback would show them
     )
@@ -37,20 +46,84 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         # Python's driver begins transactions late and by itself, which breaks savepoints and
         # locks; it is told not to, and `begin` below does it.
         connection.isolation_level = None
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: safe against a crash of ours
+        given = patience.current(settings)
+        connection.execute(_busy_timeout(given))
+        with given.waiting():  # whoever has the file to themselves keeps even this waiting
+            connection.execute("PRAGMA foreign_keys=ON")
+            # With WAL: safe against a crash of ours.
+            connection.execute("PRAGMA synchronous=NORMAL")
         # A round writes to the page of 4 kB of each server that the last one wrote to; a chart of a
         # year reads a thousand. SQLite alone would keep 500.
         connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")
+
+    turns = Turns()
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A transaction that reads first and writes later would fail when another one wrote in
         # between; IMMEDIATE waits for its turn instead.
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        options = connection.get_execution_options()
+        given = patience.current(settings)
+        driver: Any = connection.connection.driver_connection
+        driver.execute(_busy_timeout(given))
+        with given.waiting():
+            if options.get("reading", False):
+                connection.exec_driver_sql("BEGIN")
+            else:
+                turns.take(connection, options.get("patience_s", given.left_s))
 
+    event.listen(engine, "commit", turns.end)
+    event.listen(engine, "rollback", turns.end)
     return engine
+
+
+def _busy_timeout(given: patience.Patience) -> str:
+    return f"PRAGMA busy_timeout={int(given.left_s * 1000)}"
+
+
+class Turns:
+    """How this process takes turns with those who write to the same file.
+
+    SQLite has no queue of those who wait: each looks again, by itself every 100 ms, and between two
+    of the many short transactions of a long job nobody would ever find the file free. So who waits
+    looks more often, and after a long turn this process leaves the file free for a moment.
+    """
+
+    def __init__(self) -> None:
+        self._began_s = 0.0
+        self._rests_until_s = 0.0
+
+    def take(self, connection: Connection, patience_s: float) -> None:
+        """Begin to write as soon as nobody else does."""
+        driver: Any = connection.connection.driver_connection
+        (usual_ms,) = driver.execute("PRAGMA busy_timeout").fetchone()
+        give_up_s = time.monotonic() + patience_s
+        time.sleep(min(patience_s, max(0.0, self._rests_until_s - time.monotonic())))
+        driver.execute("PRAGMA busy_timeout=0")
+        try:
+            while _is_taken(connection, driver) and time.monotonic() < give_up_s:
+                time.sleep(random.uniform(0.001, LOOK_S))  # noqa: S311 (spreads load)
+            if not driver.in_transaction:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails, in SQLAlchemy's words
+        finally:
+            driver.execute(f"PRAGMA busy_timeout={usual_ms}")
+        self._began_s = time.monotonic()
+
+    def end(self, connection: Connection) -> None:
+        """Rest, if the turn was long."""
+        now_s = time.monotonic()
+        is_reading = connection.get_execution_options().get("reading", False)
+        if not is_reading and now_s - self._began_s > LONG_S:
+            self._rests_until_s = now_s + REST_S
+
+
+def _is_taken(connection: Connection, driver: Any) -> bool:
+    """Begin to write; return whether somebody else does."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except connection.dialect.loaded_dbapi.OperationalError as error:
+        return str(error.sqlite_errorname).startswith("SQLITE_BUSY")
+    return False
 
 
 @compiles(json_rows, "sqlite")
@@ -69,3 +142,8 @@ def _time_at_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> s
     after = compiler.process(element.clauses, **options)
     whole = f"strftime('%Y-%m-%d %H:%M:%S.', {after} / 1000000, 'unixepoch')"
     return f"({whole} || printf('%06d', {after} % 1000000))"
+
+
+@compiles(turn, "sqlite")
+def _turn_in_sqlite(_element: Any, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "0"  # BEGIN IMMEDIATE took it

@@ -131,9 +131,10 @@ class TokenListed(Record, frozen=True):
 
 
 class TokenList(Record, frozen=True):
-    """Your valid tokens, oldest first."""
+    """Your valid tokens, oldest first. `next`: the `after` of the page that follows."""
 
     tokens: list[TokenListed]
+    next: str | None
 
 
 class TokenIssued(Record, frozen=True):

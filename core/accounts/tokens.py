@@ -4,13 +4,14 @@ Every function takes a session inside a transaction that its caller ends, and th
 """
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
 import msgspec
-from sqlalchemy import CursorResult, and_, delete, or_, select, update
+from sqlalchemy import CursorResult, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.accounts.attempts import KNOWN_ADDRESS, WINDOW
@@ -21,6 +22,7 @@ from core.accounts.records import (
     Scope,
     TokenIssued,
     TokenKind,
+    TokenList,
     TokenListed,
     TokenPair,
 )
@@ -30,7 +32,10 @@ from core.models import Attempt, Token, User
 from core.reading import Request
 
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
+# 32 octets in Base64 for URLs: the last of its 43 characters has two bits to spare.
+SHAPE = re.compile(PREFIX + "[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 LAST_USED_STEP = timedelta(minutes=1)  # finer would write on every request
+UNKNOWN = "this token is unknown, expired or revoked"
 YEAR_S = 365 * 86_400
 
 LIVES = {
@@ -39,6 +44,11 @@ LIVES = {
     TokenKind.SESSION: timedelta(days=7),
     TokenKind.KEY: timedelta(days=365),
 }
+
+
+MOST_KEYS = 100
+MOST = {TokenKind.ACCESS: 1_000, TokenKind.REFRESH: 1_000, TokenKind.SESSION: 100}
+"""How many rows a user may have. A further key is refused, a further log-in ends the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +62,19 @@ class Grant:
 
 
 class TokenWanted(Request, frozen=True):
-    """A named token for a script."""
+    """A named token for a script; your password, where the request itself isn't made with it."""
 
     name: Label
+    password: str | None = None
     scope: Scope = Scope.READ
     expires_in_s: Annotated[int, msgspec.Meta(ge=60, le=5 * YEAR_S)] = YEAR_S
+
+
+class TokensQuery(Request, frozen=True):
+    """A page of your tokens."""
+
+    after: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": r"^[0-9]{0,18}$(?!\n)"})] = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
 
 
 class Refresh(Request, frozen=True):
@@ -76,8 +94,11 @@ def issue(
     if not user.user_id:
         raise WrongRequest("a token needs a user: create one with `flask users add NAME`")
     same = select(User.id).where(User.id == user.user_id, User.generation == user.generation)
-    if session.scalar(same.where(User.enabled).with_for_update(read=True, key_share=True)) is None:
+    # One token of a user at a time: so it can be said how many there are.
+    if session.scalar(same.where(User.enabled).with_for_update(key_share=True)) is None:
         raise TokenRejected("this user was removed, disabled or given a new password")
+    if grant.kind is TokenKind.KEY and _keys(session, user, now) >= MOST_KEYS:
+        raise WrongRequest(f"a user must have at most {MOST_KEYS} named tokens: revoke one first")
     text = PREFIX + secrets.token_urlsafe(32)
     row = Token(
         user_id=user.user_id,
@@ -94,9 +115,24 @@ def issue(
     )
     session.add(row)
     session.flush()
+    if grant.kind in MOST:
+        _end_oldest(session, user.user_id, grant.kind)
     return TokenIssued(
         id=row.id, token=text, kind=grant.kind, scope=grant.scope, expires=row.expires
     )
+
+
+def _keys(session: Session, user: Identity, now: datetime) -> int:
+    mine = Token.user_id == user.user_id, Token.generation == user.generation
+    keys = select(func.count()).select_from(Token).where(*mine, Token.kind == TokenKind.KEY)
+    return session.scalar(keys.where(Token.expires > now)) or 0
+
+
+def _end_oldest(session: Session, user_id: int, kind: TokenKind) -> None:
+    mine = select(Token.id).where(Token.user_id == user_id, Token.kind == kind)
+    # SQLite knows no OFFSET without a LIMIT.
+    over = mine.order_by(Token.id.desc()).offset(MOST[kind]).limit(MOST[kind])
+    session.execute(delete(Token).where(Token.id.in_(over)))
 
 
 def issue_key(session: Session, user: Identity, wanted: TokenWanted, now: datetime) -> TokenIssued:
@@ -109,9 +145,15 @@ def issue_key(session: Session, user: Identity, wanted: TokenWanted, now: dateti
 def issue_own_key(
     session: Session, user: Identity, wanted: TokenWanted, now: datetime
 ) -> TokenIssued:
-    """Make a named token at its user's own request. Raises Forbidden, and what issue_key does."""
+    """Make a named token at its user's own request. Raises Forbidden, and what issue_key does.
+
+    It outlives any log-in, so who asks must have shown the password for it: WrongRequest.
+    """
     if user.kind is TokenKind.KEY:
         raise Forbidden("a named token can't create others: use your password")
+    label(wanted.name)  # what is wrong anyway is said before a password is asked for
+    if user.kind is not None:
+        raise WrongRequest("password must be sent, too: the token outlives this log-in", "password")
     if wanted.scope.level > user.level:
         raise Forbidden(f"scope must be at most {user.level.name.lower()}, got {wanted.scope}")
     return issue_key(session, user, wanted, now)
@@ -177,8 +219,14 @@ def _valid(session: Session, text: str, now: datetime) -> tuple[Token, User]:
         .where(User.enabled, User.generation == Token.generation)
     ).first()
     if found is None:
-        raise TokenRejected("this token is unknown, expired or revoked")
+        raise TokenRejected(UNKNOWN)
     return found[0], found[1]
+
+
+def refuse_shapeless(text: str) -> None:
+    """Raise TokenRejected for what can't be a token: the database needn't be asked."""
+    if SHAPE.fullmatch(text) is None:
+        raise TokenRejected(UNKNOWN)
 
 
 def note_use(session: Session, token_id: int, now: datetime) -> None:
@@ -187,17 +235,29 @@ def note_use(session: Session, token_id: int, now: datetime) -> None:
     session.execute(update(Token).where(Token.id == token_id, stale).values(last_used=now))
 
 
-def of_user(session: Session, user_id: int, now: datetime) -> list[TokenListed]:
-    """Return a user's tokens that still work, oldest first."""
+def of_user(session: Session, user_id: int, wanted: TokensQuery, now: datetime) -> TokenList:
+    """Return a page of a user's tokens that still work, oldest first. Raises WrongRequest."""
     working = (
         select(Token)
         .join(User, User.id == Token.user_id)
         .where(Token.user_id == user_id, Token.expires > now, Token.spent.is_(None))
-        .where(User.generation == Token.generation)
+        .where(User.generation == Token.generation, Token.id > _place(wanted.after))
         .order_by(Token.id)
+        .limit(wanted.limit + 1)
     )
-    rows = session.scalars(working)
-    return [msgspec.convert(row, TokenListed, from_attributes=True) for row in rows]
+    rows = session.scalars(working).all()
+    shown = [msgspec.convert(row, TokenListed, from_attributes=True) for row in rows]
+    more = len(shown) > wanted.limit
+    page = shown[: wanted.limit]
+    return TokenList(tokens=page, next=str(page[-1].id) if more else None)
+
+
+def _place(after: str) -> int:
+    try:
+        return _id(after or "0")
+    except TokenUnknown:
+        told = "after must be the `next` of a previous page"
+        raise WrongRequest(told, "after", got=after) from None
 
 
 def revoke(session: Session, user: Identity, token_id: str) -> None:

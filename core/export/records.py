@@ -90,6 +90,13 @@ class Imported(Record, frozen=True):
     schedules: int
     pings: int
 
+    def __add__(self, other: "Imported") -> "Imported":
+        return Imported(
+            servers=self.servers + other.servers,
+            schedules=self.schedules + other.schedules,
+            pings=self.pings + other.pings,
+        )
+
 
 class Cursor(NamedTuple):
     """Where in the days to go on: those of the servers up to `last_id`, by server, by day."""

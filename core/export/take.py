@@ -1,16 +1,13 @@
-"""What another instance knew, added to this one.
-
-Every function takes a session inside a transaction that its caller ends.
-"""
+"""What another instance knew, added to this one."""
 
 import json
-import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, TypeVar
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any
 
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -18,7 +15,6 @@ from sqlalchemy import (
     Executable,
     Integer,
     SmallInteger,
-    String,
     exists,
     func,
     select,
@@ -27,192 +23,70 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.checks.records import quantised_ms
-from core.errors import NameTaken, WrongRequest
-from core.export.records import (
-    PLAIN,
-    DayKept,
-    Exported,
-    Imported,
-    LastPingKept,
-    PlannedKept,
-    ServerKept,
-)
+from core.errors import WrongRequest
+from core.export.checked import checked
+from core.export.records import PLAIN, DayKept, Exported, Imported, PlannedKept, ServerKept
 from core.history import upkeep
-from core.models import DATA, DAY, SCHEDULE, SERVER, Server
-from core.reading import iso
-from core.servers.change import insert_servers, put, refuse_address
-from core.servers.lists import Entry
-from core.servers.records import server_interval_s, server_ip, server_name
+from core.history.codec import Rows
+from core.models import DATA, DAY, SCHEDULE, SERVER
+from core.servers.change import claim_names, existing, insert_servers, locked_ids
 from core.settings import Settings
-from core.slots import AHEAD, DAY_SLOTS, EPOCH, SLOT, first_slot, is_slot, slot_time
+from core.slots import first_slot, slot_time
 from core.sql import incoming, microseconds, time_at
 
-T = TypeVar("T")
-DONE = frozenset({"CREATED", "UPDATED", "UNCHANGED"})
-TOLD = 20
-"""Refused servers that are told of, each on its line."""
+Step = Callable[[Session], Imported]
+NEW_AT_ONCE = 250
+KNOWN_AT_ONCE = 5
+"""Servers of one step; of one that is here already a year of days may have to be counted anew."""
+PINGS_AT_ONCE = 4_000
+A_DAY = 40
+"""What a day costs beside its pings, in pings."""
 RAW_DAYS = 2
 """Days that lie further back than this are packed as they come in: `data` stays small."""
 
 
-def take(session: Session, page: Exported, settings: Settings, now: datetime) -> Imported:
-    """Add what isn't here yet; what is here stays as it is, so taking twice changes nothing.
+def steps(session: Session, page: Exported, settings: Settings, now: datetime) -> list[Step]:
+    """Check a page; return the steps that add what isn't here yet, each for its own transaction.
 
-    Servers are known by their names. One that exists keeps its settings and its schedule; only
-    what was due before its schedule begins is added. Raises WrongRequest for what can't have been
-    measured, for an address that may not be probed from here, and for pings of a server that
-    nobody has.
+    What is here stays as it is, so each step may be done twice, and whoever was cut off between two
+    takes the page once more. A step takes less than 200 ms; `session` is only read. Servers are
+    known by their names. One that exists keeps its settings and its schedule; only what was due
+    before its schedule begins is added. Raises WrongRequest for what can't have been measured, for
+    an address that may not be probed from here, and for pings of a server that nobody has.
     """
-    servers = [_server(one, f"servers[{at}]", now) for at, one in enumerate(page.servers)]
-    days = [_day(one, f"days[{at}]", now) for at, one in enumerate(page.days)]
-    for server in servers:
-        refuse_address(server.ip, settings)
-    added = insert_servers(session, map(_server_row, servers))
-    ids = _ids(session, {one.name for one in servers} | {one.server for one in days})
-    _refuse_unknown(days, ids)
-    began = _began(session, ids.values())
-    planned = _planned_rows(servers, ids, settings)
-    schedules = session.scalars(TAKE_SCHEDULES, {"rows": planned}).all()
-    for server_id in sorted(began.keys() & set(schedules)):
-        upkeep.recount(session, server_id, began[server_id].date())
-    rows = _ping_rows(days, ids, _packed(session, days, ids))
-    new = session.scalars(TAKE_PINGS, {"rows": rows}).all()
-    _pack(session, days, ids, now)
-    return Imported(servers=len(added), schedules=len(schedules), pings=len(new))
-
-
-def take_list(
-    session: Session,
-    entries: Sequence[Entry],
-    settings: Settings,
-    now: datetime,
-    *,
-    upsert: bool = False,
-    skip: bool = False,
-) -> Counter[str]:
-    """Add the servers of a list, all of them or none; return how often each outcome was.
-
-    With `upsert` those that exist are changed, with `skip` they stay as they are; else they are
-    refused. Raises WrongRequest that says what is wrong in which place.
-    """
-    outcomes = put(session, [entry.said for entry in entries], settings, now, upsert=upsert)
-    good = DONE | {NameTaken.status} if skip else DONE
-    wrong = [
-        (entry.place, outcome.detail)
-        for entry, outcome in zip(entries, outcomes, strict=True)
-        if outcome.status not in good
+    page = checked(page, settings, now)
+    servers = {one.name: one for one in page.servers}
+    names = existing(session, {*servers, *(one.server for one in page.days)})
+    _refuse_unknown(page.days, names | servers.keys())
+    new = [one for name, one in servers.items() if name not in names]
+    known = [one for name, one in servers.items() if name in names]
+    groups = [*_cut(new, NEW_AT_ONCE), *_cut(known, KNOWN_AT_ONCE)]
+    return [
+        *(partial(_take_servers, servers=some, settings=settings) for some in groups),
+        *(partial(_take_days, days=some, now=now) for some in _portions(page.days)),
     ]
-    if wrong:
-        raise WrongRequest(_refusal(wrong), wrong[0][0])
-    return Counter(outcome.status for outcome in outcomes)
 
 
-def _refusal(wrong: Sequence[tuple[str, str | None]]) -> str:
-    lines = [f"{place}: {detail}" for place, detail in wrong[:TOLD]]
-    more = [f"and {len(wrong) - TOLD} more"] if len(wrong) > TOLD else []
-    return "\n".join(["nothing was imported:", *lines, *more])
+def _cut(servers: Sequence[ServerKept], size: int) -> Iterator[Sequence[ServerKept]]:
+    return (servers[start : start + size] for start in range(0, len(servers), size))
 
 
-def refuse_pings(given: bytes) -> None:
-    """Refuse a CSV that an old release exported with pings: as a list it would lose them."""
-    if re.match(b"(\xef\xbb\xbf)?record,server,time,", given) and b"\nping," in given:
-        raise WrongRequest("pings must come as JSON, got CSV: export them with format=json")
-
-
-# What comes in, checked; it comes from anywhere.
-
-
-def _server(one: ServerKept, place: str, now: datetime) -> ServerKept:
-    return replace(
-        one,
-        name=_checked(server_name, one.name, f"{place}.name"),
-        ip=_checked(server_ip, one.ip, f"{place}.ip"),
-        added=_past(one.added, "added", f"{place}.added", now),
-        last_ping=one.last_ping and _last_ping(one.last_ping, f"{place}.last_ping", now),
-        schedule=[_planned(row, f"{place}.schedule", now) for row in one.schedule],
-    )
-
-
-def _checked(check: Callable[[object], T], value: object, field: str) -> T:
-    try:
-        return check(value)
-    except WrongRequest as error:
-        raise error.at(field) from None
-
-
-def _past(given: datetime, what: str, field: str, now: datetime) -> datetime:
-    """Return a time of the past: one in the future would look fresh for ever.
-
-    `what` is the subject of the sentence that refuses it.
-    """
-    got = given.isoformat().replace("+00:00", "Z")
-    # The latest day's last hours lie beyond datetime's end elsewhere.
-    year_9000 = datetime(9000, 1, 1)  # noqa: DTZ001
-    if not EPOCH.replace(tzinfo=None) <= given.replace(tzinfo=None) < year_9000:
-        raise WrongRequest(f"{what} must be a time from 1970 to 8999", field, got=got)
-    if given > now + AHEAD:
-        raise WrongRequest(f"{what} must be a time in the past", field, got=got)
-    return max(given.astimezone(UTC), EPOCH)
-
-
-def _planned(row: PlannedKept, field: str, now: datetime) -> PlannedKept:
-    _checked(server_interval_s, row.interval_s, field)
-    return replace(row, since=_past(row.since, "since", field, now))
-
-
-def _last_ping(one: LastPingKept, field: str, now: datetime) -> LastPingKept:
-    slot = _past(one.slot, "slot", field, now)
-    if not is_slot(slot):
-        raise WrongRequest("slot must be a whole minute", field, got=iso(slot))
-    _refuse_odd(one.sent, one.received, [one.response_ms], field)
-    return replace(one, slot=slot, response_ms=_quantised(one.response_ms))
-
-
-def _day(one: DayKept, place: str, now: datetime) -> DayKept:
-    first = first_slot(one.date)
-    if first < 0:
-        got = one.date.isoformat()
-        raise WrongRequest("date must be 1970-01-01 or later", f"{place}.date", got=got)
-    end = (now + AHEAD - EPOCH) // SLOT
-    late = [first + minute for minute, *_ in one.pings if first + minute > end]
-    if late:
-        got = iso(slot_time(late[0]))
-        raise WrongRequest("a ping must be of a time in the past", f"{place}.pings", got=got)
-    pings = [_ping(*ping, f"{place}.pings") for ping in one.pings]
-    server = _checked(server_name, one.server, f"{place}.server")
-    return replace(one, server=server, pings=pings)
-
-
-def _ping(minute: int, *heard: Any) -> tuple[Any, ...]:
-    mean, best, worst, sent, received, field = heard
-    _refuse_odd(sent, received, [mean, best, worst], field)
-    return (minute, _quantised(mean), _quantised(best), _quantised(worst), sent, received)
-
-
-def _refuse_odd(sent: int, received: int, times: Sequence[float | None], field: str) -> None:
-    """Refuse what no ping can have added up to; the times are mean, best and worst."""
-    if sent < 1:
-        raise WrongRequest("sent must be at least 1", field, got=sent)
-    if received > sent:
-        raise WrongRequest(f"received must be at most {sent}", field, got=received)
-    known = [ms for ms in times if ms is not None]
-    if known and not received:
-        raise WrongRequest("times must be null where nothing was received", field, got=known[0])
-    if known and len(known) != len(times):
-        sentence = "a ping must have all of mean, best and worst, or none of them"
-        raise WrongRequest(sentence, field, got=len(known))
-    if len(known) == 3 and not known[1] <= known[0] <= known[2]:
-        raise WrongRequest("mean must be between best and worst", field, got=known[0])
-
-
-def _quantised(ms: float | None) -> float | None:
-    return None if ms is None else quantised_ms(ms)
-
-
-def _refuse_unknown(days: Sequence[DayKept], ids: Mapping[str, int]) -> None:
+def _portions(days: Sequence[DayKept]) -> Iterator[Sequence[DayKept]]:
+    portion: list[DayKept] = []
+    cost = 0
     for day in days:
-        if day.server not in ids:
+        cost += A_DAY + len(day.pings)
+        if portion and cost > PINGS_AT_ONCE:
+            yield portion
+            portion, cost = [], A_DAY + len(day.pings)
+        portion.append(day)
+    if portion:
+        yield portion
+
+
+def _refuse_unknown(days: Sequence[DayKept], names: set[str]) -> None:
+    for day in days:
+        if day.server not in names:
             raise WrongRequest(
                 "server must exist here or be on this page (import the pages in their order)",
                 "pings",
@@ -220,7 +94,20 @@ def _refuse_unknown(days: Sequence[DayKept], ids: Mapping[str, int]) -> None:
             )
 
 
-# What is added
+# Servers
+
+
+def _take_servers(session: Session, servers: Sequence[ServerKept], settings: Settings) -> Imported:
+    """Add servers and what of their schedules is new; one deleted meanwhile is passed over."""
+    claim_names(session)
+    added = insert_servers(session, map(_server_row, servers))
+    ids = locked_ids(session, [one.name for one in servers])
+    began = _began(session, ids.values())
+    planned = _planned_rows(servers, ids, settings)
+    schedules = session.scalars(TAKE_SCHEDULES, {"rows": planned}).all()
+    for server_id in sorted(began.keys() & set(schedules)):
+        upkeep.recount(session, server_id, began[server_id].date())
+    return Imported(servers=len(added), schedules=len(schedules), pings=0)
 
 
 def _server_row(server: ServerKept) -> dict[str, object]:
@@ -229,11 +116,6 @@ def _server_row(server: ServerKept) -> dict[str, object]:
         heard = ("last_slot", "last_ms", "last_sent", "last_received")
         row |= zip(heard, astuple(server.last_ping), strict=True)
     return row
-
-
-def _ids(session: Session, names: Iterable[str]) -> dict[str, int]:
-    rows = json.dumps([[name] for name in names])
-    return {row.name: row.id for row in session.execute(IDS, {"rows": rows})}
 
 
 def _began(session: Session, ids: Iterable[int]) -> dict[int, datetime]:
@@ -247,6 +129,7 @@ def _planned_rows(servers: Sequence[ServerKept], ids: Mapping[str, int], setting
     rows = [
         [ids[server.name], microseconds(row.since), row.interval_s, row.enabled]
         for server in servers
+        if server.name in ids
         for row in server.schedule or [_from_start(server, settings)]
     ]
     return json.dumps(rows)
@@ -257,7 +140,47 @@ def _from_start(server: ServerKept, settings: Settings) -> PlannedKept:
     return PlannedKept(since=server.added, interval_s=settings.interval_s, enabled=True)
 
 
-def _packed(
+# Days
+
+
+def _take_days(session: Session, days: Sequence[DayKept], now: datetime) -> Imported:
+    """Add days' pings. A server that was deleted meanwhile is passed over."""
+    ids = locked_ids(session, {day.server for day in days})
+    there = [day for day in days if day.server in ids]
+    old = (now - timedelta(days=RAW_DAYS)).date()
+    packed = upkeep.add(session, _rows([day for day in there if day.date < old], ids))
+    young = [day for day in there if day.date >= old]
+    rows = _ping_rows(young, ids, _held(session, young, ids))
+    raw = session.scalars(TAKE_PINGS, {"rows": rows}).all() if young else []
+    return Imported(servers=0, schedules=0, pings=packed + len(raw))
+
+
+def _rows(days: Iterable[DayKept], ids: Mapping[str, int]) -> dict[tuple[int, date], Rows]:
+    """Return the pings of days as they are packed; of two that have one slot, the first counts."""
+    pings: dict[tuple[int, date], dict[int, Sequence[Any]]] = defaultdict(dict)
+    for day in days:
+        for minute, *heard in day.pings:
+            pings[ids[day.server], day.date].setdefault(minute, heard)
+    return {key: _columns(found) for key, found in pings.items()}
+
+
+def _columns(pings: Mapping[int, Sequence[Any]]) -> Rows:
+    mean, best, worst, sent, received = zip(*pings.values(), strict=True)
+    return Rows(
+        list(pings),
+        _hundredths(mean),
+        _hundredths(best),
+        _hundredths(worst),
+        [int(count) for count in sent],
+        [int(count) for count in received],
+    )
+
+
+def _hundredths(times: Iterable[float | None]) -> list[int]:
+    return [-1 if ms is None else round(ms * 100) for ms in times]
+
+
+def _held(
     session: Session, days: Sequence[DayKept], ids: Mapping[str, int]
 ) -> dict[tuple[int, date], int]:
     """The slots that these days hold already, as bits. One statement."""
@@ -280,22 +203,6 @@ def _ping_rows(
             if not held >> minute & 1:
                 rows.append([server_id, microseconds(slot_time(first + minute)), *heard])
     return json.dumps(rows)
-
-
-def _pack(session: Session, days: Sequence[DayKept], ids: Mapping[str, int], now: datetime) -> None:
-    old = (now - timedelta(days=RAW_DAYS)).date()
-    by_date: dict[date, set[int]] = defaultdict(set)
-    for day in days:
-        if day.date < old:
-            by_date[day.date].add(ids[day.server])
-    for day_date, server_ids in sorted(by_date.items()):
-        upkeep.pack(session, day_date, sorted(server_ids))
-        upkeep.forget_pings(session, day_date, 0, DAY_SLOTS)
-
-
-def _ids_of() -> Executable:
-    given = incoming({"name": String()})
-    return select(Server.name, Server.id).where(Server.name.in_(select(given.c.name)))
 
 
 def _take_schedules() -> Executable:
@@ -347,6 +254,5 @@ def _take_pings() -> Executable:
     )
 
 
-IDS = _ids_of()
 TAKE_SCHEDULES = _take_schedules()
 TAKE_PINGS = _take_pings()

@@ -191,11 +191,14 @@ SELECT_RAW = (
 )
 
 
-def by_day(session: Session, data: FromClause) -> dict[tuple[int, int], Rows]:
+def by_day(
+    session: Session, data: FromClause, parameters: Mapping[str, object] | None = None
+) -> dict[tuple[int, int], Rows]:
     """Return some rows of `data` by server and number of the day. One statement."""
     number = epoch_minute(data.c.datetime) // SLOTS_A_DAY
     found = session.execute(
-        select(data.c.server_id, number, *_raw_columns(data)).group_by(data.c.server_id, number)
+        select(data.c.server_id, number, *_raw_columns(data)).group_by(data.c.server_id, number),
+        parameters,
     )
     return {(server_id, day): Rows(*map(_numbers, raw)) for server_id, day, *raw in found}
 

@@ -4,8 +4,7 @@ Every function takes a session inside a transaction that its caller ends. The fi
 said are those of records.FIELDS.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from sqlalchemy import (
     String,
     case,
     delete,
+    literal_column,
     null,
     select,
     true,
@@ -33,12 +33,14 @@ from core.servers import records
 from core.servers.records import BulkItem, BulkServer, ServerChange
 from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
-from core.sql import UtcDateTime, incoming, microseconds, time_at
+from core.sql import UtcDateTime, as_rows, incoming, time_at, turn
 
 COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
 FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
 """What of a server as wanted is its own; the rest is its schedule's."""
 DEFAULTS = {field.name: field.default for field in records.FIELDS}
+AT_ONCE = 2_000
+"""Servers that are added or changed in one transaction."""
 
 
 def add(session: Session, wanted: BulkServer, settings: Settings, now: datetime) -> int:
@@ -78,7 +80,10 @@ def alter(
     said = wanted.said()
     if "ip" in said:
         refuse_address(said["ip"], settings)
-    found = session.execute(_locked(SERVER.c.id == min(server_id, LARGEST_ID))).all()
+    if "name" in said:
+        claim_names(session)
+    of_it = _locked(SERVER.c.id == min(server_id, LARGEST_ID), whole="name" in said)
+    found = session.execute(of_it).all()
     if not found:
         raise IdUnknown(server_id)
     # As in add: the index decides.
@@ -109,6 +114,23 @@ def refuse_address(ip: str, settings: Settings) -> None:
         raise WrongRequest(refusal, "ip")
 
 
+def portions(
+    wanted: Sequence[BulkServer | BulkItem], settings: Settings
+) -> Iterator[Sequence[BulkServer | BulkItem]]:
+    """Cut what is wanted for `put`: a portion for a transaction, of less than 200 ms.
+
+    What can be refused without a database has its outcome then, also a name that stands in another
+    portion before.
+    """
+    refused = _refusals(_servers(wanted), settings)
+    checked = [refused.get(place, one) for place, one in enumerate(wanted)]
+    return (checked[start : start + AT_ONCE] for start in range(0, len(checked), AT_ONCE))
+
+
+def _servers(wanted: Sequence[BulkServer | BulkItem]) -> dict[int, BulkServer]:
+    return {place: one for place, one in enumerate(wanted) if isinstance(one, BulkServer)}
+
+
 def put(
     session: Session,
     wanted: Sequence[BulkServer | BulkItem],
@@ -123,18 +145,20 @@ def put(
     its outcome already.
     """
     outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkItem)}
-    said = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkServer)}
+    said = _servers(wanted)
     outcomes |= _refusals(said, settings)
+    claim_names(session)
     places = {one.name: place for place, one in said.items() if place not in outcomes}
     added = _add(session, [said[place] for place in places.values()], settings, now)
     known = {name: said[place] for name, place in places.items() if name not in added}
     by_name = {name: BulkItem(status="CREATED", id=server_id) for name, server_id in added.items()}
-    by_name |= _put_known(session, known, now) if upsert else {name: _taken(name) for name in known}
+    by_name |= _put_known(session, known, now) if upsert else {name: taken(name) for name in known}
     outcomes |= {places[name]: outcome for name, outcome in by_name.items()}
     return [outcomes[place] for place in range(len(wanted))]
 
 
-def _taken(name: str) -> BulkItem:
+def taken(name: str) -> BulkItem:
+    """Return the outcome of a server whose name another one has."""
     return BulkItem.refused(NameTaken(name), "name")
 
 
@@ -172,13 +196,23 @@ def _add(
     return ids
 
 
+def claim_names(session: Session) -> None:
+    """Have the turn of those who claim names: it comes before every lock of a server.
+
+    The order of locks, which keeps two from waiting for each other: names, servers by id, their
+    schedules, their days and pings, rounds. A name has no row that could be locked before it is
+    there, and Postgres has whoever wants it wait for whoever gives it up or takes it. Who adds one
+    server holds nothing else and needs no turn.
+    """
+    session.execute(CLAIM_NAMES)
+
+
 def insert_servers(session: Session, rows: Iterable[Mapping[str, object]]) -> dict[str, int]:
     """Insert these rows of `server` whose name is free, as far as they have its columns.
 
     Returns the new ids, by name. One statement.
     """
-    values = [[row.get(name) for name in COLUMNS] for row in rows]
-    given = json.dumps(values, default=microseconds)
+    given = as_rows([row.get(name) for name in COLUMNS] for row in rows)
     return {row.name: row.id for row in session.execute(INSERT_SERVERS, {"rows": given})}
 
 
@@ -188,11 +222,22 @@ def _put_known(
     """Change the servers of these names. Four statements."""
     if not wanted:
         return {}
-    rows = session.execute(LOCKED, {"rows": json.dumps([[name] for name in wanted])}).all()
+    rows = session.execute(LOCKED, {"rows": as_rows([name] for name in wanted)}).all()
     changed = _change(session, [(row, wanted[row.name].said()) for row in rows], now)
     words = {row.id: "UPDATED" if row.id in changed else "UNCHANGED" for row in rows}
     found = {row.name: BulkItem(status=words[row.id], id=row.id) for row in rows}
     return {name: found.get(name) or _gone(name) for name in wanted}
+
+
+def existing(session: Session, names: Iterable[str]) -> set[str]:
+    """Return which of these names are there."""
+    return set(session.scalars(EXISTING, {"rows": as_rows([name] for name in names)}))
+
+
+def locked_ids(session: Session, names: Iterable[str]) -> dict[str, int]:
+    """Return the ids of those of these servers that are there, held as `_locked` holds them."""
+    rows = as_rows([name] for name in names)
+    return {row.name: row.id for row in session.execute(LOCKED, {"rows": rows})}
 
 
 def _gone(name: str) -> BulkItem:
@@ -210,7 +255,7 @@ def _change(
     """
     altered = [row for row in (_altered(row, said) for row, said in wanted) if row]
     if altered:
-        session.execute(ALTER, {"rows": json.dumps(altered)})
+        session.execute(ALTER, {"rows": as_rows(altered)})
     replanned = reschedule(session, {row.id: said for row, said in wanted}, now)
     return replanned | {server_id for server_id, *_ in altered}
 
@@ -221,14 +266,15 @@ def _altered(row: Row[Any], said: Mapping[str, object]) -> list[Any] | None:
     return None if now_is == to_be else [row.id, *to_be]
 
 
-def _locked(which: ColumnElement[bool]) -> Executable:
+def _locked(which: ColumnElement[bool], *, whole: bool = False) -> Executable:
     """These servers, in order, held against whoever changes or records them meanwhile.
 
-    Else a round recorded between reading and writing would stay in `last_*`.
+    Else a round recorded between reading and writing would stay in `last_*`. What is renamed is
+    held as a `whole`, as another name needs it: a lock that is raised later may wait in a circle.
     """
     columns = [SERVER.c.id, *(SERVER.c[name] for name in FIELDS)]
     query = select(*columns).where(which).order_by(SERVER.c.id)
-    return query.with_for_update(key_share=True)
+    return query.with_for_update(key_share=not whole)
 
 
 def _kinds(names: Iterable[str]) -> dict[str, TypeEngine[Any]]:
@@ -266,6 +312,10 @@ def _alter() -> Executable:
     )
 
 
+CLAIM_NAMES = select(turn(literal_column("7046154739")))
+"""Any number that nothing else in the same database locks; that of migrations is one less."""
 INSERT_SERVERS = _insert_servers()
 ALTER = _alter()
-LOCKED = _locked(SERVER.c.name.in_(select(incoming({"name": String()}).c.name)))
+GIVEN = SERVER.c.name.in_(select(incoming({"name": String()}).c.name))
+EXISTING = select(SERVER.c.name).where(GIVEN)
+LOCKED = _locked(GIVEN)

@@ -37,8 +37,10 @@ def demo_command(days: int) -> None:
     Their names begin with "demo". Remove them with `flask servers remove`.
     """
     with refusals():
+        now = utc_now()
         with current_database().transaction() as session:
-            rounds_made = demo.create_servers(session, current_settings(), utc_now(), days)
+            ids = demo.create_servers(session, current_settings(), now, days)
+        rounds_made = demo.made_up_rounds(ids, now, days)
         with items_bar(rounds_made, "Making up history") as progress:
             for chunk in progress:
                 with current_database().transaction() as session:

@@ -21,20 +21,24 @@ SERVERS = {
     "demo office": ("127.0.0.14", 25.0),
 }
 ECHOES = 4
-CHUNK = 360  # rounds in one transaction
+CHUNK = 100  # rounds in one transaction
 Chunk = Sequence[tuple[datetime, list[Ping]]]
 
 
-def create_servers(session: Session, settings: Settings, now: datetime, days: int) -> list[Chunk]:
-    """Add the servers as if `days` ago; return the rounds to record, some hours to a chunk.
-
-    Raises NameTaken where they exist already.
-    """
+def create_servers(
+    session: Session, settings: Settings, now: datetime, days: int
+) -> dict[str, int]:
+    """Add the servers as if `days` ago; return their ids. Raises NameTaken where they exist."""
     first = slot_of(now) - timedelta(days=days)
-    ids = {}
-    for name, (ip, _base_ms) in SERVERS.items():
-        ids[name] = change.add(session, ServerWanted(name=name, ip=ip), settings, first)
-    made_up = list(_made_up_rounds(ids, first, slot_of(now)))
+    return {
+        name: change.add(session, ServerWanted(name=name, ip=ip), settings, first)
+        for name, (ip, _base_ms) in SERVERS.items()
+    }
+
+
+def made_up_rounds(ids: dict[str, int], now: datetime, days: int) -> list[Chunk]:
+    """Return the rounds to record, an hour or two to a chunk."""
+    made_up = list(_made_up_rounds(ids, slot_of(now) - timedelta(days=days), slot_of(now)))
     return [made_up[start : start + CHUNK] for start in range(0, len(made_up), CHUNK)]
 
 

@@ -1,7 +1,9 @@
 """`flask servers`: add, list, remove, import and export servers."""
 
 import sys
+from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import BinaryIO, TextIO
 
 import click
@@ -9,7 +11,7 @@ from flask.cli import AppGroup
 
 from core.checks.records import Probe
 from core.clock import utc_now
-from core.export import give, take
+from core.export import give, take_list
 from core.reading import iso
 from core.servers import change, find, lists
 from core.servers.records import ServerWanted, Standing, server_name
@@ -41,8 +43,8 @@ def add(name: str, ip: str, how: str | None, port: int | None) -> None:
     given = {"name": name, "ip": ip, "probe": how, "port": port}
     with refusals():
         wanted = ServerWanted.of({key: value for key, value in given.items() if value is not None})
-        with current_database().transaction() as session:
-            change.add(session, wanted, current_settings(), utc_now())
+        add_it = partial(change.add, wanted=wanted, settings=current_settings(), now=utc_now())
+        current_database().write(add_it)
     click.echo(f"Added {wanted.name} ({wanted.ip})")
 
 
@@ -72,8 +74,7 @@ def remove(name: str, yes: bool) -> None:
             with current_database().reading() as session:
                 find.by_name(session, wanted)
             click.confirm(f"Remove {wanted} and all its history?", abort=True)
-        with current_database().transaction() as session:
-            change.remove(session, wanted)
+        current_database().write(partial(change.remove, name=wanted))
     click.echo(f"Removed {wanted}")
 
 
@@ -89,8 +90,9 @@ def import_servers(file: BinaryIO, update: bool, _kind: str | None) -> None:
     """
     with refusals():
         entries = lists.read(file.read(), bounded=False)
-        with current_database().transaction() as session:
-            done = take.take_list(session, entries, current_settings(), utc_now(), upsert=update)
+        with current_database().reading() as session:
+            steps = take_list.steps(session, entries, current_settings(), utc_now(), upsert=update)
+        done = sum(map(current_database().write, steps), Counter[str]())
     changed = f", changed {counted(done['UPDATED'], 'server')}" if update else ""
     click.echo(f"Added {counted(done['CREATED'], 'server')}{changed}")
 

@@ -23,6 +23,7 @@ from handlers.cli.output import (
 )
 from handlers.worker import rounds, upkeep
 from handlers.worker.rounds import RoundReport
+from infra import patience
 
 
 @click.command("worker")
@@ -71,7 +72,7 @@ def tidy_command() -> None:
 
     The worker does this every night by itself.
     """
-    with refusals():
+    with refusals(), patience.of(patience.of_job(current_instance().settings)):
         steps = upkeep.plan(current_instance(), utc_now())
         with items_bar(steps, "Tidying") as progress:
             done = sum((step() for step in progress), upkeep.Tidied())

@@ -1,5 +1,6 @@
 """The application: its views, its one gate, its one table of errors."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +27,7 @@ from handlers.http.errors import reply_with_error, reply_with_fault, reply_with_
 from handlers.http.gate import access_is_open
 from handlers.http.routes import CSV, JSON, PUBLIC, READ, WRITE, Later, Route
 from handlers.instance import Instance
+from infra import patience
 
 # What the command line, too, needs of this room.
 __all__ = ["HEADERS", "MAX_BODY", "access_is_open", "create_app"]
@@ -47,6 +49,7 @@ LATER = (
         rule="/api/v1/export",
         view=Later("handlers.http.export.give"),
         may=READ,
+        by_steps=True,
         query=records.ExportQuery,
         gives=records.Exported,
         media=[JSON, CSV],
@@ -56,6 +59,7 @@ LATER = (
         rule="/api/v1/import",
         view=Later("handlers.http.export.take"),
         may=WRITE,
+        by_steps=True,
         query=records.ImportQuery,
         reads=records.Exported,
         gives=records.Imported,
@@ -94,6 +98,16 @@ LATER = (
 """What is loaded at its first use: `GET /` needn't wait for the engine, GraphQL or their like."""
 
 
+def _patiently(here: Instance, answer: Callable[..., Any]) -> Callable[..., Any]:
+    """Let all that a request waits for have one bound: it is answered, whatever hangs."""
+
+    def answer_in_time(*asked: Any) -> Any:
+        with patience.of(patience.of_request(here.settings)):
+            return answer(*asked)
+
+    return answer_in_time
+
+
 class BoundedRequest(Request):
     """A request whose body is at most MAX_BODY long, also when it came without a length.
 
@@ -126,6 +140,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # or // would be redirected, in HTML
     app.extensions["pinglet"] = here
+    app.wsgi_app = _patiently(here, app.wsgi_app)  # type: ignore[method-assign]
     gate.guard(app, here)
     for part in (contract, people, servers, health, pages):
         routes.register(app, here, part.ROUTES.table)

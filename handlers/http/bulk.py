@@ -1,6 +1,7 @@
 """POST /api/v1/servers/bulk: many servers at once. Loaded at first use."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from flask import request
 from msgspec import structs
@@ -43,8 +44,12 @@ def _put_list(here: Instance, entries: Sequence[Entry], upsert: bool) -> ListDon
 
 
 def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
-    with here.database.transaction() as session:
-        return change.put(session, wanted, here.settings, utc_now(), upsert=upsert)
+    how = partial(change.put, settings=here.settings, now=utc_now(), upsert=upsert)
+    return [
+        outcome
+        for some in change.portions(wanted, here.settings)
+        for outcome in here.database.write(partial(how, wanted=some))
+    ]
 
 
 def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:

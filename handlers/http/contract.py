@@ -30,8 +30,8 @@ NAME_SHAPE = 'expected {"server": "name"}'
 def add(here: Instance) -> ResponseReturnValue:
     """Add a server."""
     wanted = server_wanted(_body())
-    with here.database.transaction() as session:
-        change.add(session, wanted, here.settings, utc_now())
+    now = utc_now()
+    here.database.write(lambda session: change.add(session, wanted, here.settings, now))
     return {"status": "CREATED"}, HTTPStatus.CREATED
 
 
@@ -39,8 +39,8 @@ def add(here: Instance) -> ResponseReturnValue:
 def move(here: Instance) -> ResponseReturnValue:
     """Change a server's address."""
     wanted = server_wanted(_body())
-    with here.database.transaction() as session:
-        change.change(session, wanted, here.settings, utc_now())
+    now = utc_now()
+    here.database.write(lambda session: change.change(session, wanted, here.settings, now))
     return {"status": "UPDATED"}
 
 
@@ -48,8 +48,7 @@ def move(here: Instance) -> ResponseReturnValue:
 def remove(here: Instance) -> ResponseReturnValue:
     """Remove a server and its history."""
     name = name_wanted(_body())
-    with here.database.transaction() as session:
-        change.remove(session, name)
+    here.database.write(lambda session: change.remove(session, name))
     return {"status": "DELETED"}
 
 

@@ -1,5 +1,6 @@
 """Export and import, in pages that any instance takes. Loaded at first use."""
 
+from collections import Counter
 from urllib.parse import urlencode
 
 from flask import Response, request
@@ -7,6 +8,7 @@ from flask import Response, request
 from core.clock import utc_now
 from core.export import give as export_give
 from core.export import take as export_take
+from core.export import take_list
 from core.export.records import Exported, ExportQuery, Imported, ImportQuery
 from core.reading import read_json
 from core.servers import lists
@@ -53,14 +55,20 @@ def take(here: Instance, wanted: ImportQuery) -> Imported:
     begins = body.lstrip()[:1]
     if begins == b"[" or (is_csv and begins != b"{"):
         return _take_list(here, body)
-    page = Exported.of(read_json(body))
-    with here.database.transaction() as session:
-        return export_take.take(session, page, here.settings, utc_now())
+    return take_page(here, Exported.of(read_json(body)))
+
+
+def take_page(here: Instance, page: Exported) -> Imported:
+    """Check a page as a whole, then add what is new of it step by step."""
+    with here.database.reading() as session:
+        steps = export_take.steps(session, page, here.settings, utc_now())
+    return sum(map(here.database.write, steps), Imported(servers=0, schedules=0, pings=0))
 
 
 def _take_list(here: Instance, body: bytes) -> Imported:
-    export_take.refuse_pings(body)
+    take_list.refuse_pings(body)
     entries = lists.read(body)
-    with here.database.transaction() as session:
-        done = export_take.take_list(session, entries, here.settings, utc_now(), skip=True)
+    with here.database.reading() as session:
+        steps = take_list.steps(session, entries, here.settings, utc_now(), skip=True)
+    done = sum(map(here.database.write, steps), Counter[str]())
     return Imported(servers=done["CREATED"], schedules=done["CREATED"], pings=0)

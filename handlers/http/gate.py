@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from http import HTTPStatus
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -13,11 +14,12 @@ from core.accounts import tokens, users
 from core.accounts.attempts import Attempts, count_attempt, forgive_attempts
 from core.accounts.records import Identity, Level, TokenKind
 from core.clock import utc_now
-from core.errors import Forbidden, TokenRejected, Unavailable
+from core.errors import Forbidden, TokenRejected, Unavailable, WrongRequest
 from handlers.http import browser
 from handlers.http.origin import SAFE, is_local_request, refuse_strangers
 from handlers.http.routes import PUBLIC, routes_of
 from handlers.instance import Instance
+from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.auth")
@@ -112,6 +114,22 @@ def log_in(here: Instance, name: str, password: str) -> Identity:
     return identity
 
 
+def confirmed(here: Instance, password: str) -> Identity:
+    """Return who sends this request as somebody who has just shown their password.
+
+    A named token stays one, and may do no more than before. Raises WrongRequest, TooManyAttempts.
+    """
+    user = whoami()
+    if user.kind in (None, TokenKind.KEY):
+        return user
+    try:
+        shown = log_in(here, user.name, password)
+    except TokenRejected:
+        # Not 401: the request's own token is good.
+        raise WrongRequest("password must be yours", "password") from None
+    return replace(shown, level=min(shown.level, user.level))
+
+
 def _bearer(here: Instance, token: str) -> Identity:
     identity = _verified(here, token)
     if identity.kind is TokenKind.SESSION:
@@ -129,11 +147,13 @@ def _cookie(here: Instance, token: str) -> Identity:
 
 
 def _verified(here: Instance, token: str) -> Identity:
+    tokens.refuse_shapeless(token)
     now = utc_now()
     with here.database.reading() as session:
         identity = tokens.verify(session, token, now)
     if identity.token_id is not None and not identity.used_lately:
-        with here.database.transaction() as session:
+        # The next request notes it where this one can't: who reads waits for nobody.
+        with suppress(Unavailable), here.database.transaction(waits=False) as session:
             tokens.note_use(session, identity.token_id, now)
     return identity
 
@@ -158,7 +178,8 @@ def _say_how_to_begin(here: Instance) -> None:
     # again: requests of strangers cost no query.
     if here.database in BEGUN:
         return
-    with suppress(Unavailable), here.database.reading() as session:
+    hint = patience.of(patience.brief())
+    with hint, suppress(Unavailable), here.database.reading() as session:
         if users.access_is_open(session):
             log.warning("nobody can log in yet: create a user with `flask users add NAME`")
         else:

@@ -18,10 +18,14 @@ from core.servers import find
 from handlers.http import routes
 from handlers.http.routes import PUBLIC, Routes
 from handlers.instance import Instance
+from infra import patience
 from infra.database import Database
 
 KEPT_S = 1.0
 """Anybody may ask, as often as they like: the database is asked once a second at most."""
+
+PATIENCE_S = 2.0
+"""Who asks whether all is well wants to know before they have an answer of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +80,30 @@ def show(here: Instance, wanted: HealthQuery) -> Response:
 
 
 def _looked(database: Database) -> Looked:
-    with LOCK:
-        looked = LOOKED.get(database)
-        if looked is None or time.monotonic() - looked.at_s >= KEPT_S:
-            looked = LOOKED[database] = _look(database)
+    looked = LOOKED.get(database)
+    if looked is not None and time.monotonic() - looked.at_s < KEPT_S:
         return looked
+    # One looks. Who comes meanwhile is told what was last known, and waits only where nothing was:
+    # however many ask while the database hangs, they don't pile up.
+    if not LOCK.acquire(timeout=0 if looked else PATIENCE_S):  # pylint: disable=consider-using-with
+        return looked or Looked(time.monotonic(), False, None)
+    try:
+        return _look_again(database)
+    finally:
+        LOCK.release()
+
+
+def _look_again(database: Database) -> Looked:
+    looked = LOOKED.get(database)
+    if looked is None or time.monotonic() - looked.at_s >= KEPT_S:
+        looked = LOOKED[database] = _look(database)
+    return looked
 
 
 def _look(database: Database) -> Looked:
     try:
-        with database.reading() as session:
+        hurry = patience.Patience(PATIENCE_S, PATIENCE_S, PATIENCE_S)
+        with patience.of(hurry), database.reading() as session:
             return Looked(time.monotonic(), True, find.newest_slot(session, utc_now()))
     except Unavailable:
         return Looked(time.monotonic(), False, None)

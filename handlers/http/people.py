@@ -14,10 +14,10 @@ from core.accounts.records import (
     UserList,
     UserListed,
 )
-from core.accounts.tokens import Grant, Refresh, TokenWanted
+from core.accounts.tokens import Grant, Refresh, TokensQuery, TokenWanted
 from core.accounts.users import LogIn, PasswordChange, UserChange, UserWanted
 from core.clock import utc_now
-from core.errors import TokenRejected
+from core.errors import Forbidden, TokenRejected
 from handlers.http import gate, routes
 from handlers.http.routes import ADMIN, PUBLIC, READ, Done, Routes
 from handlers.instance import Instance
@@ -92,11 +92,11 @@ def change_password(here: Instance, wanted: PasswordChange) -> Done:
 # Tokens
 
 
-@ROUTES("GET", "/api/v1/tokens", may=READ, gives=TokenList)
-def list_tokens(here: Instance) -> TokenList:
+@ROUTES("GET", "/api/v1/tokens", may=READ, query=TokensQuery, gives=TokenList)
+def list_tokens(here: Instance, wanted: TokensQuery) -> TokenList:
     """List your tokens."""
     with here.database.reading() as session:
-        return TokenList(tokens=tokens.of_user(session, gate.whoami().user_id, utc_now()))
+        return tokens.of_user(session, gate.whoami().user_id, wanted, utc_now())
 
 
 @ROUTES(
@@ -115,8 +115,11 @@ def issue(here: Instance, wanted: TokenWanted | None) -> TokenIssued | TokenPair
 
 def issue_key(here: Instance, wanted: TokenWanted) -> TokenIssued:
     """Create a named token for a script."""
+    user = gate.whoami()
+    if wanted.password is not None:
+        user = gate.confirmed(here, wanted.password)
     with here.database.transaction() as session:
-        return tokens.issue_own_key(session, gate.whoami(), wanted, utc_now())
+        return tokens.issue_own_key(session, user, wanted, utc_now())
 
 
 def issue_pair(here: Instance) -> TokenPair:
@@ -136,6 +139,7 @@ def issue_pair(here: Instance) -> TokenPair:
 )
 def refresh(here: Instance, wanted: Refresh) -> TokenPair:
     """Exchange a refresh token for the next pair."""
+    tokens.refuse_shapeless(wanted.refresh)
     with here.database.transaction() as session:
         pair = tokens.refresh(session, wanted.refresh, utc_now())
     # Raised after the commit: what the token's reuse has revoked stays revoked.
@@ -187,6 +191,10 @@ def create_user(here: Instance, wanted: UserWanted) -> UserListed:
 @ROUTES("PATCH", USER, may=ADMIN, takes=UserChange, gives=UserListed, errors=[UNKNOWN])
 def change_user(here: Instance, wanted: UserChange, user_id: int) -> UserListed:
     """Change a user's password or role, or disable or enable them."""
+    asking = gate.whoami()
+    if wanted.password is not None and user_id == asking.user_id and asking.kind is not None:
+        # Or whoever finds a session open would have the account for good.
+        raise Forbidden("your own password is changed with the old one: PUT /api/v1/me/password")
     with here.database.transaction() as session:
         return users.change_user(session, user_id, wanted)
 

@@ -5,6 +5,7 @@ can't be written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from core.errors import WrongRequest
 from core.reading import Record, Request, read_json
 from core.refusals import refusal
 from handlers.instance import Instance
+from infra import patience
 
 PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
 
@@ -75,6 +77,7 @@ class Route:
     `may` is the least that the caller must be allowed; `status` is that of success, `errors` are
     those that this route alone can answer with. `reads` is the shape of a body that the view reads
     by itself. `media` are the types of a reply, `accepts` those of a body; all three only describe.
+    A route `by_steps` does much: each of its waits has a bound, their sum has none.
     `location` returns the address of what was made. `fresh` replies
     carry an ETag and are left out (304) where the client has them already. The first line of the
     view's docstring says what the route is for.
@@ -94,6 +97,7 @@ class Route:
     media: Sequence[str] = (JSON,)
     accepts: Sequence[str] = (JSON,)
     location: Callable[[Any], str] | None = None
+    by_steps: bool = False
     fresh: bool = False
 
     @property
@@ -149,7 +153,8 @@ def _served(here: Instance, route: Route) -> Callable[..., ResponseReturnValue]:
         given: list[Any] = [query(route.query)] if route.query else []
         if route.takes:
             given.append(_body(route.takes, route.body_required))
-        answer: Any = route.view(here, *given, **words)
+        with patience.of(patience.of_steps(here.settings)) if route.by_steps else nullcontext():
+            answer: Any = route.view(here, *given, **words)
         return answer if isinstance(answer, Response) or not route.gives else _told(route, answer)
 
     return serve

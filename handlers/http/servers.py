@@ -6,6 +6,8 @@ from http import HTTPStatus
 from typing import TypeVar
 from urllib.parse import urlencode
 
+from sqlalchemy.orm import Session
+
 from core.clock import utc_now
 from core.errors import IdUnknown
 from core.history import figures, slices, today
@@ -66,15 +68,19 @@ def listed_with_cursors(here: Instance, wanted: FleetQuery) -> tuple[ServerPage,
 def add(here: Instance, wanted: ServerWanted) -> ServerStatus:
     """Add a server."""
     now = utc_now()
-    with here.database.transaction() as session:
+
+    def write(session: Session) -> ServerStatus:
         server_id = change.add(session, wanted, here.settings, now)
         return today.of_one(session, server_id, now)
+
+    return here.database.write(write)
 
 
 ROUTES(
     "POST",
     f"{SERVERS}/bulk",
     may=WRITE,
+    by_steps=True,
     query=BulkQuery,
     reads=Bulk,
     accepts=(JSON, CSV),
@@ -100,16 +106,18 @@ def show(here: Instance, server_id: int) -> ServerStatus:
 def alter(here: Instance, wanted: ServerChange, server_id: int) -> ServerStatus:
     """Change a server: name, address, probe, port, interval, or pause it."""
     now = utc_now()
-    with here.database.transaction() as session:
+
+    def write(session: Session) -> ServerStatus:
         change.alter(session, server_id, wanted, here.settings, now)
         return today.of_one(session, server_id, now)
+
+    return here.database.write(write)
 
 
 @ROUTES("DELETE", SERVER, may=WRITE, gives=Done, errors=[UNKNOWN])
 def remove(here: Instance, server_id: int) -> Done:
     """Delete a server and all its history."""
-    with here.database.transaction() as session:
-        change.remove_id(session, server_id)
+    here.database.write(lambda session: change.remove_id(session, server_id))
     return Done(status="DELETED")
 
 

@@ -9,6 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
 
 from core import slots
 from core.checks.records import Ping, State, Target, Unobserved
@@ -21,12 +25,17 @@ from core.servers import find
 from core.slots import AHEAD, SLOT
 from handlers.instance import Instance
 from handlers.worker import upkeep
+from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
+T = TypeVar("T")
 
 NIGHT = timedelta(minutes=10)
 """How long after midnight, UTC, the day is packed: what comes later is added when its rows go."""
+
+NOTE_S = 1.0
+"""How long a round waits, at most, for the note that it begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +83,20 @@ def note_beginning(database: Database, slot: datetime, due_pings: int, now: date
         log.exception("can't note that round %s begins", iso(slot))
 
 
-def store(database: Database, slot: datetime, measured: Sequence[Ping], now: datetime) -> int:
+def store(
+    database: Database,
+    slot: datetime,
+    measured: Sequence[Ping],
+    now: datetime,
+    begin: Callable[[Session], None] = lambda _session: None,
+) -> int:
     """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
-    Raises Unavailable.
+    `begin` notes there that it began, if that may not be noted yet. Raises Unavailable.
     """
     with database.transaction() as session:
         new = record.record(session, slot, measured, now)
+        begin(session)
         round_log.add(session, slot, new, now)
         return new
 
@@ -102,11 +118,14 @@ async def run_round(
 
     def store_all() -> int:
         ended = started + timedelta(seconds=time.monotonic() - ticks_s)
-        return store(here.database, slot, measured.pings, ended)
+        return store(here.database, slot, measured.pings, ended, begin)
 
-    await asyncio.to_thread(note_beginning, here.database, slot, len(targets), started)
+    begin = partial(round_log.begin, slot=slot, due=len(targets), now=started)
+    noting = asyncio.to_thread(note_beginning, here.database, slot, len(targets), started)
+    # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.
+    await asyncio.wait([asyncio.create_task(noting)], timeout=NOTE_S)
     measured = await measure.measure(targets, measure.pace(here.settings), progress)
-    recorded = await _patiently(store_all, slot, now)
+    recorded = await _patiently(store_all, slot, slot + 2 * SLOT, now)
     for lost in measured.unobserved:
         log.warning("server %s unobserved: %s", lost.server_id, lost.reason)
     return RoundReport(
@@ -119,15 +138,16 @@ async def run_round(
     )
 
 
-async def _patiently(store_all: Callable[[], int], slot: datetime, now: Now) -> int:
+async def _patiently(work: Callable[[], T], slot: datetime, until: datetime, now: Now) -> T:
+    """Do a part of a round in a thread, again and again while the database can't serve it."""
     pause_s = 0.1
     while True:
         try:
-            return await asyncio.to_thread(store_all)
+            return await asyncio.to_thread(work)
         except Unavailable as error:
-            if now() >= slot + 2 * SLOT:
+            if now() >= until:
                 raise
-            log.warning("round %s isn't recorded yet; trying again: %s", iso(slot), error)
+            log.warning("round %s waits for the database; trying again: %s", iso(slot), error)
             await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 (spreads load)
             pause_s = min(5.0, pause_s * 2)
 
@@ -193,6 +213,7 @@ class Nights:
     async def _tidy(self, started: datetime) -> None:
         try:
             done = upkeep.Tidied()
+            patience.CURRENT.set(patience.of_job(self._here.settings))  # of this task
             await self._between_rounds.wait()
             for step in await asyncio.to_thread(upkeep.plan, self._here, started):
                 await self._between_rounds.wait()
@@ -210,7 +231,8 @@ class Nights:
 async def _one_slot(here: Instance, slot: datetime, now: Now) -> None:
     # Whatever goes wrong in one round must not end those that follow.
     try:
-        targets = await asyncio.to_thread(due, here.database, slot)
+        ask = partial(due, here.database, slot)
+        targets = await _patiently(ask, slot, slot + SLOT, now)
         done = await run_round(here, slot, targets, now=now)
         if targets:
             log.info("round %s", done)

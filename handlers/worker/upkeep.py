@@ -19,6 +19,7 @@ from core.rounds import log as round_log
 from core.servers import find
 from core.slots import DAY_SLOTS, first_slot, slot_time
 from handlers.instance import Instance
+from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -51,7 +52,8 @@ Step = Callable[[], Tidied]
 
 def tidy(here: Instance, now: datetime) -> Tidied:
     """Do the whole night's work; return what was done. Raises Unavailable."""
-    return sum((step() for step in plan(here, now)), Tidied())
+    with patience.of(patience.of_job(here.settings)):
+        return sum((step() for step in plan(here, now)), Tidied())
 
 
 def plan(here: Instance, now: datetime) -> Sequence[Step]:
@@ -94,13 +96,11 @@ def _cut(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def _pack(database: Database, day: date, ids: Sequence[int]) -> Tidied:
-    with database.transaction() as session:
-        return Tidied(packed=upkeep.pack(session, day, ids))
+    return Tidied(packed=database.write(partial(upkeep.pack, day=day, ids=ids)))
 
 
 def _forget_pings(database: Database, day: date, low: int, high: int) -> Tidied:
-    with database.transaction() as session:
-        return Tidied(pings=upkeep.forget_pings(session, day, low, high))
+    return Tidied(pings=database.write(partial(upkeep.forget_pings, day=day, low=low, high=high)))
 
 
 def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
@@ -119,8 +119,12 @@ def _forget_rounds(database: Database, before: datetime) -> Tidied:
 
 
 def _forget_days(database: Database, before: date, ids: Sequence[int]) -> Tidied:
-    with database.transaction() as session:
-        return Tidied(days=upkeep.forget_days(session, before, ids))
+    """They are many where less is to be kept than before."""
+    forget = partial(upkeep.forget_days, before=before, ids=ids, limit=ROWS_AT_ONCE)
+    gone = [database.write(forget)]
+    while gone[-1] >= ROWS_AT_ONCE:
+        gone.append(database.write(forget))
+    return Tidied(days=sum(gone))
 
 
 def _forget_log_ins(database: Database, now: datetime) -> Tidied:

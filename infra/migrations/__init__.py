@@ -15,6 +15,7 @@ from sqlalchemy import Engine, PoolProxiedConnection, text
 
 from core.errors import CoreError, Unavailable
 from core.models import SCHEMA_VERSION
+from infra import patience
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -23,6 +24,7 @@ log = logging.getLogger("pinglet.database")
 
 LOCK = 7_046_154_738  # any number that nothing else in the same database locks
 WAIT_S = 30
+TABLE_S = 3
 
 
 class NewerSchema(CoreError):
@@ -44,8 +46,9 @@ def upgrade(engine: Engine) -> None:
         # One at a time. SQLite's BEGIN IMMEDIATE, which begins every transaction here, is such a
         # lock on the file already.
         if engine.dialect.name == "postgresql":
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            # Whoever waits for a table keeps all waiting who come after: rather this one gives up.
+            connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_S}s'"))
         config = configuration()
         config.attributes["connection"] = connection
         try:
@@ -76,11 +79,13 @@ def _use_write_ahead_log(engine: Engine) -> None:
     """
     connection = engine.raw_connection()
     locked = engine.dialect.loaded_dbapi.OperationalError  # sqlite3's: Postgres needs no sqlite3
-    give_up = time.monotonic() + WAIT_S
+    given = patience.CURRENT.get()
+    wait_s = given.left_s if given else WAIT_S
+    give_up = time.monotonic() + wait_s
     try:
         while not _is_set(connection, locked):
             if time.monotonic() > give_up:
-                raise Unavailable(f"another program has used the database file for {WAIT_S} s")
+                raise Unavailable(f"another program has used the database file for {wait_s:.0f} s")
             time.sleep(random.uniform(0.001, 0.05))  # noqa: S311 (spreads load)
     finally:
         connection.close()

@@ -20,6 +20,8 @@ RIGHT = [
     ("database_pool", "none", "none"),
     ("statement_timeout_s", "0.5", 0.5),
     ("statement_timeout_s", "900", 900),
+    ("request_timeout_s", "0.5", 0.5),
+    ("job_timeout_s", "86400", 86_400),
     ("connect_timeout_s", "60", 60),
     ("connect_timeout_s", "0.1", 0.1),
     ("interval_s", "60", 60),
@@ -63,6 +65,9 @@ WRONG = [
     ("statement_timeout_s", "nan"),
     ("statement_timeout_s", "inf"),
     ("statement_timeout_s", "30s"),
+    ("request_timeout_s", "0"),
+    ("request_timeout_s", "61"),
+    ("job_timeout_s", "0"),
     ("connect_timeout_s", "-1"),
     ("connect_timeout_s", "61"),
     ("interval_s", "0"),
@@ -93,6 +98,34 @@ WRONG = [
     ("batch_size", "1e2"),
     ("batch_size", "100.0"),
 ]
+
+
+BLANKS = ["{}\n", "\r\n{}\r\n", " \t{}\u00a0", "{}\u2028"]
+
+
+@pytest.mark.parametrize(("name", "text", "value"), RIGHT)
+def test_blanks_around_a_setting_mean_nothing(name: str, text: str, value: object) -> None:
+    for blanks in BLANKS:
+        settings = Settings.from_env({VARIABLES[name]: blanks.format(text)})
+        assert getattr(settings, name) == value
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize(
+    "text", ["\n", "a\nb", "a\0", "a\x1b[0m", "\ufeffa", "a\u202eb", '"a"', "'a'"]
+)
+def test_no_setting_holds_what_cant_be_seen_or_stands_in_quotes(name: str, text: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_env({VARIABLES[name]: text})
+    told = str(refusal.value)
+    assert told.startswith(f"{VARIABLES[name]} must ")
+    assert told.isprintable()
+
+
+def test_a_url_that_is_refused_for_a_letter_is_not_shown() -> None:
+    with pytest.raises(SettingsError, match="character 26 is U\\+000A") as refusal:
+        Settings.from_env({"DATABASE_URL": "postgres://us:s3cr3t@host\n/watch"})
+    assert "s3cr3t" not in str(refusal.value)
 
 
 def test_every_setting_has_an_example_here() -> None:

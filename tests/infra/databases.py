@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import NullPool, create_engine, text
 
 from core.errors import Unavailable
 from core.servers import find
 from core.settings import Settings
 from infra.database import Database
+from tests.postgres import Postgres
 
 
 @contextlib.contextmanager
@@ -35,3 +37,36 @@ def why_not(settings: Settings) -> str:
     with opened(settings) as database, pytest.raises(Unavailable) as refusal:
         works(database)
     return str(refusal.value)
+
+
+def administer(postgres: Postgres, *statements: str) -> None:
+    """Run these outside any transaction, as CREATE DATABASE wants it."""
+    url = postgres.url().replace("postgresql:", "postgresql+pg8000:")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+C = "LC_COLLATE 'C' LC_CTYPE 'C'"
+
+
+@contextlib.contextmanager
+def database_in(postgres: Postgres, encoding: str, locale: str = C) -> Iterator[str]:
+    """Make a database without tables in this encoding; yield its URL."""
+    made = f"CREATE DATABASE encoded ENCODING '{encoding}' TEMPLATE template0"
+    administer(postgres, f"{made} {locale}")
+    try:
+        yield postgres.url("encoded")
+    finally:
+        administer(postgres, "DROP DATABASE encoded WITH (FORCE)")
+
+
+@contextlib.contextmanager
+def role(postgres: Postgres, name: str) -> Iterator[None]:
+    """Make a role that may log in and nothing else."""
+    administer(postgres, f"CREATE ROLE {name} LOGIN")
+    try:
+        yield
+    finally:
+        administer(postgres, f"DROP OWNED BY {name}", f"DROP ROLE {name}")

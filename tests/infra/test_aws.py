@@ -1,6 +1,11 @@
 """The queue and the secret, against SQS and Secrets Manager by moto."""
 
+import contextlib
 import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -65,9 +70,49 @@ def test_a_queue_that_is_not_there_is_unavailable(cloud: None) -> None:
 def test_a_secret_is_read(cloud: None) -> None:
     secrets = boto3.client("secretsmanager", region_name=REGION)
     arn = secrets.create_secret(Name="db", SecretString=json.dumps({"password": "p"}))["ARN"]
-    assert json.loads(aws.read_secret(arn)) == {"password": "p"}
+    assert json.loads(aws.read_secret(arn, 250)) == {"password": "p"}
+
+
+@pytest.fixture
+def endpoint(cloud: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """An address where AWS should be, and that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for service in ("SECRETS_MANAGER", "SQS"):
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", url)
+        aws._client.cache_clear()
+        yield silent
+    aws._client.cache_clear()
+
+
+def test_a_secret_that_never_comes_is_unavailable_in_time(endpoint: socket.socket) -> None:
+    began = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"no answer in 0\.3 s"):
+            aws.read_secret("slow", 0.3)
+    assert time.monotonic() - began < 5
+    with contextlib.ExitStack() as held:
+        endpoint.settimeout(250)
+        held.callback(endpoint.accept()[0].close)
+        endpoint.setblocking(False)
+        with pytest.raises(BlockingIOError):  # who asked second waited for the first
+            endpoint.accept()
+
+
+def test_a_queue_that_hangs_up_is_tried_as_often_as_we_say(endpoint: socket.socket) -> None:
+    calls = []
+
+    def hang_up() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                calls.append(endpoint.accept()[0].close())
+
+    threading.Thread(target=hang_up, daemon=True).start()
+    with pytest.raises(Unavailable):
+        aws.send(f"http://127.0.0.1:{endpoint.getsockname()[1]}/1/q", ["text"], pause_s=0)
+    assert len(calls) == aws.ATTEMPTS
 
 
 def test_a_secret_that_is_not_there_is_unavailable(cloud: None) -> None:
     with pytest.raises(Unavailable, match="nowhere"):
-        aws.read_secret("nowhere")
+        aws.read_secret("nowhere", 250)

@@ -181,7 +181,7 @@ def test_a_database_that_is_away_when_the_echoes_are_back_gets_the_round_later(
 
     class Missed(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if "isn't recorded yet" in record.getMessage():
+            if "waits for the database" in record.getMessage():
                 missed.set()
 
     def come_back() -> None:

@@ -15,7 +15,7 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, event, inspect, text
 
 from core import models
-from core.errors import SchemaMismatch
+from core.errors import SchemaMismatch, Unavailable
 from core.models import SCHEMA_VERSION
 from core.servers import find
 from core.settings import Settings
@@ -163,6 +163,21 @@ def test_eight_upgrades_at_once_are_one(bare_settings: Settings) -> None:
     for database in databases:
         assert "data" in tables(database.engine)
         database.engine.dispose()
+
+
+def test_an_upgrade_gives_up_where_it_would_queue_for_a_table(
+    postgres_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes after it would wait behind it."""
+    monkeypatch.setattr(migrations, "TABLE_S", 0.2)
+    holder, database = Database(postgres_settings), Database(postgres_settings)
+    with holder.engine.begin() as connection:
+        connection.execute(text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(Unavailable, match="lock timeout"):
+            database.upgrade()
+    database.upgrade()
+    for one in (holder, database):
+        one.engine.dispose()
 
 
 def test_a_missing_file_is_made_without_being_asked(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.functions.record import Recorder
 from handlers.http.app import create_app
+from infra import patience
 from infra.database import Database
 from tests.cloud import event_of, failed
 from tests.infra.conftest import TLS_NAME
@@ -187,6 +188,27 @@ def test_too_many_connections_are_waited_for(
             session.execute(text("SELECT 1"))
             waiting = threads.submit(works, second)
             while refusals(postgres) < before + 3:
+                assert not waiting.done()
+        first.engine.dispose()
+        assert waiting.result(250)
+    second.engine.dispose()
+
+
+def test_a_request_waits_for_a_free_connection_longer_than_for_what_hangs(
+    postgres: Postgres, limited: Settings
+) -> None:
+    first, second = Database(limited), Database(replace(limited, request_timeout_s=0.1))
+    before = refusals(postgres)
+
+    def request() -> bool:
+        with patience.of(patience.of_request(second.settings)):
+            return works(second)
+
+    with ThreadPoolExecutor(1) as threads:
+        with first.reading() as session:
+            session.execute(text("SELECT 1"))
+            waiting = threads.submit(request)
+            while refusals(postgres) < before + 10:
                 assert not waiting.done()
         first.engine.dispose()
         assert waiting.result(250)

@@ -7,9 +7,8 @@ from pathlib import Path
 import boto3
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
-from core.errors import SettingsError, Unavailable
+from core.errors import Misconfigured, SettingsError, Unavailable
 from core.settings import Settings
 from infra import aws
 from infra.database import Database
@@ -105,7 +104,7 @@ def test_a_password_that_stays_wrong_is_asked_for_no_more_than_once_again(
     database = Database(Settings(database_secret=secret.arn))
     assert who(database) == "anna"
     as_admin(guarded, "ALTER USER anna PASSWORD 'nobody knows'")
-    with pytest.raises(DBAPIError):
+    with pytest.raises(Misconfigured, match="password"):
         who(database)
     assert secret.reads == 2
 

@@ -1,5 +1,6 @@
 """SQLite: real transactions, readers beside a writer, a file that is locked."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -47,3 +48,51 @@ def test_an_sqlite_file_that_stays_locked_is_unavailable(sqlite_settings: Settin
         with database.transaction(), pytest.raises(Unavailable, match="locked"):
             add(database)
         assert add(database)
+
+
+def test_a_process_that_has_just_begun_reads_beside_a_writer(sqlite_settings: Settings) -> None:
+    with opened(sqlite_settings) as database:
+        add(database)
+        with database.transaction() as session:
+            session.execute(text("UPDATE server SET name = 'other'"))
+            with opened(sqlite_settings, statement_timeout_s=0.1) as fresh:
+                assert names(fresh) == ["web"]
+
+
+def test_what_would_rather_stay_undone_waits_for_nobody(sqlite_settings: Settings) -> None:
+    with opened(sqlite_settings, statement_timeout_s=60) as database:
+        with database.transaction() as session:
+            session.execute(text("UPDATE server SET name = 'other'"))
+            with pytest.raises(Unavailable, match="locked"), database.transaction(waits=False) as s:
+                s.execute(text("SELECT 1"))
+        with database.transaction(waits=False) as session:
+            session.execute(text("UPDATE server SET name = 'other'"))
+
+
+def test_who_waits_to_write_has_his_turn_between_many_short_transactions(
+    sqlite_settings: Settings,
+) -> None:
+    """A long job leaves the file free for some ms at a time: SQLite alone looks each 100 ms."""
+    begun, over = threading.Event(), threading.Event()
+
+    def work_on() -> None:
+        with opened(sqlite_settings) as busy:
+            while not over.is_set():
+                with busy.transaction() as session:
+                    session.execute(text("UPDATE server SET port = 1"))
+                    begun.set()
+                    over.wait(0.19)
+                over.wait(0.01)
+
+    working = threading.Thread(target=work_on)
+    with opened(sqlite_settings, statement_timeout_s=1) as database:
+        add(database)
+        working.start()
+        try:
+            assert begun.wait(60)
+            for number in range(8):
+                add(database, f"web {number}")
+        finally:
+            over.set()
+            working.join()
+        assert len(names(database)) == 9

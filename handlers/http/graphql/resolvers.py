@@ -15,7 +15,7 @@ from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_execut
 from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
 
 from core.accounts.records import Level, Me, TokenIssued, TokenListed, TokenPair, UserListed
-from core.accounts.tokens import TokenWanted
+from core.accounts.tokens import TokensQuery, TokenWanted
 from core.accounts.users import PasswordChange, UserChange, UserWanted
 from core.checks.records import PingNow
 from core.errors import CoreError, IdUnknown, Unavailable, WrongRequest
@@ -170,10 +170,11 @@ def me(_root: object, info: Info) -> Me:
 
 
 @_query("tokens", may=READ)
-def tokens(_root: object, info: Info) -> Sequence[TokenListed]:
+def tokens(_root: object, info: Info, **words: Any) -> Sequence[TokenListed]:
     """List one's own tokens."""
     here: Instance = info.context
-    return people.list_tokens(here).tokens
+    words["limit"] = words.pop("first")
+    return people.list_tokens(here, _read(TokensQuery, words, limit="first")).tokens
 
 
 @_query("users", may=ADMIN)
@@ -333,7 +334,7 @@ def _read(shape: type[Wanted], words: Mapping[str, Any], **called_here: str) -> 
         raise error.called(name) from None
 
 
-QUERIES = (FleetQuery, PingsQuery, SeriesQuery, SummaryQuery)
+QUERIES = (FleetQuery, PingsQuery, SeriesQuery, SummaryQuery, TokensQuery)
 
 
 def _number(text: str) -> int:

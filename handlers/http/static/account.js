@@ -4,9 +4,12 @@ $("#open").hidden = !me.open;
 $("#mine").hidden = me.open;
 $("#people").hidden = me.open || me.may !== "admin";
 
-async function tokens() {
-  const found = (await call("GET", "tokens")).tokens;
-  $("#tokens").replaceChildren(...found.map((token) => h("tr", {},
+async function tokens(after = "") {
+  const { tokens: found, next } = await call("GET", `tokens?after=${after}`);
+  if (!after) $("#tokens").replaceChildren();
+  $("#more-tokens").hidden = !next;
+  $("#more-tokens").onclick = () => tokens(next);
+  $("#tokens").append(...found.map((token) => h("tr", {},
     h("td", { class: "title" }, h("bdi", {}, token.name || "browser session")),
     h("td", { "data-label": "kind" }, token.kind), h("td", { "data-label": "scope" }, token.scope),
     h("td", { "data-label": "last used" }, token.last_used ? when(token.last_used) : "never"),
@@ -60,7 +63,7 @@ const SCOPES = ["read", "write", "admin"];
 $("#new-token [name=scope]").append(...SCOPES.slice(0, SCOPES.indexOf(me.may) + 1).map((scope) => h("option", {}, scope)));
 
 onSubmit($("#new-token"), async (form) => {
-  const made = await call("POST", "tokens", { name: form.get("name"), scope: form.get("scope") });
+  const made = await call("POST", "tokens", { name: form.get("name"), scope: form.get("scope"), password: form.get("password") });
   $("#made").hidden = false;
   $("#token").textContent = made.token;
   $("#new-token").reset();

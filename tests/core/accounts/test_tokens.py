@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.accounts import tokens, users
 from core.accounts.records import Identity, Level, Role, Scope, TokenKind
-from core.accounts.tokens import Grant, TokenWanted
+from core.accounts.tokens import PREFIX, Grant, TokensQuery, TokenWanted
 from core.accounts.users import UserChange
 from core.errors import (
     Forbidden,
@@ -44,6 +44,7 @@ from tests.infra.rows import wait_for_a_blocked_one
 from tests.people import NOW, PASSWORD, SECOND, add, change
 
 GRANT = Grant(TokenKind.ACCESS)
+ALL = TokensQuery()
 
 
 def wanted(scope: Scope, expires_in_s: int = 60) -> TokenWanted:
@@ -194,13 +195,93 @@ def test_the_list_holds_what_still_works(database: Database) -> None:
     key = issue(database, user, kind=TokenKind.KEY)
     refresh(database, pair(database, user)[1])
     with database.reading() as session:
-        found = tokens.of_user(session, user.user_id, NOW + MINUTE)
+        found = tokens.of_user(session, user.user_id, ALL, NOW + MINUTE).tokens
         assert [row.kind for row in found] == ["key", "access", "access", "refresh"]
         of_key = select(Token.id).where(Token.digest == tokens.digest(key))
         assert session.scalar(of_key) == found[0].id
     change(database, user, password=PASSWORD)
     with database.reading() as session:
-        assert not tokens.of_user(session, user.user_id, NOW)
+        assert not tokens.of_user(session, user.user_id, ALL, NOW).tokens
+
+
+def test_the_list_is_read_page_by_page(database: Database) -> None:
+    user = add(database)
+    for number in range(5):
+        issue(database, user, kind=TokenKind.KEY, name=str(number))
+    pages, after = [], ""
+    with database.reading() as session:
+        while True:
+            page = tokens.of_user(session, user.user_id, TokensQuery(after=after, limit=2), NOW)
+            pages.append([one.name for one in page.tokens])
+            if page.next is None:
+                break
+            after = page.next
+        for wrong in ("x", "-1", "9" * 30):
+            with pytest.raises(WrongRequest, match="after must be"):
+                tokens.of_user(session, user.user_id, TokensQuery(after=wrong), NOW)
+    assert pages == [["0", "1"], ["2", "3"], ["4"]]
+
+
+def made(database: Database, user: Identity, name: str = "script") -> bool:
+    """Make a key; whether that was allowed."""
+    with suppress(WrongRequest), database.transaction() as session:
+        tokens.issue_key(session, user, TokenWanted(name=name), NOW)
+        return True
+    return False
+
+
+def test_a_user_has_so_many_keys_and_no_more_however_many_are_made_at_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "MOST_KEYS", 3)
+    user, other = add(database), add(database, "bob")
+    issue(database, user, kind=TokenKind.KEY, life=-SECOND)  # has expired: isn't counted
+    with ThreadPoolExecutor(8) as many:
+        assert sum(many.map(lambda _: made(database, user), range(8))) == 3
+    assert made(database, other)
+    with database.transaction() as session:
+        with pytest.raises(WrongRequest, match="at most 3 named tokens"):
+            tokens.issue_key(session, user, TokenWanted(name="more"), NOW)
+        one = tokens.of_user(session, user.user_id, ALL, NOW).tokens[0]
+        tokens.revoke(session, user, str(one.id))
+    assert made(database, user)
+
+
+def test_a_further_log_in_ends_the_oldest(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = {TokenKind.SESSION: 2, TokenKind.ACCESS: 2, TokenKind.REFRESH: 2}
+    monkeypatch.setattr(tokens, "MOST", most)
+    user = add(database)
+    key = issue(database, user, kind=TokenKind.KEY)
+    for kind in (TokenKind.SESSION, TokenKind.ACCESS):
+        texts = [issue(database, user, kind=kind) for _ in range(4)]
+        assert [is_dead(database, text) for text in texts] == [True, True, False, False]
+    renewals = [pair(database, user)[1] for _ in range(3)]
+    with pytest.raises(TokenRejected):
+        refresh(database, renewals[0])
+    assert refresh(database, renewals[1]) is not None
+    assert not is_dead(database, key)
+
+
+@pytest.mark.parametrize("kind", [TokenKind.SESSION, TokenKind.ACCESS])
+def test_a_log_in_alone_makes_no_key_that_outlives_it(database: Database, kind: TokenKind) -> None:
+    shown = verify(database, issue(database, add(database), kind=kind))
+    with database.transaction() as session, pytest.raises(WrongRequest) as refused:
+        tokens.issue_own_key(session, shown, wanted(Scope.READ), NOW)
+    assert refused.value.field == "password"
+
+
+@pytest.mark.parametrize("text", ["", "x", "pinglet_", PREFIX + 43 * "!", PREFIX + 43 * "B"])
+def test_what_has_not_the_shape_of_a_token_is_refused(text: str) -> None:
+    with pytest.raises(TokenRejected):
+        tokens.refuse_shapeless(text)
+
+
+def test_every_token_has_the_shape_of_one(database: Database) -> None:
+    user = add(database)
+    for kind in TokenKind:
+        tokens.refuse_shapeless(issue(database, user, kind=kind))
 
 
 def test_the_last_use_is_written_down_once_a_minute(database: Database) -> None:
@@ -250,7 +331,8 @@ def test_a_key_has_a_name(database: Database) -> None:
                 tokens.issue_key(session, user, TokenWanted(name=name), NOW)
             assert refused.value.field == "name"
         tokens.issue_key(session, user, TokenWanted(name=" a:b "), NOW)
-        assert [one.name for one in tokens.of_user(session, user.user_id, NOW)] == ["a:b"]
+        listed = tokens.of_user(session, user.user_id, ALL, NOW).tokens
+        assert [one.name for one in listed] == ["a:b"]
 
 
 def test_whoever_sits_at_the_machine_gets_no_token(database: Database) -> None:

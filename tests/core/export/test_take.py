@@ -1,12 +1,12 @@
-"""What is taken: what was measured elsewhere, added; lists of servers, all of them or none."""
+"""What is taken: what was measured elsewhere, added, step by step."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from core.clock import utc_now
 from core.errors import WrongRequest
 from core.export import give, take
 from core.export.records import (
@@ -17,20 +17,22 @@ from core.export.records import (
     PlannedKept,
     ServerKept,
 )
-from core.models import Day, Server
-from core.servers import lists
+from core.models import DAY, Day, Server
+from core.servers import change
 from infra.database import Database
-from tests.infra.rows import IP, SLOT, add, server, stored
+from tests.infra.rows import IP, SLOT, add, ping, record, server, stored
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 WEB = ServerKept(name="web", ip=IP, added=SLOT)
 PINGS = [(421, 1.5, 1.0, 2.0, 4, 4), (422, None, None, None, 4, 0)]
-DAY = DayKept(server="web", date=SLOT.date(), pings=PINGS)
+NOTHING = Imported(servers=0, schedules=0, pings=0)
+A_DAY = DayKept(server="web", date=SLOT.date(), pings=PINGS)
 
 
 def taken(database: Database, page: Exported, now: datetime = NOW) -> Imported:
-    with database.transaction() as session:
-        return take.take(session, page, database.settings, now)
+    with database.reading() as session:
+        steps = take.steps(session, page, database.settings, now)
+    return sum(map(database.write, steps), NOTHING)
 
 
 def refused(database: Database, **page: Any) -> tuple[str | None, str]:
@@ -38,13 +40,6 @@ def refused(database: Database, **page: Any) -> tuple[str | None, str]:
     with pytest.raises(WrongRequest) as caught:
         taken(database, Exported(**page))
     return caught.value.field, str(caught.value)
-
-
-def listed(database: Database, text: str, **how: bool) -> dict[str, int]:
-    """Take a list; return how often each outcome was."""
-    entries = lists.read(text)
-    with database.transaction() as session:
-        return dict(take.take_list(session, entries, database.settings, NOW, **how))
 
 
 def names(database: Database) -> list[str]:
@@ -56,7 +51,7 @@ def names(database: Database) -> list[str]:
 
 
 def test_a_page_is_counted_as_it_is_added_and_not_again(database: Database) -> None:
-    page = Exported(servers=[WEB], days=[DAY])
+    page = Exported(servers=[WEB], days=[A_DAY])
     assert taken(database, page, SLOT) == Imported(servers=1, schedules=1, pings=2)
     assert taken(database, page, SLOT) == Imported(servers=0, schedules=0, pings=0)
     assert stored(database) == [(1, SLOT, 1.5), (1, SLOT + timedelta(minutes=1), None)]
@@ -71,7 +66,7 @@ def test_what_is_given_is_what_was_taken(database: Database) -> None:
     web = ServerKept(
         name="web", ip=IP, added=SLOT, port=443, last_port=443, last_ping=heard, schedule=planned
     )
-    taken(database, Exported(servers=[web], days=[DAY]))
+    taken(database, Exported(servers=[web], days=[A_DAY]))
     with database.reading() as session:
         found = give.page(session, "")
         packed = session.scalar(select(func.count()).select_from(Day))
@@ -88,62 +83,7 @@ def test_a_name_is_trimmed_and_a_time_before_1970_is_its_beginning(database: Dat
 
 def test_pings_of_a_server_that_is_here_already_are_added_to_it(database: Database) -> None:
     add(database)
-    assert taken(database, Exported(days=[DAY]), SLOT).pings == 2
-
-
-@pytest.mark.parametrize(
-    ("ping", "sentence"),
-    [
-        ((0, 1.0, 2.0, 3.0, 4, 4), "mean must be between best and worst, got 1.0"),
-        (
-            (0, 1.0, None, 3.0, 4, 4),
-            "a ping must have all of mean, best and worst, or none of them, got 2",
-        ),
-        ((0, 1.0, 1.0, 1.0, 4, 0), "times must be null where nothing was received, got 1.0"),
-        ((0, None, None, None, 0, 0), "sent must be at least 1, got 0"),
-        ((0, None, None, None, 3, 4), "received must be at most 3, got 4"),
-    ],
-)
-def test_what_no_ping_can_add_up_to_is_refused(
-    database: Database, ping: Any, sentence: str
-) -> None:
-    day = DayKept(server="web", date=SLOT.date(), pings=[ping])
-    assert refused(database, servers=[WEB], days=[day]) == ("days[0].pings", sentence)
-    assert names(database) == []
-
-
-def test_the_future_is_refused_and_so_is_what_was_before_1970(database: Database) -> None:
-    late = NOW + timedelta(minutes=6)
-    ahead = ServerKept(name="web", ip=IP, added=late)
-    assert refused(database, servers=[ahead]) == (
-        "servers[0].added",
-        "added must be a time in the past, got '2026-02-01T00:06:00Z'",
-    )
-    planned = ServerKept(
-        name="web",
-        ip=IP,
-        added=SLOT,
-        schedule=[PlannedKept(since=late, interval_s=60, enabled=True)],
-    )
-    assert refused(database, servers=[WEB, planned]) == (
-        "servers[1].schedule",
-        "since must be a time in the past, got '2026-02-01T00:06:00Z'",
-    )
-    tomorrow = DayKept(server="web", date=NOW.date(), pings=[(6, None, None, None, 4, 0)])
-    assert refused(database, servers=[WEB], days=[tomorrow]) == (
-        "days[0].pings",
-        "a ping must be of a time in the past, got '2026-02-01T00:06:00Z'",
-    )
-    before = DayKept(server="web", date=date(1969, 12, 31), pings=[])
-    assert refused(database, servers=[WEB], days=[before]) == (
-        "days[0].date",
-        "date must be 1970-01-01 or later, got '1969-12-31'",
-    )
-    old = ServerKept(name="web", ip=IP, added=datetime(1969, 12, 31, tzinfo=UTC))
-    assert refused(database, servers=[old]) == (
-        "servers[0].added",
-        "added must be a time from 1970 to 8999, got '1969-12-31T00:00:00Z'",
-    )
+    assert taken(database, Exported(days=[A_DAY]), SLOT).pings == 2
 
 
 def test_a_time_of_1970_is_given_as_it_can_be_taken_again(database: Database) -> None:
@@ -155,79 +95,111 @@ def test_a_time_of_1970_is_given_as_it_can_be_taken_again(database: Database) ->
         assert taken(database, given).servers == 0
 
 
-def test_a_slot_is_refused_that_is_no_whole_minute(database: Database) -> None:
-    heard = LastPingKept(slot=SLOT + timedelta(seconds=1), response_ms=1.5, sent=4, received=4)
-    web = ServerKept(name="web", ip=IP, added=SLOT, last_ping=heard)
-    field, sentence = refused(database, servers=[web])
-    assert field == "servers[0].last_ping"
-    assert sentence.startswith("slot must be a whole minute, got '")
-
-
-def test_a_value_that_is_refused_stays_out_of_the_sentence_for_logs(database: Database) -> None:
-    with pytest.raises(WrongRequest) as caught:
-        taken(database, Exported(servers=[ServerKept(name="web", ip="127.1", added=SLOT)]))
-    assert caught.value.field == "servers[0].ip"
-    assert caught.value.sentence == "ip must be an IPv4 address such as 192.0.2.10"
-
-
-def test_an_address_that_may_not_be_probed_is_refused(database: Database) -> None:
-    multicast = ServerKept(name="web", ip="224.0.0.1", added=SLOT)
-    assert refused(database, servers=[multicast])[0] == "ip"
-
-
 def test_pings_of_a_server_that_nobody_has_are_refused(database: Database) -> None:
-    assert refused(database, days=[DAY]) == (
+    assert refused(database, days=[A_DAY]) == (
         "pings",
         "server must exist here or be on this page (import the pages in their order), got 'web'",
     )
 
 
-# Lists
+def test_of_a_page_with_something_wrong_nothing_is_added(database: Database) -> None:
+    wrong = DayKept(server="web", date=SLOT.date(), pings=[(0, None, None, None, 3, 4)])
+    field, _sentence = refused(database, servers=[WEB], days=[A_DAY, wrong])
+    assert (field, names(database)) == ("days[1].pings", [])
 
 
-def test_a_list_is_added_as_a_whole_or_not_at_all(database: Database) -> None:
-    assert listed(database, "web,192.0.2.1\nmail,192.0.2.2\n") == {"CREATED": 2}
-    for wrong, place in (
-        ("new,192.0.2.3\nbad,127.1\n", "line 2"),
-        ("new,192.0.2.3\nbad,224.0.0.1\n", "line 2"),
-        ("new,192.0.2.3\nweb,192.0.2.1\n", "line 2"),
-        ("new,192.0.2.3\nmore,192.0.2.4\nnew,192.0.2.3\n", "line 3"),
-    ):
-        with pytest.raises(WrongRequest, match=f"nothing was imported:\n{place}: ") as caught:
-            listed(database, wrong)
-        assert caught.value.field == place
-    assert names(database) == ["web", "mail"]
+# Steps
 
 
-def test_those_that_exist_are_changed_or_passed_over_if_that_is_wanted(database: Database) -> None:
-    add(database)
-    text = "name,ip,port\nweb,192.0.2.9,443\nnew,192.0.2.3,\n"
-    assert listed(database, text, skip=True) == {"NAME_ALREADY_EXIST": 1, "CREATED": 1}
-    assert server(database).ip == IP
-    assert listed(database, text, upsert=True) == {"UPDATED": 1, "UNCHANGED": 1}
-    assert (server(database).ip, server(database).port) == ("192.0.2.9", 443)
+def a_page(days: int = 250) -> Exported:
+    """A page that takes several steps, of a server that is here and of one that isn't."""
+    first = NOW.date() - timedelta(days=days)
+    kept = [
+        DayKept(server=name, date=first + timedelta(days=day), pings=PINGS)
+        for name in ("web", "mail")
+        for day in range(days)
+    ]
+    early = NOW - timedelta(days=days)
+    return Exported(
+        servers=[ServerKept(name=n, ip=IP, added=early) for n in ("web", "mail")], days=kept
+    )
 
 
-def test_what_is_wrong_with_a_list_is_told_of_twenty(database: Database) -> None:
-    with pytest.raises(WrongRequest) as caught:
-        listed(database, "good,192.0.2.1\n" + "bad,127.1\n" * 22)
-    told = str(caught.value).splitlines()
-    assert len(told) == 22
-    assert told[-1] == "and 2 more"
-
-
-def test_a_list_that_was_given_is_taken(database: Database) -> None:
-    add(database, '#1 "web", old', port=443)
-    add(database, "=1+1")
+def given(database: Database) -> tuple[Exported, list[Any]]:
+    """Return what is exported, and what the packed days add up to."""
     with database.reading() as session:
-        page, _ = give.plain_page(session, "", utc_now())
-    assert listed(database, page.decode(), upsert=True) == {"UNCHANGED": 2}
+        rows = session.execute(select(DAY).order_by(DAY.c.server_id, DAY.c.date))
+        return give.page(session, ""), [tuple(row) for row in rows]
 
 
-@pytest.mark.parametrize("start", ["", "\ufeff"])
-def test_only_a_csv_of_before_that_holds_pings_is_refused_for_them(start: str) -> None:
-    header = f"{start}record,server,time,ip\r\n"
-    take.refuse_pings(f"{header}server,web,2026-01-01T00:00:00Z,192.0.2.1\r\n".encode())
-    take.refuse_pings(f"{start}name,ip\nping,192.0.2.1\n".encode())
-    with pytest.raises(WrongRequest, match="format=json"):
-        take.refuse_pings(f"{header}ping,web,2026-01-01T00:00:00Z,\r\n".encode())
+def test_a_page_that_was_cut_off_anywhere_is_finished_by_taking_it_again(
+    database: Database,
+) -> None:
+    add(database)
+    page = a_page()
+    with database.reading() as session:
+        steps = take.steps(session, page, database.settings, NOW)
+    assert len(steps) > 4
+    done = [database.write(step) for step in steps[: len(steps) // 2]]
+    half = given(database)
+    assert 0 < len(half[1]) < 500
+    assert sum([*done, taken(database, page)], NOTHING) == Imported(
+        servers=1, schedules=2, pings=1_000
+    )
+    whole = given(database)
+    assert [database.write(step) for step in steps] == [NOTHING] * len(steps)
+    assert given(database) == whole
+
+
+def test_every_step_may_be_done_twice_and_in_any_order_of_the_days(database: Database) -> None:
+    page = a_page()
+    with database.reading() as session:
+        servers, *days = take.steps(session, page, database.settings, NOW)
+    done = [database.write(step) for step in (servers, servers, *days[::-1], *days)]
+    assert sum(done, NOTHING) == Imported(servers=2, schedules=2, pings=1_000)
+    assert taken(database, page) == NOTHING
+
+
+def test_the_pings_of_a_server_that_is_deleted_meanwhile_are_passed_over(
+    database: Database,
+) -> None:
+    with database.reading() as session:
+        servers, *days = take.steps(session, a_page(), database.settings, NOW)
+    database.write(servers)
+    database.write(lambda session: change.remove(session, "web"))
+    assert sum(map(database.write, days), NOTHING).pings == 500
+
+
+def test_what_was_measured_here_stays_in_its_slot_and_is_packed_along(database: Database) -> None:
+    server_id = add(database)
+    record(database, SLOT, [ping(server_id, 7.0)])
+    assert taken(database, Exported(days=[A_DAY])).pings == 1
+    found, _sums = given(database)
+    assert found.days[0].pings == [(421, 7.0, 7.0, 7.0, 4, 4), PINGS[1]]
+
+
+def test_of_two_pings_of_one_slot_the_first_counts(database: Database) -> None:
+    twice = DayKept(server="web", date=SLOT.date(), pings=[PINGS[0], (421, None, None, None, 4, 0)])
+    assert taken(database, Exported(servers=[WEB], days=[twice, A_DAY])).pings == 2
+    assert given(database)[0].days[0].pings == PINGS
+
+
+def test_days_are_counted_anew_where_a_schedule_turns_out_to_begin_earlier(
+    database: Database,
+) -> None:
+    add(database)  # due from the day before SLOT on
+    earlier = SLOT.date() - timedelta(days=3)
+    day = DayKept(server="web", date=earlier, pings=PINGS)
+    taken(database, Exported(days=[day, A_DAY]))
+    before = [row.unobserved for row in days_of(database)]
+    began = SLOT.replace(hour=0, minute=0) - timedelta(days=3)
+    planned = PlannedKept(since=began, interval_s=60, enabled=True)
+    taken(
+        database, Exported(servers=[ServerKept(name="web", ip=IP, added=began, schedule=[planned])])
+    )
+    assert (before, [row.unobserved for row in days_of(database)]) == ([0, 1_438], [1_438, 1_438])
+
+
+def days_of(database: Database) -> Sequence[Any]:
+    with database.reading() as session:
+        return session.execute(select(DAY).order_by(DAY.c.date)).all()

@@ -201,9 +201,21 @@ def test_old_days_go_and_young_ones_stay(database: Database) -> None:
         fill(database, history, number * 1_440, 4)
         pack_day(database, TODAY + timedelta(days=number), [history.server_id])
     with database.transaction() as session:
-        assert upkeep.forget_days(session, TODAY + timedelta(days=3), [history.server_id]) == 3
+        assert upkeep.forget_days(session, TODAY + timedelta(days=3), [history.server_id], 9) == 3
         left = session.scalars(select(models.Day.date)).all()
     assert left == [TODAY + timedelta(days=3)]
+
+
+def test_old_days_go_some_at_a_time(database: Database) -> None:
+    history = add(database)
+    for number in range(4):
+        fill(database, history, number * 1_440, 4)
+        pack_day(database, TODAY + timedelta(days=number), [history.server_id])
+    for left in ([2, 3], [3], [3]):
+        with database.transaction() as session:
+            upkeep.forget_days(session, TODAY + timedelta(days=3), [history.server_id], 2)
+            dates = session.scalars(select(models.Day.date).order_by(models.Day.date)).all()
+        assert dates == [TODAY + timedelta(days=number) for number in left]
 
 
 def test_days_of_one_server_never_enter_anothers(database: Database) -> None:

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -197,3 +198,25 @@ def test_another_name_takes_none_that_is_taken(database: Database) -> None:
     with database.reading() as session:
         assert find.names(session) == ["www", "mail"]
         assert find.by_name(session, "www").ip == IP
+
+
+def test_many_servers_are_cut_into_portions_and_a_name_counts_once_in_all(
+    database: Database,
+) -> None:
+    names = [f"web {number}" for number in range(servers_change.AT_ONCE)]
+    wanted = [BulkServer.saying({"name": name, "ip": IP}) for name in (*names, "web 0", "last")]
+    first, second = servers_change.portions(wanted, database.settings)
+    assert (len(first), len(second)) == (servers_change.AT_ONCE, 2)
+    outcomes = [
+        outcome
+        for some in (first, second)
+        for outcome in database.write(
+            partial(servers_change.put, wanted=some, settings=database.settings, now=utc_now())
+        )
+    ]
+    assert [one.status for one in outcomes] == [
+        *["CREATED"] * len(names),
+        "NAME_ALREADY_EXIST",
+        "CREATED",
+    ]
+    assert outcomes[-2].detail == "this name appears twice in the request"

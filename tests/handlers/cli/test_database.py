@@ -10,6 +10,8 @@ from core.settings import Settings
 from handlers.cli import app as local
 from tests.handlers.cli.commands import done, refused
 from tests.handlers.conftest import open_to_all
+from tests.infra.databases import database_in, role
+from tests.postgres import Postgres
 
 
 def test_an_upgrade_says_where_the_tables_are(cli: FlaskCliRunner) -> None:
@@ -42,7 +44,7 @@ def test_the_demo_makes_up_servers_and_history_once(sqlite_settings: Settings) -
         ("sqlite://", "must name a file: sqlite:///FILE"),
         ("sqlite:///:memory:", "must name a file: sqlite:///FILE"),
         ("sqlite:////dev/null/pinglet.db", "got '/dev/null/pinglet.db' (File exists)"),
-        ("postgresql://127.0.0.1/x?nonsense=1", "sslmode and sslrootcert after ?, got nonsense"),
+        ("postgresql://127.0.0.1/x?sslmode=nonsense", "sslmode must be disable, allow, prefer"),
     ],
 )
 def test_a_database_url_that_cannot_be_used_is_one_line(database_url: str, reason: str) -> None:
@@ -68,6 +70,28 @@ def test_a_database_that_cannot_be_used_is_one_line(
         assert reason in said
         assert said.count("\n") == 1
         app.extensions["pinglet"].database.engine.dispose()
+
+
+def refusal_of_upgrade(database_url: str) -> str:
+    """Return the one line that `flask db upgrade` ends with."""
+    app = local.create_app(Settings(database_url=database_url))
+    said = refused(app.test_cli_runner(), "db", "upgrade")
+    app.extensions["pinglet"].database.engine.dispose()
+    assert said.count("\n") == 1
+    return said
+
+
+def test_a_postgres_that_isnt_utf8_is_one_line(postgres: Postgres) -> None:
+    with database_in(postgres, "LATIN1") as url:
+        said = refusal_of_upgrade(url)
+    assert "must be encoded in UTF8, got LATIN1" in said
+    assert "CREATE DATABASE" in said
+
+
+def test_a_user_without_rights_is_told_what_to_grant_in_one_line(postgres: Postgres) -> None:
+    with role(postgres, "needy"), database_in(postgres, "UTF8") as url:
+        said = refusal_of_upgrade(url.replace("//postgres:", "//needy:"))
+    assert 'GRANT USAGE, CREATE ON SCHEMA public TO "needy"' in said
 
 
 def test_a_postgres_without_tables_says_what_to_do(postgres_settings: Settings) -> None:

@@ -20,8 +20,9 @@ def made_up(settings: Settings) -> list[tuple[datetime, list[Ping]]]:
     """Return the rounds of two days, with the servers rolled back."""
     database = Database(settings)
     with database.transaction() as session:
-        chunks = demo.create_servers(session, settings, NOW, 2)
+        ids = demo.create_servers(session, settings, NOW, 2)
         session.rollback()
+    chunks = demo.made_up_rounds(ids, NOW, 2)
     database.engine.dispose()
     assert all(len(chunk) == demo.CHUNK for chunk in chunks[:-1])
     return [made for chunk in chunks for made in chunk]

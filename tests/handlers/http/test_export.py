@@ -6,11 +6,13 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, text
 
@@ -29,9 +31,12 @@ from handlers.http.app import create_app
 from handlers.worker import upkeep as worker_upkeep
 from infra import migrations
 from infra.database import Database
+from tests.counts import count
 from tests.handlers.conftest import Rows
 from tests.handlers.histories import IP, MINUTE, add, record, record_minutes, this_slot
 from tests.handlers.http.test_servers import problem
+from tests.infra import rows
+from tests.infra.databases import names, opened
 from tests.instances import instance
 
 EXPORT, IMPORT = "/api/v1/export", "/api/v1/import"
@@ -494,3 +499,35 @@ def test_a_cursor_that_no_page_gave_is_refused(client: FlaskClient) -> None:
     assert client.get(f"{EXPORT}?after=1.2899999.5").status_code == 200
     days = client.get(f"{EXPORT}?after=1.2899999.5&format=csv")
     assert problem(days) == (400, "WRONG_REQUEST", "after")
+
+
+# Beside others
+
+
+def test_others_write_while_a_page_is_imported(app: Flask) -> None:
+    """A page of 900 kB, a ping a day: it took 24 s, and whoever wanted to write had to wait."""
+    days, busy = count(2_500, 13_000), app.test_client()
+    added = [f"web {number}" for number in range(5)]
+    page = {
+        "servers": [{"name": "old", "ip": IP, "added": "1985-01-01T00:00:00Z"}],
+        "days": [
+            {
+                "server": "old",
+                "date": (date(1985, 1, 1) + timedelta(days=day)).isoformat(),
+                "pings": [[day % 1_440, 1.5, 1.0, 2.0, 4, 4]],
+            }
+            for day in range(days)
+        ],
+    }
+    database: Database = app.extensions["pinglet"].database
+    with (
+        ThreadPoolExecutor(1) as threads,
+        opened(database.settings, statement_timeout_s=1) as quick,
+    ):
+        importing = threads.submit(take, busy, json.dumps(page).encode())
+        while "old" not in names(quick):
+            assert not importing.done()
+        for name in added:
+            rows.add(quick, name)
+        assert not importing.done()
+        assert importing.result() == {"servers": 1, "schedules": 1, "pings": days}

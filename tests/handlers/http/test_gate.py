@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from werkzeug.test import TestResponse
 
 from core.accounts import tokens, users
 from core.accounts.records import Identity, Level, Role, Scope, TokenKind
 from core.errors import SettingsError
-from core.models import User
+from core.models import Token, User
 from core.settings import Settings
 from handlers.http import origin as http_origin
 from handlers.http.app import create_app
@@ -555,3 +555,17 @@ def test_a_page_next_door_changes_nothing_with_somebodys_session(
     for origin in ({}, {"Origin": "http://localhost"}, {"Sec-Fetch-Site": "same-origin"}):
         name = str(origin)
         assert told(client.post("/", data=server(name), headers=ours | origin)) == CREATED
+
+
+def test_who_reads_with_a_token_waits_for_nobody_who_writes(sqlite_settings: Settings) -> None:
+    """That the token was used is noted by the next request."""
+    app = create_app(replace(sqlite_settings, authentication=True))
+    database: Database = app.extensions["pinglet"].database
+    key = token(database, add(database), TokenKind.KEY)
+    with database.transaction() as session:
+        session.execute(delete(User).where(User.name == "nobody"))
+        assert app.test_client().get("/api/v1/me", headers=bearer(key)).status_code == 200
+    assert app.test_client().get("/api/v1/me", headers=bearer(key)).status_code == 200
+    with database.reading() as session:
+        assert session.scalar(select(Token.last_used)) is not None
+    database.engine.dispose()

@@ -338,6 +338,63 @@ def test_a_key_makes_no_tokens_and_ends_none_but_itself(
         assert client.get("/", headers=key).status_code == 401
 
 
+def test_a_key_needs_the_password_where_the_request_was_made_without_it(
+    client: FlaskClient, database: Database
+) -> None:
+    user = add(database)
+    session = cookie(token(database, user, TokenKind.SESSION))
+    access = bearer(token(database, user))
+    key = bearer(token(database, user, TokenKind.KEY))
+    wanted = {"name": "script", "scope": "admin"}
+    for shown in (session, access):
+        problem(client.post("/api/v1/tokens", json=wanted, headers=shown), 400, "password")
+        wrong = wanted | {"password": "not it"}
+        problem(client.post("/api/v1/tokens", json=wrong, headers=shown), 400, "password")
+        right = wanted | {"password": PASSWORD}
+        made = client.post("/api/v1/tokens", json=right, headers=shown)
+        assert made.status_code == 201
+        assert client.get("/", headers=bearer(made.get_json()["token"])).status_code == 200
+        problem(client.post("/api/v1/tokens", json=right, headers=key), 403)
+    assert client.post("/api/v1/tokens", json=wanted, headers=basic()).status_code == 201
+
+
+def test_the_password_for_a_key_is_guessed_no_oftener_than_any_other(
+    client: FlaskClient, database: Database
+) -> None:
+    session = cookie(token(database, add(database), TokenKind.SESSION))
+    wrong = {"name": "script", "password": "not it"}
+    codes = [
+        client.post("/api/v1/tokens", json=wrong, headers=session).status_code for _ in range(6)
+    ]
+    assert codes == [400] * 5 + [429]
+
+
+def test_nobody_sets_their_own_password_without_the_old_one(
+    client: FlaskClient, database: Database
+) -> None:
+    user = add(database)
+    url, wanted = f"/api/v1/users/{user.user_id}", {"password": "another long password"}
+    for kind, shown in [(TokenKind.SESSION, cookie), (TokenKind.ACCESS, bearer)]:
+        problem(client.patch(url, json=wanted, headers=shown(token(database, user, kind))), 403)
+    problem(
+        client.patch(url, json=wanted, headers=bearer(token(database, user, TokenKind.KEY))), 403
+    )
+    assert client.get("/", headers=basic()).status_code == 200
+    assert client.patch(url, json=wanted, headers=basic()).status_code == 200
+
+
+def test_tokens_are_listed_page_by_page(client: FlaskClient, database: Database) -> None:
+    user = add(database)
+    for _ in range(3):
+        token(database, user, TokenKind.KEY)
+    first = client.get("/api/v1/tokens?limit=2", headers=basic()).get_json()
+    rest = client.get(f"/api/v1/tokens?after={first['next']}", headers=basic()).get_json()
+    assert (len(first["tokens"]), len(rest["tokens"]), rest["next"]) == (2, 1, None)
+    for wrong in ("after=x", "limit=0", "limit=1001"):
+        field = wrong.partition("=")[0]
+        problem(client.get(f"/api/v1/tokens?{wrong}", headers=basic()), 400, field)
+
+
 # Users
 
 

@@ -1,8 +1,11 @@
 """The worker: a round for every slot, whatever happens in the one before."""
 
 import asyncio
+import contextlib
 import gc
 import socket
+import sqlite3
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -14,8 +17,10 @@ from core import slots
 from core.checks.records import Probe
 from core.clock import utc_now
 from core.rounds import log as round_log
+from core.settings import Settings
 from handlers.worker import rounds as worker_rounds
 from infra.database import Database
+from tests.infra.databases import opened
 from tests.infra.rows import MINUTE, SLOT, add, add_many, rows_in, server, stored
 from tests.instances import instance
 
@@ -252,3 +257,81 @@ def test_a_round_made_twice_is_noted_once(database: Database) -> None:
     with database.reading() as session:
         [tally] = round_log.between(session, SLOT, SLOT + MINUTE)
     assert (tally.due, tally.observed) == (1, 1)
+
+
+# Others who write
+
+
+@contextlib.contextmanager
+def writing(database: Database) -> Iterator[Callable[[], None]]:
+    """Somebody else writes, and nobody can note that a round begins, until the call given."""
+    holding, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with opened(database.settings) as other, other.transaction() as session:
+            if other.engine.dialect.name == "postgresql":
+                session.execute(text("LOCK TABLE round IN EXCLUSIVE MODE"))
+            holding.set()
+            over.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holding.wait(60)
+    try:
+        yield over.set
+    finally:
+        over.set()
+        holder.join()
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_round_is_measured_while_somebody_else_writes_and_recorded_when_he_is_done(
+    database: Database,
+) -> None:
+    echoed, released = threading.Event(), threading.Event()
+
+    def release(stop: Callable[[], None]) -> None:
+        if echoed.wait(10):
+            released.set()
+            stop()
+
+    with writing(database) as stop:
+        releasing = threading.Thread(target=release, args=[stop])
+        releasing.start()
+        done = one_round(database, progress=lambda _count: echoed.set())
+        releasing.join()
+    assert released.is_set()
+    assert done.recorded == rows_in(database, SLOT) == 1
+
+
+@pytest.mark.usefixtures("watched")
+def test_a_beginning_that_could_not_be_noted_is_noted_with_what_came_of_the_round(
+    settings: Settings, database: Database
+) -> None:
+    with opened(settings, statement_timeout_s=0.2) as hurried, writing(database) as stop:
+
+        def now() -> datetime:  # asked as the round begins, as it gives up, as it ends
+            asked.append(SLOT)
+            if len(asked) > 1:
+                stop()
+            return SLOT
+
+        asked: list[datetime] = []
+        done = one_round(hurried, now=now)
+    with database.reading() as session:
+        [tally] = round_log.between(session, SLOT, SLOT + MINUTE)
+    assert (done.recorded, tally.due, tally.observed) == (1, 1, 1)
+
+
+def test_who_is_due_is_asked_again_within_the_slot(
+    sqlite_settings: Settings, caplog: pytest.LogCaptureFixture, closed_port: int
+) -> None:
+    with opened(sqlite_settings, statement_timeout_s=0.2, echo_gap_s=0) as database:
+        add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
+        database.engine.dispose()
+        alone = sqlite3.connect(str(database.url.database), isolation_level=None)
+        alone.execute("PRAGMA locking_mode=EXCLUSIVE")
+        alone.execute("BEGIN IMMEDIATE")
+        run(database, 0, alone.close, 5, 5, 6)
+        assert slots_of(database) == [0]
+    assert "round 2026-01-02T07:01:00Z waits for the database" in caplog.text

@@ -431,3 +431,15 @@ def test_a_night_forgets_tokens_and_tries_at_passwords_that_are_over(
             assert session.scalar(select(func.count()).select_from(models.Token)) == 1
             assert not session.scalars(select(models.Attempt)).all()
         database.engine.dispose()
+
+
+def test_where_less_is_kept_than_before_all_that_is_older_goes_in_one_night(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _history, now = made_up(database, 11, shares=THIN)
+    upkeep.tidy(instance(database), now + DAY)
+    monkeypatch.setattr(upkeep, "ROWS_AT_ONCE", 2)
+    packed = counts(database)[1]
+    assert packed > 2
+    assert upkeep.tidy(instance(database), now + 500 * DAY).days == packed
+    assert counts(database)[1] == 0

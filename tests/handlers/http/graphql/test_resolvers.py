@@ -679,13 +679,18 @@ def test_people_and_tokens_are_managed_as_by_rest(closed: Flask) -> None:
     make = """mutation($t: TokenWanted!) {
       createToken(token: $t) { status field token { id token scope } }
     }"""
-    key = told(make, access, t={"name": "ci", "scope": "write", "expiresInS": 3600})
+    wanted = {"name": "ci", "scope": "write", "expiresInS": 3600}
+    assert told(make, access, t=wanted)["field"] == "password"
+    key = told(make, access, t=wanted | {"password": people.PASSWORD})
     assert (key["status"], key["token"]["scope"]) == ("CREATED", "write")
     assert told(make, access, t={"name": "ci", "expiresInS": 59})["field"] == "expiresInS"
     by_key = people.bearer(key["token"]["token"])
     assert told(make, by_key, t={"name": "more"})["status"] == "FORBIDDEN"
     assert told("mutation { createTokenPair { status } }", by_key)["status"] == "WRONG_REQUEST"
     assert "ci" in [one["name"] for one in told("{ tokens { name kind scope lastUsed } }", access)]
+    page = "query($after: String!) { tokens(first: 1, after: $after) { id } }"
+    (first,) = told(page, access, after="")
+    assert told(page, access, after=first["id"]) != [first]
     end = "mutation($id: ID!) { removeToken(id: $id) { status } }"
     assert told(end, access, id="nothing")["status"] == "TOKEN_DID_NOT_FOUND"
     assert told(end, access, id=key["token"]["id"])["status"] == "DELETED"
