@@ -38,7 +38,7 @@ Step = Callable[[Session], Imported]
 NEW_AT_ONCE = 250
 KNOWN_AT_ONCE = 5
 """Servers of one step; of one that is here already a year of days may have to be counted anew."""
-PINGS_AT_ONCE = 4_000
+PINGS_AT_ONCE = 3_000
 A_DAY = 40
 """What a day costs beside its pings, in pings."""
 RAW_DAYS = 2

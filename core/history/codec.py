@@ -92,10 +92,13 @@ class Slots:
             self.packed = packed
 
     @classmethod
-    def of(cls, columns: "Columns") -> Self:
-        """Make a day of its columns. A slot holds a ping where `sent` isn't 0."""
+    def of(cls, columns: "Columns", states: str | None = None) -> Self:
+        """Make a day of its columns, and of its states if they are known.
+
+        A slot holds a ping where `sent` isn't 0.
+        """
         made = cls()
-        made.states = _states(columns)
+        made.states = _states(columns) if states is None else states
         made.mean, made.best, made.worst, made.sent, made.received = columns
         return made
 
@@ -227,14 +230,18 @@ def merged(known: Slots | None, rows: Rows) -> Slots:
     fresh = [*times, rows.sent, rows.received]
     if not known and rows.minutes == list(range(DAY_SLOTS)):
         return Slots.of(Columns(*fresh))
-    states = known.states if known else EMPTY
+    states = list(known.states if known else EMPTY)
     free = [letter == NOTHING for letter in states]
     columns = [list(column) for column in (known.columns if known else NO_COLUMNS)]
     for column, values in zip(columns, fresh, strict=True):
         for minute, value in zip(rows.minutes, values, strict=True):
             if free[minute]:
                 column[minute] = value
-    return Slots.of(Columns(*columns))
+    # Few slots may be new: their states aren't read from all columns.
+    for minute, letter in zip(rows.minutes, _states(rows), strict=True):
+        if free[minute]:
+            states[minute] = letter
+    return Slots.of(Columns(*columns), "".join(states))
 
 
 NO_TIMES = [UNTIMED] * DAY_SLOTS
@@ -242,7 +249,7 @@ NO_ECHOES = [0] * DAY_SLOTS
 NO_COLUMNS = Columns(NO_TIMES, NO_TIMES, NO_TIMES, NO_ECHOES, NO_ECHOES)
 
 
-def _states(columns: Columns) -> str:
+def _states(columns: Columns | Rows) -> str:
     up, degraded, down = LETTERS.values()
     return "".join(
         NOTHING if not sent else up if received == sent else degraded if received else down

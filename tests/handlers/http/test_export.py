@@ -524,7 +524,7 @@ def test_others_write_while_a_page_is_imported(app: Flask) -> None:
         ThreadPoolExecutor(1) as threads,
         opened(database.settings, statement_timeout_s=1) as quick,
     ):
-        importing = threads.submit(take, busy, json.dumps(page).encode())
+        importing = threads.submit(take, busy, json.dumps(page, separators=(",", ":")).encode())
         while "old" not in names(quick):
             assert not importing.done()
         for name in added:
