@@ -12,7 +12,8 @@ CoreError
 ├── Forbidden          known, but may not do this, or not from there
 ├── TooManyAttempts    passwords were tried too often: wait
 ├── Unavailable        the database can't be reached, or is too busy: try again
-│   └── SchemaMismatch its tables are older than this release
+│   ├── SchemaMismatch its tables are older than this release
+│   └── DatabaseReplaced its file was removed, or another one put in its place
 └── SettingsError      a setting is wrong; raised at the start, never by a request
 
 A lost echo is none of these: it is a result.
@@ -158,6 +159,19 @@ class SchemaMismatch(Unavailable):
     """The database's tables are not the ones this release needs."""
 
     retry_after_s = 30
+
+
+class DatabaseReplaced(Unavailable):
+    """The file that was opened isn't the one that its name means now."""
+
+    retry_after_s = 60
+
+    def __init__(self, file: str, *, is_there: bool) -> None:
+        what = "replaced by another one" if is_there else "removed"
+        super().__init__(
+            f"the database file {file} was {what} while Pinglet was using it: stop Pinglet, see "
+            "that the right file is there and no -wal or -shm beside it, and start Pinglet again"
+        )
 
 
 class SettingsError(CoreError):

@@ -55,12 +55,14 @@ class Database:
         self._schema_is_known = False
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, *, durable: bool = True) -> Iterator[Session]:
         """One transaction that may write: committed at the end, rolled back by any exception.
 
+        What is `durable` a power cut doesn't take. On SQLite that waits for the disk, so what can
+        be done again or missed does without; on Postgres its `synchronous_commit` decides.
         Raises Unavailable when the database can't serve it, SchemaMismatch when its tables are old.
         """
-        with self._session(self.engine) as session:
+        with self._session(self.engine.execution_options(durable=durable)) as session:
             yield session
 
     @contextlib.contextmanager

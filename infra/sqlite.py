@@ -10,6 +10,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from core.errors import SettingsError
 from core.settings import Settings
 from core.sql import epoch_minute, json_rows, time_at
+from infra import sqlite_file
 
 CACHE_KB = 24_000  # of a connection, at most
 
@@ -18,8 +19,9 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
     """Return an engine for a file of SQLite's; it opens nothing yet. Raises SettingsError."""
     if not url.database or url.database == ":memory:":
         raise SettingsError("DATABASE_URL must name a file: sqlite:///FILE")
+    file = Path(url.database).absolute()
     try:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        sqlite_file.make_folder(file.parent)
     except OSError as error:
         told = f"DATABASE_URL must name a file that can be made, got {url.database!r}"
         raise SettingsError(f"{told} ({error.strerror})") from error
@@ -31,6 +33,7 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
     )
     # INSERT ... WITH ... SELECT: Python's driver counts new rows where INSERT is the first word.
     engine.dialect.cte_follows_insert = True
+    sqlite_file.guard(engine, file)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
@@ -38,10 +41,19 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         # locks; it is told not to, and `begin` below does it.
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA synchronous=NORMAL")  # with WAL: safe against a crash of ours
+        connection.execute("PRAGMA fullfsync=ON")  # macOS: past the disk's own cache, too
         # A round writes to the page of 4 kB of each server that the last one wrote to; a chart of a
         # year reads a thousand. SQLite alone would keep 500.
         connection.execute(f"PRAGMA cache_size=-{CACHE_KB}")
+
+    @event.listens_for(engine, "begin")
+    def choose_synchronous(connection: Connection) -> None:
+        # With WAL both are safe against a crash of ours. FULL waits for the disk at each commit,
+        # so that not even a power cut takes what was acknowledged.
+        options = connection.get_execution_options()
+        if not options.get("reading", False):
+            word = "FULL" if options.get("durable", True) else "NORMAL"
+            connection.exec_driver_sql(f"PRAGMA synchronous={word}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

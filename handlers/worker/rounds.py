@@ -67,7 +67,7 @@ def note_beginning(database: Database, slot: datetime, due_pings: int, now: date
     Where that can't be written, the round is made all the same.
     """
     try:
-        with database.transaction() as session:
+        with database.transaction(durable=False) as session:
             round_log.begin(session, slot, due_pings, now)
     except Exception:  # pylint: disable=broad-exception-caught
         # The results can wait until the database can be written to; the echoes can't.
@@ -79,7 +79,7 @@ def store(database: Database, slot: datetime, measured: Sequence[Ping], now: dat
 
     Raises Unavailable.
     """
-    with database.transaction() as session:
+    with database.transaction(durable=False) as session:
         new = record.record(session, slot, measured, now)
         round_log.add(session, slot, new, now)
         return new

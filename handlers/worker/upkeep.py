@@ -94,12 +94,12 @@ def _cut(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def _pack(database: Database, day: date, ids: Sequence[int]) -> Tidied:
-    with database.transaction() as session:
+    with database.transaction(durable=False) as session:
         return Tidied(packed=upkeep.pack(session, day, ids))
 
 
 def _forget_pings(database: Database, day: date, low: int, high: int) -> Tidied:
-    with database.transaction() as session:
+    with database.transaction(durable=False) as session:
         return Tidied(pings=upkeep.forget_pings(session, day, low, high))
 
 
@@ -113,13 +113,13 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
 
 
 def _forget_rounds(database: Database, before: datetime) -> Tidied:
-    with database.transaction() as session:
+    with database.transaction(durable=False) as session:
         round_log.forget(session, before)
     return Tidied()
 
 
 def _forget_days(database: Database, before: date, ids: Sequence[int]) -> Tidied:
-    with database.transaction() as session:
+    with database.transaction(durable=False) as session:
         return Tidied(days=upkeep.forget_days(session, before, ids))
 
 
