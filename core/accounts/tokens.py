@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from sqlalchemy import CursorResult, and_, delete, or_, select, update
@@ -54,6 +54,8 @@ class Grant:
 class TokenWanted(Request, frozen=True):
     """A named token for a script."""
 
+    secrets: ClassVar[bool] = True
+
     name: Label
     scope: Scope = Scope.READ
     expires_in_s: Annotated[int, msgspec.Meta(ge=60, le=5 * YEAR_S)] = YEAR_S
@@ -61,6 +63,8 @@ class TokenWanted(Request, frozen=True):
 
 class Refresh(Request, frozen=True):
     """A refresh token, to be exchanged."""
+
+    secrets: ClassVar[bool] = True
 
     refresh: str
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from core.errors import WrongRequest, shown
+from core.errors import WrongRequest
 from core.reading import moment, read_json
 from core.servers.records import FIELDS, KNOWN, LIMIT, BulkItem, BulkServer, is_ip
 
@@ -127,8 +127,8 @@ def _outcome(row: Row, places: dict[str, str]) -> BulkServer | BulkItem:
         return BulkItem.refused(error)
     first = places.setdefault(said.name, row.place)
     if first != row.place:
-        sentence = f"{shown(said.name)} appears twice (first: {first})"
-        return BulkItem.refused(WrongRequest(sentence, "name"))
+        sentence = f"{{}} appears twice (first: {first})"
+        return BulkItem.refused(WrongRequest(sentence, "name", got=said.name))
     return said
 
 
@@ -142,7 +142,8 @@ def _json_rows(text: str) -> list[Row]:
         raise WrongRequest("expected a list of servers, or an object with one", "servers")
     unknown = set(body) - BESIDE_OUR_SERVERS if isinstance(body, dict) else None
     if unknown:
-        raise WrongRequest(f"unknown key {shown(min(unknown))} beside servers", min(unknown))
+        key = min(unknown)
+        raise WrongRequest("unknown key {} beside servers", key, got=key)
     return [
         Row(f"server {number}", json.dumps(given, ensure_ascii=False), partial(_of_object, given))
         for number, given in enumerate(objects, 1)
@@ -156,7 +157,7 @@ def _of_object(given: object) -> dict[str, object]:
     for key, value in given.items():
         field = COLUMNS.get(key.lower())
         if field is None and key not in IN_OUR_OBJECTS:
-            raise WrongRequest(f"unknown field {shown(key)}; known fields: {KNOWN}", key)
+            raise WrongRequest(f"unknown field {{}}; known fields: {KNOWN}", key, got=key)
         if field is not None and field.name in said:
             raise WrongRequest(f"{field.name} appears twice", field.name)
         if field is not None:
@@ -227,7 +228,8 @@ def _rows_under(header: Sequence[str], lines: Sequence[ListLine], delimiter: str
 def _check(header: Sequence[str]) -> None:
     for column in header:
         if column.lower() not in COLUMNS:
-            raise WrongRequest(f"unknown column {shown(column)}; known columns: {KNOWN}", column)
+            told = f"unknown column {{}}; known columns: {KNOWN}"
+            raise WrongRequest(told, column, got=column)
     named = [COLUMNS[column.lower()].name for column in header]
     for name in named:
         if named.count(name) > 1:
