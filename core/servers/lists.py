@@ -7,6 +7,7 @@ hurts the others.
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ BESIDE_OUR_SERVERS = {"servers", "days", "next", "totals", "last_round"}
 NAMES = [field.name for field in FIELDS]
 COLUMNS = {name: field for field in FIELDS for name in (field.name, *field.names)}
 """The fields by the names that a list may give them, in lower case."""
+FORMULA = re.compile(r"(^|; *)(?='*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet would begin to calculate: at a cell's beginning, and behind a semicolon, at
+which many countries' spreadsheets cut a cell in two. `to_csv` puts an apostrophe there, and `read`
+takes it away below columns' names. Source: owasp.org/www-community/attacks/CSV_Injection
+"""
+HARMLESS = re.compile(FORMULA.pattern.replace("(?=", "'(?="))
 WRONG_QUOTES = "a quote isn't closed, or text follows one that is"
 
 
@@ -69,11 +76,14 @@ def read(given: bytes | str, *, bounded: bool = True) -> list[Entry]:
     """
     text = _text(given, bounded)
     is_json = text.lstrip().startswith(("[", "{"))
-    return _entries(_json_rows(text) if is_json else _csv_rows(text), bounded)
+    return _entries(_json_rows(text) if is_json else _csv_rows(text, bounded), bounded)
 
 
 def to_csv(servers: Iterable[Mapping[str, object]]) -> str:
-    """Write servers, each by its fields' names, so that `read` reads them."""
+    """Write servers, each by its fields' names, so that `read` reads them.
+
+    A spreadsheet takes no cell for a formula.
+    """
     written = io.StringIO()
     plain = csv.writer(written, lineterminator="\n")
     quoted = csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -94,7 +104,7 @@ def to_json(servers: Iterable[Mapping[str, object]]) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else str(value)
+    return "" if value is None else FORMULA.sub(r"\1'", str(value))
 
 
 def _text(given: bytes | str, bounded: bool) -> str:
@@ -112,11 +122,15 @@ def _text(given: bytes | str, bounded: bool) -> str:
 
 
 def _entries(rows: Sequence[Row], bounded: bool) -> list[Entry]:
+    _hold_to_limit(rows, bounded)
+    places: dict[str, str] = {}
+    return [Entry(row.place, row.text, _outcome(row, places)) for row in rows]
+
+
+def _hold_to_limit(rows: Sequence[object], bounded: bool) -> None:
     if bounded and len(rows) > LIMIT:
         sentence = f"a list may have at most {LIMIT:,} servers, got {len(rows):,}"
         raise WrongRequest(sentence, "servers")
-    places: dict[str, str] = {}
-    return [Entry(row.place, row.text, _outcome(row, places)) for row in rows]
 
 
 def _outcome(row: Row, places: dict[str, str]) -> BulkServer | BulkItem:
@@ -186,7 +200,7 @@ class ListLine(NamedTuple):
     text: str
 
 
-def _csv_rows(text: str) -> list[Row]:
+def _csv_rows(text: str, bounded: bool) -> list[Row]:
     # Not splitlines(), which ends a line at six more characters, U+2028 among them.
     every = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = [
@@ -198,6 +212,7 @@ def _csv_rows(text: str) -> list[Row]:
         header = _cells(lines[0].text, delimiter)
         if len(COLUMNS.keys() & {cell.lower() for cell in header}) > 1:
             return _rows_under(header, lines[1:], delimiter)
+    _hold_to_limit(lines, bounded)  # each is looked at several times
     return _bare_rows(lines)
 
 
@@ -246,7 +261,7 @@ def _below(line: str, columns: Sequence[str], delimiter: str) -> Mapping[str, ob
     if len(cells) > len(columns):
         named = len(columns)
         raise WrongRequest(f"the first line names {named} columns; this line has {len(cells)}")
-    return _said(zip(columns, cells, strict=False))
+    return _said(zip(columns, (HARMLESS.sub(r"\1", cell) for cell in cells), strict=False))
 
 
 def _said(cells: Iterable[tuple[str, str]]) -> dict[str, object]:
