@@ -157,7 +157,8 @@ def _json_rows(text: str) -> list[Row]:
     unknown = set(body) - BESIDE_OUR_SERVERS if isinstance(body, dict) else None
     if unknown:
         key = min(unknown)
-        raise WrongRequest("unknown key {} beside servers", key, got=key)
+        told = "unknown key {} beside servers"
+        raise WrongRequest(told, key, got=key)
     return [
         Row(f"server {number}", json.dumps(given, ensure_ascii=False), partial(_of_object, given))
         for number, given in enumerate(objects, 1)
