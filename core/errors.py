@@ -13,7 +13,8 @@ CoreError
 ├── TooManyAttempts    passwords were tried too often: wait
 ├── Unavailable        the database can't be reached, or is too busy: try again
 │   ├── SchemaMismatch its tables are older than this release
-│   └── Misconfigured  it refuses what the settings ask for: somebody has to see to it
+│   ├── Misconfigured  it refuses what the settings ask for: somebody has to see to it
+│   └── DatabaseReplaced its file was removed, or another one put in its place
 └── SettingsError      a setting is wrong; raised at the start, never by a request
 
 A lost echo is none of these: it is a result.
@@ -28,6 +29,11 @@ class CoreError(Exception):
     """Base of all. `status` is the word the contract uses; str() is the sentence for people."""
 
     status = "WRONG_REQUEST"
+
+    @property
+    def logged(self) -> str:
+        """The sentence for logs, which repeat nothing of what was sent: it may be a secret."""
+        return str(self)
 
 
 NOTHING = object()
@@ -44,17 +50,39 @@ def shown(value: object) -> str:
     return text if len(text) <= SHOWN_LENGTH else f"{text[: SHOWN_LENGTH - 3]}..."
 
 
+def shape(value: object) -> str:
+    """Return what a value is, without what it says."""
+    if isinstance(value, str):
+        return f"text of {len(value):,} character{'s' * (len(value) != 1)}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "a number"
+    return shown(value)
+
+
 class WrongRequest(CoreError):
     """The request is malformed or asks for what isn't allowed; `field` says where, if anywhere.
 
-    `got` is the value that was refused: str() tells it to the caller, `sentence` goes without, for
-    logs. Never hand it a secret.
+    `got` is the value that was refused: in the place of {} in the sentence, or else at its end,
+    str() shows it to the caller and `logged` tells its shape, as both do where it may be `secret`.
     """
 
-    def __init__(self, sentence: str, field: str | None = None, *, got: object = NOTHING) -> None:
-        super().__init__(sentence if got is NOTHING else f"{sentence}, got {shown(got)}")
-        self.sentence = sentence
+    def __init__(
+        self,
+        sentence: str,
+        field: str | None = None,
+        *,
+        got: object = NOTHING,
+        secret: bool = False,
+    ) -> None:
+        self._logged = sentence if got is NOTHING else _with(shape(got), sentence)
+        is_shown = got is not NOTHING and not secret
+        super().__init__(_with(shown(got), sentence) if is_shown else self._logged)
         self.field = field
+
+    @property
+    def logged(self) -> str:
+        """The sentence without the value."""
+        return self._logged
 
     def at(self, field: str) -> Self:
         """Return the same, about another field."""
@@ -66,8 +94,12 @@ class WrongRequest(CoreError):
         old, (told,) = self.field or "", self.args
         if old and told.startswith(f"{old} "):
             self.args = (name + told.removeprefix(old),)
-            self.sentence = name + self.sentence.removeprefix(old)
+            self._logged = name + self._logged.removeprefix(old)
         return self.at(name)
+
+
+def _with(got: str, sentence: str) -> str:
+    return sentence.replace("{}", got) if "{}" in sentence else f"{sentence}, got {got}"
 
 
 class NameUnknown(CoreError):
@@ -78,6 +110,11 @@ class NameUnknown(CoreError):
     def __init__(self, name: str) -> None:
         super().__init__(f"no server is named {name!r}")
 
+    @property
+    def logged(self) -> str:
+        """The sentence without the name."""
+        return "no server has that name"
+
 
 class IdUnknown(NameUnknown):
     """No server has that id."""
@@ -85,6 +122,11 @@ class IdUnknown(NameUnknown):
     def __init__(self, server_id: int) -> None:
         super().__init__("")
         self.args = (f"no server has the id {server_id}",)
+
+    @property
+    def logged(self) -> str:
+        """The sentence, as an id is no secret."""
+        return str(self)
 
 
 class NameTaken(CoreError):
@@ -95,6 +137,11 @@ class NameTaken(CoreError):
     def __init__(self, name: str) -> None:
         super().__init__(f"a server named {name!r} exists already")
 
+    @property
+    def logged(self) -> str:
+        """The sentence without the name."""
+        return "a server of that name exists already"
+
 
 class UserUnknown(CoreError):
     """No such user."""
@@ -104,6 +151,11 @@ class UserUnknown(CoreError):
     def __init__(self, name: str) -> None:
         super().__init__(f"there is no user {name!r}")
 
+    @property
+    def logged(self) -> str:
+        """The sentence without the name."""
+        return "there is no such user"
+
 
 class UserTaken(CoreError):
     """A user of that name exists already."""
@@ -112,6 +164,11 @@ class UserTaken(CoreError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"a user named {name!r} exists already")
+
+    @property
+    def logged(self) -> str:
+        """The sentence without the name."""
+        return "a user of that name exists already"
 
 
 class TokenUnknown(CoreError):
@@ -165,6 +222,19 @@ class Misconfigured(Unavailable):
     """The database refuses what the settings ask of it, and will until somebody changes either."""
 
     retry_after_s = 30
+
+
+class DatabaseReplaced(Unavailable):
+    """The file that was opened isn't the one that its name means now."""
+
+    retry_after_s = 60
+
+    def __init__(self, file: str, *, is_there: bool) -> None:
+        what = "replaced by another one" if is_there else "removed"
+        super().__init__(
+            f"the database file {file} was {what} while Pinglet was using it: stop Pinglet, see "
+            "that the right file is there and no -wal or -shm beside it, and start Pinglet again"
+        )
 
 
 class SettingsError(CoreError):

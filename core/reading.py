@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn, Self, TypeVar
+from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
 import msgspec
 
@@ -139,7 +139,13 @@ def iso(slot: datetime) -> str:
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What comes in: a key we don't know is refused, it may be a typing error."""
+    """What comes in: a key we don't know is refused, it may be a typing error.
+
+    Where one field holds a secret, somebody may put it into another: such a shape says that it has
+    `secrets`, and no value that is refused of it is repeated.
+    """
+
+    secrets: ClassVar[bool] = False
 
     @classmethod
     def of(cls, value: object) -> Self:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from core.errors import NOTHING, WrongRequest, shown
+from core.errors import NOTHING, WrongRequest
 
 A_TIME = "a time such as 2018-01-02T07:01:00Z"
 SECRETS = {"password", "old", "new", "refresh", "token"}
@@ -22,7 +22,10 @@ KEY = re.compile(r"(required|unknown) field `(.*)`$", re.DOTALL)
 def refusal(
     error: msgspec.ValidationError, shape: type, value: object, what: str = "the body"
 ) -> WrongRequest:
-    """Return why `value`, as JSON gave it, can't be a `shape`; as a whole it is called `what`."""
+    """Return why `value`, as JSON gave it, can't be a `shape`; as a whole it is called `what`.
+
+    Of a shape that says it has `secrets`, no value is repeated.
+    """
     problem, _, path = str(error).partition(" - at `$")
     kind, got = inspect.type_info(shape), value
     place = ""
@@ -34,15 +37,17 @@ def refusal(
         return _wrong_key(kind, place, *key.groups())
     name = place.rpartition(".")[2]
     told = NOTHING if SECRETS & set(re.findall(r"\w+", name)) or not place else got
-    return WrongRequest(f"{name or what} must be {right(kind)}", place or None, got=told)
+    sentence = f"{name or what} must be {right(kind)}"
+    secret = getattr(shape, "secrets", False)
+    return WrongRequest(sentence, place or None, got=told, secret=secret)
 
 
 def _wrong_key(kind: inspect.Type, place: str, problem: str, key: str) -> WrongRequest:
     field = ".".join(filter(None, [place, key]))
     if problem == "required":
         return WrongRequest(f"{key} is required", field)
-    known = [one.encode_name for one in getattr(_inner(kind), "fields", ())]
-    return WrongRequest(f"{shown(key)} is unknown: expected {', '.join(known)}", field)
+    known = ", ".join(one.encode_name for one in getattr(_inner(kind), "fields", ()))
+    return WrongRequest(f"{{}} is unknown: expected {known}", field, got=key)
 
 
 def _below(kind: inspect.Type, value: Any, name: str, number: int) -> tuple[inspect.Type, Any, str]:

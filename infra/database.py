@@ -77,35 +77,38 @@ class Database:
         self._free = threading.BoundedSemaphore(CONNECTIONS)
 
     @contextlib.contextmanager
-    def transaction(self, *, waits: bool = True) -> Iterator[Session]:
+    def transaction(self, *, durable: bool = True, waits: bool = True) -> Iterator[Session]:
         """One transaction that may write: committed at the end, rolled back by any exception.
 
+        What is `durable` a power cut doesn't take. On SQLite that waits for the disk, so what can
+        be done again or missed does without; on Postgres its `synchronous_commit` decides.
         Raises Unavailable when the database can't serve it, SchemaMismatch when its tables are old.
         What would rather stay undone than have its caller wait says so: then it is Unavailable at
         once where SQLite, which has one writer at a time, has one.
         """
+        engine = self.engine.execution_options(durable=durable)
         if waits:
-            with self._session(self.engine) as session:
+            with self._session(engine) as session:
                 yield session
             return
-        hurried = self.engine.execution_options(patience_s=0)
+        hurried = engine.execution_options(patience_s=0)
         with patience.of(patience.brief()), self._session(hurried) as session:
             yield session
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[Session], T], *, durable: bool = True) -> T:
         """Do work in one transaction, and once more where it had to make way for another.
 
         So it must be a function of what the database holds: Postgres ends one of several that wait
         for each other. Raises as `transaction` does, and what `work` raises.
         """
         try:
-            with self.transaction() as session:
+            with self.transaction(durable=durable) as session:
                 return work(session)
         except Unavailable as error:
             if not _made_way(error):
                 raise
             log.info("a transaction made way for another one and is tried once more: %s", error)
-        with self.transaction() as session:
+        with self.transaction(durable=durable) as session:
             return work(session)
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ import pytest
 from infra import build
 
 ROOT = Path(__file__).parent.parent
+GITHUB = ROOT / ".github" / "workflows"
 LEFT_OUT = {  # why, as it is told, and a module that leaves something out for that reason
     "NOT TESTED: mars": 'pytest.skip("NOT TESTED: mars", allow_module_level=True)',
     "could not import 'a_rocket'": 'pytest.importorskip("a_rocket")',
@@ -41,6 +42,64 @@ def test_every_ci_runs_the_one_command_of_the_readme() -> None:
         )
     for name in ("full", "campaign"):
         assert text(f".github/workflows/{name}.yml").count(f".ci/run {name}\n") == 1
+
+
+def jobs() -> dict[str, str]:
+    """Return the text of every job, called `workflow/job`, below the permissions that hold in it.
+
+    What a job says of its own permissions stands instead of what its workflow says.
+    """
+    found = {}
+    for path in GITHUB.glob("*.yml"):
+        head, _, body = path.read_text().partition("\njobs:\n")
+        _, *parts = re.split(r"^  (\w+):", body, flags=re.MULTILINE)
+        for name, job in zip(parts[::2], parts[1::2], strict=True):
+            found[f"{path.stem}/{name}"] = job if "permissions:" in job else f"{head}\n{job}"
+    return found
+
+
+def permissions(job: str) -> dict[str, str]:
+    """Return what a job may do."""
+    [block] = re.findall(r"^ *permissions:\n((?: +[\w-]+: (?:read|write).*\n)+)", job, re.MULTILINE)
+    return dict(re.findall(r"^ +([\w-]+): (read|write)", block, re.MULTILINE))
+
+
+def test_an_action_is_the_commit_that_was_looked_at() -> None:
+    """A tag can be moved to something else, and has been, by whoever took an account over."""
+    for path in GITHUB.glob("*.yml"):
+        for action in re.findall(r"uses: (.*)", path.read_text()):
+            assert re.fullmatch(r"\./.*|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+
+
+def test_a_job_that_may_write_runs_nothing_of_this_repository() -> None:
+    rights = {name: permissions(job) for name, job in jobs().items()}
+    more = {name: right for name, right in rights.items() if right != {"contents": "read"}}
+    assert more == {
+        "campaign/keep": {"contents": "write"},
+        "deploy/deploy": {"contents": "read", "id-token": "write"},
+    }
+    assert not re.search(r"\.ci/|make |python|npm", jobs()["campaign/keep"])
+
+
+def test_only_the_job_that_pushes_leaves_its_token_in_the_clone() -> None:
+    for name, job in jobs().items():
+        clones = job.count("actions/checkout@") - (name == "campaign/keep")
+        assert job.count("persist-credentials: false") == clones
+
+
+def test_nothing_is_deployed_before_ci_has_passed_on_the_same_commit() -> None:
+    every = jobs()
+    assert "uses: ./.github/workflows/ci.yml\n" in every["deploy/ci"]
+    assert re.search(r"^    needs: ci\b", every["deploy/deploy"], re.MULTILINE)
+    # always() would not wait for success.
+    assert not re.search(r"^    if:", every["deploy/deploy"], re.MULTILINE)
+    assert re.search(r"^on: .*\bworkflow_call\b", text(".github/workflows/ci.yml"), re.MULTILINE)
+
+
+def test_no_setting_of_the_repository_is_run_as_part_of_a_script() -> None:
+    for job in jobs().values():
+        scripts = re.findall(r"run: (\|\n(?: {10}.*\n)+|.*)", job)
+        assert not [script for script in scripts if "${{" in script]
 
 
 def test_the_python_of_the_deploy_is_the_one_that_tests_it() -> None:

@@ -8,7 +8,7 @@ import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from sqlalchemy import CursorResult, and_, delete, func, or_, select, update
@@ -64,6 +64,8 @@ class Grant:
 class TokenWanted(Request, frozen=True):
     """A named token for a script; your password, where the request itself isn't made with it."""
 
+    secrets: ClassVar[bool] = True
+
     name: Label
     password: str | None = None
     scope: Scope = Scope.READ
@@ -79,6 +81,8 @@ class TokensQuery(Request, frozen=True):
 
 class Refresh(Request, frozen=True):
     """A refresh token, to be exchanged."""
+
+    secrets: ClassVar[bool] = True
 
     refresh: str
 

@@ -4,6 +4,7 @@ Every function takes a session inside a transaction that its caller ends.
 """
 
 from datetime import datetime
+from typing import ClassVar
 
 import msgspec
 from argon2 import PasswordHasher
@@ -35,12 +36,16 @@ LATCH = Base.metadata.tables["latch"]
 class LogIn(Request, frozen=True):
     """A name and its password."""
 
+    secrets: ClassVar[bool] = True
+
     name: str
     password: str
 
 
 class UserWanted(Request, frozen=True):
     """A user to add."""
+
+    secrets: ClassVar[bool] = True
 
     name: UserName
     password: Password
@@ -50,6 +55,8 @@ class UserWanted(Request, frozen=True):
 class UserChange(Request, frozen=True):
     """What to change of a user; what is left out stays."""
 
+    secrets: ClassVar[bool] = True
+
     password: Password | None = None
     role: Role | None = None
     enabled: bool | None = None
@@ -57,6 +64,8 @@ class UserChange(Request, frozen=True):
 
 class PasswordChange(Request, frozen=True):
     """A user's own new password."""
+
+    secrets: ClassVar[bool] = True
 
     old: str
     new: Password
@@ -184,7 +193,7 @@ def user_name(value: object) -> str:
     """Return `value` as a user's name: trimmed, 1 to 64 characters, no colon (RFC 7617)."""
     name = label(value, "a user's name")
     if ":" in name:
-        raise WrongRequest("a user's name must not contain a colon", "name", got=name)
+        raise WrongRequest("a user's name must not contain a colon", "name")
     return name
 
 

@@ -7,13 +7,14 @@ hurts the others.
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from core.errors import WrongRequest, shown
+from core.errors import WrongRequest
 from core.reading import moment, read_json
 from core.servers.records import FIELDS, KNOWN, LIMIT, BulkItem, BulkServer, is_ip
 
@@ -29,6 +30,12 @@ BESIDE_OUR_SERVERS = {"servers", "days", "next", "totals", "last_round"}
 NAMES = [field.name for field in FIELDS]
 COLUMNS = {name: field for field in FIELDS for name in (field.name, *field.names)}
 """The fields by the names that a list may give them, in lower case."""
+FORMULA = re.compile(r"(^|; *)(?='*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet would begin to calculate: at a cell's beginning, and behind a semicolon, at
+which many countries' spreadsheets cut a cell in two. `to_csv` puts an apostrophe there, and `read`
+takes it away below columns' names. Source: owasp.org/www-community/attacks/CSV_Injection
+"""
+HARMLESS = re.compile(FORMULA.pattern.replace("(?=", "'(?="))
 WRONG_QUOTES = "a quote isn't closed, or text follows one that is"
 
 
@@ -69,11 +76,14 @@ def read(given: bytes | str, *, bounded: bool = True) -> list[Entry]:
     """
     text = _text(given, bounded)
     is_json = text.lstrip().startswith(("[", "{"))
-    return _entries(_json_rows(text) if is_json else _csv_rows(text), bounded)
+    return _entries(_json_rows(text) if is_json else _csv_rows(text, bounded), bounded)
 
 
 def to_csv(servers: Iterable[Mapping[str, object]]) -> str:
-    """Write servers, each by its fields' names, so that `read` reads them."""
+    """Write servers, each by its fields' names, so that `read` reads them.
+
+    A spreadsheet takes no cell for a formula.
+    """
     written = io.StringIO()
     plain = csv.writer(written, lineterminator="\n")
     quoted = csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -94,7 +104,7 @@ def to_json(servers: Iterable[Mapping[str, object]]) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else str(value)
+    return "" if value is None else FORMULA.sub(r"\1'", str(value))
 
 
 def _text(given: bytes | str, bounded: bool) -> str:
@@ -112,11 +122,15 @@ def _text(given: bytes | str, bounded: bool) -> str:
 
 
 def _entries(rows: Sequence[Row], bounded: bool) -> list[Entry]:
+    _hold_to_limit(rows, bounded)
+    places: dict[str, str] = {}
+    return [Entry(row.place, row.text, _outcome(row, places)) for row in rows]
+
+
+def _hold_to_limit(rows: Sequence[object], bounded: bool) -> None:
     if bounded and len(rows) > LIMIT:
         sentence = f"a list may have at most {LIMIT:,} servers, got {len(rows):,}"
         raise WrongRequest(sentence, "servers")
-    places: dict[str, str] = {}
-    return [Entry(row.place, row.text, _outcome(row, places)) for row in rows]
 
 
 def _outcome(row: Row, places: dict[str, str]) -> BulkServer | BulkItem:
@@ -127,8 +141,8 @@ def _outcome(row: Row, places: dict[str, str]) -> BulkServer | BulkItem:
         return BulkItem.refused(error)
     first = places.setdefault(said.name, row.place)
     if first != row.place:
-        sentence = f"{shown(said.name)} appears twice (first: {first})"
-        return BulkItem.refused(WrongRequest(sentence, "name"))
+        sentence = f"{{}} appears twice (first: {first})"
+        return BulkItem.refused(WrongRequest(sentence, "name", got=said.name))
     return said
 
 
@@ -142,7 +156,9 @@ def _json_rows(text: str) -> list[Row]:
         raise WrongRequest("expected a list of servers, or an object with one", "servers")
     unknown = set(body) - BESIDE_OUR_SERVERS if isinstance(body, dict) else None
     if unknown:
-        raise WrongRequest(f"unknown key {shown(min(unknown))} beside servers", min(unknown))
+        key = min(unknown)
+        told = "unknown key {} beside servers"
+        raise WrongRequest(told, key, got=key)
     return [
         Row(f"server {number}", json.dumps(given, ensure_ascii=False), partial(_of_object, given))
         for number, given in enumerate(objects, 1)
@@ -156,7 +172,7 @@ def _of_object(given: object) -> dict[str, object]:
     for key, value in given.items():
         field = COLUMNS.get(key.lower())
         if field is None and key not in IN_OUR_OBJECTS:
-            raise WrongRequest(f"unknown field {shown(key)}; known fields: {KNOWN}", key)
+            raise WrongRequest(f"unknown field {{}}; known fields: {KNOWN}", key, got=key)
         if field is not None and field.name in said:
             raise WrongRequest(f"{field.name} appears twice", field.name)
         if field is not None:
@@ -185,7 +201,7 @@ class ListLine(NamedTuple):
     text: str
 
 
-def _csv_rows(text: str) -> list[Row]:
+def _csv_rows(text: str, bounded: bool) -> list[Row]:
     # Not splitlines(), which ends a line at six more characters, U+2028 among them.
     every = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = [
@@ -197,6 +213,7 @@ def _csv_rows(text: str) -> list[Row]:
         header = _cells(lines[0].text, delimiter)
         if len(COLUMNS.keys() & {cell.lower() for cell in header}) > 1:
             return _rows_under(header, lines[1:], delimiter)
+    _hold_to_limit(lines, bounded)  # each is looked at several times
     return _bare_rows(lines)
 
 
@@ -227,7 +244,8 @@ def _rows_under(header: Sequence[str], lines: Sequence[ListLine], delimiter: str
 def _check(header: Sequence[str]) -> None:
     for column in header:
         if column.lower() not in COLUMNS:
-            raise WrongRequest(f"unknown column {shown(column)}; known columns: {KNOWN}", column)
+            told = f"unknown column {{}}; known columns: {KNOWN}"
+            raise WrongRequest(told, column, got=column)
     named = [COLUMNS[column.lower()].name for column in header]
     for name in named:
         if named.count(name) > 1:
@@ -244,7 +262,7 @@ def _below(line: str, columns: Sequence[str], delimiter: str) -> Mapping[str, ob
     if len(cells) > len(columns):
         named = len(columns)
         raise WrongRequest(f"the first line names {named} columns; this line has {len(cells)}")
-    return _said(zip(columns, cells, strict=False))
+    return _said(zip(columns, (HARMLESS.sub(r"\1", cell) for cell in cells), strict=False))
 
 
 def _said(cells: Iterable[tuple[str, str]]) -> dict[str, object]:

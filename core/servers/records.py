@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from msgspec import UNSET, Meta, UnsetType
 
 from core.checks.records import Port, Probe, State
-from core.errors import CoreError, WrongRequest, shown
+from core.errors import CoreError, WrongRequest
 from core.reading import NAME_LENGTH, NAME_PATTERN, Record, Request, Words, plain_text
 from core.settings import INTERVAL_S, INTERVALS_S, TRUTHS
 
@@ -173,7 +173,7 @@ class ServerChange(Request, frozen=True):
             raise WrongRequest("a server must be an object with name and ip", got=value)
         for key in value:
             if key not in BY_NAME:
-                raise WrongRequest(f"unknown field {shown(key)}; known fields: {KNOWN}", key)
+                raise WrongRequest(f"unknown field {{}}; known fields: {KNOWN}", key, got=key)
         return cls.saying(value)
 
     @classmethod

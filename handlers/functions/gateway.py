@@ -43,7 +43,7 @@ def answer(application: Callable[[], Flask], event: object, context: object) -> 
     try:
         request = read(event)
     except WrongRequest as error:
-        log.warning("refused an event: %s", error)
+        log.warning("refused an event: %s", error.logged)
         return _refusal(400, "WRONG_REQUEST")
     try:
         reply: Reply = serverless_wsgi.handle_request(application(), request, context)

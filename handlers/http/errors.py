@@ -70,8 +70,7 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     kind = next(kind for kind in type(error).__mro__ if kind in HTTP_CODES)
     code = HTTP_CODES[kind]
     level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
-    told = _logged(error)
-    log.log(level, "%r: %d %s: %s", _asked(), code, error.status, told)
+    log.log(level, "%r: %d %s: %s", _asked(), code, error.status, _logged(error))
     if isinstance(error, TokenRejected) and browser.wants_page():
         return browser.to_login()
     headers = {}
@@ -100,10 +99,9 @@ def reply_with_fault(error: Exception) -> ResponseReturnValue:
 
 
 def _logged(error: CoreError) -> str:
-    """What a log may hold: a value that was refused may be a password."""
-    if not isinstance(error, WrongRequest):
-        return str(error)
-    return "..." if request.path == "/graphql" else error.sentence
+    """What is wrong, without what was sent; a GraphQL document's sentences quote it."""
+    in_document = request.path == "/graphql" and isinstance(error, WrongRequest)
+    return "..." if in_document else error.logged
 
 
 def _asked() -> str:

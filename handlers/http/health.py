@@ -12,7 +12,7 @@ from flask import Response
 from msgspec import UNSET, Meta, UnsetType
 
 from core.clock import utc_now
-from core.errors import Unavailable
+from core.errors import DatabaseReplaced, Unavailable
 from core.reading import Record, Request
 from core.servers import find
 from handlers.http import routes
@@ -35,6 +35,7 @@ class Looked:
     at_s: float
     database: bool
     last_round: datetime | None
+    problem: str = "DATABASE_UNREACHABLE"  # where the database said nothing
 
 
 class HealthQuery(Request, frozen=True):
@@ -46,7 +47,8 @@ class HealthQuery(Request, frozen=True):
 class Health(Record, frozen=True):
     """Whether this instance works: its database, and how old the newest round is.
 
-    `status`: OK, ROUNDS_LATE (only where an age was asked for) or DATABASE_UNREACHABLE.
+    `status`: OK, ROUNDS_LATE (only where an age was asked for), DATABASE_UNREACHABLE, or
+    DATABASE_REPLACED: its file was removed, or another one put in its place.
     """
 
     status: str
@@ -105,13 +107,15 @@ def _look(database: Database) -> Looked:
         hurry = patience.Patience(PATIENCE_S, PATIENCE_S, PATIENCE_S)
         with patience.of(hurry), database.reading() as session:
             return Looked(time.monotonic(), True, find.newest_slot(session, utc_now()))
+    except DatabaseReplaced:
+        return Looked(time.monotonic(), False, None, "DATABASE_REPLACED")
     except Unavailable:
         return Looked(time.monotonic(), False, None)
 
 
 def _word(looked: Looked, age_s: float | None, max_age_s: int | None) -> str:
     if not looked.database:
-        return "DATABASE_UNREACHABLE"
+        return looked.problem
     if max_age_s is not None and (age_s is None or age_s > max_age_s):
         return "ROUNDS_LATE"
     return "OK"

@@ -76,7 +76,7 @@ def note_beginning(database: Database, slot: datetime, due_pings: int, now: date
     Where that can't be written, the round is made all the same.
     """
     try:
-        with database.transaction() as session:
+        with database.transaction(durable=False) as session:
             round_log.begin(session, slot, due_pings, now)
     except Exception:  # pylint: disable=broad-exception-caught
         # The results can wait until the database can be written to; the echoes can't.
@@ -94,7 +94,7 @@ def store(
 
     `begin` notes there that it began, if that may not be noted yet. Raises Unavailable.
     """
-    with database.transaction() as session:
+    with database.transaction(durable=False) as session:
         new = record.record(session, slot, measured, now)
         begin(session)
         round_log.add(session, slot, new, now)

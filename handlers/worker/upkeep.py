@@ -96,11 +96,12 @@ def _cut(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def _pack(database: Database, day: date, ids: Sequence[int]) -> Tidied:
-    return Tidied(packed=database.write(partial(upkeep.pack, day=day, ids=ids)))
+    return Tidied(packed=database.write(partial(upkeep.pack, day=day, ids=ids), durable=False))
 
 
 def _forget_pings(database: Database, day: date, low: int, high: int) -> Tidied:
-    return Tidied(pings=database.write(partial(upkeep.forget_pings, day=day, low=low, high=high)))
+    forget = partial(upkeep.forget_pings, day=day, low=low, high=high)
+    return Tidied(pings=database.write(forget, durable=False))
 
 
 def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
@@ -113,7 +114,7 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
 
 
 def _forget_rounds(database: Database, before: datetime) -> Tidied:
-    with database.transaction() as session:
+    with database.transaction(durable=False) as session:
         round_log.forget(session, before)
     return Tidied()
 
@@ -121,9 +122,9 @@ def _forget_rounds(database: Database, before: datetime) -> Tidied:
 def _forget_days(database: Database, before: date, ids: Sequence[int]) -> Tidied:
     """They are many where less is to be kept than before."""
     forget = partial(upkeep.forget_days, before=before, ids=ids, limit=ROWS_AT_ONCE)
-    gone = [database.write(forget)]
+    gone = [database.write(forget, durable=False)]
     while gone[-1] >= ROWS_AT_ONCE:
-        gone.append(database.write(forget))
+        gone.append(database.write(forget, durable=False))
     return Tidied(days=sum(gone))
 
 

@@ -5,7 +5,17 @@ import re
 import pytest
 
 from core import errors
-from core.errors import CoreError, IdUnknown, TokenUnknown, TooManyAttempts, WrongRequest
+from core.errors import (
+    CoreError,
+    IdUnknown,
+    NameTaken,
+    NameUnknown,
+    TokenUnknown,
+    TooManyAttempts,
+    UserTaken,
+    UserUnknown,
+    WrongRequest,
+)
 
 DRAWN = re.compile(r"^(?P<branch>(?:│   )*[├└]── )(?P<name>[A-Z]\w+)", re.M)
 
@@ -38,6 +48,33 @@ def test_an_unknown_id_is_told_as_an_id_under_the_status_of_an_unknown_name() ->
 
 def test_what_was_asked_for_in_place_of_a_tokens_id_is_not_repeated() -> None:
     assert str(TokenUnknown()) == "you have no token of that id"
+
+
+def test_a_log_is_told_of_what_shape_a_refused_value_is_and_not_what_it_says() -> None:
+    for value, shape in [
+        ("hunter2", "text of 7 characters"),
+        ("x", "text of 1 character"),
+        (12_345_678, "a number"),
+        (0.5, "a number"),
+        (None, "null"),
+        (True, "true"),
+        (["hunter2"], "a list of 1"),
+        ({"hunter2": 1}, "an object"),
+    ]:
+        refused = WrongRequest("role must be viewer", "role", got=value)
+        assert refused.logged == f"role must be viewer, got {shape}"
+        secret = WrongRequest("role must be viewer", "role", got=value, secret=True)
+        assert str(secret) == secret.logged == refused.logged
+    unknown = WrongRequest("unknown key {} beside servers", got="hunter2").called("days")
+    assert str(unknown) == "unknown key 'hunter2' beside servers"
+    assert unknown.logged == "unknown key text of 7 characters beside servers"
+
+
+def test_a_log_is_told_of_no_name_that_somebody_asked_for() -> None:
+    for kind in (NameUnknown, NameTaken, UserUnknown, UserTaken):
+        assert "hunter2" in str(kind("hunter2"))
+        assert "hunter2" not in kind("hunter2").logged
+    assert IdUnknown(7).logged == "no server has the id 7"
 
 
 def test_a_refusal_carries_what_its_reply_needs() -> None:

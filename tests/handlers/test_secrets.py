@@ -125,6 +125,97 @@ def test_no_secret_shows_in_a_log_or_where_it_was_not_asked_for(
     assert not [secret for secret in [*secrets[:3], *kept(database)] if secret in created]
 
 
+CREATE_USER = "mutation($user: UserWanted!) {createUser(user: $user) {status detail}}"
+WELL = {"name": "bob", "password": "long enough", "role": "viewer"}
+MISPLACED: list[tuple[str, str, object]] = [
+    ("POST", "/api/v1/users", WELL | {"role": OWN}),
+    ("POST", "/api/v1/users", WELL | {"name": f"{OWN}:"}),
+    ("POST", "/api/v1/users", WELL | {"name": [OWN]}),
+    ("POST", "/api/v1/users", OWN),
+    ("PATCH", "/api/v1/users/1", {"enabled": OWN}),
+    ("PATCH", "/api/v1/users/1", {"role": OWN}),
+    ("POST", "/api/v1/session", {"name": OWN}),
+    ("POST", "/api/v1/tokens", {"name": "script", "scope": OWN}),
+    ("POST", "/api/v1/tokens", {"name": "script", "expires_in_s": OWN}),
+    ("POST", "/api/v1/tokens", {"name": OWN * 5}),
+    ("POST", "/api/v1/tokens/refresh", {"refresh": [OWN]}),
+    ("PUT", "/api/v1/me/password", {"old": OWN, "new": [OWN]}),
+    *(
+        ("POST", "/graphql", {"query": query})
+        for query in (
+            f'mutation {{createUser(user: {{name: "bob", password: "{OWN}"}})}}',
+            f'mutation {{createUser(user: {{name: "bob", password: "x", role: "{OWN}"}})}}',
+            f'mutation {{createUser(user: {{name: "{OWN}"}}) {{status}}}}',
+            f'mutation {{createUser(user: ["{OWN}"]) {{status}}}}',
+            f'mutation {{createUser(user: {{name: "bob", password "{OWN}"}}) {{status}}}}',
+            f'mutation {{createToken(token: {{name: "x", scope: "{OWN}"}}) {{status}}}}',
+            f'mutation {{changeUser(id: ["{OWN}"], change: {{}}) {{status}}}}',
+            f'mutation {{removeToken(id: {{x: "{OWN}"}}) {{status}}}}',
+        )
+    ),
+    *(
+        ("POST", "/graphql", {"query": CREATE_USER, "variables": {"user": user}})
+        for user in (
+            WELL | {"role": OWN},
+            {"name": OWN},
+            WELL | {"name": [OWN]},
+            OWN,
+        )
+    ),
+]
+"""A secret where another word belongs, in calls that take secrets."""
+
+
+@pytest.mark.parametrize("number", range(len(MISPLACED)))
+def test_a_secret_in_a_wrong_place_is_repeated_to_nobody(
+    heard: Heard, client: FlaskClient, database: Database, number: int
+) -> None:
+    add(database, "root")
+    method, path, body = MISPLACED[number]
+    heard.call(client, method, path, json=body, headers=basic("root"))
+    assert "400 BAD REQUEST" in heard.replies[0] or "401 UNAUTHORIZED" in heard.replies[0]
+    assert OWN not in heard.log
+    assert OWN not in heard.replies[0]
+
+
+ELSEWHERE: list[tuple[str, str, dict[str, Any]]] = [
+    ("POST", "/api/v1/users", {"json": WELL | {OWN: 1}}),
+    ("POST", "/api/v1/session", {"json": {"name": "ann", "password": "x", OWN: ""}}),
+    ("POST", "/api/v1/tokens/refresh", {"json": {OWN: OWN}}),
+    ("GET", f"/?server={OWN}", {}),
+    ("GET", f"/?{OWN}=1", {}),
+    ("DELETE", "/", {"json": {"server": OWN}}),
+    ("PUT", "/", {"json": {"server": {"name": OWN, "IP": "192.0.2.1"}}}),
+    ("POST", "/", {"json": {"server": {"name": "web", "IP": OWN}}}),
+    ("GET", f"/api/v1/servers?limit={OWN}", {}),
+    ("GET", f"/api/v1/servers?{OWN}=1", {}),
+    ("GET", f"/api/v1/servers?state={OWN}", {}),
+    ("GET", f"/api/v1/export?after={OWN}", {}),
+    ("POST", "/api/v1/servers", {"json": {"name": "web", "ip": OWN}}),
+    ("POST", "/api/v1/servers", {"json": {"name": "web", OWN: 1}}),
+    ("PATCH", "/api/v1/servers/1", {"json": {OWN: 1}}),
+    ("POST", "/api/v1/servers/bulk", {"json": {OWN: []}}),
+    ("POST", "/api/v1/servers/bulk", {"data": f"name,ip,{OWN}\n", "content_type": "text/csv"}),
+    ("POST", "/api/v1/servers/bulk", {"data": OWN, "content_type": "text/csv"}),
+    ("POST", "/api/v1/import", {"json": {OWN: 1}}),
+    ("POST", "/api/v1/import", {"data": f'{{"{OWN}": 1, "{OWN}": 2}}'}),
+    ("POST", "/graphql", {"json": {"query": f'{{servers(state: "{OWN}") {{nodes {{id}}}}}}'}}),
+    ("POST", "/graphql", {"json": {"query": "{me {name}}", "operationName": OWN}}),
+]
+"""A secret where nobody expects one: its sender is told what was wrong with it."""
+
+
+@pytest.mark.parametrize("number", range(len(ELSEWHERE)))
+def test_what_is_refused_stays_out_of_the_log(
+    heard: Heard, client: FlaskClient, database: Database, number: int
+) -> None:
+    add(database, "root")
+    method, url, more = ELSEWHERE[number]
+    heard.call(client, method, url, headers=basic("root"), **more)
+    assert "400 BAD REQUEST" in heard.replies[0] or "404 NOT FOUND" in heard.replies[0]
+    assert OWN not in heard.log
+
+
 def broken(database: Database, table: str) -> None:
     """Take a table away: whatever uses it is a fault of ours, with a traceback."""
     with database.engine.begin() as connection:

@@ -43,6 +43,20 @@ def test_sqlite_is_in_wal_mode_with_foreign_keys_on(sqlite_settings: Settings) -
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
 
 
+def test_sqlite_waits_for_the_disk_unless_what_is_written_can_be_done_again(
+    sqlite_settings: Settings,
+) -> None:
+    def synchronous(**how: bool) -> object:
+        with database.transaction(**how) as session:
+            return session.scalar(text("PRAGMA synchronous"))
+
+    normal, full = 1, 2
+    with opened(sqlite_settings) as database:
+        assert synchronous() == full
+        assert synchronous(durable=False) == normal
+        assert synchronous() == full
+
+
 def test_an_sqlite_file_that_stays_locked_is_unavailable(sqlite_settings: Settings) -> None:
     with opened(sqlite_settings, statement_timeout_s=0.1) as database:
         with database.transaction(), pytest.raises(Unavailable, match="locked"):

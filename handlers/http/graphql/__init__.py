@@ -31,7 +31,7 @@ from core.errors import CoreError, Unavailable, WrongRequest
 from core.reading import read_json
 from handlers.http import gate, routes
 from handlers.http.errors import OUR_FAULT
-from handlers.http.graphql import limits
+from handlers.http.graphql import limits, sentences
 from handlers.http.graphql.resolvers import LEVELS, SCHEMA, in_camel_case
 from handlers.instance import Instance
 
@@ -73,7 +73,7 @@ def answer(here: Instance) -> ResponseReturnValue:
     document = limits.parse(asked.query)
     operation = _operation(document, asked.operation)
     limits.check(document, operation, asked.variables)
-    _validate(document)
+    _validate(document, asked.query)
     # Flask serves HEAD wherever it serves GET, and the gate takes both for safe.
     if request.method != "POST" and operation.operation is not OperationType.QUERY:
         raise MethodNotAllowed(["POST"], "GET is for queries: send a mutation by POST")
@@ -86,7 +86,7 @@ def answer(here: Instance) -> ResponseReturnValue:
         variable_values=dict(asked.variables),
         operation_name=asked.operation,
     )
-    return _reply(result, operation.operation)
+    return _reply(result, operation.operation, asked.query)
 
 
 def _asked() -> Asked:
@@ -109,19 +109,14 @@ def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionN
     return operation
 
 
-def _validate(document: DocumentNode) -> None:
+def _validate(document: DocumentNode, query: str) -> None:
     errors = validate(SCHEMA, document, max_errors=5)
     if errors:
-        told = "; ".join(map(_sentence, errors))
+        told = "; ".join(sentences.of_values(error, query) for error in errors)
         raise WrongRequest(f"not a valid GraphQL document: {told}", "query")
 
 
-def _sentence(error: GraphQLError) -> str:
-    places = [f"line {place.line}, column {place.column}" for place in error.locations or []]
-    return error.message + (f" ({places[0]})" if places else "")
-
-
-def _reply(result: ExecutionResult, operation: OperationType) -> Response:
+def _reply(result: ExecutionResult, operation: OperationType, query: str) -> Response:
     """The data, and what went wrong with parts of it; what concerns all of it is raised."""
     errors = result.errors or []
     nothing_done = _is_empty(result.data, operation)
@@ -132,7 +127,8 @@ def _reply(result: ExecutionResult, operation: OperationType) -> Response:
         if isinstance(cause, CoreError) and (nothing_done or again):
             raise cause
     if any(error.path is None for error in errors):  # nothing was executed: the values don't fit
-        raise WrongRequest("; ".join(map(_sentence, errors)), "variables")
+        told = "; ".join(sentences.of_values(error, query) for error in errors)
+        raise WrongRequest(told, "variables")
     body = {"data": result.data} | ({"errors": list(map(_told, errors))} if errors else {})
     ours = errors and nothing_done
     code = HTTPStatus.SERVICE_UNAVAILABLE if ours else HTTPStatus.OK

@@ -16,6 +16,7 @@ from core.clock import utc_now
 from core.errors import WrongRequest
 from core.history.records import length
 from core.reading import moment
+from handlers.http.graphql import sentences
 from handlers.http.graphql.resolvers import SCHEMA
 
 Fragments = Mapping[str, ast.FragmentDefinitionNode]
@@ -59,7 +60,7 @@ def parse(query: str) -> ast.DocumentNode:
     try:
         document = parse_document(query, max_tokens=MAX_TOKENS, allow_empty_selection_sets=False)
     except GraphQLError as error:
-        told = error.message.removeprefix("Syntax Error: ")
+        told = sentences.of_syntax(error)
         raise WrongRequest(f"not a valid GraphQL document: {told}", "query") from None
     fragments = sum(isinstance(one, ast.FragmentDefinitionNode) for one in document.definitions)
     _hold("has {:,} fragments", fragments, MAX_FRAGMENTS)

