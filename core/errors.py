@@ -13,6 +13,7 @@ CoreError
 ├── TooManyAttempts    passwords were tried too often: wait
 ├── Unavailable        the database can't be reached, or is too busy: try again
 │   └── SchemaMismatch its tables are older than this release
+├── ClockContradicted  this machine's clock is wrong: nothing is recorded by it
 └── SettingsError      a setting is wrong; raised at the start, never by a request
 
 A lost echo is none of these: it is a result.
@@ -158,6 +159,12 @@ class SchemaMismatch(Unavailable):
     """The database's tables are not the ones this release needs."""
 
     retry_after_s = 30
+
+
+class ClockContradicted(CoreError):
+    """Something says that this machine's clock is wrong. Raised by rounds, never by a request."""
+
+    status = "CLOCK_CONTRADICTED"
 
 
 class SettingsError(CoreError):

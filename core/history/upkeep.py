@@ -46,7 +46,7 @@ def pack(session: Session, day: date, ids: Sequence[int]) -> int:
     for (server_id, _number), raw in raw_days(session, alive, first, first + DAY_SLOTS).items():
         slots = with_raw(known.get(server_id), raw)
         if slots is not known.get(server_id):
-            row = _row(server_id, day, slots, due(spans(planned[server_id]), first))
+            row = day_row(server_id, day, slots, due(spans(planned[server_id]), first))
             (changed if server_id in known else new).append(row)
     if new:
         # RETURNING makes it few statements; without it pg8000 sends one for each row.
@@ -64,7 +64,7 @@ def recount(session: Session, server_id: int, last: date) -> None:
     ).all()
     known = spans(planned.get(server_id, []))
     rows = [
-        _row(server_id, day, Slots(packed), due(known, first_slot(day))) for day, packed in found
+        day_row(server_id, day, Slots(packed), due(known, first_slot(day))) for day, packed in found
     ]
     _update(session, rows)
 
@@ -94,7 +94,8 @@ def _packed(session: Session, day: date, ids: Sequence[int]) -> dict[int, Slots]
     return {server_id: Slots(packed) for server_id, packed in found}
 
 
-def _row(server_id: int, day: date, slots: Slots, was_due: int) -> dict[str, object]:
+def day_row(server_id: int, day: date, slots: Slots, was_due: int) -> dict[str, object]:
+    """Return a row of `day`: what it holds and what it adds up to."""
     sums = totals(slots, was_due)._asdict()
     return {
         "server_id": server_id,

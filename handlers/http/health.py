@@ -10,10 +10,13 @@ from weakref import WeakKeyDictionary
 
 from flask import Response
 from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy.orm import Session
 
 from core.clock import utc_now
-from core.errors import Unavailable
+from core.errors import ClockContradicted, Unavailable
 from core.reading import Record, Request
+from core.rounds import log as round_log
+from core.rounds import trust
 from core.servers import find
 from handlers.http import routes
 from handlers.http.routes import PUBLIC, Routes
@@ -31,6 +34,7 @@ class Looked:
     at_s: float
     database: bool
     last_round: datetime | None
+    removal_waits: str | None = None
 
 
 class HealthQuery(Request, frozen=True):
@@ -43,11 +47,13 @@ class Health(Record, frozen=True):
     """Whether this instance works: its database, and how old the newest round is.
 
     `status`: OK, ROUNDS_LATE (only where an age was asked for) or DATABASE_UNREACHABLE.
+    `removal_waits` says why nothing old is removed: the clock is doubted. Else it is null.
     """
 
     status: str
     database: bool
     last_round_age_s: float | None
+    removal_waits: str | None
 
 
 ROUTES = Routes()
@@ -68,10 +74,16 @@ def show(here: Instance, wanted: HealthQuery) -> Response:
     looked = _looked(here.database)
     age_s = None
     if looked.last_round is not None:
-        age_s = (utc_now() - looked.last_round).total_seconds()
+        # The clock of who recorded it may be a little ahead of ours.
+        age_s = max(0.0, (utc_now() - looked.last_round).total_seconds())
     word = _word(looked, age_s, wanted.max_age_s or None)
     code = HTTPStatus.OK if word == "OK" else HTTPStatus.SERVICE_UNAVAILABLE
-    body = Health(status=word, database=looked.database, last_round_age_s=age_s)
+    body = Health(
+        status=word,
+        database=looked.database,
+        last_round_age_s=age_s,
+        removal_waits=looked.removal_waits,
+    )
     return routes.reply(body, code)
 
 
@@ -86,9 +98,18 @@ def _looked(database: Database) -> Looked:
 def _look(database: Database) -> Looked:
     try:
         with database.reading() as session:
-            return Looked(time.monotonic(), True, find.newest_slot(session, utc_now()))
+            newest = find.newest_slot(session, utc_now())
+            return Looked(time.monotonic(), True, newest, _removal_waits(session))
     except Unavailable:
         return Looked(time.monotonic(), False, None)
+
+
+def _removal_waits(session: Session) -> str | None:
+    try:
+        trust.check(trust.Trust([]), utc_now(), round_log.database_time(session))
+    except ClockContradicted as error:
+        return str(error)
+    return trust.kept(session).removal_waits
 
 
 def _word(looked: Looked, age_s: float | None, max_age_s: int | None) -> str:

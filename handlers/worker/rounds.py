@@ -4,19 +4,22 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+
+from sqlalchemy.orm import Session
 
 from core import slots
 from core.checks.records import Ping, State, Target, Unobserved
-from core.clock import Now, utc_now
+from core.clock import Now, going_on_from, utc_now
 from core.errors import CoreError, Unavailable, WrongRequest
 from core.reading import iso
 from core.rounds import log as round_log
-from core.rounds import measure, record
+from core.rounds import measure, record, trust
+from core.rounds.kernel import Kernel, look
+from core.rounds.trust import Trust
 from core.servers import find
 from core.slots import AHEAD, SLOT
 from handlers.instance import Instance
@@ -61,14 +64,64 @@ def due(database: Database, slot: datetime) -> list[Target]:
         return find.targets(session, slot)
 
 
-def note_beginning(database: Database, slot: datetime, due_pings: int, now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """Who is asked whether the wall clock is right: the kernel, and the database's own clock."""
+
+    kernel: Callable[[], Kernel] = look
+    database: Callable[[Session], datetime | None] = round_log.database_time
+
+
+WITNESSES = Witnesses()
+
+
+def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNESSES) -> None:
+    """Raise ClockContradicted where nothing may be recorded by the wall clock; Unavailable.
+
+    What the clocks showed is then written down: one that agrees with itself for long enough is
+    believed. Where a clock was ahead and is right again, what it left in the future is put right.
+    """
+    reading = trust.Reading(wall, witnesses.kernel())
+    with database.reading() as session:
+        told = witnesses.database(session)
+        found = trust.kept(session)
+        was_ahead = trust.was_ahead(session, found, wall)
+    trust.check(Trust([]), wall, told)
+    found = trust.after(found, reading)
+    if found.contradicted or was_ahead:
+        found = _note_clock(database, reading)
+    trust.check(found, wall, told)
+
+
+def _note_clock(database: Database, reading: trust.Reading) -> Trust:
+    with database.transaction() as session:
+        found = trust.note(session, reading)
+        if not found.contradicted:
+            trust.put_right(session, reading.wall)
+        return found
+
+
+def believe_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNESSES) -> None:
+    """Go on from the wall clock: a person says that it is right.
+
+    Raises ClockContradicted where the database's own clock says otherwise, Unavailable.
+    """
+    with database.transaction() as session:
+        trust.check(Trust([]), wall, witnesses.database(session))
+        trust.believe(session, trust.Reading(wall, witnesses.kernel()))
+
+
+def note_beginning(
+    database: Database, slot: datetime, due_pings: int, reading: trust.Reading
+) -> None:
     """Note that a round begins, before it is made: one that comes to nothing is known as well.
 
     Where that can't be written, the round is made all the same.
     """
     try:
         with database.transaction() as session:
-            round_log.begin(session, slot, due_pings, now)
+            trust.note(session, reading)
+            round_log.begin(session, slot, due_pings, reading.wall)
     except Exception:  # pylint: disable=broad-exception-caught
         # The results can wait until the database can be written to; the echoes can't.
         log.exception("can't note that round %s begins", iso(slot))
@@ -90,23 +143,29 @@ async def run_round(
     slot: datetime,
     targets: Sequence[Target],
     progress: measure.Progress | None = None,
+    *,
     now: Now = utc_now,
+    witnesses: Witnesses = WITNESSES,
 ) -> RoundReport:
     """Ping `targets` and record what came back. No connection is held while echoes are out.
 
-    A database that is away is waited for until the slot after next begins: what was measured is
-    true whenever it is written. Raises Unavailable after that.
+    What is measured after the slot's deadline is unobserved. A database that is away is waited for
+    until the slot after next begins: what was measured is true whenever it is written. Raises
+    Unavailable after that.
     """
     started = now()
-    ticks_s = time.monotonic()  # the wall clock may step meanwhile
+    going_on = going_on_from(started)  # the wall clock may be set meanwhile, the machine sleep
+    reading = trust.Reading(started, witnesses.kernel())
 
     def store_all() -> int:
-        ended = started + timedelta(seconds=time.monotonic() - ticks_s)
-        return store(here.database, slot, measured.pings, ended)
+        return store(here.database, slot, measured.pings, going_on())
 
-    await asyncio.to_thread(note_beginning, here.database, slot, len(targets), started)
-    measured = await measure.measure(targets, measure.pace(here.settings), progress)
-    recorded = await _patiently(store_all, slot, now)
+    await asyncio.to_thread(note_beginning, here.database, slot, len(targets), reading)
+    left_s = measure.left(slot, going_on()).total_seconds()
+    how = replace(measure.pace(here.settings), budget_s=left_s)
+    measured = await measure.measure(targets, how, progress)
+    measured = measure.in_time(measured, slot, going_on())
+    recorded = await _patiently(store_all, slot, going_on)
     for lost in measured.unobserved:
         log.warning("server %s unobserved: %s", lost.server_id, lost.reason)
     return RoundReport(
@@ -115,7 +174,7 @@ async def run_round(
         measured.pings,
         measured.unobserved,
         recorded,
-        (now() - started).total_seconds(),
+        (going_on() - started).total_seconds(),
     )
 
 
@@ -132,7 +191,7 @@ async def _patiently(store_all: Callable[[], int], slot: datetime, now: Now) -> 
             pause_s = min(5.0, pause_s * 2)
 
 
-async def run(here: Instance, now: Now = utc_now) -> None:
+async def run(here: Instance, now: Now = utc_now, witnesses: Witnesses = WITNESSES) -> None:
     """Run a round for every slot, and once a day the night's work, until cancelled.
 
     It begins with the slot we are in. A round that overruns is followed by that of the slot it
@@ -142,14 +201,16 @@ async def run(here: Instance, now: Now = utc_now) -> None:
     done = None
     try:
         while True:
-            slot = slots.slot_of(now())
+            wall = now()
+            slot = slots.slot_of(wall)
             if slot != done:
                 with nights.held_off():
-                    await _one_slot(here, slot, now)
+                    await _one_slot(here, wall, now, witnesses)
                 done = slot
                 nights.begin_if_due(slot)
             else:
-                await asyncio.sleep((slot + SLOT - now()).total_seconds())
+                # Never longer than a slot, were the clock set back at this moment.
+                await asyncio.sleep(min(slot + SLOT - now(), SLOT).total_seconds())
     finally:
         nights.cancel()
 
@@ -194,7 +255,7 @@ class Nights:
         try:
             done = upkeep.Tidied()
             await self._between_rounds.wait()
-            for step in await asyncio.to_thread(upkeep.plan, self._here, started):
+            for step in await asyncio.to_thread(upkeep.plan_vouched, self._here):
                 await self._between_rounds.wait()
                 done += await asyncio.to_thread(step)
             log.info("nightly upkeep of %s: %s", started.date(), done)
@@ -207,11 +268,13 @@ class Nights:
         self._tidied = (started - NIGHT).date()
 
 
-async def _one_slot(here: Instance, slot: datetime, now: Now) -> None:
+async def _one_slot(here: Instance, wall: datetime, now: Now, witnesses: Witnesses) -> None:
     # Whatever goes wrong in one round must not end those that follow.
+    slot = slots.slot_of(wall)
     try:
+        await asyncio.to_thread(check_clock, here.database, wall, witnesses)
         targets = await asyncio.to_thread(due, here.database, slot)
-        done = await run_round(here, slot, targets, now=now)
+        done = await run_round(here, slot, targets, now=now, witnesses=witnesses)
         if targets:
             log.info("round %s", done)
     except CoreError as error:
