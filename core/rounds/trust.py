@@ -22,14 +22,14 @@ from itertools import accumulate
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.accounts import tokens
 from core.errors import ClockContradicted
 from core.history import aside
-from core.models import STRETCH, Server
+from core.models import STRETCH, Schedule, Server
 from core.reading import iso
 from core.rounds.kernel import Kernel
 from core.servers import schedule
@@ -129,9 +129,16 @@ def _stored(session: Session) -> list[Stretch]:
 
 
 def _before_stretches(session: Session) -> Iterator[Stretch]:
-    """What was recorded before rounds vouched, by an older release or an import, is one stretch."""
-    query = select(func.min(Server.added), func.max(Server.last_slot))
-    began, ended = session.execute(query).one()
+    """What was recorded before rounds vouched, by an older release or an import, is one stretch.
+
+    A paused server may show a ping of the future for ever: it says nothing.
+    """
+    newest = select(func.max(Schedule.since)).where(Schedule.server_id == Server.id)
+    in_force = Schedule.since == newest.correlate(Server).scalar_subquery()
+    pinged = select(func.min(Server.added), func.max(Server.last_slot)).join(
+        Schedule, and_(Schedule.server_id == Server.id, in_force, Schedule.enabled)
+    )
+    began, ended = session.execute(pinged).one()
     if began is not None and ended is not None and began < ended:
         yield Stretch(began, ended, "", 0.0, (ended - began).total_seconds(), 0.0)
 

@@ -10,7 +10,9 @@ from core.errors import ClockContradicted
 from core.rounds import trust
 from core.rounds.kernel import Kernel
 from core.rounds.trust import Reading, Trust
+from core.servers import schedule
 from infra.database import Database
+from tests.counts import examples
 from tests.infra.rows import SLOT, add, ping, record
 
 NOBODY = Trust([])
@@ -143,6 +145,7 @@ def test_a_clock_that_stays_behind_is_believed_after_as_long_as_what_speaks_agai
     assert stretch.ended == SLOT - DAY + 10 * HOUR
 
 
+@examples(100, 20_000)
 @given(
     st.lists(
         st.tuples(
@@ -195,6 +198,21 @@ def test_what_an_older_release_recorded_vouches_until_its_newest_ping(database: 
         assert trust.kept(session).vouched == SLOT + HOUR
         assert trust.note(session, reading(9 * DAY)).vouched == SLOT + HOUR
         assert trust.kept(session).vouched == SLOT + HOUR
+
+
+def test_what_an_older_release_left_in_the_future_of_a_paused_server_stops_nobody(
+    database: Database,
+) -> None:
+    server_id, paused = add(database), add(database, "paused")
+    record(database, SLOT + 900 * DAY, [ping(paused)])
+    record(database, SLOT, [ping(server_id)])
+    with database.transaction() as session:
+        schedule.reschedule(session, {paused: {"enabled": False}}, SLOT)
+        told = trust.note(session, reading(MINUTE))
+        assert (told.contradicted, told.vouched) == (False, SLOT + MINUTE)
+        assert trust.was_ahead(session, told, SLOT + MINUTE)
+        trust.put_right(session, SLOT + MINUTE)
+        assert not trust.was_ahead(session, told, SLOT + MINUTE)
 
 
 def test_who_is_believed_goes_on_without_a_doubt(database: Database) -> None:
