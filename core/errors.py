@@ -15,6 +15,7 @@ CoreError
 │   ├── SchemaMismatch its tables are older than this release
 │   ├── Misconfigured  it refuses what the settings ask for: somebody has to see to it
 │   └── DatabaseReplaced its file was removed, or another one put in its place
+├── ClockContradicted  this machine's clock is wrong: nothing is recorded by it
 └── SettingsError      a setting is wrong; raised at the start, never by a request
 
 A lost echo is none of these: it is a result.
@@ -235,6 +236,12 @@ class DatabaseReplaced(Unavailable):
             f"the database file {file} was {what} while Pinglet was using it: stop Pinglet, see "
             "that the right file is there and no -wal or -shm beside it, and start Pinglet again"
         )
+
+
+class ClockContradicted(CoreError):
+    """Something says that this machine's clock is wrong. Raised by rounds, never by a request."""
+
+    status = "CLOCK_CONTRADICTED"
 
 
 class SettingsError(CoreError):

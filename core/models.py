@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from core.reading import NAME_LENGTH, USER_NAME_LENGTH
 from core.sql import UtcDateTime
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
 
 
@@ -152,6 +152,41 @@ class Round(Base):
     ended: Mapped[datetime | None]  # when the last of them was recorded
 
 
+class Stretch(Base):
+    """Rounds whose times agree, one after the other: core/rounds/trust.py says what for."""
+
+    __tablename__ = "stretch"
+
+    began: Mapped[datetime] = mapped_column(primary_key=True)
+    ended: Mapped[datetime]  # its newest round
+    boot_id: Mapped[str] = mapped_column(String(36))  # of the machine's start, at `ended`
+    uptime_s: Mapped[float]  # at `ended`
+    agreed_s: Mapped[float]
+    synchronised_s: Mapped[float]  # as much of it as the kernel called its clock synchronised
+    doubted_s: Mapped[float]  # the time before it that nobody vouches for
+    contradicted: Mapped[bool]
+
+
+class Aside(Base):
+    """A ping that was recorded for a slot to come, by a clock that was wrong. Nobody reads it.
+
+    It was taken out of the way of what is true of that slot: core/history/aside.py.
+    """
+
+    __tablename__ = "aside"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    slot: Mapped[datetime] = mapped_column("datetime", primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)  # when it was set aside
+    response_ms: Mapped[float | None] = mapped_column("response_time")
+    sent: Mapped[int] = mapped_column(SmallInteger)
+    received: Mapped[int] = mapped_column(SmallInteger)
+    best_ms: Mapped[float | None]
+    worst_ms: Mapped[float | None]
+
+
 class User(Base):
     """Who may use this instance.
 
@@ -222,3 +257,5 @@ SCHEDULE = Base.metadata.tables["schedule"]
 DATA = Base.metadata.tables["data"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]
+STRETCH = Base.metadata.tables["stretch"]
+ASIDE = Base.metadata.tables["aside"]

@@ -125,7 +125,7 @@ def postgres_settings(postgres: Postgres) -> Settings:
     settings = Settings(database_url=postgres.url())
     database = Database(settings)
     with database.transaction() as session:
-        session.execute(text("TRUNCATE server, round RESTART IDENTITY CASCADE"))
+        session.execute(text("TRUNCATE server, round, stretch RESTART IDENTITY CASCADE"))
     people.forget_everybody(database)
     database.engine.dispose()
     return settings

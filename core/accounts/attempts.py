@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import TooManyAttempts
 from core.models import Attempt, Base
+from core.slots import AHEAD
 
 ATTEMPT = Base.metadata.tables["attempt"]
 WINDOW = timedelta(minutes=15)
@@ -79,12 +80,13 @@ def count_attempt(session: Session, attempts: Attempts, now: datetime) -> list[s
 def _is_known(session: Session, attempts: Attempts, now: datetime) -> bool:
     known = select(Attempt.since).where(Attempt.subject == attempts.known)
     since = session.scalar(known)
-    return since is not None and since > now - KNOWN_ADDRESS
+    return since is not None and now - KNOWN_ADDRESS < since <= now + AHEAD
 
 
 def _take(session: Session, subject: str, limit: int, now: datetime) -> bool:
     # One statement: two attempts at once can't both be the last that is allowed.
-    stale = Attempt.since <= now - WINDOW
+    # A window that begins in the future was begun by a clock that was wrong.
+    stale = or_(Attempt.since <= now - WINDOW, Attempt.since > now + AHEAD)
     counted = (
         insert(ATTEMPT)
         .values(subject=subject, since=now, tries=1)

@@ -30,6 +30,7 @@ from core.accounts.users import identity_of, label
 from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
 from core.models import Attempt, Token, User
 from core.reading import Request
+from core.slots import AHEAD
 
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
 # 32 octets in Base64 for URLs: the last of its 43 characters has two bits to spare.
@@ -211,7 +212,8 @@ def verify(session: Session, text: str, now: datetime) -> Identity:
         token_id=row.id,
         family=row.family,
         kind=TokenKind(row.kind),
-        used_lately=row.last_used is not None and row.last_used > now - LAST_USED_STEP,
+        used_lately=row.last_used is not None
+        and now - LAST_USED_STEP < row.last_used <= now + AHEAD,
     )
 
 
@@ -235,7 +237,11 @@ def refuse_shapeless(text: str) -> None:
 
 def note_use(session: Session, token_id: int, now: datetime) -> None:
     """Write down that a token is in use, at most once a minute."""
-    stale = or_(Token.last_used.is_(None), Token.last_used < now - LAST_USED_STEP)
+    stale = or_(
+        Token.last_used.is_(None),
+        Token.last_used < now - LAST_USED_STEP,
+        Token.last_used > now + AHEAD,  # by a clock that was wrong
+    )
     session.execute(update(Token).where(Token.id == token_id, stale).values(last_used=now))
 
 
@@ -298,6 +304,15 @@ def _lock_owner(session: Session, family: str) -> None:
     # refreshes and who revokes wait for each other.
     owner = select(Token.user_id).where(Token.family == family)
     session.scalars(select(User.id).where(User.id.in_(owner)).with_for_update(key_share=True)).all()
+
+
+def bring_back(session: Session, now: datetime) -> None:
+    """Let tokens that were made in the future, by a clock that was wrong, have been made now.
+
+    Each lives from now on for as long as it was made for.
+    """
+    for row in session.scalars(select(Token).where(Token.created > now + AHEAD)):
+        row.created, row.expires = now, now + (row.expires - row.created)
 
 
 def sweep(session: Session, now: datetime, limit: int) -> int:

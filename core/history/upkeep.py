@@ -55,7 +55,7 @@ def pack(session: Session, day: date, ids: Sequence[int]) -> int:
     for (server_id, _number), raw in raw_days(session, alive, first, first + DAY_SLOTS).items():
         slots = with_raw(known.get(server_id), raw)
         if slots is not known.get(server_id):
-            row = _row(server_id, day, slots, due(spans(planned[server_id]), first))
+            row = day_row(server_id, day, slots, due(spans(planned[server_id]), first))
             (changed if server_id in known else new).append(row)
     _write(session, new, changed)
     return len(new) + len(changed)
@@ -76,7 +76,7 @@ def add(session: Session, given: Mapping[Key, Rows]) -> int:
     }
     after = {key: merged(before[key], rows) for key, rows in given.items() if key[0] in set(alive)}
     written = {
-        key: _row(*key, slots, due(spans(planned.get(key[0], [])), first_slot(key[1])))
+        key: day_row(*key, slots, due(spans(planned.get(key[0], [])), first_slot(key[1])))
         for key, slots in after.items()
         if slots is not known.get(key)
     }
@@ -173,7 +173,8 @@ def _packed(session: Session, day: date, ids: Sequence[int]) -> dict[int, Slots]
     return {server_id: Slots(packed) for server_id, packed in found}
 
 
-def _row(server_id: int, day: date, slots: Slots, was_due: int) -> Row:
+def day_row(server_id: int, day: date, slots: Slots, was_due: int) -> Row:
+    """Return a row of `day`: what it holds and what it adds up to."""
     sums = totals(slots, was_due)._asdict()
     return {
         "server_id": server_id,

@@ -19,6 +19,10 @@ LATE = timedelta(seconds=30)
 """A round may reach so far into the next slot: the clock that starts it may strike at any second of
 its minute (docs.aws.amazon.com/eventbridge, "Creating a rule that runs on a schedule")."""
 
+GRACE = timedelta(seconds=5)
+"""A sweep that ends with its deadline takes so long to say what it found, at most."""
+TOO_LATE = "its batch came after the deadline, or the prober ran out of time"
+
 Progress = Callable[[int], None]
 """Called with how many echoes have ended since the last call."""
 
@@ -34,6 +38,23 @@ class Measured:
 def deadline(slot: datetime) -> datetime:
     """Return when `slot`'s round is over: what is measured later says nothing about that slot."""
     return slot + SLOT + LATE
+
+
+def left(slot: datetime, now: datetime) -> timedelta:
+    """Return how long `slot`'s round may still take: nothing after its deadline."""
+    return min(max(timedelta(0), deadline(slot) - now), SLOT + LATE)
+
+
+def in_time(measured: Measured, slot: datetime, now: datetime) -> Measured:
+    """Return what a round found; after its deadline that says nothing about any server.
+
+    A sweep ends by its deadline, but a machine may have slept meanwhile, or the process was
+    stopped: `now` has to be by a clock that counts that.
+    """
+    if now <= deadline(slot) + GRACE:
+        return measured
+    late = [Unobserved(ping.server_id, TOO_LATE) for ping in measured.pings]
+    return Measured([], [*measured.unobserved, *late])
 
 
 def batches(slot: datetime, targets: Sequence[Target], size: int) -> list[Batch]:

@@ -20,16 +20,18 @@ from sqlalchemy import (
     Select,
     and_,
     case,
+    delete,
     func,
     select,
     true,
+    update,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from core.models import SCHEDULE, Schedule, Server
 from core.servers import records
-from core.slots import DAY_SLOTS, slot_number
+from core.slots import AHEAD, DAY_SLOTS, slot_number
 from core.sql import NOW, incoming
 
 
@@ -173,6 +175,19 @@ def _plan() -> Executable:
         index_elements=["server_id", "since"],
         set_={name: added.excluded[name] for name in FIELDS},
     )
+
+
+def bring_back(session: Session, now: datetime) -> None:
+    """Let what was planned from a time to come on, by a clock that was wrong, hold from now on.
+
+    Of several such rows the newest word counts. Servers that were added then were added now.
+    """
+    later = SCHEDULE.c.since > now + AHEAD
+    rows = session.execute(select(SCHEDULE).where(later).order_by(SCHEDULE.c.since)).mappings()
+    plans = {row["server_id"]: {name: row[name] for name in FIELDS} for row in rows}
+    session.execute(delete(SCHEDULE).where(later))
+    put_plans(session, plans, now)
+    session.execute(update(Server).where(Server.added > now + AHEAD).values(added=now))
 
 
 NEWEST = _newest()

@@ -39,7 +39,9 @@ def worker_command(once: bool) -> None:
         rounds.run_until_interrupted(current_instance())
         return
     with refusals():
-        slot = slots.slot_of(utc_now())
+        wall = utc_now()
+        slot = slots.slot_of(wall)
+        rounds.check_clock(current_database(), wall)
         targets = rounds.due(current_database(), slot)
         with progress_bar(len(targets) * measure.ECHOES, "Pinging") as progress:
             done = asyncio.run(rounds.run_round(current_instance(), slot, targets, progress))
@@ -66,14 +68,22 @@ def _print_round(done: RoundReport, names: dict[int, str]) -> None:
 
 
 @click.command("tidy")
+@click.option(
+    "--clock-is-right",
+    is_flag=True,
+    help="Believe this machine's clock, whatever speaks against it.",
+)
 @with_appcontext
-def tidy_command() -> None:
+def tidy_command(clock_is_right: bool) -> None:
     """Pack the days that are over and remove history older than the settings keep.
 
-    The worker does this every night by itself.
+    The worker does this every night by itself. It measures by the time that its rounds vouch for:
+    after a gap removal waits, until they have shown that the clock is right or you say so.
     """
-    with refusals(), patience.of(patience.of_job(current_instance().settings)):
-        steps = upkeep.plan(current_instance(), utc_now())
-        with items_bar(steps, "Tidying") as progress:
+    here = current_instance()
+    with refusals(), patience.of(patience.of_job(here.settings)):
+        if clock_is_right:
+            rounds.believe_clock(here.database, utc_now())
+        with items_bar(upkeep.plan_vouched(here), "Tidying") as progress:
             done = sum((step() for step in progress), upkeep.Tidied())
     click.echo(str(done))

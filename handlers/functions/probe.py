@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 from core.checks.records import Unobserved
-from core.clock import Now, utc_now
+from core.clock import Now, going_on_from, utc_now
 from core.errors import Unavailable
 from core.reading import iso
 from core.rounds import measure
@@ -24,8 +24,6 @@ log = logging.getLogger("pinglet.prober")
 
 SENDING = timedelta(seconds=5)
 """So much of the function's time is kept for sending what was found."""
-
-TOO_LATE = "its batch came after the deadline, or the prober ran out of time"
 
 warm_settings = cache(Settings.from_env)
 
@@ -45,7 +43,8 @@ def probe(event: object, context: Context) -> dict[str, Any]:
     """
     logs.configure(context)
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
-    return Prober(warm_settings(), utc_now() + remaining - SENDING).answer(event)
+    now = going_on_from(utc_now())
+    return Prober(warm_settings(), now() + remaining - SENDING, now).answer(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +95,12 @@ class Prober:
         targets = list(by_id.values())
         budget_s = (min(deadline, self.ends) - self.now()).total_seconds()
         if budget_s <= 0:
-            return Results(slot, [], [Unobserved(server_id, TOO_LATE) for server_id in by_id])
+            return Results(
+                slot, [], [Unobserved(server_id, measure.TOO_LATE) for server_id in by_id]
+            )
         how = replace(measure.pace(self.settings), budget_s=budget_s)
         measured = measure.measure_blocking(targets, how)
+        measured = measure.in_time(measured, slot, self.now())
         return Results(slot, measured.pings, measured.unobserved)
 
 

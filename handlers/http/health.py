@@ -10,10 +10,13 @@ from weakref import WeakKeyDictionary
 
 from flask import Response
 from msgspec import UNSET, Meta, UnsetType
+from sqlalchemy.orm import Session
 
 from core.clock import utc_now
-from core.errors import DatabaseReplaced, Unavailable
+from core.errors import ClockContradicted, DatabaseReplaced, Unavailable
 from core.reading import Record, Request
+from core.rounds import log as round_log
+from core.rounds import trust
 from core.servers import find
 from handlers.http import routes
 from handlers.http.routes import PUBLIC, Routes
@@ -36,6 +39,7 @@ class Looked:
     database: bool
     last_round: datetime | None
     problem: str = "DATABASE_UNREACHABLE"  # where the database said nothing
+    removal_waits: str | None = None
 
 
 class HealthQuery(Request, frozen=True):
@@ -48,12 +52,14 @@ class Health(Record, frozen=True):
     """Whether this instance works: its database, and how old the newest round is.
 
     `status`: OK, ROUNDS_LATE (only where an age was asked for), DATABASE_UNREACHABLE, or
-    DATABASE_REPLACED: its file was removed, or another one put in its place.
+    DATABASE_REPLACED: its file was removed, or another one put in its place. `removal_waits` says
+    why nothing old is removed: the clock is doubted. Else it is null.
     """
 
     status: str
     database: bool
     last_round_age_s: float | None
+    removal_waits: str | None
 
 
 ROUTES = Routes()
@@ -74,10 +80,16 @@ def show(here: Instance, wanted: HealthQuery) -> Response:
     looked = _looked(here.database)
     age_s = None
     if looked.last_round is not None:
-        age_s = (utc_now() - looked.last_round).total_seconds()
+        # The clock of who recorded it may be a little ahead of ours.
+        age_s = max(0.0, (utc_now() - looked.last_round).total_seconds())
     word = _word(looked, age_s, wanted.max_age_s or None)
     code = HTTPStatus.OK if word == "OK" else HTTPStatus.SERVICE_UNAVAILABLE
-    body = Health(status=word, database=looked.database, last_round_age_s=age_s)
+    body = Health(
+        status=word,
+        database=looked.database,
+        last_round_age_s=age_s,
+        removal_waits=looked.removal_waits,
+    )
     return routes.reply(body, code)
 
 
@@ -106,11 +118,20 @@ def _look(database: Database) -> Looked:
     try:
         hurry = patience.Patience(PATIENCE_S, PATIENCE_S, PATIENCE_S)
         with patience.of(hurry), database.reading() as session:
-            return Looked(time.monotonic(), True, find.newest_slot(session, utc_now()))
+            newest = find.newest_slot(session, utc_now())
+            return Looked(time.monotonic(), True, newest, removal_waits=_removal_waits(session))
     except DatabaseReplaced:
         return Looked(time.monotonic(), False, None, "DATABASE_REPLACED")
     except Unavailable:
         return Looked(time.monotonic(), False, None)
+
+
+def _removal_waits(session: Session) -> str | None:
+    try:
+        trust.check(trust.Trust([]), utc_now(), round_log.database_time(session))
+    except ClockContradicted as error:
+        return str(error)
+    return trust.kept(session).removal_waits
 
 
 def _word(looked: Looked, age_s: float | None, max_age_s: int | None) -> str:

@@ -16,7 +16,9 @@ from core.clock import utc_now
 from core.history import lately
 from core.history.lately import LATELY_SLOTS, Gauge
 from core.rounds import log as round_log
+from core.rounds import trust
 from core.rounds.log import Tally
+from core.rounds.trust import Trust
 from core.slots import AHEAD, current_slot, slot_time
 from handlers.instance import Instance
 
@@ -34,7 +36,13 @@ def show(here: Instance) -> Response:
     with here.database.reading() as session:
         found = lately.gauges(session, now)
         rounds = round_log.between(session, slot_time(over - LATELY_SLOTS), slot_time(over))
-    lines = [*_of_pinglet(found, now), *_of_rounds(rounds), *_of_servers(found)]
+        trusted = trust.kept(session)
+    lines = [
+        *_of_pinglet(found, now),
+        *_of_clock(trusted),
+        *_of_rounds(rounds),
+        *_of_servers(found),
+    ]
     if _wants_open_metrics():
         kind = f"{OPEN_METRICS}; version=1.0.0; charset=utf-8"
         response = Response("\n".join([*lines, "# EOF", ""]), content_type=kind)
@@ -65,9 +73,18 @@ def _of_pinglet(found: Sequence[Gauge], now: datetime) -> Iterator[str]:
     yield from _family("pinglet_last_round_timestamp_seconds", "The newest round's slot.")
     yield f"pinglet_last_round_timestamp_seconds {last_round.timestamp()}"
     yield from _family("pinglet_last_round_age_seconds", "How long ago the newest round was due.")
-    yield f"pinglet_last_round_age_seconds {(now - last_round).total_seconds()}"
+    yield f"pinglet_last_round_age_seconds {max(0.0, (now - last_round).total_seconds())}"
     yield from _family("pinglet_last_round_pings", "Servers that the newest round has a ping of.")
     yield f"pinglet_last_round_pings {slots.count(last_round)}"
+
+
+def _of_clock(trusted: Trust) -> Iterator[str]:
+    told = "Whether nothing is recorded or removed, as something contradicts the worker's clock."
+    yield from _family("pinglet_clock_contradicted", told)
+    yield f"pinglet_clock_contradicted {int(trusted.contradicted)}"
+    told = "Time that rounds don't vouch for yet: what is old is removed so much later."
+    yield from _family("pinglet_clock_doubted_seconds", told)
+    yield f"pinglet_clock_doubted_seconds {trusted.doubted.total_seconds()}"
 
 
 def _of_rounds(rounds: Sequence[Tally]) -> Iterator[str]:

@@ -4,10 +4,9 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -16,11 +15,13 @@ from sqlalchemy.orm import Session
 
 from core import slots
 from core.checks.records import Ping, State, Target, Unobserved
-from core.clock import Now, utc_now
+from core.clock import Now, going_on_from, utc_now
 from core.errors import CoreError, Unavailable, WrongRequest
 from core.reading import iso
 from core.rounds import log as round_log
-from core.rounds import measure, record
+from core.rounds import measure, record, trust
+from core.rounds.kernel import Kernel, look
+from core.rounds.trust import Trust
 from core.servers import find
 from core.slots import AHEAD, SLOT
 from handlers.instance import Instance
@@ -70,17 +71,71 @@ def due(database: Database, slot: datetime) -> list[Target]:
         return find.targets(session, slot)
 
 
-def note_beginning(database: Database, slot: datetime, due_pings: int, now: datetime) -> None:
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """Who is asked whether the wall clock is right: the kernel, and the database's own clock."""
+
+    kernel: Callable[[], Kernel] = look
+    database: Callable[[Session], datetime | None] = round_log.database_time
+
+
+WITNESSES = Witnesses()
+
+
+def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNESSES) -> None:
+    """Raise ClockContradicted where nothing may be recorded by the wall clock; Unavailable.
+
+    What the clocks showed is then written down: one that agrees with itself for long enough is
+    believed. Where a clock was ahead and is right again, what it left in the future is put right.
+    """
+    reading = trust.Reading(wall, witnesses.kernel())
+    with database.reading() as session:
+        told = witnesses.database(session)
+        found = trust.kept(session)
+        was_ahead = trust.was_ahead(session, found, wall)
+    trust.check(Trust([]), wall, told)
+    found = trust.after(found, reading)
+    if found.contradicted or was_ahead:
+        found = _note_clock(database, reading)
+    trust.check(found, wall, told)
+
+
+def _note_clock(database: Database, reading: trust.Reading) -> Trust:
+    with database.transaction() as session:
+        found = trust.note(session, reading)
+        if not found.contradicted:
+            trust.put_right(session, reading.wall)
+        return found
+
+
+def believe_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNESSES) -> None:
+    """Go on from the wall clock: a person says that it is right.
+
+    Raises ClockContradicted where the database's own clock says otherwise, Unavailable.
+    """
+    with database.transaction() as session:
+        trust.check(Trust([]), wall, witnesses.database(session))
+        trust.believe(session, trust.Reading(wall, witnesses.kernel()))
+
+
+def note_beginning(
+    database: Database, slot: datetime, due_pings: int, reading: trust.Reading
+) -> None:
     """Note that a round begins, before it is made: one that comes to nothing is known as well.
 
     Where that can't be written, the round is made all the same.
     """
     try:
         with database.transaction(durable=False) as session:
-            round_log.begin(session, slot, due_pings, now)
+            _begin(session, slot, due_pings, reading)
     except Exception:  # pylint: disable=broad-exception-caught
         # The results can wait until the database can be written to; the echoes can't.
         log.exception("can't note that round %s begins", iso(slot))
+
+
+def _begin(session: Session, slot: datetime, due_pings: int, reading: trust.Reading) -> None:
+    trust.note(session, reading)
+    round_log.begin(session, slot, due_pings, reading.wall)
 
 
 def store(
@@ -106,26 +161,32 @@ async def run_round(
     slot: datetime,
     targets: Sequence[Target],
     progress: measure.Progress | None = None,
+    *,
     now: Now = utc_now,
+    witnesses: Witnesses = WITNESSES,
 ) -> RoundReport:
     """Ping `targets` and record what came back. No connection is held while echoes are out.
 
-    A database that is away is waited for until the slot after next begins: what was measured is
-    true whenever it is written. Raises Unavailable after that.
+    What is measured after the slot's deadline is unobserved. A database that is away is waited for
+    until the slot after next begins: what was measured is true whenever it is written. Raises
+    Unavailable after that.
     """
     started = now()
-    ticks_s = time.monotonic()  # the wall clock may step meanwhile
+    going_on = going_on_from(started)  # the wall clock may be set meanwhile, the machine sleep
+    reading = trust.Reading(started, witnesses.kernel())
 
     def store_all() -> int:
-        ended = started + timedelta(seconds=time.monotonic() - ticks_s)
-        return store(here.database, slot, measured.pings, ended, begin)
+        return store(here.database, slot, measured.pings, going_on(), begin)
 
-    begin = partial(round_log.begin, slot=slot, due=len(targets), now=started)
-    noting = asyncio.to_thread(note_beginning, here.database, slot, len(targets), started)
+    begin = partial(_begin, slot=slot, due_pings=len(targets), reading=reading)
+    noting = asyncio.to_thread(note_beginning, here.database, slot, len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.
     await asyncio.wait([asyncio.create_task(noting)], timeout=NOTE_S)
-    measured = await measure.measure(targets, measure.pace(here.settings), progress)
-    recorded = await _patiently(store_all, slot, slot + 2 * SLOT, now)
+    left_s = measure.left(slot, going_on()).total_seconds()
+    how = replace(measure.pace(here.settings), budget_s=left_s)
+    measured = await measure.measure(targets, how, progress)
+    measured = measure.in_time(measured, slot, going_on())
+    recorded = await _patiently(store_all, slot, slot + 2 * SLOT, going_on)
     for lost in measured.unobserved:
         log.warning("server %s unobserved: %s", lost.server_id, lost.reason)
     return RoundReport(
@@ -134,7 +195,7 @@ async def run_round(
         measured.pings,
         measured.unobserved,
         recorded,
-        (now() - started).total_seconds(),
+        (going_on() - started).total_seconds(),
     )
 
 
@@ -152,7 +213,7 @@ async def _patiently(work: Callable[[], T], slot: datetime, until: datetime, now
             pause_s = min(5.0, pause_s * 2)
 
 
-async def run(here: Instance, now: Now = utc_now) -> None:
+async def run(here: Instance, now: Now = utc_now, witnesses: Witnesses = WITNESSES) -> None:
     """Run a round for every slot, and once a day the night's work, until cancelled.
 
     It begins with the slot we are in. A round that overruns is followed by that of the slot it
@@ -162,14 +223,16 @@ async def run(here: Instance, now: Now = utc_now) -> None:
     done = None
     try:
         while True:
-            slot = slots.slot_of(now())
+            wall = now()
+            slot = slots.slot_of(wall)
             if slot != done:
                 with nights.held_off():
-                    await _one_slot(here, slot, now)
+                    await _one_slot(here, wall, now, witnesses)
                 done = slot
                 nights.begin_if_due(slot)
             else:
-                await asyncio.sleep((slot + SLOT - now()).total_seconds())
+                # Never longer than a slot, were the clock set back at this moment.
+                await asyncio.sleep(min(slot + SLOT - now(), SLOT).total_seconds())
     finally:
         nights.cancel()
 
@@ -215,7 +278,7 @@ class Nights:
             done = upkeep.Tidied()
             patience.CURRENT.set(patience.of_job(self._here.settings))  # of this task
             await self._between_rounds.wait()
-            for step in await asyncio.to_thread(upkeep.plan, self._here, started):
+            for step in await asyncio.to_thread(upkeep.plan_vouched, self._here):
                 await self._between_rounds.wait()
                 done += await asyncio.to_thread(step)
             log.info("nightly upkeep of %s: %s", started.date(), done)
@@ -228,12 +291,17 @@ class Nights:
         self._tidied = (started - NIGHT).date()
 
 
-async def _one_slot(here: Instance, slot: datetime, now: Now) -> None:
+async def _one_slot(here: Instance, wall: datetime, now: Now, witnesses: Witnesses) -> None:
+    slot = slots.slot_of(wall)
+
+    def ask() -> list[Target]:
+        check_clock(here.database, wall, witnesses)
+        return due(here.database, slot)
+
     # Whatever goes wrong in one round must not end those that follow.
     try:
-        ask = partial(due, here.database, slot)
         targets = await _patiently(ask, slot, slot + SLOT, now)
-        done = await run_round(here, slot, targets, now=now)
+        done = await run_round(here, slot, targets, now=now, witnesses=witnesses)
         if targets:
             log.info("round %s", done)
     except CoreError as error:

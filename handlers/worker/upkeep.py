@@ -14,8 +14,9 @@ from itertools import pairwise
 from typing import Self
 
 from core.accounts import tokens
-from core.history import upkeep
+from core.history import aside, upkeep
 from core.rounds import log as round_log
+from core.rounds import trust
 from core.servers import find
 from core.slots import DAY_SLOTS, first_slot, slot_time
 from handlers.instance import Instance
@@ -50,10 +51,29 @@ class Tidied:
 Step = Callable[[], Tidied]
 
 
+def tidy_vouched(here: Instance) -> Tidied:
+    """Do the whole night's work as far as rounds vouch for the time. Raises Unavailable."""
+    with patience.of(patience.of_job(here.settings)):
+        return sum((step() for step in plan_vouched(here)), Tidied())
+
+
 def tidy(here: Instance, now: datetime) -> Tidied:
-    """Do the whole night's work; return what was done. Raises Unavailable."""
+    """Do the whole night's work as it is to be done at `now`. Raises Unavailable."""
     with patience.of(patience.of_job(here.settings)):
         return sum((step() for step in plan(here, now)), Tidied())
+
+
+def plan_vouched(here: Instance) -> Sequence[Step]:
+    """Return the steps of the night; none where nobody vouches for the clock.
+
+    What is kept is measured by the time that rounds vouch for, never by whoever asks. Raises
+    Unavailable.
+    """
+    with here.database.reading() as session:
+        trusted = trust.kept(session)
+    if trusted.removal_waits:
+        log.warning("removal waits: %s", trusted.removal_waits)
+    return plan(here, trusted.vouched) if trusted.vouched else []
 
 
 def plan(here: Instance, now: datetime) -> Sequence[Step]:
@@ -75,6 +95,7 @@ def plan(here: Instance, now: datetime) -> Sequence[Step]:
     oldest = today - timedelta(days=here.settings.keep_days)
     steps += [partial(_forget_days, database, oldest, some) for some in _cut(ids, DAYS_AT_ONCE)]
     steps.append(partial(_forget_rounds, database, slot_time(first_slot(expired))))
+    steps.append(partial(_forget_clocks, database, slot_time(first_slot(oldest))))
     return [*steps, partial(_forget_log_ins, database, now)]
 
 
@@ -116,6 +137,13 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
 def _forget_rounds(database: Database, before: datetime) -> Tidied:
     with database.transaction(durable=False) as session:
         round_log.forget(session, before)
+    return Tidied()
+
+
+def _forget_clocks(database: Database, before: datetime) -> Tidied:
+    with database.transaction(durable=False) as session:
+        trust.forget(session, before)
+        aside.forget(session, before)
     return Tidied()
 
 

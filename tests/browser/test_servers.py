@@ -8,6 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.clock import utc_now
+from core.rounds import trust
+from core.rounds.kernel import SILENT
+from core.rounds.trust import Reading
 from core.servers import change, find
 from core.servers.records import ServerChange
 from tests.browser import steps
@@ -33,9 +36,19 @@ def watched_server(site: Site) -> int:
 
 def test_an_empty_fleet_tells_what_to_do(site: Site, page: Page) -> None:
     steps.fleet(page, site)
+    expect(page.locator("#doubt")).to_be_hidden()
     expect(page.locator("#example")).to_contain_text("curl -X POST http://127.0.0.1")
     page.locator("#empty").get_by_role("link", name="Add servers").click()
     expect(page).to_have_url(f"{site.url}/dashboard/add")
+
+
+def test_removal_that_waits_is_told_above_the_fleet(site: Site, page: Page) -> None:
+    now = utc_now()
+    with site.database.transaction() as session:
+        for wall in (now - 7 * DAY, now):
+            trust.note(session, Reading(wall, SILENT))
+    steps.fleet(page, site)
+    expect(page.locator("#doubt")).to_contain_text("Nothing old is removed for now: rounds don't")
 
 
 def test_a_server_is_added_and_its_first_ping_arrives_without_a_reload(

@@ -4,10 +4,11 @@ import pytest
 from sqlalchemy import func, select, text
 
 from core import models
-from core.history import upkeep
+from core.history import aside, upkeep
 from core.servers import change
 from infra.database import Database
 from tests.infra.rows import (
+    MINUTE,
     SLOT,
     add,
     add_many,
@@ -39,10 +40,13 @@ def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Dat
     record(database, SLOT, [ping(gone), ping(kept)])
     with database.transaction() as session:
         upkeep.pack(session, SLOT.date(), [gone, kept])
+    record(database, SLOT + 1_440 * MINUTE, [ping(gone), ping(kept)])
+    with database.transaction() as session:
+        aside.set_aside(session, SLOT)
     with database.transaction() as session:
         change.remove(session, "gone")
     tables = [t for t in models.Base.metadata.sorted_tables if "server_id" in t.columns]
-    assert {table.name for table in tables} >= {"data", "day", "schedule"}
+    assert {table.name for table in tables} >= {"aside", "data", "day", "schedule"}
     with database.reading() as session:
         for table in tables:
             assert session.scalar(select(func.count()).select_from(table)) == 1, table.name

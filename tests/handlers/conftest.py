@@ -38,7 +38,7 @@ def standing_settings(request: pytest.FixtureRequest, folders: pytest.TempPathFa
     settings = open_to_all(request.getfixturevalue("postgres").url())
     database = Database(settings)
     with database.transaction() as session:
-        session.execute(text("TRUNCATE server, round RESTART IDENTITY CASCADE"))
+        session.execute(text("TRUNCATE server, round, stretch RESTART IDENTITY CASCADE"))
     people.forget_everybody(database)
     database.engine.dispose()
     return settings

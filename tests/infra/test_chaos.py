@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
 import pytest
 
+from core import clock
 from core.checks.records import Probe, Target
 from core.errors import Unavailable
 from core.servers import find
@@ -23,17 +26,12 @@ from handlers.worker import rounds
 from infra.database import Database
 from tests.counts import KILLS, TRANSACTIONS
 from tests.infra.rows import MINUTE, SLOT, add, add_many, ping, rows_in, stored
-from tests.instances import instance
+from tests.instances import ALONE, instance
 from tests.postgres import Postgres
 
 PROCESSES = 8
 SERVERS = 500
 HERE = "127.0.0.1"
-
-
-def later() -> datetime:
-    """A clock at which a round is not worth another attempt."""
-    return SLOT + timedelta(days=1)
 
 
 def early() -> datetime:
@@ -112,16 +110,45 @@ def fresh_count(cluster: Postgres, slot: datetime) -> int:
         other.engine.dispose()
 
 
-def is_recorded(
-    database: Database, slot: datetime, targets: list[Target], now: Callable[[], datetime]
-) -> bool:
-    """Run a round; whether it was acknowledged."""
+class Missed(logging.Handler):
+    """Does something as soon as a round can't be recorded and is to be tried again."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.act = act
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look whether the worker says so."""
+        if "waits for the database" in record.getMessage():
+            self.act()
+
+
+@contextmanager
+def when_missed(act: Callable[[], object]) -> Iterator[None]:
+    handler = Missed(act)
+    logging.getLogger("pinglet.worker").addHandler(handler)
     try:
-        done = asyncio.run(rounds.run_round(instance(database), slot, targets, now=now))
-    except Unavailable:
-        return False
-    assert len(done.pings) == SERVERS
-    return True
+        yield
+    finally:
+        logging.getLogger("pinglet.worker").removeHandler(handler)
+
+
+def is_recorded(database: Database, slot: datetime, targets: list[Target]) -> bool:
+    """Run a round without a second attempt; whether it was acknowledged."""
+
+    async def one_attempt() -> bool:
+        running = asyncio.create_task(
+            rounds.run_round(instance(database), slot, targets, now=lambda: slot)
+        )
+        with when_missed(running.cancel):
+            [done] = await asyncio.gather(running, return_exceptions=True)
+        if isinstance(done, asyncio.CancelledError | Unavailable):
+            return False
+        assert not isinstance(done, BaseException), done
+        assert len(done.pings) == SERVERS
+        return True
+
+    return asyncio.run(one_attempt())
 
 
 def test_kill_9_of_postgres_tears_no_round_and_loses_none_that_was_acknowledged(
@@ -132,19 +159,19 @@ def test_kill_9_of_postgres_tears_no_round_and_loses_none_that_was_acknowledged(
     add_many(database, names, HERE, probe=Probe.TCP, port=closed_port)
     targets = rounds.due(database, SLOT)
     began = time.monotonic()
-    assert is_recorded(database, SLOT, targets, later)
+    assert is_recorded(database, SLOT, targets)
     usual_s = time.monotonic() - began
     chance = random.Random(4)
     acknowledged = [SLOT]
     for kill in range(1, KILLS + 1):
         slot = SLOT + 2 * kill * MINUTE
         timer = killed_after(cluster, chance.uniform(0, 1.2 * usual_s))
-        if is_recorded(database, slot, targets, later):
+        if is_recorded(database, slot, targets):
             acknowledged.append(slot)
         timer.join()
         cluster.start()
         assert fresh_count(cluster, slot) in (0, SERVERS), "a torn round"
-        assert is_recorded(database, slot + MINUTE, targets, later), "the next round, unaided"
+        assert is_recorded(database, slot + MINUTE, targets), "the next round, unaided"
         acknowledged.append(slot + MINUTE)
         assert [fresh_count(cluster, known) for known in acknowledged] == [SERVERS] * len(
             acknowledged
@@ -179,11 +206,6 @@ def test_a_database_that_is_away_when_the_echoes_are_back_gets_the_round_later(
     add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
     missed = threading.Event()
 
-    class Missed(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "waits for the database" in record.getMessage():
-                missed.set()
-
     def come_back() -> None:
         assert missed.wait(250)
         cluster.start()
@@ -194,16 +216,13 @@ def test_a_database_that_is_away_when_the_echoes_are_back_gets_the_round_later(
             returning.start()
 
     returning = threading.Thread(target=come_back)
-    logging.getLogger("pinglet.worker").addHandler(handler := Missed())
-    try:
+    with when_missed(missed.set):
         done = asyncio.run(
             rounds.run_round(
                 instance(database), SLOT, rounds.due(database, SLOT), go_away, now=early
             )
         )
-    finally:
-        logging.getLogger("pinglet.worker").removeHandler(handler)
-        returning.join()
+    returning.join()
     assert done.recorded == rows_in(database, SLOT) == 1
     database.engine.dispose()
 
@@ -213,28 +232,39 @@ def test_a_database_that_is_away_at_the_start_costs_that_round_and_no_other(
 ) -> None:
     database = Database(Settings(database_url=cluster.url(), echo_gap_s=0, connect_timeout_s=2))
     add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
-    script = [cluster.kill, SLOT, cluster.start, SLOT + MINUTE, SLOT + MINUTE, SLOT + MINUTE]
+    script: list[Any] = [
+        cluster.kill,
+        SLOT,
+        cluster.start,
+        SLOT + MINUTE,
+        SLOT + MINUTE,
+        SLOT + MINUTE,
+    ]
 
     def now() -> datetime:
         while callable(step := script.pop(0)):
             step()
+        assert isinstance(step, datetime)
         return step
 
     with pytest.raises(IndexError):
-        asyncio.run(rounds.run(instance(database), now))
+        asyncio.run(rounds.run(instance(database), now, ALONE))
     assert [slot for _id, slot, _ms in stored(database)] == [SLOT + MINUTE]
     database.engine.dispose()
 
 
 def test_a_database_that_stays_away_is_given_up_when_the_slot_after_next_begins(
-    cluster: Postgres, closed_port: int
+    cluster: Postgres, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = Database(Settings(database_url=cluster.url(), echo_gap_s=0, connect_timeout_s=2))
     add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
     targets = rounds.due(database, SLOT)
     cluster.kill()
-    with pytest.raises(Unavailable):
-        asyncio.run(
-            rounds.run_round(instance(database), SLOT, targets, now=lambda: SLOT + 2 * MINUTE)
-        )
+
+    def two_minutes_pass() -> None:
+        late_s = clock.uptime_s() + 120
+        monkeypatch.setattr(clock, "uptime_s", lambda: late_s)
+
+    with when_missed(two_minutes_pass), pytest.raises(Unavailable):
+        asyncio.run(rounds.run_round(instance(database), SLOT, targets, now=lambda: SLOT))
     database.engine.dispose()

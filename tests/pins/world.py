@@ -23,6 +23,8 @@ from urllib.parse import urlsplit
 import pg8000.dbapi
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import BindParameter, literal
+from sqlalchemy.types import TypeEngine
 
 from core.checks.records import Ping, Probe, Target, Unobserved
 from core.rounds.messages import Batch, Results
@@ -42,8 +44,11 @@ Headers = dict[str, str]
 
 @contextmanager
 def stopped(moment: datetime) -> Iterator[None]:
-    """Let Pinglet's one clock stand still."""
-    with mock.patch("core.clock.datetime", StoppedClock(moment)):
+    """Let Pinglet's one clock stand still, and the databases' with it."""
+    with (
+        mock.patch("core.clock.datetime", StoppedClock(moment)),
+        mock.patch("core.rounds.log.func", StoppedDatabase(moment)),
+    ):
         yield
 
 
@@ -56,6 +61,17 @@ class StoppedClock:
     def now(self, _zone: object) -> datetime:
         """Return it."""
         return self.moment
+
+
+@dataclass
+class StoppedDatabase:
+    """The same of a database."""
+
+    moment: datetime
+
+    def now(self, **kind: TypeEngine[Any]) -> BindParameter[Any]:
+        """Return it, as SQL."""
+        return literal(self.moment, kind["type_"])
 
 
 def application(database_url: str, **variables: str) -> Flask:

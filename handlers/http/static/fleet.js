@@ -61,6 +61,13 @@ function tiles(totals) {
   document.title = totals.down ? `${count(totals.down)} down · Pinglet` : "Fleet · Pinglet";
 }
 
+// Once a visit: it changes within days.
+async function doubt() {
+  const { removal_waits: why } = await call("GET", "health");
+  $("#doubt").hidden = !why;
+  set($("#doubt"), why ? `Nothing old is removed for now: ${why}.` : "");
+}
+
 // A round is due at the shortest interval of those shown; paused ones are never due.
 function lateness(lastRound, due) {
   const seconds = lastRound ? (now() - Date.parse(lastRound)) / 1000 : null;
@@ -249,3 +256,4 @@ const token = me.open ? "" : " -H 'Authorization: Bearer TOKEN'";
 $("#example").textContent = `curl -X POST ${location.origin}${token} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
 fromAddress();
 await guarded();
+doubt().catch(() => {}); // the list says what is wrong

@@ -93,6 +93,18 @@ def test_an_address_is_known_for_thirty_days(
     assert attempt(database, address=HOME, now=now) == wait_s
 
 
+def test_a_clock_that_was_ahead_locks_nobody_out_for_longer_than_a_window(
+    database: Database,
+) -> None:
+    """Nor does it let anybody in for longer than thirty days."""
+    ahead = NOW + timedelta(days=3_650)
+    succeed(database, address=HOME, now=ahead)
+    assert looked_at(attempts(database, [("ann", ELSEWHERE, ahead)] * 2 * PAIR)) == PAIR
+    assert attempt(database, address=ELSEWHERE) is None
+    attempts(database, from_everywhere(2 * ACCOUNT))
+    assert attempt(database, address=HOME) == 901
+
+
 def test_right_passwords_are_never_too_many(database: Database) -> None:
     for _ in range(ADDRESS + 5):
         succeed(database)

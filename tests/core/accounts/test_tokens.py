@@ -499,3 +499,30 @@ def test_attempts_are_forgotten_with_their_window_but_not_where_the_owner_logs_i
         assert tokens.sweep(session, later, 99) == 0
     assert attempt(database, address=ELSEWHERE, now=later) is not None
     assert attempt(database, address=HOME, now=later) is None
+
+
+def test_tokens_made_by_a_clock_that_was_ahead_live_as_long_as_they_were_made_for(
+    database: Database,
+) -> None:
+    ann = add(database, "ann")
+    ahead = NOW + timedelta(days=3_650)
+    early = issue(database, ann, kind=TokenKind.KEY, life=60 * MINUTE)
+    late = issue(database, ann, ahead, kind=TokenKind.KEY, life=60 * MINUTE)
+    with database.transaction() as session:
+        tokens.bring_back(session, NOW + 60 * MINUTE)
+    for text, end in ((early, NOW + 60 * MINUTE), (late, NOW + 60 * MINUTE + 60 * MINUTE)):
+        assert not is_dead(database, text, end - SECOND)
+        assert is_dead(database, text, end)
+
+
+def test_a_use_noted_by_a_clock_that_was_ahead_is_noted_anew(
+    database: Database,
+) -> None:
+    text = issue(database, add(database, "ann"))
+    token_id = verify(database, text).token_id
+    assert token_id is not None
+    for now in (NOW + timedelta(days=3_650), NOW + MINUTE):
+        with database.transaction() as session:
+            assert not tokens.verify(session, text, NOW).used_lately
+            tokens.note_use(session, token_id, now)
+    assert verify(database, text, NOW + MINUTE + SECOND).used_lately

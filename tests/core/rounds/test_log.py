@@ -57,3 +57,8 @@ def test_old_rounds_go(database: Database) -> None:
             round_log.begin(session, SLOT + number * MINUTE, 1, SLOT)
         round_log.forget(session, SLOT + 2 * MINUTE)
     assert [one.slot for one in noted(database)] == [SLOT + 2 * MINUTE, SLOT + 3 * MINUTE]
+
+
+def test_no_round_takes_less_than_no_time() -> None:
+    """Two machines tell when it began and ended: their clocks may be apart."""
+    assert Tally(SLOT, 5, 4, SLOT + 3 * SECOND, SLOT).duration == timedelta(0)

@@ -13,9 +13,19 @@ from msgspec import structs
 
 from core import probe
 from core.checks import echoes as checks_echoes
-from core.checks.records import Probe, State, Target
+from core.checks.records import Ping, Probe, State, Target, Unobserved
 from core.probe import Pace
-from core.rounds.measure import Measured, batches, measure, pace
+from core.rounds.measure import (
+    GRACE,
+    TOO_LATE,
+    Measured,
+    batches,
+    deadline,
+    in_time,
+    left,
+    measure,
+    pace,
+)
 from core.settings import Settings
 
 SLOT = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
@@ -202,3 +212,22 @@ def test_a_round_is_cut_into_batches_that_hold_every_target_once() -> None:
 
 def test_a_round_without_targets_has_no_batches() -> None:
     assert batches(SLOT, [], 100) == []
+
+
+def test_what_was_measured_after_the_deadline_is_unobserved() -> None:
+    slot = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
+    found = Measured(
+        [Ping(1, "192.0.2.1", 4, 4, 1.0, 1.0, 1.0, Probe.TCP)], [Unobserved(2, "no route")]
+    )
+    over = deadline(slot) + GRACE
+    assert in_time(found, slot, over) == found
+    late = in_time(found, slot, over + timedelta(seconds=1))
+    assert late == Measured([], [Unobserved(2, "no route"), Unobserved(1, TOO_LATE)])
+
+
+@pytest.mark.parametrize(
+    ("begun_s", "left_s"), [(-3_600, 90), (0, 90), (60, 30), (90, 0), (240, 0)]
+)
+def test_a_round_may_take_until_its_deadline(begun_s: int, left_s: int) -> None:
+    slot = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
+    assert left(slot, slot + timedelta(seconds=begun_s)) == timedelta(seconds=left_s)

@@ -115,3 +115,28 @@ def test_what_is_said_already_changes_nothing(database: Database) -> None:
         servers_change.alter(session, server_id, same, database.settings, rows.SLOT)
     with database.reading() as session:
         assert len(schedule.schedules(session)[server_id]) == 1
+
+
+def test_what_was_planned_by_a_clock_that_was_ahead_holds_from_now_on(database: Database) -> None:
+    server_id, other = rows.add(database), rows.add(database, "other")
+    ahead = rows.SLOT + timedelta(days=3_650)
+    with database.transaction() as session:
+        for number, enabled in enumerate((False, True, False)):
+            then = ahead + number * HOUR
+            schedule.reschedule(session, {server_id: {"enabled": enabled}}, then)
+        before = schedule.schedules(session)
+        schedule.bring_back(session, rows.SLOT)
+        after = schedule.schedules(session)
+    assert after[other] == before[other]
+    assert after[server_id] == [before[server_id][0], Planned(rows.SLOT, 60, False)]
+
+
+def test_a_server_added_by_a_clock_that_was_ahead_is_due_now(database: Database) -> None:
+    server_id = rows.add(database)
+    with database.transaction() as session:
+        ahead = rows.SLOT + timedelta(days=3_650)
+        wanted = ServerWanted(name="late", ip=rows.IP)
+        late = servers_change.add(session, wanted, database.settings, ahead)
+        schedule.bring_back(session, rows.SLOT)
+    assert rows.server(database, "late").added == rows.SLOT
+    assert rows.due(database, rows.SLOT + SLOT) == [server_id, late]

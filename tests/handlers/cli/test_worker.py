@@ -1,9 +1,14 @@
 """`flask worker` and `flask tidy`: a round is printed and recorded, days are packed."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from flask.testing import FlaskCliRunner
 
+from core.clock import utc_now
+from core.rounds import trust
+from core.rounds.kernel import SILENT
+from core.rounds.trust import Reading
 from core.settings import Settings
 from handlers.cli import app as local
 from tests.core.history.histories import (
@@ -58,9 +63,25 @@ def test_a_round_of_nobody_is_well(cli: FlaskCliRunner) -> None:
 def test_the_command_says_what_it_did(cli: FlaskCliRunner) -> None:
     database = cli.app.extensions["pinglet"].database
     made_up(database, 1)
-    result = cli.invoke(args=["tidy"])
+    assert done(cli, "tidy") == "days packed: 0, pings removed: 0, old days removed: 0\n"
+    result = cli.invoke(args=["tidy", "--clock-is-right"])
     assert result.exit_code == 0
     raw, packed = counts(database)
     assert raw == 0
     assert result.output.startswith(f"days packed: {packed}, pings removed: ")
     assert cli.invoke(args=["tidy"]).stdout.startswith("days packed: 0, pings removed: 0")
+
+
+def test_by_a_clock_that_is_contradicted_no_round_is_made_until_a_person_says_so(
+    cli: FlaskCliRunner, rows: Callable[[], Rows], listening: str
+) -> None:
+    done(cli, "servers", "add", "web", "127.0.0.1", "--probe", "tcp", "--port", listening)
+    with cli.app.extensions["pinglet"].database.transaction() as session:
+        trust.note(session, Reading(utc_now() + timedelta(days=1), SILENT))
+    refused = run(cli, "worker", "--once")
+    assert refused.exit_code == 1
+    assert "nothing is recorded or removed until it is back or has proved right" in refused.stderr
+    assert rows()["data"] == []
+    done(cli, "tidy", "--clock-is-right")
+    done(cli, "worker", "--once")
+    assert len(rows()["data"]) == 1

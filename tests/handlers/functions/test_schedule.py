@@ -1,6 +1,7 @@
 """The round's beginning on AWS: batches out, or nothing at all."""
 
 import contextlib
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,10 @@ from hypothesis import strategies as st
 
 from core import slots
 from core.clock import utc_now
-from core.errors import Unavailable, WrongRequest
+from core.errors import ClockContradicted, Unavailable, WrongRequest
+from core.rounds import trust
+from core.rounds.kernel import SILENT
+from core.rounds.trust import Reading
 from handlers.functions import schedule, warm
 from tests.cloud import Context, Queue
 from tests.counts import EVENTS, examples
@@ -47,3 +51,12 @@ def test_a_round_that_can_not_be_sent_fails_loudly(
     add_five(warm.warm_instance().database)
     with pytest.raises(Unavailable):
         schedule.schedule(every_minute(slots.slot_of(utc_now())), Context())
+
+
+def test_no_round_is_sent_by_a_clock_that_lies_behind_the_rounds(fleet: dict[str, Queue]) -> None:
+    add_five(warm.warm_instance().database)
+    with warm.warm_instance().database.transaction() as session:
+        trust.note(session, Reading(utc_now() + timedelta(days=1), SILENT))
+    with pytest.raises(ClockContradicted):
+        schedule.schedule(every_minute(slots.slot_of(utc_now())), Context())
+    assert fleet["batches"].texts() == []

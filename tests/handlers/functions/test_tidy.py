@@ -2,6 +2,9 @@
 
 import pytest
 
+from core.rounds import trust
+from core.rounds.kernel import SILENT
+from core.rounds.trust import Reading
 from core.settings import Settings
 from handlers.functions import tidy, warm
 from infra.database import Database
@@ -13,7 +16,9 @@ from tests.core.history.histories import (
 def test_the_function_of_its_own_does_the_same(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made_up(database, 1)
+    _history, now = made_up(database, 1)
+    with database.transaction() as session:
+        trust.note(session, Reading(now, SILENT))
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
     warm.warm_instance.cache_clear()
     done = tidy.tidy({}, None)

@@ -128,8 +128,9 @@ def test_every_refusal_has_a_code_and_every_code_a_word() -> None:
     def all_kinds(kind: type[CoreError]) -> set[type[CoreError]]:
         return {kind}.union(*(all_kinds(below) for below in kind.__subclasses__()))
 
-    # A wrong setting is no reply: nothing was started. The same is true of a newer database.
-    never_replies = {"CoreError", "SettingsError", "NewerSchema"}
+    # A wrong setting is no reply: nothing was started. The same is true of a newer database. By a
+    # contradicted clock rounds are refused, never requests.
+    never_replies = {"CoreError", "SettingsError", "NewerSchema", "ClockContradicted"}
     for kind in all_kinds(CoreError):
         if kind.__name__ not in never_replies:
             assert any(base in HTTP_CODES for base in kind.__mro__), kind

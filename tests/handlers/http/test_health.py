@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from core.rounds import trust
+from core.rounds.kernel import SILENT
+from core.rounds.trust import Reading
 from core.settings import Settings
 from handlers.http.app import create_app
 from infra.database import Database
@@ -23,7 +26,8 @@ def health(client: FlaskClient, query: str = "") -> tuple[int, dict[str, Any]]:
 
 
 def test_it_is_well_before_the_first_round(client: FlaskClient) -> None:
-    assert health(client) == (200, {"status": "OK", "database": True, "last_round_age_s": None})
+    well = {"status": "OK", "database": True, "last_round_age_s": None, "removal_waits": None}
+    assert health(client) == (200, well)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +81,7 @@ def test_a_database_that_is_away_is_said_with_a_503(postgres_settings: Settings)
         "status": "DATABASE_UNREACHABLE",
         "database": False,
         "last_round_age_s": None,
+        "removal_waits": None,
     }
 
 
@@ -87,3 +92,23 @@ def test_whoever_asks_often_asks_the_database_once_a_second(
     before = health(client)
     record(database, ids, this_slot(), (4, 1.5))
     assert health(client) == before
+
+
+def test_removal_that_waits_is_told(client: FlaskClient, database: Database) -> None:
+    week_ago = this_slot() - timedelta(days=7)
+    with database.transaction() as session:
+        trust.note(session, Reading(week_ago, SILENT))
+        trust.note(session, Reading(this_slot(), SILENT))
+    code, body = health(client)
+    assert (code, body["status"]) == (200, "OK")
+    assert "rounds don't vouch yet for 168.0 hours" in body["removal_waits"]
+
+
+def test_a_clock_that_lies_behind_its_rounds_is_told(
+    client: FlaskClient, database: Database
+) -> None:
+    with database.transaction() as session:
+        trust.note(session, Reading(this_slot(), SILENT))
+        trust.note(session, Reading(this_slot() - timedelta(days=7), SILENT))
+    _code, body = health(client)
+    assert body["removal_waits"].startswith("the clock is contradicted: nothing is recorded")

@@ -11,6 +11,9 @@ from prometheus_client.samples import Sample
 
 from core.clock import utc_now
 from core.rounds import log as round_log
+from core.rounds import trust
+from core.rounds.kernel import SILENT
+from core.rounds.trust import Reading
 from core.servers import find, schedule
 from infra.database import Database
 from tests.handlers.histories import MINUTE, add, record, record_minutes, this_slot
@@ -107,6 +110,20 @@ def test_the_rounds_themselves_are_told(client: FlaskClient, database: Database)
     assert found["pinglet_round_pings_unobserved"] == {NOBODY: 14 + 10}
     assert found["pinglet_round_lag_seconds"][NOBODY] in (16, 17)  # the minute may just pass
     assert found["pinglet_round_duration_seconds"] == {NOBODY: 2}
+
+
+def test_a_clock_in_doubt_is_told(client: FlaskClient, database: Database) -> None:
+    now = this_slot()
+    for wall, contradicted, doubted_s in (
+        (now - timedelta(days=7), 0, 0),
+        (now, 0, 7 * 86_400),
+        (now - timedelta(days=3), 1, 7 * 86_400),
+    ):
+        with database.transaction() as session:
+            trust.note(session, Reading(wall, SILENT))
+        found = scrape(client)
+        assert found["pinglet_clock_contradicted"] == {NOBODY: contradicted}
+        assert found["pinglet_clock_doubted_seconds"][NOBODY] >= doubted_s
 
 
 STRANGE = ['a "quoted" one', "back\\slash", "\u202egnp.exe", "{server='x'}", "\U0001f600", "a,b=c"]

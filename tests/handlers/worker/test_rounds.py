@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -22,7 +23,7 @@ from handlers.worker import rounds as worker_rounds
 from infra.database import Database
 from tests.infra.databases import opened
 from tests.infra.rows import MINUTE, SLOT, add, add_many, rows_in, server, stored
-from tests.instances import instance
+from tests.instances import ALONE, instance
 
 HERE = "127.0.0.1"
 
@@ -34,8 +35,8 @@ class Over(BaseException):
 class Clock:
     """Tells the given seconds after SLOT, one each time it is asked; then the test is over.
 
-    A round asks when it begins (for the slot), starts and ends; between rounds the worker asks for
-    the slot again, and how long to sleep. A function among the seconds is called on the way.
+    A round asks when it begins (for the slot) and starts; between rounds the worker asks for the
+    slot again, and how long to sleep. A function among the seconds is called on the way.
     """
 
     def __init__(self, *seconds: float | Callable[[], object]) -> None:
@@ -52,7 +53,7 @@ class Clock:
 
 def run(database: Database, *seconds: float | Callable[[], object]) -> None:
     with pytest.raises(Over):
-        asyncio.run(worker_rounds.run(instance(database), Clock(*seconds)))
+        asyncio.run(worker_rounds.run(instance(database), Clock(*seconds), ALONE))
 
 
 def slots_of(database: Database) -> list[float]:
@@ -76,24 +77,25 @@ def one_round(
     database: Database, slot: datetime = SLOT, **more: object
 ) -> worker_rounds.RoundReport:
     targets = worker_rounds.due(database, slot)
-    return asyncio.run(worker_rounds.run_round(instance(database), slot, targets, **more))
+    words: dict[str, Any] = {"now": lambda: slot} | more
+    return asyncio.run(worker_rounds.run_round(instance(database), slot, targets, **words))
 
 
 @pytest.mark.usefixtures("watched")
 def test_a_round_begins_with_the_slot_we_are_in_and_bears_its_time(database: Database) -> None:
-    run(database, 42.5, 42.5, 43)
+    run(database, 42.5, 42.5)
     assert slots_of(database) == [0]
 
 
 @pytest.mark.usefixtures("watched")
 def test_every_slot_has_one_round(database: Database) -> None:
-    run(database, 0, 0, 1, 1, 60, 60, 60, 61, 61, 120, 120, 120, 121)
+    run(database, 0, 0, 1, 60, 60, 60, 61, 120, 120, 120)
     assert slots_of(database) == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("watched")
 def test_waking_early_is_no_second_round_of_the_slot(database: Database) -> None:
-    run(database, 0, 0, 1, 59.99, 60, 59.999, 60, 60, 60, 61)
+    run(database, 0, 0, 59.99, 60, 59.999, 60, 60, 60)
     assert slots_of(database) == [0, 1]
 
 
@@ -101,31 +103,31 @@ def test_waking_early_is_no_second_round_of_the_slot(database: Database) -> None
 def test_a_round_that_overruns_shifts_nothing_and_what_it_missed_stays_missed(
     database: Database,
 ) -> None:
-    run(database, 0, 0, 150, 150, 150, 151, 151, 180, 180, 180, 181)
+    run(database, 0, 0, 150, 150, 151, 180, 180, 180)
     assert slots_of(database) == [0, 2, 3]
 
 
 @pytest.mark.usefixtures("watched")
 def test_a_machine_that_slept_fills_nothing_in(database: Database) -> None:
-    run(database, 0, 0, 1, 1, 60, 3600.5, 3600.5, 3601)
+    run(database, 0, 0, 1, 60, 3600.5, 3600.5)
     assert slots_of(database) == [0, 60]
 
 
 @pytest.mark.usefixtures("watched")
 def test_a_clock_that_steps_back_records_nothing_twice(database: Database) -> None:
-    run(database, 0, 0, 1, 60, 60, 61, 30, 30, 31, 61, 61, 62)
+    run(database, 0, 0, 60, 60, 30, 30, 61, 61)
     assert slots_of(database) == [0, 1]
 
 
 def test_servers_that_are_not_due_are_not_pinged(database: Database, closed_port: int) -> None:
     with database.transaction() as session:
         session.execute(text("SELECT 1"))
-    run(database, 0, 0, 0, 60, 60, 60, 60)
+    run(database, 0, 0, 0, 60, 60, 60)
     assert slots_of(database) == []
     add(database, ip=HERE, probe=Probe.TCP, port=closed_port)
     with database.transaction() as session:
         session.execute(text("UPDATE schedule SET interval_s = 300"))
-    run(database, 60, 60, 60, 120, 120, 120, 180, 180, 180, 240, 240, 241)
+    run(database, 60, 60, 120, 120, 180, 180, 240, 240)
     assert slots_of(database) == [4]
 
 
@@ -140,7 +142,7 @@ def test_an_exception_in_one_round_does_not_end_the_next(
         return change
 
     away, back = rename("data", "elsewhere"), rename("elsewhere", "data")
-    run(database, away, 0, 0, back, 60, 60, 61)
+    run(database, away, 0, 0, back, 60, 60)
     assert slots_of(database) == [1]
     assert [r.message for r in caplog.records if r.exc_info] == [
         "round 2026-01-02T07:01:00Z failed"
@@ -154,7 +156,7 @@ def test_two_workers_at_once_write_each_ping_once(database: Database, closed_por
 
     async def both() -> Sequence[worker_rounds.RoundReport]:
         work = [
-            worker_rounds.run_round(instance(d), SLOT, worker_rounds.due(d, SLOT))
+            worker_rounds.run_round(instance(d), SLOT, worker_rounds.due(d, SLOT), now=lambda: SLOT)
             for d in (database, other)
         ]
         return await asyncio.gather(*work)
@@ -194,7 +196,7 @@ def test_nothing_is_left_unawaited_or_open(
         warnings.simplefilter("always")
         with pytest.raises(Over):
             asyncio.run(
-                worker_rounds.run(instance(database), Clock(0, 0, 1, 60, 60, 61)), debug=True
+                worker_rounds.run(instance(database), Clock(0, 0, 60, 60), ALONE), debug=True
             )
         gc.collect()
     assert [str(warning.message) for warning in caught] == []
@@ -213,7 +215,7 @@ def test_a_cancelled_worker_ends_at_once_and_leaves_the_database_in_order(
             begun.set()
             return SLOT
 
-        running = asyncio.create_task(worker_rounds.run(instance(database), now))
+        running = asyncio.create_task(worker_rounds.run(instance(database), now, ALONE))
         await begun.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -230,19 +232,19 @@ def test_a_clock_that_is_ahead_of_the_databases_records_nothing_for_slots_to_com
 ) -> None:
     """First come, first kept: it would stand in the way of what is true of that slot."""
     in_an_hour = (slots.slot_of(utc_now()) - SLOT).total_seconds() + 3_600
-    run(database, in_an_hour, in_an_hour)  # asked a third time it would sleep until the next slot
+    run(database, in_an_hour)  # asked a third time it would sleep until the next slot
     assert stored(database) == []
     with database.reading() as session:
         assert round_log.between(session, SLOT, SLOT + timedelta(days=36_500)) == []
     assert "slot must not be in the future by the database's clock" in caplog.text
-    run(database, 0, 0, 1)
+    run(database, 0, 0)
     assert slots_of(database) == [0]
 
 
 @pytest.mark.usefixtures("watched")
 def test_a_round_notes_what_was_due_and_what_came_of_it(database: Database) -> None:
     add_many(database, ["out of reach"], ip="224.0.0.1")  # nobody may probe it: a fault of ours
-    one_round(database, now=Clock(0.5, 3))
+    one_round(database, now=Clock(0.5))
     with database.reading() as session:
         [tally] = round_log.between(session, SLOT, SLOT + MINUTE)
     assert (tally.slot, tally.due, tally.observed, tally.unobserved) == (SLOT, 2, 1, 1)

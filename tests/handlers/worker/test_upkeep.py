@@ -23,6 +23,9 @@ from core.accounts.attempts import Attempts, count_attempt
 from core.clock import utc_now
 from core.rounds import log as round_log
 from core.rounds import record as rounds_record
+from core.rounds import trust
+from core.rounds.kernel import SILENT
+from core.rounds.trust import Reading
 from core.servers import change, schedule
 from core.servers.records import ServerWanted
 from core.settings import Settings
@@ -45,7 +48,7 @@ from tests.core.history.histories import (
 )
 from tests.counts import CUTS, FLEET, ROUNDS
 from tests.infra.rows import counts
-from tests.instances import instance
+from tests.instances import ALONE, instance
 
 DAY = timedelta(days=1)
 
@@ -241,6 +244,12 @@ def paused(database: Database, seed: int) -> tuple[History, datetime]:
     return history, now
 
 
+def vouch(database: Database, now: datetime) -> None:
+    """Let a round have been begun at `now`: what is kept is measured by it."""
+    with database.transaction() as session:
+        trust.note(session, Reading(now, SILENT))
+
+
 def nights_told(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the dates of the nights that were logged."""
     told = [line.split() for line in caplog.messages]
@@ -263,7 +272,7 @@ def test_the_worker_does_the_nights_work_once_a_day(
 
     async def three_nights() -> None:
         running = asyncio.create_task(
-            rounds.run(instance(database), clock(now, timedelta(minutes=47)))
+            rounds.run(instance(database), clock(now, timedelta(minutes=47)), ALONE)
         )
         await asyncio.wait_for(until_told(caplog, 3, running), 250)
         running.cancel()
@@ -279,6 +288,7 @@ def test_the_worker_does_the_nights_work_once_a_day(
 def test_no_step_of_the_night_begins_while_a_round_is_under_way(database: Database) -> None:
     _history, now = paused(database, 1)
     sent: list[str] = []
+    vouch(database, now + DAY)
     event.listen(
         database.engine,
         "before_cursor_execute",
@@ -310,6 +320,7 @@ def test_a_night_that_fails_ends_no_round_and_is_not_tried_each_minute(
             raise RuntimeError("out of order")
 
     event.listen(database.engine, "before_cursor_execute", refuse)
+    vouch(database, now)
 
     async def some_rounds() -> None:
         nights = Nights(instance(database))
