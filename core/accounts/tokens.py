@@ -24,7 +24,7 @@ from core.accounts.records import (
     TokenListed,
     TokenPair,
 )
-from core.accounts.users import identity_of, label
+from core.accounts.users import identity_of, new_label
 from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
 from core.models import Attempt, Token, User
 from core.reading import Request
@@ -102,7 +102,7 @@ def issue(
 def issue_key(session: Session, user: Identity, wanted: TokenWanted, now: datetime) -> TokenIssued:
     """Make a named token for a user's script. Raises TokenRejected, WrongRequest."""
     life = timedelta(seconds=wanted.expires_in_s)
-    grant = Grant(TokenKind.KEY, wanted.scope, label(wanted.name), life)
+    grant = Grant(TokenKind.KEY, wanted.scope, new_label(wanted.name), life)
     return issue(session, user, grant, now)
 
 

@@ -40,10 +40,11 @@ from core.export.records import (
 )
 from core.history import upkeep
 from core.models import DATA, DAY, SCHEDULE, SERVER, Server
-from core.reading import iso
+from core.reading import iso, nfc
+from core.servers import find
 from core.servers.change import insert_servers, put, refuse_address
 from core.servers.lists import Entry
-from core.servers.records import server_interval_s, server_ip, server_name
+from core.servers.records import new_name, server_interval_s, server_ip, server_name
 from core.settings import Settings
 from core.slots import AHEAD, DAY_SLOTS, EPOCH, SLOT, first_slot, is_slot, slot_time
 from core.sql import as_rows, incoming, microseconds, time_at
@@ -66,6 +67,7 @@ def take(session: Session, page: Exported, settings: Settings, now: datetime) ->
     """
     servers = [_server(one, f"servers[{at}]", now) for at, one in enumerate(page.servers)]
     days = [_day(one, f"days[{at}]", now) for at, one in enumerate(page.days)]
+    servers, days = _named(session, servers, days)
     for server in servers:
         refuse_address(server.ip, settings)
     added = insert_servers(session, map(_server_row, servers))
@@ -80,6 +82,19 @@ def take(session: Session, page: Exported, settings: Settings, now: datetime) ->
     new = session.scalars(TAKE_PINGS, {"rows": rows}).all()
     _pack(session, days, ids, now)
     return Imported(servers=len(added), schedules=len(schedules), pings=len(new))
+
+
+def _named(
+    session: Session, servers: Sequence[ServerKept], days: Sequence[DayKept]
+) -> tuple[list[ServerKept], list[DayKept]]:
+    """Give each the name that its server has here, or will be kept under. Raises WrongRequest."""
+    given = {one.name for one in servers} | {one.server for one in days}
+    here = find.names_here(session, given)
+    named = [
+        replace(one, name=here.get(one.name) or _checked(new_name, one.name, f"servers[{at}].name"))
+        for at, one in enumerate(servers)
+    ]
+    return named, [replace(one, server=here.get(one.server) or nfc(one.server)) for one in days]
 
 
 def take_list(
@@ -134,7 +149,7 @@ def _server(one: ServerKept, place: str, now: datetime) -> ServerKept:
     )
 
 
-def _checked(check: Callable[[object], T], value: object, field: str) -> T:
+def _checked(check: Callable[[Any], T], value: object, field: str) -> T:
     try:
         return check(value)
     except WrongRequest as error:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -28,8 +29,8 @@ from sqlalchemy.types import TypeEngine
 
 from core.errors import IdUnknown, NameTaken, NameUnknown, WrongRequest
 from core.models import LARGEST_ID, SERVER, Server
-from core.servers import records
-from core.servers.records import BulkItem, BulkServer, ServerChange
+from core.servers import find, records
+from core.servers.records import BulkItem, BulkServer, ServerChange, new_name
 from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
 from core.sql import UtcDateTime, as_rows, incoming, time_at
@@ -47,11 +48,22 @@ def add(session: Session, wanted: BulkServer, settings: Settings, now: datetime)
     here.
     """
     refuse_address(wanted.ip, settings)
+    new = replace(wanted, name=_free(session, wanted.name))
     # No look before the insert: two requests at once would both see a free name. The index decides.
-    ids = _add(session, [wanted], settings, now)
-    if wanted.name not in ids:
+    ids = _add(session, [new], settings, now)
+    if new.name not in ids:
         raise NameTaken(wanted.name)
-    return ids[wanted.name]
+    return ids[new.name]
+
+
+def _free(session: Session, name: str, own: str | None = None) -> str:
+    """Return `name` as it is kept, but for one that an older server has in another spelling.
+
+    `own` is the name of the server that is to have it. Raises NameTaken, WrongRequest.
+    """
+    if find.names_here(session, [name]).get(name, own) != own:
+        raise NameTaken(name)
+    return new_name(name)
 
 
 def change(session: Session, wanted: BulkServer, settings: Settings, now: datetime) -> None:
@@ -61,10 +73,12 @@ def change(session: Session, wanted: BulkServer, settings: Settings, now: dateti
     WrongRequest.
     """
     refuse_address(wanted.ip, settings)
-    found = session.execute(_locked(SERVER.c.name == wanted.name)).all()
+    name = find.name_here(session, wanted.name)
+    found = session.execute(_locked(SERVER.c.name == name)).all()
     if not found:
         raise NameUnknown(wanted.name)
-    _change(session, [(row, wanted.said()) for row in found], now)
+    said = wanted.said() | {"name": name}
+    _change(session, [(row, said) for row in found], now)
 
 
 def alter(
@@ -80,6 +94,10 @@ def alter(
     found = session.execute(_locked(SERVER.c.id == min(server_id, LARGEST_ID))).all()
     if not found:
         raise IdUnknown(server_id)
+    own = found[0].name
+    # A name that stays may be one from before, which nobody could take today.
+    if said.get("name", own) != own:
+        said["name"] = _free(session, said["name"], own)
     # As in add: the index decides.
     try:
         with session.begin_nested():
@@ -90,7 +108,8 @@ def alter(
 
 def remove(session: Session, name: str) -> None:
     """Delete the server of that name and all its rows. Raises NameUnknown."""
-    if session.scalar(delete(Server).where(Server.name == name).returning(Server.id)) is None:
+    here = find.name_here(session, name)
+    if session.scalar(delete(Server).where(Server.name == here).returning(Server.id)) is None:
         raise NameUnknown(name)
 
 
@@ -123,14 +142,34 @@ def put(
     """
     outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkItem)}
     said = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkServer)}
-    outcomes |= _refusals(said, settings)
+    here = find.names_here(session, {one.name for one in said.values()})
+    said, refused = _named(said, here)
+    outcomes |= refused | _refusals(said, settings)
     places = {one.name: place for place, one in said.items() if place not in outcomes}
-    added = _add(session, [said[place] for place in places.values()], settings, now)
+    new = [said[place] for name, place in places.items() if name not in here.values()]
+    added = _add(session, new, settings, now)
     known = {name: said[place] for name, place in places.items() if name not in added}
     by_name = {name: BulkItem(status="CREATED", id=server_id) for name, server_id in added.items()}
     by_name |= _put_known(session, known, now) if upsert else {name: _taken(name) for name in known}
     outcomes |= {places[name]: outcome for name, outcome in by_name.items()}
     return [outcomes[place] for place in range(len(wanted))]
+
+
+def _named(
+    wanted: Mapping[int, BulkServer], here: Mapping[str, str]
+) -> tuple[dict[int, BulkServer], dict[int, BulkItem]]:
+    """Give each the name that its server has `here`, or that a new one will be kept under.
+
+    Returns what became of those whose name can't be, too.
+    """
+    named: dict[int, BulkServer] = {}
+    refused: dict[int, BulkItem] = {}
+    for place, one in wanted.items():
+        try:
+            named[place] = replace(one, name=here.get(one.name) or new_name(one.name))
+        except WrongRequest as error:
+            refused[place] = BulkItem.refused(error.at("name"))
+    return named, refused
 
 
 def _taken(name: str) -> BulkItem:

@@ -109,7 +109,14 @@ def test_the_rounds_themselves_are_told(client: FlaskClient, database: Database)
     assert found["pinglet_round_duration_seconds"] == {NOBODY: 2}
 
 
-STRANGE = ['a "quoted" one', "back\\slash", "\u202egnp.exe", "{server='x'}", "\U0001f600", "a,b=c"]
+STRANGE = [
+    'a "quoted" one',
+    "back\\slash",
+    "\u05e9\u05e8\u05ea.exe",
+    "{server='x'}",
+    "\U0001f600",
+    "a,b=c",
+]
 
 
 def test_names_arrive_as_they_are_by_both_parsers(client: FlaskClient, database: Database) -> None:
