@@ -25,7 +25,7 @@ DEPTH = 100
 """How deep JSON may be nested: whatever walks through it afterwards never runs out of stack."""
 TOO_DEEP = f"JSON must be nested at most {DEPTH} deep"
 
-# What plain_text and user_name refuse, said for those who read openapi.json. The end is marked
+# What plain_text, user_name and kept_name refuse, for readers of openapi.json. The end is marked
 # twice: in Python `$` also stands before a line's end.
 PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
 NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"

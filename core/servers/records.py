@@ -18,7 +18,6 @@ from core.errors import CoreError, WrongRequest, shown
 from core.reading import (
     NAME_LENGTH,
     NAME_PATTERN,
-    NEW_NAME_PATTERN,
     Record,
     Request,
     Words,
@@ -157,11 +156,10 @@ KNOWN = ", ".join(BY_NAME)
 Name = Annotated[
     str,
     Meta(
-        description="Kept in NFC; what nobody sees is refused in a new one",
+        description="Kept in NFC. A new one must not hold what nobody sees (U+202E, U+200B, ...)",
         min_length=1,
         max_length=NAME_LENGTH,
         pattern=NAME_PATTERN,
-        extra_json_schema={"pattern": NEW_NAME_PATTERN},
     ),
 ]
 Ip = Annotated[
