@@ -5,9 +5,10 @@ wrong with which part.
 """
 
 import json
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
@@ -24,10 +25,19 @@ DEPTH = 100
 """How deep JSON may be nested: whatever walks through it afterwards never runs out of stack."""
 TOO_DEEP = f"JSON must be nested at most {DEPTH} deep"
 
-# What plain_text and user_name refuse, said for those who read openapi.json. The end is marked
+# What plain_text, user_name and kept_name refuse, for readers of openapi.json. The end is marked
 # twice: in Python `$` also stands before a line's end.
 PRINTABLE = r"[^\x00-\x1f\x7f-\x9f]*"
 NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
+# Nobody sees these, or they turn around what stands beside them, or they are no characters: a name
+# that holds one looks like another. It is refused where it is made; what is from before stays.
+BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+UNSEEN = r"\u00ad\u115f\u1160\u180e\u200b\u2060-\u2064\u206a-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
+REFUSED = rf"{BIDI}{UNSEEN}\ufdd0-\ufdef\ufffe\uffff"
+REFUSED_BEYOND = r"\U000e0001\U000e0020-\U000e007f" + "".join(
+    rf"\U{plane:04x}fffe\U{plane:04x}ffff" for plane in range(1, 17)
+)
+NEW_NAME_PATTERN = NAME_PATTERN.replace(r"\x9f]", rf"\x9f{REFUSED}]")
 Words = Annotated[str, msgspec.Meta(max_length=NAME_LENGTH, pattern=rf"^{PRINTABLE}$(?!\n)")]
 Moment = Annotated[
     str,
@@ -120,6 +130,71 @@ def plain_text(value: object, what: str, length: int) -> str:
     if not 1 <= len(text) <= length:
         raise WrongRequest(f"{what} must be 1 to {length} characters long, got {len(text)}")
     return text
+
+
+SEEN = re.compile(f"[^{REFUSED}{REFUSED_BEYOND}]*")
+FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")
+"""A region's flag, such as Scotland's: the one use of tags, which nobody sees."""
+JOINER = re.compile("[\u200c\u200d]")
+"""ZWNJ and ZWJ: Persian and Indic words need them, and families of emoji."""
+
+
+def kept_name(text: str, what: str, length: int) -> str:
+    """Return a name as it is kept: in NFC, so that what looks the same is the same.
+
+    Raises WrongRequest for characters that nobody sees or that are none; a joiner may stand between
+    letters and between symbols. Source: Unicode Standard Annex 15; Technical Report 36, section 2.
+    """
+    kept = nfc(text)
+    found = SEEN.sub("", FLAG.sub("", kept)) + _loose_joiner(kept)
+    if found:
+        raise WrongRequest(f"{what} must not contain the invisible U+{ord(found[0]):04X}")
+    if len(kept) > length:
+        raise WrongRequest(f"{what} must be 1 to {length} characters long, got {len(kept)}")
+    return kept
+
+
+def _loose_joiner(text: str) -> str:
+    """Return the first joiner that joins nothing, or nothing."""
+    for found in JOINER.finditer(text):
+        beside = (
+            text[max(found.start() - 1, 0) : found.start()],
+            text[found.end() : found.end() + 1],
+        )
+        if not all(map(_can_be_joined, beside)):
+            return found[0]
+    return ""
+
+
+def _can_be_joined(character: str) -> bool:
+    """Whether it is a letter, a mark on one, or a symbol or digit that is no ASCII."""
+    kind = unicodedata.category(character)[0] if character else ""
+    return kind in ("L", "M") or (kind in ("S", "N") and not character.isascii())
+
+
+def nfc(text: str) -> str:
+    """Return `text` with each letter and its marks as one character, where there is one."""
+    return unicodedata.normalize("NFC", text)
+
+
+def folded(text: str) -> str:
+    """Return `text` as a search compares it: without case, in any script; ss for a sharp s.
+
+    By Unicode's own rules, in no language: I and i are one letter, a dotless \u0131 is another, and
+    a dotted \u0130 is an i with a dot above. Source: The Unicode Standard, section 3.13, D145.
+    """
+    return nfc(unicodedata.normalize("NFD", text).casefold())
+
+
+def meant_by(given: str, names: Collection[str]) -> str | None:
+    """Return which of `names` is meant: the one as given, then its NFC, then one equal after NFC.
+
+    Only names from before they were kept in NFC can be the last.
+    """
+    kept = nfc(given)
+    if given in names or kept in names:
+        return given if given in names else kept
+    return next((name for name in names if nfc(name) == kept), None)
 
 
 def moment(text: str, field: str) -> datetime:

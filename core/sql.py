@@ -66,6 +66,16 @@ class epoch_minute(GenericFunction[int]):  # pylint: disable=invalid-name
     type = Integer()
 
 
+class by_code_point(GenericFunction[str]):  # pylint: disable=invalid-name
+    """A text that sorts by its characters' numbers, wherever the database was made.
+
+    infra/postgres.py and infra/sqlite.py say it.
+    """
+
+    inherit_cache = True
+    type = String()
+
+
 class time_at(GenericFunction[datetime]):  # pylint: disable=all
     """The time so many microseconds after 1970 began, as the columns hold it.
 

@@ -238,7 +238,8 @@ def _cause(error: SQLAlchemyError) -> str:
 
 def _what_to_grant(cause: str, user: str | None) -> str:
     # Postgres quotes a name by doubling the quotes in it.
-    to = '"{}"'.format((user or "postgres").replace('"', '""'))
+    doubled = (user or "postgres").replace('"', '""')
+    to = f'"{doubled}"'
     statements = (line.format(to=to) for words, line in GRANTS.items() if words in cause)
     return f"the database's user lacks rights: {cause}: {next(statements, GRANT_ANY)}"
 

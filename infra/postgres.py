@@ -21,7 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import Misconfigured, SettingsError
 from core.settings import Settings
-from core.sql import epoch_minute, json_rows, time_at, turn
+from core.sql import by_code_point, epoch_minute, json_rows, time_at, turn
 from infra import aws, libpq, patience, sockets
 
 log = logging.getLogger("pinglet.database")
@@ -474,6 +474,11 @@ def _epoch_minute_in_postgres(element: Any, compiler: SQLCompiler, **options: An
     # date_part gives a double, EXTRACT a numeric, which takes three times as long.
     moment = compiler.process(element.clauses, **options)
     return f"CAST(floor(date_part('epoch', {moment}) / 60) AS integer)"
+
+
+@compiles(by_code_point, "postgresql")
+def _by_code_point_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f'({compiler.process(element.clauses, **options)} COLLATE "C")'
 
 
 @compiles(time_at, "postgresql")

@@ -11,7 +11,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import SettingsError
 from core.settings import Settings
-from core.sql import epoch_minute, json_rows, time_at, turn
+from core.sql import by_code_point, epoch_minute, json_rows, time_at, turn
 from infra import patience, sqlite_file
 
 CACHE_KB = 24_000  # of a connection, at most
@@ -139,6 +139,11 @@ def _json_rows_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) ->
 @compiles(epoch_minute, "sqlite")
 def _epoch_minute_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
     return f"CAST(strftime('%s', {compiler.process(element.clauses, **options)}) AS INTEGER) / 60"
+
+
+@compiles(by_code_point, "sqlite")
+def _by_code_point_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    return f"({compiler.process(element.clauses, **options)} COLLATE BINARY)"
 
 
 @compiles(time_at, "sqlite")

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import TooManyAttempts
 from core.models import Attempt, Base
+from core.reading import nfc
 from core.slots import AHEAD
 
 ATTEMPT = Base.metadata.tables["attempt"]
@@ -27,7 +28,7 @@ TRIES_AT_ACCOUNT = 100
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """The counters that one attempt at a password moves."""
+    """The counters that one attempt at a password moves, in whatever spelling the name came."""
 
     name: str
     address: str
@@ -35,7 +36,7 @@ class Attempts:
     @property
     def pair(self) -> str:
         """The subject of the counter of this name from this address."""
-        return _subject("pair", self.name, _network(self.address))
+        return _subject("pair", nfc(self.name), _network(self.address))
 
     @property
     def limits(self) -> dict[str, int]:
@@ -47,13 +48,13 @@ class Attempts:
         return {
             _subject("address", _network(self.address)): TRIES_FROM_ADDRESS,
             self.pair: TRIES_FROM_ADDRESS_AT_ACCOUNT,
-            _subject("account", self.name): TRIES_AT_ACCOUNT,
+            _subject("account", nfc(self.name)): TRIES_AT_ACCOUNT,
         }
 
     @property
     def known(self) -> str:
         """The subject that remembers that this user has logged in from this address."""
-        return _subject("known", self.name, _network(self.address))
+        return _subject("known", nfc(self.name), _network(self.address))
 
 
 def count_attempt(session: Session, attempts: Attempts, now: datetime) -> list[str]:

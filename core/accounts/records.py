@@ -7,14 +7,14 @@ from typing import Annotated, Self
 
 import msgspec
 
-from core.reading import NAME_PATTERN, PASSWORD_LENGTH, USER_NAME_LENGTH, Record
+from core.reading import NEW_NAME_PATTERN, PASSWORD_LENGTH, USER_NAME_LENGTH, Record
 
 # Lengths are held to where a request is read; what a pattern says, core's `label` and `user_name`
 # hold to in words for people.
 Label = Annotated[
     str,
     msgspec.Meta(
-        min_length=1, max_length=USER_NAME_LENGTH, extra_json_schema={"pattern": NAME_PATTERN}
+        min_length=1, max_length=USER_NAME_LENGTH, extra_json_schema={"pattern": NEW_NAME_PATTERN}
     ),
 ]
 UserName = Annotated[
@@ -23,7 +23,7 @@ UserName = Annotated[
         min_length=1,
         max_length=USER_NAME_LENGTH,
         description="Must not contain a colon",
-        extra_json_schema={"pattern": NAME_PATTERN.replace("[^", "[^:")},
+        extra_json_schema={"pattern": NEW_NAME_PATTERN.replace("[^", "[^:")},
     ),
 ]
 Password = Annotated[

@@ -26,7 +26,7 @@ from core.accounts.records import (
     TokenListed,
     TokenPair,
 )
-from core.accounts.users import identity_of, label
+from core.accounts.users import identity_of, new_label
 from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
 from core.models import Attempt, Token, User
 from core.reading import Request
@@ -143,7 +143,7 @@ def _end_oldest(session: Session, user_id: int, kind: TokenKind) -> None:
 def issue_key(session: Session, user: Identity, wanted: TokenWanted, now: datetime) -> TokenIssued:
     """Make a named token for a user's script. Raises TokenRejected, WrongRequest."""
     life = timedelta(seconds=wanted.expires_in_s)
-    grant = Grant(TokenKind.KEY, wanted.scope, label(wanted.name), life)
+    grant = Grant(TokenKind.KEY, wanted.scope, new_label(wanted.name), life)
     return issue(session, user, grant, now)
 
 
@@ -156,7 +156,7 @@ def issue_own_key(
     """
     if user.kind is TokenKind.KEY:
         raise Forbidden("a named token can't create others: use your password")
-    label(wanted.name)  # what is wrong anyway is said before a password is asked for
+    new_label(wanted.name)  # what is wrong anyway is said before a password is asked for
     if user.kind is not None:
         raise WrongRequest("password must be sent, too: the token outlives this log-in", "password")
     if wanted.scope.level > user.level:

@@ -17,7 +17,16 @@ from sqlalchemy.orm import Session
 from core.accounts.records import Identity, Password, Role, UserListed, UserName
 from core.errors import TokenRejected, UserTaken, UserUnknown, WrongRequest
 from core.models import Base, Latch, User
-from core.reading import PASSWORD_LENGTH, USER_NAME_LENGTH, Request, plain_text
+from core.reading import (
+    PASSWORD_LENGTH,
+    USER_NAME_LENGTH,
+    Request,
+    kept_name,
+    meant_by,
+    nfc,
+    plain_text,
+)
+from core.sql import by_code_point
 
 AUTHENTICATION = "authentication"
 ID_BITS = 63
@@ -76,9 +85,12 @@ def create_user(session: Session, wanted: UserWanted, now: datetime) -> UserList
 
     Raises UserTaken, WrongRequest.
     """
-    name, password = user_name(wanted.name), checked_password(wanted.password)
+    name = _kept(user_name(wanted.name), "a user's name")
+    password = checked_password(wanted.password)
     if wanted.role is not Role.ADMIN and not _has_admin(session):
         raise WrongRequest("role of the first user must be admin", "role", got=wanted.role)
+    if not name.isascii() and named(session, name) is not None:
+        raise UserTaken(name)
     user = User(
         name=name,
         password_hash=HASHER.hash(password),
@@ -172,12 +184,16 @@ def named(session: Session, name: str) -> User | None:
         user_name(name)
     except WrongRequest:
         return None
+    if not name.isascii():
+        # Known or not, it takes the same.
+        name = meant_by(name, set(session.scalars(select(User.name)))) or nfc(name)
     return session.scalar(select(User).where(User.name == name))
 
 
 def everyone(session: Session) -> list[UserListed]:
     """Return every user, by name."""
-    return [_listed(user) for user in session.scalars(select(User).order_by(User.name))]
+    by_name = select(User).order_by(by_code_point(User.name))
+    return [_listed(user) for user in session.scalars(by_name)]
 
 
 def _listed(user: User) -> UserListed:
@@ -195,6 +211,18 @@ def user_name(value: object) -> str:
     if ":" in name:
         raise WrongRequest("a user's name must not contain a colon", "name")
     return name
+
+
+def new_label(value: object) -> str:
+    """Return `value` as the name of a new token. Raises WrongRequest."""
+    return _kept(label(value), "a token's name")
+
+
+def _kept(name: str, what: str) -> str:
+    try:
+        return kept_name(name, what, USER_NAME_LENGTH)
+    except WrongRequest as error:
+        raise error.at("name") from None
 
 
 def label(value: object, what: str = "a token's name") -> str:

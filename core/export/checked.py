@@ -5,13 +5,15 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
+from sqlalchemy.orm import Session
 
 from core.checks.records import quantised_ms
 from core.errors import WrongRequest
 from core.export.records import DayKept, Exported, LastPingKept, PlannedKept, ServerKept
-from core.reading import iso
+from core.reading import iso, nfc
+from core.servers import find
 from core.servers.change import refuse_address
-from core.servers.records import server_interval_s, server_ip, server_name
+from core.servers.records import new_name, server_interval_s, server_ip, server_name
 from core.settings import Settings
 from core.slots import AHEAD, EPOCH, SLOT, first_slot, is_slot, slot_time
 
@@ -31,6 +33,22 @@ def checked(page: Exported, settings: Settings, now: datetime) -> Exported:
     return replace(page, servers=servers, days=days)
 
 
+def named(session: Session, page: Exported) -> Exported:
+    """Return the page with the names that servers have here, or that new ones will be kept under.
+
+    Raises WrongRequest for a name that no new server may have.
+    """
+    here = find.names_here(
+        session, {one.name for one in page.servers} | {one.server for one in page.days}
+    )
+    servers = [
+        replace(one, name=here.get(one.name) or _checked(new_name, one.name, f"servers[{at}].name"))
+        for at, one in enumerate(page.servers)
+    ]
+    days = [replace(one, server=here.get(one.server) or nfc(one.server)) for one in page.days]
+    return replace(page, servers=servers, days=days)
+
+
 def _server(one: ServerKept, place: str, now: datetime) -> ServerKept:
     return replace(
         one,
@@ -42,7 +60,7 @@ def _server(one: ServerKept, place: str, now: datetime) -> ServerKept:
     )
 
 
-def _checked(check: Callable[[object], T], value: object, field: str) -> T:
+def _checked(check: Callable[[Any], T], value: object, field: str) -> T:
     try:
         return check(value)
     except WrongRequest as error:

@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.errors import WrongRequest
-from core.export.checked import checked
+from core.export.checked import checked, named
 from core.export.records import PLAIN, DayKept, Exported, Imported, PlannedKept, ServerKept
 from core.history import upkeep
 from core.history.codec import Rows
@@ -54,7 +54,7 @@ def steps(session: Session, page: Exported, settings: Settings, now: datetime) -
     before its schedule begins is added. Raises WrongRequest for what can't have been measured, for
     an address that may not be probed from here, and for pings of a server that nobody has.
     """
-    page = checked(page, settings, now)
+    page = named(session, checked(page, settings, now))
     servers = {one.name: one for one in page.servers}
     names = existing(session, {*servers, *(one.server for one in page.days)})
     _refuse_unknown(page.days, names | servers.keys())

@@ -36,7 +36,7 @@ def steps(
     `skip` they stay as they are; else they are refused. `session` is only read. Raises WrongRequest
     that says what is wrong in which place; a step does so, too, where somebody else was quicker.
     """
-    entries = _checked(entries, settings)
+    entries = _checked(session, entries, settings)
     if not (upsert or skip):
         entries = _without_taken(session, entries)
     wrong = [(one.place, one.said) for one in entries if isinstance(one.said, BulkItem)]
@@ -49,9 +49,9 @@ def steps(
     ]
 
 
-def _checked(entries: Sequence[Entry], settings: Settings) -> list[Entry]:
+def _checked(session: Session, entries: Sequence[Entry], settings: Settings) -> list[Entry]:
     portions = change.portions([entry.said for entry in entries], settings)
-    said = [one for portion in portions for one in portion]
+    said = change.named(session, [one for portion in portions for one in portion])
     return [replace(entry, said=one) for entry, one in zip(entries, said, strict=True)]
 
 

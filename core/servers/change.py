@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -29,8 +30,8 @@ from sqlalchemy.types import TypeEngine
 
 from core.errors import IdUnknown, NameTaken, NameUnknown, WrongRequest
 from core.models import LARGEST_ID, SERVER, Server
-from core.servers import records
-from core.servers.records import BulkItem, BulkServer, ServerChange
+from core.servers import find, records
+from core.servers.records import BulkItem, BulkServer, ServerChange, new_name
 from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
 from core.sql import UtcDateTime, as_rows, incoming, time_at, turn
@@ -50,11 +51,22 @@ def add(session: Session, wanted: BulkServer, settings: Settings, now: datetime)
     here.
     """
     refuse_address(wanted.ip, settings)
+    new = replace(wanted, name=_free(session, wanted.name))
     # No look before the insert: two requests at once would both see a free name. The index decides.
-    ids = _add(session, [wanted], settings, now)
-    if wanted.name not in ids:
+    ids = _add(session, [new], settings, now)
+    if new.name not in ids:
         raise NameTaken(wanted.name)
-    return ids[wanted.name]
+    return ids[new.name]
+
+
+def _free(session: Session, name: str, own: str | None = None) -> str:
+    """Return `name` as it is kept, but for one that an older server has in another spelling.
+
+    `own` is the name of the server that is to have it. Raises NameTaken, WrongRequest.
+    """
+    if find.names_here(session, [name]).get(name, own) != own:
+        raise NameTaken(name)
+    return new_name(name)
 
 
 def change(session: Session, wanted: BulkServer, settings: Settings, now: datetime) -> None:
@@ -64,10 +76,12 @@ def change(session: Session, wanted: BulkServer, settings: Settings, now: dateti
     WrongRequest.
     """
     refuse_address(wanted.ip, settings)
-    found = session.execute(_locked(SERVER.c.name == wanted.name)).all()
+    name = find.name_here(session, wanted.name)
+    found = session.execute(_locked(SERVER.c.name == name)).all()
     if not found:
         raise NameUnknown(wanted.name)
-    _change(session, [(row, wanted.said()) for row in found], now)
+    said = wanted.said() | {"name": name}
+    _change(session, [(row, said) for row in found], now)
 
 
 def alter(
@@ -86,6 +100,10 @@ def alter(
     found = session.execute(of_it).all()
     if not found:
         raise IdUnknown(server_id)
+    own = found[0].name
+    # A name that stays may be one from before, which nobody could take today.
+    if said.get("name", own) != own:
+        said["name"] = _free(session, said["name"], own)
     # As in add: the index decides.
     try:
         with session.begin_nested():
@@ -96,7 +114,8 @@ def alter(
 
 def remove(session: Session, name: str) -> None:
     """Delete the server of that name and all its rows. Raises NameUnknown."""
-    if session.scalar(delete(Server).where(Server.name == name).returning(Server.id)) is None:
+    here = find.name_here(session, name)
+    if session.scalar(delete(Server).where(Server.name == here).returning(Server.id)) is None:
         raise NameUnknown(name)
 
 
@@ -144,10 +163,11 @@ def put(
     Each stands for itself and has its outcome, in their order. One that couldn't be read comes with
     its outcome already.
     """
+    claim_names(session)
+    wanted = named(session, wanted)
     outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkItem)}
     said = _servers(wanted)
     outcomes |= _refusals(said, settings)
-    claim_names(session)
     places = {one.name: place for place, one in said.items() if place not in outcomes}
     added = _add(session, [said[place] for place in places.values()], settings, now)
     known = {name: said[place] for name, place in places.items() if name not in added}
@@ -155,6 +175,22 @@ def put(
     by_name |= _put_known(session, known, now) if upsert else {name: taken(name) for name in known}
     outcomes |= {places[name]: outcome for name, outcome in by_name.items()}
     return [outcomes[place] for place in range(len(wanted))]
+
+
+def named(session: Session, wanted: Sequence[BulkServer | BulkItem]) -> list[BulkServer | BulkItem]:
+    """Give each the name that its server has here, or that a new one will be kept under.
+
+    One whose name no new server may have gets its outcome.
+    """
+    here = find.names_here(session, {one.name for one in _servers(wanted).values()})
+    return [one if isinstance(one, BulkItem) else _named(one, here) for one in wanted]
+
+
+def _named(one: BulkServer, here: Mapping[str, str]) -> BulkServer | BulkItem:
+    try:
+        return replace(one, name=here.get(one.name) or new_name(one.name))
+    except WrongRequest as error:
+        return BulkItem.refused(error.at("name"))
 
 
 def taken(name: str) -> BulkItem:

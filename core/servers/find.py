@@ -3,12 +3,13 @@
 Every function takes a session inside a transaction that its caller ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import isfinite
 from typing import Any
 
 from msgspec import UNSET
+from msgspec.structs import replace
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -33,18 +34,50 @@ from sqlalchemy.types import TypeEngine
 from core.checks.records import Probe, State, Target
 from core.errors import IdUnknown, NameUnknown, WrongRequest
 from core.models import LARGEST_ID, Schedule, Server
+from core.reading import folded, nfc
 from core.servers.records import FIELDS, FleetPage, FleetQuery, LastPing, Sort, Standing
 from core.servers.schedule import in_force, in_force_or_first
 from core.slots import AHEAD, SLOT, slot_time
-from core.sql import NOW, UtcDateTime, epoch_minute
+from core.sql import NOW, UtcDateTime, as_rows, by_code_point, epoch_minute, incoming
 
 
 def by_name(session: Session, name: str) -> Server:
     """Return the server of that name. Raises NameUnknown."""
-    server = session.scalar(select(Server).where(Server.name == name))
+    here = name_here(session, name)
+    server = session.scalar(select(Server).where(Server.name == here))
     if server is None:
         raise NameUnknown(name)
     return server
+
+
+def name_here(session: Session, name: str) -> str:
+    """Return the name of the server that `name` means; its NFC where there is none.
+
+    Asks the database only where there can be several ways to write it.
+    """
+    return names_here(session, [name]).get(name, nfc(name))
+
+
+def names_here(session: Session, given: Iterable[str]) -> dict[str, str]:
+    """Return which of the servers' names are meant by those `given` that aren't ASCII.
+
+    What means none isn't among them. At most two statements; the second, which reads every name,
+    where something isn't found: a server from before names were kept in NFC may have it.
+    """
+    wanted = {name: nfc(name) for name in given if not name.isascii()}
+    if not wanted:
+        return {}
+    rows = as_rows([name] for name in {*wanted, *wanted.values()})
+    same = set(session.scalars(NAMED, {"rows": rows}))
+    found = {name: kept if name not in same else name for name, kept in wanted.items()}
+    missing = {name: kept for name, kept in wanted.items() if found[name] not in same}
+    if missing:
+        older = {nfc(name): name for name in names(session) if not name.isascii()}
+        found |= {name: older.get(kept, "") for name, kept in missing.items()}
+    return {name: here for name, here in found.items() if here}
+
+
+NAMED = select(Server.name).where(Server.name.in_(select(incoming({"name": String()}).c.name)))
 
 
 def existing(session: Session, wanted: Sequence[int]) -> Sequence[int]:
@@ -106,12 +139,17 @@ WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNOBSERVED, State.UP)
 
 
 def page(session: Session, wanted: FleetQuery, now: datetime) -> FleetPage:
-    """Return the page of servers that `wanted` asks for. Two statements.
+    """Return the page of servers that `wanted` asks for. Two statements; with a search, three.
 
     Raises WrongRequest for an `after` that no page gave.
     """
-    found = session.execute(_page_query(wanted), _at(now)).all()
-    totals, last_round = _totals(session, wanted, now)
+    given = _at(now)
+    if wanted.search:
+        given["rows"] = _searched(session, wanted.search)
+    if wanted.name:
+        wanted = replace(wanted, name=name_here(session, wanted.name))
+    found = session.execute(_page_query(wanted), given).all()
+    totals, last_round = _totals(session, wanted, given)
     shown, more = found[: wanted.limit], found[wanted.limit :]
     return FleetPage(
         servers=[_read(row) for row in shown],
@@ -203,27 +241,35 @@ def _at(now: datetime) -> dict[str, Any]:
     return {"now": now, "now_s": now.timestamp(), "ahead": now + AHEAD}
 
 
+def _searched(session: Session, text: str) -> str:
+    """The ids of the servers that have `text` in name or address, as FOUND reads them.
+
+    Names are compared here: what a database calls one letter depends on where it was made.
+    """
+    sought = folded(text)
+    every = session.execute(select(Server.id, Server.name, Server.ip))
+    return as_rows([one] for one, name, ip in every if sought in folded(name) or sought in ip)
+
+
+FOUND = incoming({"id": BigInteger()})
+
+
 def _found(wanted: FleetQuery) -> ColumnElement[bool]:
     tests: list[ColumnElement[bool]] = [true()]
     if wanted.search:
-        tests.append(
-            or_(
-                STANDING.c.name.icontains(wanted.search, autoescape=True),
-                STANDING.c.ip.contains(wanted.search, autoescape=True),
-            )
-        )
+        tests.append(STANDING.c.id.in_(select(FOUND.c.id)))
     if wanted.name:
         tests.append(STANDING.c.name == wanted.name)
     return and_(*tests)
 
 
 def _totals(
-    session: Session, wanted: FleetQuery, now: datetime
+    session: Session, wanted: FleetQuery, given: Mapping[str, Any]
 ) -> tuple[dict[State, int], datetime | None]:
     matching = case((_found(wanted), 1), else_=0)
     past = case((STANDING.c.last_slot <= AHEAD_OF_NOW, STANDING.c.last_slot))
     figures = [STANDING.c.rank, func.sum(matching), func.max(past)]
-    rows = session.execute(select(*figures).group_by(STANDING.c.rank), _at(now)).all()
+    rows = session.execute(select(*figures).group_by(STANDING.c.rank), given).all()
     counted = {WORST_FIRST[rank]: int(count) for rank, count, _ in rows}
     slots = [slot for *_, slot in rows if slot is not None]
     return {state: counted.get(state, 0) for state in State}, max(slots, default=None)
@@ -247,7 +293,7 @@ def _page_query(wanted: FleetQuery) -> Select[Any]:
 def _key(sort: Sort) -> ColumnElement[Any]:
     match sort.removeprefix("-"):
         case Sort.NAME:
-            return STANDING.c.name
+            return by_code_point(STANDING.c.name)
         case Sort.STATE:
             return STANDING.c.rank
         case Sort.RESPONSE:

@@ -15,7 +15,15 @@ from msgspec import UNSET, Meta, UnsetType
 
 from core.checks.records import Port, Probe, State
 from core.errors import CoreError, WrongRequest
-from core.reading import NAME_LENGTH, NAME_PATTERN, Record, Request, Words, plain_text
+from core.reading import (
+    NAME_LENGTH,
+    NAME_PATTERN,
+    Record,
+    Request,
+    Words,
+    kept_name,
+    plain_text,
+)
 from core.settings import INTERVAL_S, INTERVALS_S, TRUTHS
 
 PROBES = frozenset(Probe)
@@ -28,8 +36,19 @@ LIMIT = 10_000
 
 
 def server_name(value: object) -> str:
-    """Return `value` as a server's name: trimmed, 1 to 255 characters. Raises WrongRequest."""
+    """Return `value` as a server may be called, also one from before: trimmed, 1 to 255 characters.
+
+    Raises WrongRequest.
+    """
     return plain_text(value, "name", NAME_LENGTH)
+
+
+def new_name(name: str) -> str:
+    """Return the name under which a new server is kept. Raises WrongRequest with the field."""
+    try:
+        return kept_name(name, "name", NAME_LENGTH)
+    except WrongRequest as error:
+        raise error.at("name") from None
 
 
 def is_ip(text: str) -> bool:
@@ -134,7 +153,15 @@ KNOWN = ", ".join(BY_NAME)
 # What comes in
 
 
-Name = Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PATTERN)]
+Name = Annotated[
+    str,
+    Meta(
+        description="Kept in NFC. A new one must not hold what nobody sees (U+202E, U+200B, ...)",
+        min_length=1,
+        max_length=NAME_LENGTH,
+        pattern=NAME_PATTERN,
+    ),
+]
 Ip = Annotated[
     str,
     Meta(

@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import update
 
+from core.models import Server
 from tests.browser import steps
 from tests.browser.conftest import Seen
 from tests.browser.site import Site, slots
@@ -40,25 +42,36 @@ NAMES = [
     "<!--",
     "]]>",
     "../../login?next=//example.org",
-    "web\u202egpj.exe",
-    "\u05d0\u05d1\u05d2 \u2067web",
+    "\u05d0\u05d1\u05d2 web",
     "'; DROP TABLE server; --",
     "%3Cscript%3Ealert(1)%3C/script%3E",
     "W" * 255,
     "\U0001f469\u200d\U0001f680 \u65e5\u672c",
 ]
 """What a server may be called; example.org stands for the attacker's."""
+FROM_BEFORE = ["web\u202egpj.exe", "\u05d0\u05d1\u05d2 \u2067web", "cafe\u0301"]
+"""What a server might be called before invisible characters were refused."""
+EVERY = [*NAMES, *FROM_BEFORE]
+
+
+def add_every(site: Site) -> list[int]:
+    """Add a server of each name, those from before as they lie in the database; return the ids."""
+    ids = site.add(*NAMES, *(f"was {number}" for number in range(len(FROM_BEFORE))))
+    with site.database.transaction() as session:
+        for server_id, name in zip(ids[len(NAMES) :], FROM_BEFORE, strict=True):
+            session.execute(update(Server).where(Server.id == server_id).values(name=name))
+    return ids
 
 
 def test_every_row_of_the_list_shows_the_name_as_text(site: Site, page: Page, seen: Seen) -> None:
-    ids = site.add(*NAMES)
+    ids = add_every(site)
     site.history(ids, slots(timedelta(0)))
     steps.fleet(page, site)
-    expect(page.locator("#servers tbody bdi")).to_have_count(len(NAMES))
+    expect(page.locator("#servers tbody bdi")).to_have_count(len(EVERY))
     shown = page.locator("#servers tbody bdi").evaluate_all(
         "(all) => all.map((one) => one.textContent)"
     )
-    assert shown == NAMES
+    assert shown == EVERY
     assert page.locator("#servers tbody :is(img, script, svg, iframe, a a, b, form)").count() == 0
     page.get_by_label("Search").fill("<img src=x onerror=alert(1)>")
     expect(page.locator("#servers tbody tr")).to_have_count(1)
@@ -66,9 +79,9 @@ def test_every_row_of_the_list_shows_the_name_as_text(site: Site, page: Page, se
 
 
 def test_the_page_of_a_server_shows_its_name_as_text(site: Site, page: Page, seen: Seen) -> None:
-    ids = site.add(*NAMES)
+    ids = add_every(site)
     site.history(ids, slots(timedelta(0)))
-    for server_id, name in zip(ids, NAMES, strict=True):
+    for server_id, name in zip(ids, EVERY, strict=True):
         page.goto(f"{site.url}/dashboard/servers/{server_id}")
         expect(page.locator("#name")).not_to_have_text("…")
         assert page.locator("#name").evaluate("(one) => one.textContent") == name

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import WrongRequest
-from core.reading import iso, moment, read_json
+from core.reading import folded, iso, kept_name, meant_by, moment, nfc, read_json
 
 NOON = datetime(2018, 1, 2, 12, 0, tzinfo=UTC)
 
@@ -94,3 +94,106 @@ def test_a_reason_never_repeats_a_whole_body() -> None:
         with pytest.raises(WrongRequest) as refusal:
             read_json(body)
         assert len(str(refusal.value)) < 300
+
+
+KEPT = [
+    ("web", "web"),
+    ("cafe\u0301", "caf\u00e9"),
+    ("\u1112\u1161\u11ab", "\ud55c"),
+    ("273 \u212a", "273 K"),
+    ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", None),  # Persian
+    ("\u06f3\u06f0\u200c\u0631\u0648\u0632\u0647", None),  # with digits of its own
+    ("\u0915\u094d\u200d\u0937", None),  # Devanagari
+    ("\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", None),  # a family
+    ("\U0001f469\U0001f3fd\u200d\U0001f680", None),  # with a colour of skin
+    ("\u2764\ufe0f\u200d\U0001f525", None),  # with a selector
+    ("\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f", None),  # a flag
+    ("\ue000 \U0010fffd", None),  # private use
+    ("line\u2028separator", None),
+]
+
+
+@pytest.mark.parametrize(("given_name", "kept"), KEPT)
+def test_a_name_is_kept_in_nfc(given_name: str, kept: str | None) -> None:
+    assert kept_name(given_name, "name", 255) == (kept or given_name)
+
+
+BIDI = [*"\u061c\u200e\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))]
+UNSEEN = [*"\u00ad\u115f\u1160\u180e\u200b\u2060\u2064\u3164\ufeff\uffa0\ufff9\U000e0001"]
+NO_CHARACTERS = [
+    *map(chr, range(0xFDD0, 0xFDF0)),
+    *(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)),
+]
+LOOSE = ["{}", "{}web", "web{}", "a {}b", "a{} b", "1{}2", "a.{}b", "{0}{0}", "a{0}{0}b", "$ {} $"]
+
+
+@pytest.mark.parametrize("letter", [*BIDI, *UNSEEN, *NO_CHARACTERS], ids=ascii)
+def test_a_name_with_what_nobody_sees_is_refused(letter: str) -> None:
+    for name in (letter, f"we{letter}b", f"web{letter}"):
+        with pytest.raises(WrongRequest, match=f"U\\+{ord(letter):04X}") as refusal:
+            kept_name(name, "name", 255)
+        assert letter not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", LOOSE)
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
+def test_a_joiner_that_joins_nothing_is_refused(name: str, joiner: str) -> None:
+    with pytest.raises(WrongRequest, match=f"U\\+{ord(joiner):04X}"):
+        kept_name(name.format(joiner), "name", 255)
+
+
+def test_a_name_may_not_grow_longer_than_it_may_be() -> None:
+    assert len(nfc("\u0958" * 128)) == 256
+    with pytest.raises(WrongRequest, match="1 to 255 characters long, got 256"):
+        kept_name("\u0958" * 128, "name", 255)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_what_is_kept_is_kept_again_and_is_found_by_any_spelling(text: str) -> None:
+    try:
+        kept = kept_name(text, "name", 255)
+    except WrongRequest:
+        return
+    assert kept_name(kept, "name", 255) == kept == nfc(text)
+    assert meant_by(text, [kept]) == kept
+    assert folded(kept) == folded(text) == folded(folded(text))
+
+
+@pytest.mark.parametrize(
+    ("sought", "name", "found"),
+    [
+        ("Z\u00dcRICH", "z\u00fcrich", True),
+        ("Zu\u0308rich", "Z\u00dcRICH", True),
+        ("STRASSE", "Hauptstra\u00dfe", True),
+        ("stra\u00dfe", "HAUPTSTRASSE", True),
+        (
+            "\u03a3\u0399\u03a3\u03a5\u03a6\u039f\u03a3",
+            "\u03c3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2",
+            False,
+        ),
+        (
+            "\u03a3\u038a\u03a3\u03a5\u03a6\u039f\u03a3",
+            "\u03c3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2",
+            True,
+        ),
+        ("\u041c\u041e\u0421\u041a\u0412\u0410", "\u043c\u043e\u0441\u043a\u0432\u0430", True),
+        ("\u13a0", "\uab70", True),  # Cherokee folds to capitals
+        ("ISPARTA", "isparta", True),
+        # No language's rules: a dotless i is a letter of its own, a dotted one has a mark.
+        ("ISPARTA", "\u0131sparta", False),
+        ("istanbul", "\u0130stanbul", False),
+        ("stanbul", "\u0130STANBUL", True),
+        ("\u0130STANBUL", "\u0130stanbul", True),
+        ("zurich", "z\u00fcrich", False),
+    ],
+)
+def test_a_search_folds_case_in_every_script(sought: str, name: str, found: bool) -> None:
+    assert (folded(sought) in folded(name)) is found
+
+
+def test_of_several_spellings_the_given_one_is_meant_first() -> None:
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    assert meant_by(apart, [composed, apart]) == apart
+    assert meant_by(apart, [composed]) == composed
+    assert meant_by(composed, [apart]) == apart
+    assert meant_by("cafe", [composed, apart]) is None

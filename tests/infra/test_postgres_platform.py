@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from core.errors import Misconfigured, SchemaMismatch, WrongRequest
 from core.servers import change, find
-from core.servers.records import ServerChange
+from core.servers.records import FleetQuery, ServerChange, Sort
 from core.settings import Settings
 from infra.database import Database
 from tests.infra.databases import administer, database_in, names, opened, role, why_not, works
@@ -50,6 +50,22 @@ def test_sql_ascii_counts_octets_and_says_so(octets: Database) -> None:
     with pytest.raises(WrongRequest, match="counts octets"):
         add(octets, "ж" * 200)
     assert names(octets) == []
+
+
+def test_a_database_of_another_locale_sorts_and_finds_the_same(postgres: Postgres) -> None:
+    """In Turkish I is no capital i, and z comes after the letters with marks."""
+    turkish = "LOCALE_PROVIDER icu ICU_LOCALE 'tr' LC_COLLATE 'C' LC_CTYPE 'C'"
+    made = database_in(postgres, "UTF8", turkish)
+    with made as url, opened(Settings(database_url=url)) as database:
+        database.upgrade()
+        add_many(database, ["b", "B", "\u00e4", "ISPARTA", "\u0131sparta"])
+        with database.reading() as session:
+            query = FleetQuery(sort=Sort.NAME)
+            listed = [one.name for one in find.page(session, query, SLOT).servers]
+            query = FleetQuery(search="isparta")
+            found = [one.name for one in find.page(session, query, SLOT).servers]
+    assert listed == ["B", "ISPARTA", "b", "\u00e4", "\u0131sparta"]
+    assert found == ["ISPARTA"]
 
 
 NEEDY = "needy"

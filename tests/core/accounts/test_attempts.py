@@ -41,6 +41,13 @@ def test_one_address_may_try_all_accounts_thirty_times(database: Database) -> No
     assert looked_at(answers) == looked_at(answers[:ADDRESS]) == ADDRESS
 
 
+def test_a_name_in_many_spellings_is_one_account(database: Database) -> None:
+    name = "a\u030ao\u0308u\u0308"
+    spellings = [name, "\u00e5\u00f6\u00fc", "\u212bo\u0308\u00fc".lower(), "\u00e5o\u0308\u00fc"]
+    answers = attempts(database, [(spelling, HOME, NOW) for spelling in spellings * PAIR])
+    assert looked_at(answers) == PAIR
+
+
 def test_names_that_were_refused_leave_no_rows(database: Database) -> None:
     attempts(database, at_everybody(60))
     with database.reading() as session:

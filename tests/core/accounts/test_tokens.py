@@ -326,13 +326,14 @@ def test_whoever_runs_this_instance_makes_keys_for_others(database: Database) ->
 def test_a_key_has_a_name(database: Database) -> None:
     user = add(database)
     with database.transaction() as session:
-        for name in ("", " ", "a" * 65, "a\0", "a\n", "\ud800"):
+        for name in ("", " ", "a" * 65, "a\0", "a\n", "\ud800", "a\u202e", "a\u200b"):
             with pytest.raises(WrongRequest) as refused:
                 tokens.issue_key(session, user, TokenWanted(name=name), NOW)
             assert refused.value.field == "name"
         tokens.issue_key(session, user, TokenWanted(name=" a:b "), NOW)
+        tokens.issue_key(session, user, TokenWanted(name="Zu\u0308rich"), NOW)
         listed = tokens.of_user(session, user.user_id, ALL, NOW).tokens
-        assert [one.name for one in listed] == ["a:b"]
+        assert [one.name for one in listed] == ["a:b", "Z\u00fcrich"]
 
 
 def test_whoever_sits_at_the_machine_gets_no_token(database: Database) -> None:

@@ -195,3 +195,48 @@ def test_two_changes_at_once_raise_the_generation_twice(database: Database) -> N
         other.result(60)
     with database.reading() as session:
         assert session.scalar(select(User.generation)) == 2
+
+
+COMPOSED, APART = "Z\u00fcrich", "Zu\u0308rich"
+
+
+def test_a_users_name_is_one_in_both_spellings(database: Database) -> None:
+    user_id = create(database, APART)
+    for spelling in (COMPOSED, APART):
+        with pytest.raises(UserTaken):
+            create(database, spelling)
+        with database.reading() as session:
+            assert users.check_password(session, spelling, PASSWORD).user_id == user_id
+            assert users.find_user_named(session, spelling).name == COMPOSED
+
+
+def test_users_from_before_come_in_by_their_own_spelling(database: Database) -> None:
+    older = add(database, APART).user_id
+    with database.reading() as session:
+        assert users.check_password(session, COMPOSED, PASSWORD).user_id == older
+    with pytest.raises(UserTaken):
+        create(database, COMPOSED)
+    newer = add(database, COMPOSED).user_id
+    unseen = add(database, "ann\u200b").user_id
+    with database.reading() as session:
+        for name, user_id in ((APART, older), (COMPOSED, newer), ("ann\u200b", unseen)):
+            assert users.check_password(session, name, PASSWORD).user_id == user_id
+        with pytest.raises(TokenRejected):
+            users.check_password(session, "ann", PASSWORD)
+
+
+def test_a_user_of_a_name_that_nobody_sees_is_refused(database: Database) -> None:
+    create(database, "ann")
+    for name in ("ann\u200b", "\u202eann", "a\u2060nn", "\ufeffann", "ann\ufffe", "ann\u200d"):
+        with pytest.raises(WrongRequest, match="a user's name must not contain") as refusal:
+            create(database, name)
+        assert refusal.value.field == "name"
+    assert create(database, "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645")
+
+
+def test_users_are_listed_in_order_of_the_characters_numbers(database: Database) -> None:
+    for name in ("\u00e4", "b", "B", "\u0416", "a"):
+        add(database, name)
+    with database.reading() as session:
+        shown = [user.name for user in users.everyone(session)]
+    assert shown == ["B", "a", "b", "\u00e4", "\u0416"]

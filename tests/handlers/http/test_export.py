@@ -45,7 +45,7 @@ LIMIT = 1_000_000
 STRANGE = [
     'a "quoted", name',
     "=cmd|' /C calc'!A0",
-    "\u202eright to left",
+    "right to left \u05e9\u05e8\u05ea",
     "n" * 255,
     "\U0001f600",
     "a/b%2F",

@@ -126,7 +126,14 @@ def test_a_clock_in_doubt_is_told(client: FlaskClient, database: Database) -> No
         assert found["pinglet_clock_doubted_seconds"][NOBODY] >= doubted_s
 
 
-STRANGE = ['a "quoted" one', "back\\slash", "\u202egnp.exe", "{server='x'}", "\U0001f600", "a,b=c"]
+STRANGE = [
+    'a "quoted" one',
+    "back\\slash",
+    "\u05e9\u05e8\u05ea.exe",
+    "{server='x'}",
+    "\U0001f600",
+    "a,b=c",
+]
 
 
 def test_names_arrive_as_they_are_by_both_parsers(client: FlaskClient, database: Database) -> None:
