@@ -12,7 +12,8 @@ CoreError
 ├── Forbidden          known, but may not do this, or not from there
 ├── TooManyAttempts    passwords were tried too often: wait
 ├── Unavailable        the database can't be reached, or is too busy: try again
-│   └── SchemaMismatch its tables are older than this release
+│   ├── SchemaMismatch its tables are older than this release
+│   └── PlatformError  it is too old, or was built without what is needed; told at the start
 └── SettingsError      a setting is wrong; raised at the start, never by a request
 
 A lost echo is none of these: it is a result.
@@ -156,6 +157,12 @@ class Unavailable(CoreError):
 
 class SchemaMismatch(Unavailable):
     """The database's tables are not the ones this release needs."""
+
+    retry_after_s = 30
+
+
+class PlatformError(Unavailable):
+    """What Pinglet stands on can't do what it needs; the message says what is needed, and found."""
 
     retry_after_s = 30
 

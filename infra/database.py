@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 
 import pg8000
-from sqlalchemy import URL, Connection, Engine, make_url, text
+from sqlalchemy import URL, Connection, Engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from core.errors import SchemaMismatch, Unavailable
 from core.models import SCHEMA_VERSION
 from core.settings import Settings
-from infra import migrations
+from infra import migrations, platform
 from infra.postgres import READ_ONLY, UNKNOWN_YET, database_url, postgres_engine, sqlstate
 from infra.sqlite import sqlite_engine
 
@@ -46,10 +46,12 @@ class Database:
     """One database. Opens nothing until the first transaction."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises SettingsError for a URL that can't be used."""
+        """Raises SettingsError for a URL that can't be used, PlatformError for an old SQLite."""
         self.settings = settings
         self.url = make_url(UNKNOWN_YET)
-        if not settings.database_secret:
+        if settings.database_secret:
+            platform.check_boto3()
+        else:
             self.url = database_url(settings.database_url)
         self.engine = _engine(self.url, settings)
         self._schema_is_known = False
@@ -161,4 +163,6 @@ def _cause(error: SQLAlchemyError) -> str:
 def _engine(url: URL, settings: Settings) -> Engine:
     if url.get_backend_name() == "sqlite":
         return sqlite_engine(url, settings)
-    return postgres_engine(url, settings)
+    engine = postgres_engine(url, settings)
+    event.listen(engine, "connect", platform.check_postgres)
+    return engine

@@ -15,10 +15,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Double,
-    Executable,
+    Insert,
     Integer,
+    Select,
     SmallInteger,
-    String,
     exists,
     func,
     select,
@@ -39,14 +39,14 @@ from core.export.records import (
     ServerKept,
 )
 from core.history import upkeep
-from core.models import DATA, DAY, SCHEDULE, SERVER, Server
+from core.models import DATA, DAY, SCHEDULE, SERVER
 from core.reading import iso
-from core.servers.change import insert_servers, put, refuse_address
+from core.servers.change import IDS, insert_servers, put, refuse_address
 from core.servers.lists import Entry
 from core.servers.records import server_interval_s, server_ip, server_name
 from core.settings import Settings
 from core.slots import AHEAD, DAY_SLOTS, EPOCH, SLOT, first_slot, is_slot, slot_time
-from core.sql import incoming, microseconds, time_at
+from core.sql import incoming, inserted, microseconds, time_at, written
 
 T = TypeVar("T")
 DONE = frozenset({"CREATED", "UPDATED", "UNCHANGED"})
@@ -73,13 +73,13 @@ def take(session: Session, page: Exported, settings: Settings, now: datetime) ->
     _refuse_unknown(days, ids)
     began = _began(session, ids.values())
     planned = _planned_rows(servers, ids, settings)
-    schedules = session.scalars(TAKE_SCHEDULES, {"rows": planned}).all()
-    for server_id in sorted(began.keys() & set(schedules)):
+    schedules = inserted(session, TAKE_SCHEDULES, SCHEDULES, {"rows": planned})
+    for server_id in sorted(began.keys() & {row.server_id for row in schedules}):
         upkeep.recount(session, server_id, began[server_id].date())
     rows = _ping_rows(days, ids, _packed(session, days, ids))
-    new = session.scalars(TAKE_PINGS, {"rows": rows}).all()
+    pings = written(session, TAKE_PINGS, {"rows": rows})
     _pack(session, days, ids, now)
-    return Imported(servers=len(added), schedules=len(schedules), pings=len(new))
+    return Imported(servers=len(added), schedules=len(schedules), pings=pings)
 
 
 def take_list(
@@ -293,12 +293,7 @@ def _pack(session: Session, days: Sequence[DayKept], ids: Mapping[str, int], now
         upkeep.forget_pings(session, day_date, 0, DAY_SLOTS)
 
 
-def _ids_of() -> Executable:
-    given = incoming({"name": String()})
-    return select(Server.name, Server.id).where(Server.name.in_(select(given.c.name)))
-
-
-def _take_schedules() -> Executable:
+def _take_schedules() -> Insert:
     given = incoming(
         {
             "server_id": BigInteger(),
@@ -315,11 +310,16 @@ def _take_schedules() -> Executable:
         insert(SCHEDULE)
         .from_select(["server_id", "since", "interval_s", "enabled"], rows)
         .on_conflict_do_nothing()
-        .returning(SCHEDULE.c.server_id)
     )
 
 
-def _take_pings() -> Executable:
+def _schedules() -> Select[int, datetime]:
+    given = incoming({"server_id": BigInteger()})
+    mine = SCHEDULE.c.server_id.in_(select(given.c.server_id))
+    return select(SCHEDULE.c.server_id, SCHEDULE.c.since).where(mine)
+
+
+def _take_pings() -> Insert:
     given = incoming(
         {
             "server_id": BigInteger(),
@@ -339,14 +339,9 @@ def _take_pings() -> Executable:
         .where(true())
     )
     names = [column.name for column in columns]
-    return (
-        insert(DATA)
-        .from_select([*names, "datetime", "probe"], rows)
-        .on_conflict_do_nothing()
-        .returning(DATA.c.id)
-    )
+    return insert(DATA).from_select([*names, "datetime", "probe"], rows).on_conflict_do_nothing()
 
 
-IDS = _ids_of()
 TAKE_SCHEDULES = _take_schedules()
+SCHEDULES = _schedules()
 TAKE_PINGS = _take_pings()

@@ -50,7 +50,7 @@ def pack(session: Session, day: date, ids: Sequence[int]) -> int:
             (changed if server_id in known else new).append(row)
     if new:
         # RETURNING makes it few statements; without it pg8000 sends one for each row.
-        session.execute(insert(DAY).returning(DAY.c.server_id), new)
+        session.execute(insert(DAY).return_defaults(DAY.c.server_id), new)
     _update(session, changed)
     return len(new) + len(changed)
 

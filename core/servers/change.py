@@ -13,7 +13,9 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Executable,
+    Insert,
     Row,
+    Select,
     String,
     case,
     delete,
@@ -28,12 +30,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from core.errors import IdUnknown, NameTaken, NameUnknown, WrongRequest
-from core.models import LARGEST_ID, SERVER, Server
+from core.models import LARGEST_ID, SERVER
 from core.servers import records
 from core.servers.records import BulkItem, BulkServer, ServerChange
 from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
-from core.sql import UtcDateTime, incoming, microseconds, time_at
+from core.sql import UtcDateTime, incoming, inserted, microseconds, time_at, written
 
 COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
 FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
@@ -91,14 +93,14 @@ def alter(
 
 def remove(session: Session, name: str) -> None:
     """Delete the server of that name and all its rows. Raises NameUnknown."""
-    if session.scalar(delete(Server).where(Server.name == name).returning(Server.id)) is None:
+    if not written(session, delete(SERVER).where(SERVER.c.name == name)):
         raise NameUnknown(name)
 
 
 def remove_id(session: Session, server_id: int) -> None:
     """Delete the server of that id and all its rows. Raises IdUnknown."""
     known = min(server_id, LARGEST_ID)
-    if session.scalar(delete(Server).where(Server.id == known).returning(Server.id)) is None:
+    if not written(session, delete(SERVER).where(SERVER.c.id == known)):
         raise IdUnknown(server_id)
 
 
@@ -175,11 +177,12 @@ def _add(
 def insert_servers(session: Session, rows: Iterable[Mapping[str, object]]) -> dict[str, int]:
     """Insert these rows of `server` whose name is free, as far as they have its columns.
 
-    Returns the new ids, by name. One statement.
+    Returns the new ids, by name. One statement, where there is RETURNING.
     """
     values = [[row.get(name) for name in COLUMNS] for row in rows]
     given = json.dumps(values, default=microseconds)
-    return {row.name: row.id for row in session.execute(INSERT_SERVERS, {"rows": given})}
+    new = inserted(session, INSERT_SERVERS, IDS, {"rows": given})
+    return {row.name: row.id for row in new}
 
 
 def _put_known(
@@ -237,7 +240,7 @@ def _kinds(names: Iterable[str]) -> dict[str, TypeEngine[Any]]:
     return {name: kinds.get(type(COLUMNS[name]), COLUMNS[name]) for name in names}
 
 
-def _insert_servers() -> Executable:
+def _insert_servers() -> Insert:
     given = incoming(_kinds(COLUMNS))
     rows = select(
         *(
@@ -245,12 +248,13 @@ def _insert_servers() -> Executable:
             for name, kind in COLUMNS.items()
         )
     ).where(true())
-    return (
-        insert(SERVER)
-        .from_select(list(COLUMNS), rows)
-        .on_conflict_do_nothing(index_elements=["name"])
-        .returning(SERVER.c.name, SERVER.c.id)
-    )
+    new = insert(SERVER).from_select(list(COLUMNS), rows)
+    return new.on_conflict_do_nothing(index_elements=["name"])
+
+
+def _ids() -> Select[str, int]:
+    given = incoming(_kinds(COLUMNS), "name")
+    return select(SERVER.c.name, SERVER.c.id).where(SERVER.c.name.in_(select(given.c.name)))
 
 
 def _alter() -> Executable:
@@ -267,5 +271,6 @@ def _alter() -> Executable:
 
 
 INSERT_SERVERS = _insert_servers()
+IDS = _ids()
 ALTER = _alter()
 LOCKED = _locked(SERVER.c.name.in_(select(incoming({"name": String()}).c.name)))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from core import slots
+from core import probe, slots
 from core.checks.records import Ping, State, Target, Unobserved
 from core.clock import Now, utc_now
 from core.errors import CoreError, Unavailable, WrongRequest
@@ -230,7 +230,20 @@ NO_MORE_THREADS = "cannot schedule new futures"
 """How concurrent.futures.thread refuses work once it was shut down."""
 
 
+def say_what_is_missing() -> None:
+    """Log what this machine's kernel doesn't give us, and what we do instead."""
+    problem = probe.icmp_problem()
+    if problem:
+        log.warning(
+            "servers are pinged over TCP, those that must be by ICMP not at all: %s", problem
+        )
+    problem = probe.stamp_problem()
+    if problem:
+        log.warning("round trips are timed by this process, which may be late: %s", problem)
+
+
 def run_until_interrupted(here: Instance) -> None:
     """Run rounds in this thread until Ctrl-C."""
+    say_what_is_missing()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(here))

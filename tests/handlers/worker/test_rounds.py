@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import socket
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -16,6 +18,7 @@ from core.clock import utc_now
 from core.rounds import log as round_log
 from handlers.worker import rounds as worker_rounds
 from infra.database import Database
+from tests.core.probe.engine import ROOT, need_root
 from tests.infra.rows import MINUTE, SLOT, add, add_many, rows_in, server, stored
 from tests.instances import instance
 
@@ -252,3 +255,34 @@ def test_a_round_made_twice_is_noted_once(database: Database) -> None:
     with database.reading() as session:
         [tally] = round_log.between(session, SLOT, SLOT + MINUTE)
     assert (tally.due, tally.observed) == (1, 1)
+
+
+UNPRIVILEGED = """
+import logging, os
+from handlers.worker import rounds
+logging.basicConfig(format="%(message)s")
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+rounds.say_what_is_missing()
+"""
+
+
+def test_a_worker_says_at_its_start_what_it_may_not_use() -> None:
+    need_root()
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", UNPRIVILEGED],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    told = done.stderr.splitlines()
+    assert "over TCP" in told[0]
+    assert "net.ipv4.ping_group_range" in told[0]
+    # That network has no loopback to try stamps on.
+    assert "SO_TIMESTAMPNS" in told[1]
+
+
+def test_a_worker_that_lacks_nothing_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    need_root()
+    worker_rounds.say_what_is_missing()
+    assert caplog.messages == []
