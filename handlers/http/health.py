@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from core.clock import utc_now
 from core.errors import Unavailable
 from core.reading import Record, Request
+from core.rounds import log as round_log
 from core.servers import find
 from handlers.http import routes
 from handlers.http.routes import PUBLIC, Routes
@@ -31,6 +32,8 @@ class Looked:
     at_s: float
     database: bool
     last_round: datetime | None
+    rounds_fail: bool = False
+    rounds_ceased: bool = False
 
 
 class HealthQuery(Request, frozen=True):
@@ -42,7 +45,8 @@ class HealthQuery(Request, frozen=True):
 class Health(Record, frozen=True):
     """Whether this instance works: its database, and how old the newest round is.
 
-    `status`: OK, ROUNDS_LATE (only where an age was asked for) or DATABASE_UNREACHABLE.
+    `status`: OK; ROUNDS_FAIL: of the newest round nothing was recorded; ROUNDS_LATE: the newest is
+    older than was asked for, or rounds no longer begin; or DATABASE_UNREACHABLE.
     """
 
     status: str
@@ -86,7 +90,14 @@ def _looked(database: Database) -> Looked:
 def _look(database: Database) -> Looked:
     try:
         with database.reading() as session:
-            return Looked(time.monotonic(), True, find.newest_slot(session, utc_now()))
+            now = utc_now()
+            return Looked(
+                time.monotonic(),
+                True,
+                find.newest_slot(session, now),
+                round_log.fails(session, now),
+                round_log.ceased(session, now),
+            )
     except Unavailable:
         return Looked(time.monotonic(), False, None)
 
@@ -94,6 +105,10 @@ def _look(database: Database) -> Looked:
 def _word(looked: Looked, age_s: float | None, max_age_s: int | None) -> str:
     if not looked.database:
         return "DATABASE_UNREACHABLE"
+    if looked.rounds_fail:
+        return "ROUNDS_FAIL"
+    if looked.rounds_ceased:
+        return "ROUNDS_LATE"
     if max_age_s is not None and (age_s is None or age_s > max_age_s):
         return "ROUNDS_LATE"
     return "OK"
