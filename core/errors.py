@@ -14,6 +14,7 @@ CoreError
 ├── Unavailable        the database can't be reached, or is too busy: try again
 │   ├── SchemaMismatch its tables are older than this release
 │   ├── Misconfigured  it refuses what the settings ask for: somebody has to see to it
+│   ├── PlatformError  it is too old, or was built without what is needed; told at the start
 │   └── DatabaseReplaced its file was removed, or another one put in its place
 ├── ClockContradicted  this machine's clock is wrong: nothing is recorded by it
 └── SettingsError      a setting is wrong; raised at the start, never by a request
@@ -221,6 +222,12 @@ class SchemaMismatch(Unavailable):
 
 class Misconfigured(Unavailable):
     """The database refuses what the settings ask of it, and will until somebody changes either."""
+
+    retry_after_s = 30
+
+
+class PlatformError(Unavailable):
+    """What Pinglet stands on can't do what it needs; the message says what is needed, and found."""
 
     retry_after_s = 30
 

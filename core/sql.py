@@ -4,13 +4,19 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from typing import cast as cast_type
 
 from sqlalchemy import (
     CTE,
     BindParameter,
+    CursorResult,
     DateTime,
     Dialect,
+    Executable,
+    Insert,
     Integer,
+    Row,
+    Select,
     String,
     bindparam,
     cast,
@@ -18,6 +24,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -52,6 +59,12 @@ class json_rows(GenericFunction[str]):  # pylint: disable=invalid-name
     Every database has it under a name of its own; infra/postgres.py and infra/sqlite.py know them.
     Many rows then travel as one parameter, and one statement serves all databases.
     """
+
+    inherit_cache = True
+
+
+class json_item(GenericFunction[str]):  # pylint: disable=invalid-name
+    """The element at that place of a JSON array, as text or number; NULL for JSON's null."""
 
     inherit_cache = True
 
@@ -108,7 +121,7 @@ def incoming(fields: Mapping[str, TypeEngine[Any]], *wanted: str) -> CTE:
     value = func.json_rows(bindparam("rows", type_=String())).table_valued("value", name="element")
     # Their numbers are no parameters: pg8000 reads a statement letter by letter, each time.
     columns = [
-        cast(value.c.value.op("->>")(literal_column(str(number))), kind).label(field)
+        cast(func.json_item(value.c.value, literal_column(str(number))), kind).label(field)
         for number, (field, kind) in enumerate(fields.items())
         if not wanted or field in wanted
     ]
@@ -121,6 +134,32 @@ def as_rows(rows: Iterable[Sequence[object]]) -> str:
     Letters stay as they are: a database in SQL_ASCII doesn't know what \\u00fc would be.
     """
     return json.dumps(list(rows), ensure_ascii=False, default=microseconds)
+
+
+def written(
+    session: Session, statement: Executable, parameters: Mapping[str, object] | None = None
+) -> int:
+    """Execute, and return how many rows were inserted, changed or deleted."""
+    done = session.execute(statement, parameters)
+    return cast_type(CursorResult[Any], done).rowcount
+
+
+def inserted(
+    session: Session,
+    statement: Insert,
+    known: Select[*tuple[Any, ...]],
+    parameters: Mapping[str, object],
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Insert, and return of each row that is new what `known` selects of those that may be there.
+
+    SQLite has RETURNING since 3.35 only. It has one writer, too: what wasn't there before is ours.
+    """
+    if session.get_bind().dialect.insert_returning:
+        returning = statement.returning(*known.selected_columns)
+        return session.execute(returning, parameters).all()
+    before = set(session.execute(known, parameters))
+    session.execute(statement, parameters)
+    return [row for row in session.execute(known, parameters) if row not in before]
 
 
 def microseconds(moment: datetime) -> int:

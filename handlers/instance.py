@@ -16,5 +16,8 @@ class Instance:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """Return the instance of these settings; opens nothing. Raises SettingsError."""
+        """Return the instance of these settings; opens nothing.
+
+        Raises SettingsError, PlatformError.
+        """
         return cls(settings, Database(settings))

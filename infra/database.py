@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pg8000
-from sqlalchemy import URL, Connection, Engine, make_url, text
+from sqlalchemy import URL, Connection, Engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -15,15 +15,8 @@ from sqlalchemy.orm import Session
 from core.errors import Misconfigured, SchemaMismatch, Unavailable, WrongRequest
 from core.models import SCHEMA_VERSION
 from core.settings import Settings
-from infra import migrations, patience
-from infra.postgres import (
-    READ_ONLY,
-    UNKNOWN_YET,
-    database_url,
-    message,
-    postgres_engine,
-    sqlstate,
-)
+from infra import migrations, patience, platform
+from infra.postgres import READ_ONLY, UNKNOWN_YET, database_url, message, postgres_engine, sqlstate
 from infra.sqlite import sqlite_engine
 
 log = logging.getLogger("pinglet.database")
@@ -67,10 +60,12 @@ class Database:
     """One database. Opens nothing until the first transaction."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises SettingsError for a URL that can't be used."""
+        """Raises SettingsError for a URL that can't be used, PlatformError for an old SQLite."""
         self.settings = settings
         self.url = make_url(UNKNOWN_YET)
-        if not settings.database_secret:
+        if settings.database_secret:
+            platform.check_boto3()
+        else:
             self.url = database_url(settings.database_url)
         self.engine = _engine(self.url, settings)
         self._schema_is_known = False
@@ -247,4 +242,6 @@ def _what_to_grant(cause: str, user: str | None) -> str:
 def _engine(url: URL, settings: Settings) -> Engine:
     if url.get_backend_name() == "sqlite":
         return sqlite_engine(url, settings)
-    return postgres_engine(url, settings)
+    engine = postgres_engine(url, settings)
+    event.listen(engine, "connect", platform.check_postgres)
+    return engine

@@ -21,7 +21,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from core.errors import Misconfigured, SettingsError
 from core.settings import Settings
-from core.sql import by_code_point, epoch_minute, json_rows, time_at, turn
+from core.sql import by_code_point, epoch_minute, json_item, json_rows, time_at, turn
 from infra import aws, libpq, patience, sockets
 
 log = logging.getLogger("pinglet.database")
@@ -467,6 +467,12 @@ def _connect_once(
 @compiles(json_rows, "postgresql")
 def _json_rows_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
     return f"jsonb_array_elements(CAST({compiler.process(element.clauses, **options)} AS jsonb))"
+
+
+@compiles(json_item, "postgresql")
+def _json_item_in_postgres(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    array, place = (compiler.process(part, **options) for part in element.clauses)
+    return f"({array} ->> {place})"
 
 
 @compiles(epoch_minute, "postgresql")

@@ -9,10 +9,10 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from core.errors import SettingsError
+from core.errors import PlatformError, SettingsError
 from core.settings import Settings
-from core.sql import by_code_point, epoch_minute, json_rows, time_at, turn
-from infra import patience, sqlite_file
+from core.sql import by_code_point, epoch_minute, json_item, json_rows, time_at, turn
+from infra import patience, platform, sqlite_file
 
 CACHE_KB = 24_000  # of a connection, at most
 LOOK_S = 0.01
@@ -23,22 +23,21 @@ REST_S = 3 * LOOK_S
 
 
 def sqlite_engine(url: URL, settings: Settings) -> Engine:
-    """Return an engine for a file of SQLite's; it opens nothing yet. Raises SettingsError."""
+    """Return an engine for a file of SQLite's; it opens nothing yet.
+
+    Raises SettingsError, PlatformError.
+    """
     if not url.database or url.database == ":memory:":
         raise SettingsError("DATABASE_URL must name a file: sqlite:///FILE")
     file = Path(url.database).absolute()
+    engine = _engine(url, settings)
+    driver: Any = engine.dialect.loaded_dbapi
+    platform.check_sqlite(driver)
     try:
         sqlite_file.make_folder(file.parent)
     except OSError as error:
         told = f"DATABASE_URL must name a file that can be made, got {url.database!r}"
         raise SettingsError(f"{told} ({error.strerror})") from error
-    engine = create_engine(
-        url,
-        pool_size=5,
-        max_overflow=5,
-        pool_timeout=settings.connect_timeout_s,
-        hide_parameters=True,  # hashes of passwords and tokens, or a traceback would show them
-    )
     # INSERT ... WITH ... SELECT: Python's driver counts new rows where INSERT is the first word.
     engine.dialect.cte_follows_insert = True
     sqlite_file.guard(engine, file)
@@ -131,9 +130,29 @@ def _is_taken(connection: Connection, driver: Any) -> bool:
     return False
 
 
+def _engine(url: URL, settings: Settings) -> Engine:
+    try:
+        return create_engine(
+            url,
+            pool_size=5,
+            max_overflow=5,
+            pool_timeout=settings.connect_timeout_s,
+            hide_parameters=True,  # hashes of passwords and tokens, or a traceback would show them
+        )
+    except ModuleNotFoundError as error:
+        raise PlatformError(f"Python must be built with SQLite, got none ({error})") from error
+
+
 @compiles(json_rows, "sqlite")
 def _json_rows_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
     return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+@compiles(json_item, "sqlite")
+def _json_item_in_sqlite(element: Any, compiler: SQLCompiler, **options: Any) -> str:
+    # ->> came with SQLite 3.38.
+    array, place = (compiler.process(part, **options) for part in element.clauses)
+    return f"json_extract({array}, '$[{place}]')"
 
 
 @compiles(epoch_minute, "sqlite")

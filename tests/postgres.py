@@ -13,10 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import pg8000
+
+from infra.postgres import sqlstate
+
 DEBIAN = Path("/usr/lib/postgresql")
 MEMORY = Path("/dev/shm")  # emptying tables takes 2 ms there, up to 80 on a busy disk
 ROOM = 4_000_000_000  # bytes; several clusters run at once, and containers give 64 MB
 NOBODY = "nobody"
+CANNOT_CONNECT_NOW = "57P03"
 DATABASE_PASSWORD = "p1anted-in-the-url"  # of no use there, and never to be seen again
 
 
@@ -43,12 +48,13 @@ def free_port() -> int:
 class Postgres:
     """One cluster on loopback, in a folder of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, programs: Path | None = None) -> None:
+        """`programs`: where initdb and postgres are, if not where bin_dir says."""
         self.identity = _identity()
         self.folder = Path(tempfile.mkdtemp(prefix="pinglet-postgres-", dir=_roomy_memory()))
         if self.identity:
             os.chown(self.folder, self.identity["user"], self.identity["group"])
-        self.programs = self._programs()
+        self.programs = self._programs(programs or bin_dir())
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N")
@@ -62,9 +68,8 @@ class Postgres:
         """Return the URL of one of its databases."""
         return f"postgresql://{user}:{DATABASE_PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def _programs(self) -> Path:
+    def _programs(self, found: Path) -> Path:
         # Where the user who runs Postgres may not enter (a checkout in root's home), a copy serves.
-        found = bin_dir()
         try:
             version = [str(found / "postgres"), "--version"]
             subprocess.run(version, check=True, stdout=subprocess.DEVNULL, **self.identity)
@@ -110,14 +115,23 @@ class Postgres:
 
     def _await_ready(self, command: list[str]) -> None:
         give_up = time.monotonic() + 250
-        probe = [str(self.programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        while subprocess.run(probe, check=False).returncode:
+        while not self._answers():
             assert self.process is not None
             if self.process.poll() is not None:
                 self._spawn(command)  # after a kill -9 the old shared memory is held for a moment
             if time.monotonic() > give_up:
                 raise TimeoutError((self.folder / "log").read_text()[-2000:])
             time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        """Whether it lets somebody in, or refuses for another reason than that it is starting."""
+        try:
+            pg8000.connect("postgres", host="127.0.0.1", port=self.port, timeout=10).close()
+        except pg8000.Error as error:
+            return sqlstate(error) not in ("", CANNOT_CONNECT_NOW)
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         """End it as `kill -9` does, its children included: no time to say goodbye."""

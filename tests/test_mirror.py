@@ -26,6 +26,8 @@ CROSSING = {
     "test_mirror.py": "this one",
     "test_recipe.py": "docs/design.md: where to add a field",
     "test_package.py": "what is installed",
+    "test_platforms.py": "the oldest and the newest that Pinglet stands on",
+    "test_requirements.py": "what is imported, listed and said to be needed",
     "test_readme.py": "what the README shows",
     "test_sentences.py": "every sentence that an error tells",
     "test_storage_benchmark.py": "benchmarks/storage",

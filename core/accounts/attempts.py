@@ -17,6 +17,7 @@ from core.errors import TooManyAttempts
 from core.models import Attempt, Base
 from core.reading import nfc
 from core.slots import AHEAD
+from core.sql import written
 
 ATTEMPT = Base.metadata.tables["attempt"]
 WINDOW = timedelta(minutes=15)
@@ -99,9 +100,8 @@ def _take(session: Session, subject: str, limit: int, now: datetime) -> bool:
             },
             where=or_(stale, Attempt.tries < limit),
         )
-        .returning(ATTEMPT.c.tries)
     )
-    return session.execute(counted).first() is not None
+    return bool(written(session, counted))
 
 
 def _wait(session: Session, subject: str, now: datetime) -> timedelta:

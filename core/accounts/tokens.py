@@ -31,6 +31,7 @@ from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
 from core.models import Attempt, Token, User
 from core.reading import Request
 from core.slots import AHEAD
+from core.sql import written
 
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
 # 32 octets in Base64 for URLs: the last of its 43 characters has two bits to spare.
@@ -195,7 +196,7 @@ def refresh(session: Session, text: str, now: datetime) -> TokenPair | None:
         raise TokenRejected("this isn't a refresh token")
     _lock_owner(session, row.family)
     mine = update(Token).where(Token.id == row.id, Token.spent.is_(None)).values(spent=now)
-    if session.scalar(mine.returning(Token.id)) is None:
+    if not written(session, mine):
         revoke_family(session, row.family)
         return None
     return issue_pair(session, identity_of(user), now, row.family)

@@ -12,8 +12,9 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Double,
-    Executable,
+    Insert,
     Integer,
+    Select,
     SmallInteger,
     exists,
     func,
@@ -29,10 +30,15 @@ from core.export.records import PLAIN, DayKept, Exported, Imported, PlannedKept,
 from core.history import upkeep
 from core.history.codec import Rows
 from core.models import DATA, DAY, SCHEDULE, SERVER
-from core.servers.change import claim_names, existing, insert_servers, locked_ids
+from core.servers.change import (
+    claim_names,
+    existing,
+    insert_servers,
+    locked_ids,
+)
 from core.settings import Settings
 from core.slots import first_slot, slot_time
-from core.sql import incoming, microseconds, time_at
+from core.sql import incoming, inserted, microseconds, time_at, written
 
 Step = Callable[[Session], Imported]
 NEW_AT_ONCE = 250
@@ -104,8 +110,8 @@ def _take_servers(session: Session, servers: Sequence[ServerKept], settings: Set
     ids = locked_ids(session, [one.name for one in servers])
     began = _began(session, ids.values())
     planned = _planned_rows(servers, ids, settings)
-    schedules = session.scalars(TAKE_SCHEDULES, {"rows": planned}).all()
-    for server_id in sorted(began.keys() & set(schedules)):
+    schedules = inserted(session, TAKE_SCHEDULES, SCHEDULES, {"rows": planned})
+    for server_id in sorted(began.keys() & {row.server_id for row in schedules}):
         upkeep.recount(session, server_id, began[server_id].date())
     return Imported(servers=len(added), schedules=len(schedules), pings=0)
 
@@ -151,8 +157,8 @@ def _take_days(session: Session, days: Sequence[DayKept], now: datetime) -> Impo
     packed = upkeep.add(session, _rows([day for day in there if day.date < old], ids))
     young = [day for day in there if day.date >= old]
     rows = _ping_rows(young, ids, _held(session, young, ids))
-    raw = session.scalars(TAKE_PINGS, {"rows": rows}).all() if young else []
-    return Imported(servers=0, schedules=0, pings=packed + len(raw))
+    raw = written(session, TAKE_PINGS, {"rows": rows}) if young else 0
+    return Imported(servers=0, schedules=0, pings=packed + raw)
 
 
 def _rows(days: Iterable[DayKept], ids: Mapping[str, int]) -> dict[tuple[int, date], Rows]:
@@ -205,7 +211,7 @@ def _ping_rows(
     return json.dumps(rows)
 
 
-def _take_schedules() -> Executable:
+def _take_schedules() -> Insert:
     given = incoming(
         {
             "server_id": BigInteger(),
@@ -222,11 +228,16 @@ def _take_schedules() -> Executable:
         insert(SCHEDULE)
         .from_select(["server_id", "since", "interval_s", "enabled"], rows)
         .on_conflict_do_nothing()
-        .returning(SCHEDULE.c.server_id)
     )
 
 
-def _take_pings() -> Executable:
+def _schedules() -> Select[int, datetime]:
+    given = incoming({"server_id": BigInteger()})
+    mine = SCHEDULE.c.server_id.in_(select(given.c.server_id))
+    return select(SCHEDULE.c.server_id, SCHEDULE.c.since).where(mine)
+
+
+def _take_pings() -> Insert:
     given = incoming(
         {
             "server_id": BigInteger(),
@@ -246,13 +257,9 @@ def _take_pings() -> Executable:
         .where(true())
     )
     names = [column.name for column in columns]
-    return (
-        insert(DATA)
-        .from_select([*names, "datetime", "probe"], rows)
-        .on_conflict_do_nothing()
-        .returning(DATA.c.id)
-    )
+    return insert(DATA).from_select([*names, "datetime", "probe"], rows).on_conflict_do_nothing()
 
 
 TAKE_SCHEDULES = _take_schedules()
+SCHEDULES = _schedules()
 TAKE_PINGS = _take_pings()

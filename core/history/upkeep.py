@@ -142,7 +142,7 @@ def recount(session: Session, server_id: int, last: date) -> None:
 def _write(session: Session, new: Sequence[Row], changed: Sequence[Row]) -> None:
     if new:
         # RETURNING makes it few statements; without it pg8000 sends one for each row.
-        session.execute(insert(DAY).returning(DAY.c.server_id), new)
+        session.execute(insert(DAY).return_defaults(DAY.c.server_id), new)
     _update(session, changed)
 
 

@@ -1,12 +1,13 @@
 """The probe engine: targets in, echoes out. Standard library only, nothing of Pinglet's own.
 
 `probe` blocks until the sweep is over; `probe_async` is the same sweep under a running asyncio
-loop. `icmp_problem` says why this process can't use ICMP, or None.
+loop. `icmp_problem` says why this process can't use ICMP, or None; `stamp_problem` why the kernel
+doesn't time packets for it.
 """
 
 from collections.abc import Sequence
 
-from core.probe.icmp import IcmpSweep, icmp_problem
+from core.probe.icmp import IcmpSweep, icmp_problem, stamp_problem
 from core.probe.loop import Sweep, drive
 from core.probe.signature import ClockUsed, Destination, Echo, Heard, Kind, Pace, Result, Verdict
 from core.probe.system import HERE, PORTABLE, System
@@ -27,6 +28,7 @@ __all__ = [
     "icmp_problem",
     "probe",
     "probe_async",
+    "stamp_problem",
 ]
 
 

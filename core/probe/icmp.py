@@ -34,6 +34,13 @@ def icmp_problem(family: int = socket.AF_INET) -> str | None:
     return None
 
 
+def stamp_problem() -> str | None:
+    """Why round trips are timed less exactly here than they could be; None: they aren't."""
+    if HERE.kernel_clocks and wait_for_stamps():
+        return None
+    return "the kernel doesn't stamp packets when they arrive (SO_TIMESTAMPNS)"
+
+
 class IcmpSweep(Sweep):
     """Echo requests to all targets.
 

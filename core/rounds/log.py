@@ -8,12 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Integer, Update, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import Integer, Update, and_, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.models import ROUND
+from core.slots import AHEAD, SLOT
 from core.sql import UtcDateTime
+
+OVER = 3 * SLOT
+"""A round waits for the database until the slot after next begins; then it is recorded or lost."""
+LOOKED_BACK = timedelta(days=1)
+"""The longest interval there is: each server was due since."""
+CEASED = 5 * SLOT
+"""One round begins every minute, even where no server is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,19 @@ def between(session: Session, first: datetime, end: datetime) -> Sequence[Tally]
         select(ROUND).where(ROUND.c.slot >= first, ROUND.c.slot < end).order_by(ROUND.c.slot)
     )
     return [Tally(*row) for row in rows]
+
+
+def fails(session: Session, now: datetime) -> bool:
+    """Whether the newest round that is over, and in which pings were due, recorded none of them."""
+    over = and_(ROUND.c.slot > now - LOOKED_BACK, ROUND.c.slot <= now - OVER, ROUND.c.due > 0)
+    newest = select(ROUND.c.observed).where(over).order_by(ROUND.c.slot.desc()).limit(1)
+    return session.scalar(newest) == 0
+
+
+def ceased(session: Session, now: datetime) -> bool:
+    """Whether rounds began once, but none has for minutes: nobody makes them, or can note them."""
+    newest = session.scalar(select(func.max(ROUND.c.slot)).where(ROUND.c.slot <= now + AHEAD))
+    return newest is not None and newest < now - CEASED
 
 
 def forget(session: Session, before: datetime) -> None:

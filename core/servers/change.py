@@ -13,7 +13,9 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Executable,
+    Insert,
     Row,
+    Select,
     String,
     case,
     delete,
@@ -29,12 +31,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from core.errors import IdUnknown, NameTaken, NameUnknown, WrongRequest
-from core.models import LARGEST_ID, SERVER, Server
+from core.models import LARGEST_ID, SERVER
 from core.servers import find, records
 from core.servers.records import BulkItem, BulkServer, ServerChange, new_name
 from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
-from core.sql import UtcDateTime, as_rows, incoming, time_at, turn
+from core.sql import UtcDateTime, as_rows, incoming, inserted, time_at, turn, written
 
 COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
 FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
@@ -114,15 +116,14 @@ def alter(
 
 def remove(session: Session, name: str) -> None:
     """Delete the server of that name and all its rows. Raises NameUnknown."""
-    here = find.name_here(session, name)
-    if session.scalar(delete(Server).where(Server.name == here).returning(Server.id)) is None:
+    if not written(session, delete(SERVER).where(SERVER.c.name == find.name_here(session, name))):
         raise NameUnknown(name)
 
 
 def remove_id(session: Session, server_id: int) -> None:
     """Delete the server of that id and all its rows. Raises IdUnknown."""
     known = min(server_id, LARGEST_ID)
-    if session.scalar(delete(Server).where(Server.id == known).returning(Server.id)) is None:
+    if not written(session, delete(SERVER).where(SERVER.c.id == known)):
         raise IdUnknown(server_id)
 
 
@@ -246,10 +247,11 @@ def claim_names(session: Session) -> None:
 def insert_servers(session: Session, rows: Iterable[Mapping[str, object]]) -> dict[str, int]:
     """Insert these rows of `server` whose name is free, as far as they have its columns.
 
-    Returns the new ids, by name. One statement.
+    Returns the new ids, by name. One statement, where there is RETURNING.
     """
     given = as_rows([row.get(name) for name in COLUMNS] for row in rows)
-    return {row.name: row.id for row in session.execute(INSERT_SERVERS, {"rows": given})}
+    new = inserted(session, INSERT_SERVERS, IDS, {"rows": given})
+    return {row.name: row.id for row in new}
 
 
 def _put_known(
@@ -319,7 +321,7 @@ def _kinds(names: Iterable[str]) -> dict[str, TypeEngine[Any]]:
     return {name: kinds.get(type(COLUMNS[name]), COLUMNS[name]) for name in names}
 
 
-def _insert_servers() -> Executable:
+def _insert_servers() -> Insert:
     given = incoming(_kinds(COLUMNS))
     rows = select(
         *(
@@ -327,12 +329,13 @@ def _insert_servers() -> Executable:
             for name, kind in COLUMNS.items()
         )
     ).where(true())
-    return (
-        insert(SERVER)
-        .from_select(list(COLUMNS), rows)
-        .on_conflict_do_nothing(index_elements=["name"])
-        .returning(SERVER.c.name, SERVER.c.id)
-    )
+    new = insert(SERVER).from_select(list(COLUMNS), rows)
+    return new.on_conflict_do_nothing(index_elements=["name"])
+
+
+def _ids() -> Select[str, int]:
+    given = incoming(_kinds(COLUMNS), "name")
+    return select(SERVER.c.name, SERVER.c.id).where(SERVER.c.name.in_(select(given.c.name)))
 
 
 def _alter() -> Executable:
@@ -351,6 +354,7 @@ def _alter() -> Executable:
 CLAIM_NAMES = select(turn(literal_column("7046154739")))
 """Any number that nothing else in the same database locks; that of migrations is one less."""
 INSERT_SERVERS = _insert_servers()
+IDS = _ids()
 ALTER = _alter()
 GIVEN = SERVER.c.name.in_(select(incoming({"name": String()}).c.name))
 EXISTING = select(SERVER.c.name).where(GIVEN)

@@ -15,7 +15,7 @@ from flask.helpers import get_debug_flag
 from werkzeug import serving
 from werkzeug.serving import WSGIRequestHandler, is_running_from_reloader
 
-from core.errors import CoreError, SettingsError
+from core.errors import CoreError, PlatformError, SettingsError
 from core.settings import Settings
 from handlers.cli import commands
 from handlers.http import app as http_app
@@ -33,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     serving.WSGIRequestHandler = RequestHandler  # type: ignore[misc]
     try:
         app = http_app.create_app(settings)
-    except SettingsError as error:
+    except (SettingsError, PlatformError) as error:
         # flask would go on after its own NoAppException and say that it knows no such command.
         sys.exit(f"Error: {error}")
     for command in commands.COMMANDS:

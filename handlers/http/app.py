@@ -131,7 +131,7 @@ class OrderedJson(DefaultJSONProvider):
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """Build the application. Opens no connection. Raises SettingsError."""
+    """Build the application. Opens no connection. Raises SettingsError, PlatformError."""
     here = Instance.of(settings or Settings.from_env())
     app = Flask(__name__, static_folder=None)
     app.json = OrderedJson(app)

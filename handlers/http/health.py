@@ -40,6 +40,8 @@ class Looked:
     last_round: datetime | None
     problem: str = "DATABASE_UNREACHABLE"  # where the database said nothing
     removal_waits: str | None = None
+    rounds_fail: bool = False
+    rounds_ceased: bool = False
 
 
 class HealthQuery(Request, frozen=True):
@@ -51,9 +53,11 @@ class HealthQuery(Request, frozen=True):
 class Health(Record, frozen=True):
     """Whether this instance works: its database, and how old the newest round is.
 
-    `status`: OK, ROUNDS_LATE (only where an age was asked for), DATABASE_UNREACHABLE, or
-    DATABASE_REPLACED: its file was removed, or another one put in its place. `removal_waits` says
-    why nothing old is removed: the clock is doubted. Else it is null.
+    `status`: OK; ROUNDS_FAIL: of the newest round nothing was recorded; ROUNDS_LATE: the newest is
+    older than was asked for, or unasked: none has begun for five minutes; DATABASE_UNREACHABLE; or
+    DATABASE_REPLACED: its file was removed, or another one put in its place. What is wrong with
+    rounds is 503 only where an age was asked for: whoever sends requests here may go on.
+    `removal_waits` says why nothing old is removed: the clock is doubted. Else it is null.
     """
 
     status: str
@@ -83,7 +87,9 @@ def show(here: Instance, wanted: HealthQuery) -> Response:
         # The clock of who recorded it may be a little ahead of ours.
         age_s = max(0.0, (utc_now() - looked.last_round).total_seconds())
     word = _word(looked, age_s, wanted.max_age_s or None)
-    code = HTTPStatus.OK if word == "OK" else HTTPStatus.SERVICE_UNAVAILABLE
+    # Whoever asks for no age wants to know whether to send requests here, dead worker or not.
+    serves = looked.database and (word == "OK" or not wanted.max_age_s)
+    code = HTTPStatus.OK if serves else HTTPStatus.SERVICE_UNAVAILABLE
     body = Health(
         status=word,
         database=looked.database,
@@ -118,8 +124,15 @@ def _look(database: Database) -> Looked:
     try:
         hurry = patience.Patience(PATIENCE_S, PATIENCE_S, PATIENCE_S)
         with patience.of(hurry), database.reading() as session:
-            newest = find.newest_slot(session, utc_now())
-            return Looked(time.monotonic(), True, newest, removal_waits=_removal_waits(session))
+            now = utc_now()
+            return Looked(
+                time.monotonic(),
+                True,
+                find.newest_slot(session, now),
+                removal_waits=_removal_waits(session),
+                rounds_fail=round_log.fails(session, now),
+                rounds_ceased=round_log.ceased(session, now),
+            )
     except DatabaseReplaced:
         return Looked(time.monotonic(), False, None, "DATABASE_REPLACED")
     except Unavailable:
@@ -137,6 +150,9 @@ def _removal_waits(session: Session) -> str | None:
 def _word(looked: Looked, age_s: float | None, max_age_s: int | None) -> str:
     if not looked.database:
         return looked.problem
-    if max_age_s is not None and (age_s is None or age_s > max_age_s):
-        return "ROUNDS_LATE"
-    return "OK"
+    if looked.rounds_fail:
+        return "ROUNDS_FAIL"
+    is_late = looked.rounds_ceased
+    if max_age_s is not None:
+        is_late = age_s is None or age_s > max_age_s
+    return "ROUNDS_LATE" if is_late else "OK"

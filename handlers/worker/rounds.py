@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from core import slots
+from core import probe, slots
 from core.checks.records import Ping, State, Target, Unobserved
 from core.clock import Now, going_on_from, utc_now
 from core.errors import CoreError, Unavailable, WrongRequest
@@ -320,7 +320,20 @@ NO_MORE_THREADS = "cannot schedule new futures"
 """How concurrent.futures.thread refuses work once it was shut down."""
 
 
+def say_what_is_missing() -> None:
+    """Log what this machine's kernel doesn't give us, and what we do instead."""
+    problem = probe.icmp_problem()
+    if problem:
+        log.warning(
+            "servers are pinged over TCP, those that must be by ICMP not at all: %s", problem
+        )
+    problem = probe.stamp_problem()
+    if problem:
+        log.warning("round trips are timed by this process, which may be late: %s", problem)
+
+
 def run_until_interrupted(here: Instance) -> None:
     """Run rounds in this thread until Ctrl-C."""
+    say_what_is_missing()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(here))

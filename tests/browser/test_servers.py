@@ -8,11 +8,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.clock import utc_now
+from core.rounds import log as round_log
 from core.rounds import trust
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from core.servers import change, find
 from core.servers.records import ServerChange
+from handlers.http import health
 from tests.browser import steps
 from tests.browser.conftest import Seen, watched
 from tests.browser.site import Site, slots
@@ -413,6 +415,21 @@ def test_a_dead_worker_leaves_no_green_lights(site: Site, page: Page) -> None:
     said = re.compile("Monitoring has stopped: the last round was 1[01] min ago")
     expect(page.locator("#warning")).to_contain_text(said)
     expect(page.locator("#servers tbody tr")).to_contain_text("unobserved")
+
+
+def test_rounds_that_record_nothing_are_told_on_the_page(site: Site, page: Page) -> None:
+    ids = site.add("web", ago=DAY)
+    site.history(ids, slots(timedelta(0)))
+    over = slots(timedelta(minutes=3))[0]
+    with site.database.transaction() as session:
+        round_log.begin(session, over, 1, over)
+    steps.fleet(page, site)
+    expect(page.locator("#warning")).to_contain_text("of the newest one nothing was recorded")
+    with site.database.transaction() as session:
+        round_log.add(session, over, 1, over)
+    health.LOOKED.clear()  # it is asked once a second at most
+    steps.look_again(page)
+    expect(page.locator("#warning")).to_be_hidden()
 
 
 def test_a_worker_is_not_late_before_a_round_is_due(site: Site, page: Page) -> None:

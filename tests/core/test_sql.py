@@ -2,17 +2,33 @@
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Double, String, cast, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Double,
+    String,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import StatementError
+from sqlalchemy.types import TypeEngine
 
 from core import models
+from core.models import Latch
 from core.slots import slot_number
-from core.sql import incoming, microseconds
+from core.sql import NOW, incoming, inserted, microseconds, written
 from infra.database import Database
 from tests.infra.databases import works
-from tests.infra.rows import SLOT, add, ping, record, stored
+from tests.infra.rows import MINUTE, SLOT, add, ping, record, stored
 
 pytestmark = pytest.mark.driver
 
@@ -54,3 +70,57 @@ def test_a_slot_crosses_as_its_number(database: Database, year: int) -> None:
     stored_slot = func.time_at(cast(literal(microseconds(slot)), BigInteger()))
     with database.reading() as session:
         assert session.scalar(select(func.epoch_minute(stored_slot))) == slot_number(slot)
+
+
+def test_every_element_of_a_row_crosses_as_what_it_is(database: Database) -> None:
+    row = ["", "1", '"quoted"', "null", 0, -1, 2**53, 0.1, 1e300, True, False, None]
+    kinds: dict[type, TypeEngine[Any]] = {
+        str: String(),
+        int: BigInteger(),
+        float: Double(),
+        bool: Boolean(),
+        type(None): String(),
+    }
+    wanted = incoming({f"at_{at}": kinds[type(one)] for at, one in enumerate(row)})
+    with database.reading() as session:
+        [found] = session.execute(select(wanted), {"rows": json.dumps([row])}).all()
+    assert list(found) == row
+
+
+NAMES = incoming({"name": String()})
+LATCH = Latch.metadata.tables["latch"]
+KNOWN = select(LATCH.c.name, LATCH.c.since).where(LATCH.c.name.in_(select(NAMES.c.name)))
+ADD = (
+    insert(LATCH)
+    .from_select(["name", "since"], select(NAMES.c.name, NOW).where(true()))
+    .on_conflict_do_nothing()
+)
+
+
+def parameters(*names: str, now: datetime = SLOT) -> dict[str, object]:
+    return {"rows": json.dumps([[name] for name in names]), "now": now}
+
+
+@pytest.mark.parametrize("returning", [True, False])
+def test_only_what_is_new_is_returned_with_or_without_returning(
+    database: Database, monkeypatch: pytest.MonkeyPatch, returning: bool
+) -> None:
+    monkeypatch.setattr(database.engine.dialect, "insert_returning", returning)
+    with database.transaction() as session:
+        first = inserted(session, ADD, KNOWN, parameters("a", "b"))
+        later = inserted(session, ADD, KNOWN, parameters("b", "c", now=SLOT + MINUTE))
+        again = inserted(session, ADD, KNOWN, parameters("a", "c", now=SLOT + 2 * MINUTE))
+    assert sorted((row.name, row.since) for row in first) == [("a", SLOT), ("b", SLOT)]
+    assert [(row.name, row.since) for row in later] == [("c", SLOT + MINUTE)]
+    assert again == []
+
+
+def test_what_was_written_is_counted_and_what_was_kept_out_is_not(database: Database) -> None:
+    with database.transaction() as session:
+        assert written(session, ADD, parameters("a", "b")) == 2
+        assert written(session, ADD, parameters("b", "c")) == 1
+        assert written(session, ADD, parameters("a", "b")) == 0
+        assert written(session, update(LATCH).where(LATCH.c.name < "c").values(since=SLOT)) == 2
+        assert written(session, update(LATCH).where(LATCH.c.name > "c").values(since=SLOT)) == 0
+        assert written(session, delete(LATCH).where(LATCH.c.name == "a")) == 1
+        assert written(session, delete(LATCH).where(LATCH.c.name == "a")) == 0

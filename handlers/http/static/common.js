@@ -51,6 +51,9 @@ export async function call(method, path, body, type) {
   throw new Refusal(answer, response.status);
 }
 
+// How Pinglet itself fares: it may answer 503 and tell all the same.
+export const health = () => fetch("/api/v1/health").then((answer) => answer.json()).catch(() => ({}));
+
 const UNDO_MS = 8000; // as long as .undoable shrinks its bar
 
 // Say what went wrong beside the form, and mark the field.

@@ -1,5 +1,5 @@
-// The fleet: one request a refresh, however many servers there are.
-import { $, ago, call, clock, colour, count, drawStates, fitted, h, me, ms, now, percent, runs, stateMark } from "./common.js";
+// The fleet: two requests a refresh, however many servers there are.
+import { $, ago, call, clock, colour, count, drawStates, fitted, h, health, me, ms, now, percent, runs, stateMark } from "./common.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
@@ -22,12 +22,13 @@ function query() {
 
 async function refresh() {
   const wanted = query();
-  const page = await call("GET", wanted);
+  const [page, { status, removal_waits: why }] = await Promise.all([call("GET", wanted), health()]);
   if (wanted !== query()) return; // the filter has changed meanwhile
-  show(page);
+  show(page, status);
+  doubt(why);
 }
 
-function show(page) {
+function show(page, health) {
   next = page.next;
   $("#loading").hidden = true;
   const filtered = [...new FormData(filter)].some(([name, value]) => value && name !== "sort");
@@ -40,7 +41,7 @@ function show(page) {
   $("#back").disabled = !after.length;
   $("#more").disabled = !next;
   tiles(page.totals);
-  lateness(page.last_round, page.servers.filter((server) => server.enabled));
+  lateness(page.last_round, page.servers.filter((server) => server.enabled), health);
   fill(page.servers);
 }
 
@@ -61,22 +62,23 @@ function tiles(totals) {
   document.title = totals.down ? `${count(totals.down)} down · Pinglet` : "Fleet · Pinglet";
 }
 
-// Once a visit: it changes within days.
-async function doubt() {
-  const { removal_waits: why } = await call("GET", "health");
+function doubt(why) {
   $("#doubt").hidden = !why;
   set($("#doubt"), why ? `Nothing old is removed for now: ${why}.` : "");
 }
 
+const FAILS = "Rounds fail: of the newest one nothing was recorded, and the worker's log says why. Such time counts as unobserved, neither up nor down.";
+
 // A round is due at the shortest interval of those shown; paused ones are never due.
-function lateness(lastRound, due) {
+function lateness(lastRound, due, health) {
   const seconds = lastRound ? (now() - Date.parse(lastRound)) / 1000 : null;
   const patience = 2 * Math.min(...due.map((server) => server.interval_s)) + GRACE_S;
   const late = due.length > 0 && (seconds === null || seconds > patience);
   $("#age").textContent = lastRound ? `last round ${ago(Math.max(0, seconds))}` : "";
   const warning = $("#warning");
-  warning.hidden = !late;
-  set(warning, late
+  const fails = health === "ROUNDS_FAIL";
+  warning.hidden = !late && !fails;
+  set(warning, fails ? FAILS : late
     ? `${lastRound ? `Monitoring has stopped: the last round was ${ago(seconds)}` : "Monitoring has not started: no round has run yet"}. Is the worker running? Time without rounds counts as unobserved, neither up nor down.`
     : "");
 }
@@ -256,4 +258,3 @@ const token = me.open ? "" : " -H 'Authorization: Bearer TOKEN'";
 $("#example").textContent = `curl -X POST ${location.origin}${token} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
 fromAddress();
 await guarded();
-doubt().catch(() => {}); // the list says what is wrong

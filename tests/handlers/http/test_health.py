@@ -1,19 +1,25 @@
 """/api/v1/health: what a load balancer and other monitors ask."""
 
+import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
+from core.rounds import log as round_log
 from core.rounds import trust
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from core.settings import Settings
 from handlers.http.app import create_app
+from handlers.worker import rounds
 from infra.database import Database
 from tests.handlers.histories import MINUTE, add, record, this_slot
+from tests.instances import instance
 
 HEALTH = "/api/v1/health"
 
@@ -112,3 +118,39 @@ def test_a_clock_that_lies_behind_its_rounds_is_told(
         trust.note(session, Reading(this_slot() - timedelta(days=7), SILENT))
     _code, body = health(client)
     assert body["removal_waits"].startswith("the clock is contradicted: nothing is recorded")
+
+
+def begin(database: Database, slot: datetime, due: int = 1) -> None:
+    with database.transaction() as session:
+        round_log.begin(session, slot, due, slot)
+
+
+def test_a_round_that_could_not_be_recorded_is_told_unasked(
+    client: FlaskClient, database: Database
+) -> None:
+    add(client, "web")
+    with database.transaction() as session:
+        session.execute(text("ALTER TABLE data RENAME TO elsewhere"))
+    try:
+        slot = this_slot() - 3 * MINUTE
+        targets = rounds.due(database, slot + 4 * MINUTE)
+        with pytest.raises(SQLAlchemyError):
+            asyncio.run(rounds.run_round(instance(database), slot, targets))
+    finally:
+        with database.transaction() as session:
+            session.execute(text("ALTER TABLE elsewhere RENAME TO data"))
+    code, body = health(client)
+    assert (code, body["status"], body["database"]) == (200, "ROUNDS_FAIL", True)
+
+
+def test_rounds_that_no_longer_begin_are_told_unasked(
+    client: FlaskClient, database: Database
+) -> None:
+    begin(database, this_slot() - 7 * MINUTE, due=0)
+    code, body = health(client)
+    assert (code, body["status"], body["database"]) == (200, "ROUNDS_LATE", True)
+
+
+def test_a_round_that_is_under_way_is_no_failure(client: FlaskClient, database: Database) -> None:
+    begin(database, this_slot() - MINUTE)
+    assert health(client)[0] == 200

@@ -5,6 +5,8 @@ import contextlib
 import gc
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,7 @@ from core.rounds import log as round_log
 from core.settings import Settings
 from handlers.worker import rounds as worker_rounds
 from infra.database import Database
+from tests.core.probe.engine import ROOT, need_root
 from tests.infra.databases import opened
 from tests.infra.rows import MINUTE, SLOT, add, add_many, rows_in, server, stored
 from tests.instances import ALONE, instance
@@ -337,3 +340,34 @@ def test_who_is_due_is_asked_again_within_the_slot(
         run(database, 0, alone.close, 5, 5, 6)
         assert slots_of(database) == [0]
     assert "round 2026-01-02T07:01:00Z waits for the database" in caplog.text
+
+
+UNPRIVILEGED = """
+import logging, os
+from handlers.worker import rounds
+logging.basicConfig(format="%(message)s")
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+rounds.say_what_is_missing()
+"""
+
+
+def test_a_worker_says_at_its_start_what_it_may_not_use() -> None:
+    need_root()
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", UNPRIVILEGED],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    told = done.stderr.splitlines()
+    assert "over TCP" in told[0]
+    assert "net.ipv4.ping_group_range" in told[0]
+    # That network has no loopback to try stamps on.
+    assert "SO_TIMESTAMPNS" in told[1]
+
+
+def test_a_worker_that_lacks_nothing_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    need_root()
+    worker_rounds.say_what_is_missing()
+    assert caplog.messages == []
