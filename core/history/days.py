@@ -23,16 +23,19 @@ from sqlalchemy import (
     Integer,
     Select,
     String,
+    and_,
     bindparam,
     case,
     cast,
     func,
+    literal,
     literal_column,
+    or_,
     select,
 )
 from sqlalchemy.orm import Session
 
-from core.history.codec import Rows, Slots, merged
+from core.history.codec import HELD_DIGITS, Rows, Slots, merged
 from core.history.sums import Totals, joined, totals
 from core.models import DATA, DAY
 from core.servers.schedule import due, schedules, spans
@@ -89,7 +92,7 @@ def windows(
     raw = raw_days(session, ids, first, end)
     numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
     cut = {numbers[0], numbers[-1], *(number for _server_id, number in raw)}
-    stored = _stored(session, ids, numbers, cut if whole else None)
+    known = stored(session, ids, numbers, cut if whole else None)
     planned = {one: spans(schedule) for one, schedule in schedules(session, ids).items()}
     for one in ids:
         yield (
@@ -97,7 +100,7 @@ def windows(
             {
                 number: _day(
                     due(planned.get(one, []), number * DAY_SLOTS, now),
-                    stored.pop((one, number), None),
+                    known.pop((one, number), None),
                     raw.pop((one, number), None),
                 )
                 for number in numbers
@@ -121,12 +124,12 @@ def add_up(days: Mapping[int, DayView], first: int, end: int) -> Totals:
     number, low = divmod(first, DAY_SLOTS)
     if low + end - first <= DAY_SLOTS:
         return days[number].totals(low, low + end - first)
-    pieces = [(days[number], low, high) for number, low, high in _pieces(first, end)]
-    parts = [day.totals(low, high) for day, low, high in pieces]
-    return joined(parts, (day.slots.mean[low:high] for day, low, high in pieces))
+    looked_at = [(days[number], low, high) for number, low, high in pieces(first, end)]
+    parts = [day.totals(low, high) for day, low, high in looked_at]
+    return joined(parts, (day.slots.mean[low:high] for day, low, high in looked_at))
 
 
-def _pieces(first: int, end: int) -> Iterator[tuple[int, int, int]]:
+def pieces(first: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Cut slots into pieces that lie within a day each: its number, and from where to where."""
     for number in range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1):
         start = number * DAY_SLOTS
@@ -191,6 +194,20 @@ SELECT_RAW = (
 )
 
 
+def is_held(minute: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a day holds a slot: its bit in the digits of `held`, of which the last is lowest."""
+    four = literal_column("4", Integer)
+    digit = func.substr(DAY.c.held, literal(HELD_DIGITS, Integer) - minute // four, 1)
+    return or_(
+        *(
+            and_(
+                minute % four == bit, digit.in_([f"{one:x}" for one in range(16) if one >> bit & 1])
+            )
+            for bit in range(4)
+        )
+    )
+
+
 def by_day(session: Session, data: FromClause) -> dict[tuple[int, int], Rows]:
     """Return some rows of `data` by server and number of the day. One statement."""
     number = epoch_minute(data.c.datetime) // SLOTS_A_DAY
@@ -200,7 +217,7 @@ def by_day(session: Session, data: FromClause) -> dict[tuple[int, int], Rows]:
     return {(server_id, day): Rows(*map(_numbers, raw)) for server_id, day, *raw in found}
 
 
-def _stored(
+def stored(
     session: Session, ids: Sequence[int], numbers: Sequence[int], unpack: Collection[int] | None
 ) -> dict[tuple[int, int], tuple[Slots, Totals]]:
     """Return the stored days; only those in `unpack`, None for all, may be looked into."""
