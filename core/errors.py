@@ -12,7 +12,8 @@ CoreError
 ├── Forbidden          known, but may not do this, or not from there
 ├── TooManyAttempts    passwords were tried too often: wait
 ├── Unavailable        the database can't be reached, or is too busy: try again
-│   └── SchemaMismatch its tables are older than this release
+│   ├── SchemaMismatch its tables are older than this release
+│   └── Busy           enough costly work is being done already: try again
 └── SettingsError      a setting is wrong; raised at the start, never by a request
 
 A lost echo is none of these: it is a result.
@@ -158,6 +159,15 @@ class SchemaMismatch(Unavailable):
     """The database's tables are not the ones this release needs."""
 
     retry_after_s = 30
+
+
+class Busy(Unavailable):
+    """Enough costly work is being done already, for this caller or for all."""
+
+    retry_after_s = 2
+
+    def __init__(self) -> None:
+        super().__init__("too many costly answers at once: wait for one of them, then try again")
 
 
 class SettingsError(CoreError):

@@ -58,7 +58,12 @@ def summed(
     """
     timed = bisect_left(means, UNTIMED)
     times = [best, worst, *_percentiles(means, timed)]
-    return Totals(*counts, *echoes, timed, _sum(means[:timed]), *all_ms(times))
+    up, degraded, down, unobserved = counts
+    sent, received = echoes
+    hundredths = _sum(means[:timed])
+    return Totals(
+        *(up, degraded, down, unobserved, sent, received, timed, hundredths), *all_ms(times)
+    )
 
 
 def joined(parts: Sequence[Totals], means: Iterable[Sequence[int]]) -> Totals:

@@ -42,6 +42,8 @@ class Size(NamedTuple):
 LIMITS = Size(depth=15, fields=500, aliases=30, breadth=60, cost=100_000)
 """Our documents have at most 6 levels; the one by which tools read the schema has 13. A cost of
 100,000 is some seconds on a small machine."""
+COSTLY = 5_000
+"""What costs more takes a turn of its caller's (handlers/turns.py): a tenth of a second."""
 SENTENCES = (
     "is {:,} levels deep",
     "has {:,} fields",
@@ -68,8 +70,8 @@ def parse(query: str) -> ast.DocumentNode:
 
 def check(
     document: ast.DocumentNode, operation: ast.OperationDefinitionNode, variables: Mapping[str, Any]
-) -> None:
-    """Refuse what is too deep, wide, long or costly. Raises WrongRequest.
+) -> int:
+    """Refuse what is too deep, wide, long or costly; return what it costs. Raises WrongRequest.
 
     All of a document counts, also what isn't executed: all of it is validated.
     """
@@ -84,6 +86,7 @@ def check(
         raise WrongRequest("the document is too large", "query") from None
     for sentence, found, limit in zip(SENTENCES, size, LIMITS, strict=True):
         _hold(sentence, found, limit)
+    return size.cost
 
 
 def _hold(sentence: str, found: int, limit: int) -> None:
