@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.history import days
 from core.history.codec import Slots, code, codes
-from core.history.days import MINUTE, DayView, date_of_day, hundredths, is_held, listed
+from core.history.days import AT_ONCE, MINUTE, DayView, date_of_day, hundredths, is_held, listed
 from core.history.sums import Totals, joined, summed
 from core.models import DATA, DAY
 from core.servers.schedule import Span, due, schedules, spans
@@ -24,8 +24,6 @@ from core.slots import DAY_SLOTS, slot_time
 
 MOST_DAYS = 4
 """Windows that touch more days are read by days.windows: raw rows are the least of these."""
-AT_ONCE = 100
-"""Servers that are read at once: a server's day is 10 kB meanwhile, or ten times that, unpacked."""
 
 Key = tuple[int, int]
 """A server's id and a day's number."""

@@ -38,7 +38,7 @@ def all_series(
     points: int,
     now: datetime,
 ) -> dict[int, Series]:
-    """Return the series of many servers, by server. Three statements."""
+    """Return the series of many servers, by server. Three statements for every 100 of them."""
     first, end = _window(*window)
     step, start = _step(first, end, points)
     found = days.windows(session, ids, first, end, current_slot(now), whole=step == DAY_SLOTS)

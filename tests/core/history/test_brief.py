@@ -1,6 +1,7 @@
 """Short windows of many servers: the same figures as slot by slot, whoever packs meanwhile."""
 
 import random
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import settings as counts
 from hypothesis import strategies as st
 from sqlalchemy import event
+from sqlalchemy.orm import Session
 
-from core.history import brief, figures
+from core.history import brief, days, figures
 from core.history.records import Summary
 from core.slots import SLOT
 from infra.database import Database
@@ -114,6 +116,33 @@ def test_many_servers_cost_few_statements_and_each_raw_row_is_added_up_where_it_
         check(database, histories, FIRST - 12 * HOUR, FIRST + 12 * HOUR, FIRST + HOUR)
     # The last one is by itself, but of many: the days that are held, raw rows, days, schedules.
     assert len(sent) == 3 * 4
+
+
+def test_an_answer_needs_no_more_memory_for_more_servers(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (brief, days):
+        monkeypatch.setattr(module, "AT_ONCE", 5)
+    ids = [_hours(database, f"web-{one}", 24).server_id for one in range(30)]
+    pack_day(database, FIRST.date(), ids[::3])
+    for read in (figures.summaries, _charts):
+        few, all_of_them = (_peak(database, read, some) for some in (ids[:5], ids))
+        assert all_of_them < 2 * few
+
+
+def _charts(session: Session, ids: Sequence[int], window: Any, now: datetime) -> int:
+    return len(figures.all_series(session, ids, window, 10, now))
+
+
+def _peak(database: Database, read: Any, ids: Sequence[int]) -> int:
+    """How many bytes are held at most while the figures of these servers are read."""
+    with database.reading() as session:
+        read(session, ids, (FIRST, FIRST + DAY), FIRST + DAY)  # what is kept for next time
+        tracemalloc.start()
+        read(session, ids, (FIRST, FIRST + DAY), FIRST + DAY)
+        _now, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return peak
 
 
 def test_other_schedules_than_each_minute_s_are_looked_through(database: Database) -> None:

@@ -28,7 +28,7 @@ from core import errors
 from core.accounts import records as account_records
 from core.accounts import tokens, users
 from core.checks.records import EchoShown, PingNow
-from core.history.brief import AT_ONCE
+from core.history.days import AT_ONCE
 from core.history.records import Bucket, Counts, PingRecord, Series, ServerStatus, Summary
 from core.models import Base
 from core.servers import records as server_records
