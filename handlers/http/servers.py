@@ -39,7 +39,7 @@ ROUTES = Routes()
 SERVERS = "/api/v1/servers"
 MANY = 100
 """What more of, servers or days of a summary, takes more than a tenth of a second."""
-MANY_PINGS = 1_000
+MANY_PINGS = MANY_POINTS = 1_000
 SERVER = f"{SERVERS}/<int:server_id>"
 UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 
@@ -171,6 +171,7 @@ def all_pings(here: Instance, wanted: PingsQuery, ids: Sequence[int]) -> dict[in
     gives=Series,
     errors=[UNKNOWN],
     fresh=True,
+    costly=lambda wanted: wanted.points > MANY_POINTS,
 )
 def series(here: Instance, wanted: SeriesQuery, server_id: int) -> Series:
     """Reduce a window of a server's history to the points of a chart."""

@@ -25,6 +25,7 @@ COSTLY = (
     "/api/v1/servers?limit=1000",
     "/api/v1/servers/1/pings?limit=10000",
     "/api/v1/servers/1/summary?window=1y",
+    "/api/v1/servers/1/series?points=2000",
     "/api/v1/export",
     "/api/v1/export?format=csv",
     "/api/v1/metrics",
