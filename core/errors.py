@@ -15,7 +15,8 @@ CoreError
 │   ├── SchemaMismatch its tables are older than this release
 │   ├── Misconfigured  it refuses what the settings ask for: somebody has to see to it
 │   ├── PlatformError  it is too old, or was built without what is needed; told at the start
-│   └── DatabaseReplaced its file was removed, or another one put in its place
+│   ├── DatabaseReplaced its file was removed, or another one put in its place
+│   └── Busy           enough costly work is being done already: try again
 ├── ClockContradicted  this machine's clock is wrong: nothing is recorded by it
 └── SettingsError      a setting is wrong; raised at the start, never by a request
 
@@ -243,6 +244,15 @@ class DatabaseReplaced(Unavailable):
             f"the database file {file} was {what} while Pinglet was using it: stop Pinglet, see "
             "that the right file is there and no -wal or -shm beside it, and start Pinglet again"
         )
+
+
+class Busy(Unavailable):
+    """Enough costly work is being done already, for this caller or for all."""
+
+    retry_after_s = 2
+
+    def __init__(self) -> None:
+        super().__init__("too many costly answers at once: wait for one of them, then try again")
 
 
 class ClockContradicted(CoreError):

@@ -23,16 +23,19 @@ from sqlalchemy import (
     Integer,
     Select,
     String,
+    and_,
     bindparam,
     case,
     cast,
     func,
+    literal,
     literal_column,
+    or_,
     select,
 )
 from sqlalchemy.orm import Session
 
-from core.history.codec import Rows, Slots, merged
+from core.history.codec import HELD_DIGITS, Rows, Slots, merged
 from core.history.sums import Totals, joined, totals
 from core.models import DATA, DAY
 from core.servers.schedule import due, schedules, spans
@@ -84,12 +87,25 @@ def windows(
 
     Slots that lie outside may be missing. The slot `now` and those after it are not due yet.
     `whole` promises that days inside the window are only looked at as a whole: then most needn't be
-    unpacked, nor fetched. Three statements, however many servers.
+    unpacked, nor fetched. Three statements for every AT_ONCE servers.
     """
+    for start in range(0, len(ids), AT_ONCE):
+        some = ids[start : start + AT_ONCE]
+        yield from _windows(session, some, (first, end), now, whole)
+
+
+AT_ONCE = 100
+"""Servers that are read at once: a day of one is 40 kB meanwhile, or ten times that, unpacked."""
+
+
+def _windows(
+    session: Session, ids: Sequence[int], window: tuple[int, int], now: int, whole: bool
+) -> Iterator[tuple[int, dict[int, DayView]]]:
+    first, end = window
     raw = raw_days(session, ids, first, end)
     numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
     cut = {numbers[0], numbers[-1], *(number for _server_id, number in raw)}
-    stored = _stored(session, ids, numbers, cut if whole else None)
+    known = stored(session, ids, numbers, cut if whole else None)
     planned = {one: spans(schedule) for one, schedule in schedules(session, ids).items()}
     for one in ids:
         yield (
@@ -97,7 +113,7 @@ def windows(
             {
                 number: _day(
                     due(planned.get(one, []), number * DAY_SLOTS, now),
-                    stored.pop((one, number), None),
+                    known.pop((one, number), None),
                     raw.pop((one, number), None),
                 )
                 for number in numbers
@@ -121,12 +137,12 @@ def add_up(days: Mapping[int, DayView], first: int, end: int) -> Totals:
     number, low = divmod(first, DAY_SLOTS)
     if low + end - first <= DAY_SLOTS:
         return days[number].totals(low, low + end - first)
-    pieces = [(days[number], low, high) for number, low, high in _pieces(first, end)]
-    parts = [day.totals(low, high) for day, low, high in pieces]
-    return joined(parts, (day.slots.mean[low:high] for day, low, high in pieces))
+    looked_at = [(days[number], low, high) for number, low, high in pieces(first, end)]
+    parts = [day.totals(low, high) for day, low, high in looked_at]
+    return joined(parts, (day.slots.mean[low:high] for day, low, high in looked_at))
 
 
-def _pieces(first: int, end: int) -> Iterator[tuple[int, int, int]]:
+def pieces(first: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Cut slots into pieces that lie within a day each: its number, and from where to where."""
     for number in range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1):
         start = number * DAY_SLOTS
@@ -191,6 +207,20 @@ SELECT_RAW = (
 )
 
 
+def is_held(minute: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a day holds a slot: its bit in the digits of `held`, of which the last is lowest."""
+    four = literal_column("4", Integer)
+    digit = func.substr(DAY.c.held, literal(HELD_DIGITS, Integer) - minute // four, 1)
+    return or_(
+        *(
+            and_(
+                minute % four == bit, digit.in_([f"{one:x}" for one in range(16) if one >> bit & 1])
+            )
+            for bit in range(4)
+        )
+    )
+
+
 def by_day(
     session: Session, data: FromClause, parameters: Mapping[str, object] | None = None
 ) -> dict[tuple[int, int], Rows]:
@@ -203,7 +233,7 @@ def by_day(
     return {(server_id, day): Rows(*map(_numbers, raw)) for server_id, day, *raw in found}
 
 
-def _stored(
+def stored(
     session: Session, ids: Sequence[int], numbers: Sequence[int], unpack: Collection[int] | None
 ) -> dict[tuple[int, int], tuple[Slots, Totals]]:
     """Return the stored days; only those in `unpack`, None for all, may be looked into."""

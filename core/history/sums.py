@@ -41,13 +41,26 @@ def totals(day: Slots, was_due: int, low: int = 0, high: int = DAY_SLOTS) -> Tot
     if not up + degraded + down:
         return Totals(unobserved=unobserved)
     means = sorted(day.mean[low:high])
-    timed = bisect_left(means, UNTIMED)
     worst = max(day.worst[low:high])
     if worst == UNTIMED:  # some slots have no time, or all
         worst = max((one for one in day.worst[low:high] if one != UNTIMED), default=UNTIMED)
-    times = [min(day.best[low:high]), worst, *_percentiles(means, timed)]
+    counts = (up, degraded, down, unobserved)
+    return summed(counts, day.echoes(low, high), means, min(day.best[low:high]), worst)
+
+
+def summed(
+    counts: Sequence[int], echoes: Sequence[int], means: Sequence[int], best: int, worst: int
+) -> Totals:
+    """Return the totals of slots that are counted already; `means` are sorted codes.
+
+    `counts` are the slots that were up, degraded, down and unobserved, `echoes` those that were
+    sent and received.
+    """
+    timed = bisect_left(means, UNTIMED)
+    times = [best, worst, *_percentiles(means, timed)]
+    up, degraded, down, unobserved = counts
+    sent, received = echoes
     hundredths = _sum(means[:timed])
-    sent, received = day.echoes(low, high)
     return Totals(
         *(up, degraded, down, unobserved, sent, received, timed, hundredths), *all_ms(times)
     )

@@ -19,16 +19,14 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    literal_column,
-    or_,
     select,
     tuple_,
     update,
 )
 from sqlalchemy.orm import Session
 
-from core.history.codec import HELD_DIGITS, Rows, Slots, merged
-from core.history.days import MINUTE, by_day, date_of_day, raw_days, with_raw
+from core.history.codec import Rows, Slots, merged
+from core.history.days import MINUTE, by_day, date_of_day, is_held, raw_days, with_raw
 from core.history.sums import totals
 from core.models import DATA, DAY, Server
 from core.servers.schedule import Planned, by_server, due, schedule_rows, spans
@@ -234,23 +232,9 @@ def forget_pings(session: Session, day: date, low: int, high: int) -> int:
     """
     first = first_slot(day)
     minute = MINUTE - literal(first, Integer)
-    packed = exists().where(DAY.c.server_id == DATA.c.server_id, DAY.c.date == day, _held(minute))
+    packed = exists().where(DAY.c.server_id == DATA.c.server_id, DAY.c.date == day, is_held(minute))
     gone = delete(DATA).where(*_between(first + low, first + high), packed)
     return session.connection().execute(gone).rowcount
-
-
-def _held(minute: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether a day holds a slot: its bit in the digits of `held`, of which the last is lowest."""
-    four = literal_column("4", Integer)
-    digit = func.substr(DAY.c.held, literal(HELD_DIGITS, Integer) - minute // four, 1)
-    return or_(
-        *(
-            and_(
-                minute % four == bit, digit.in_([f"{one:x}" for one in range(16) if one >> bit & 1])
-            )
-            for bit in range(4)
-        )
-    )
 
 
 def forget_days(session: Session, before: date, ids: Sequence[int], limit: int) -> int:

@@ -53,6 +53,7 @@ LATER = (
         query=records.ExportQuery,
         gives=records.Exported,
         media=[JSON, CSV],
+        costly=lambda _wanted: True,
     ),
     Route(
         method="POST",
@@ -71,6 +72,7 @@ LATER = (
         view=Later("handlers.http.metrics.show"),
         may=READ,
         media=METRICS,
+        costly=lambda: True,
     ),
     Route(
         method="GET",

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType, json
 from werkzeug.exceptions import HTTPException
 
 from core.errors import (
+    Busy,
     CoreError,
     Forbidden,
     NameTaken,
@@ -69,7 +70,8 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     """Answer with the error's word; the sentence for people goes to the log and /api/v1."""
     kind = next(kind for kind in type(error).__mro__ if kind in HTTP_CODES)
     code = HTTP_CODES[kind]
-    level = logging.ERROR if isinstance(error, Unavailable) else logging.INFO
+    ours = isinstance(error, Unavailable) and not isinstance(error, Busy)
+    level = logging.ERROR if ours else logging.INFO
     log.log(level, "%r: %d %s: %s", _asked(), code, error.status, _logged(error))
     if isinstance(error, TokenRejected) and browser.wants_page():
         return browser.to_login()
@@ -77,7 +79,7 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     if isinstance(error, Unavailable | TooManyAttempts):
         headers["Retry-After"] = str(error.retry_after_s)
     # What is wrong with our database is nobody's business outside.
-    told = "try again later" if isinstance(error, Unavailable) else str(error)
+    told = "try again later" if ours else str(error)
     return _reply(code, error.status, told, headers, getattr(error, "field", None))
 
 

@@ -5,7 +5,7 @@ can't be written.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.utils import import_string
 
@@ -79,8 +79,9 @@ class Route:
     by itself. `media` are the types of a reply, `accepts` those of a body; all three only describe.
     A route `by_steps` does much: each of its waits has a bound, their sum has none.
     `location` returns the address of what was made. `fresh` replies
-    carry an ETag and are left out (304) where the client has them already. The first line of the
-    view's docstring says what the route is for.
+    carry an ETag and are left out (304) where the client has them already. `costly` says, of the
+    query where there is one, whether an answer takes a turn of its caller's (handlers/turns.py).
+    The first line of the view's docstring says what the route is for.
     """
 
     method: str
@@ -99,6 +100,7 @@ class Route:
     location: Callable[[Any], str] | None = None
     by_steps: bool = False
     fresh: bool = False
+    costly: Callable[..., bool] | None = None
 
     @property
     def body(self) -> type[msgspec.Struct] | None:
@@ -153,11 +155,18 @@ def _served(here: Instance, route: Route) -> Callable[..., ResponseReturnValue]:
         given: list[Any] = [query(route.query)] if route.query else []
         if route.takes:
             given.append(_body(route.takes, route.body_required))
-        with patience.of(patience.of_steps(here.settings)) if route.by_steps else nullcontext():
+        bound = patience.of(patience.of_steps(here.settings)) if route.by_steps else nullcontext()
+        with bound, _turn(here, route, given):
             answer: Any = route.view(here, *given, **words)
-        return answer if isinstance(answer, Response) or not route.gives else _told(route, answer)
+            is_told = isinstance(answer, Response) or not route.gives
+            return answer if is_told else _told(route, answer)
 
     return serve
+
+
+def _turn(here: Instance, route: Route, given: Sequence[Any]) -> AbstractContextManager[None]:
+    is_costly = route.costly is not None and route.costly(*given)
+    return here.turns.taken(g.identity.name) if is_costly else nullcontext()
 
 
 def _body(shape: type[Wanted], required: bool) -> Wanted | None:

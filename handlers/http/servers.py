@@ -39,11 +39,22 @@ from handlers.instance import Instance
 T = TypeVar("T")
 ROUTES = Routes()
 SERVERS = "/api/v1/servers"
+MANY = 100
+"""What more of, servers or days of a summary, takes more than a tenth of a second."""
+MANY_PINGS = MANY_POINTS = 1_000
 SERVER = f"{SERVERS}/<int:server_id>"
 UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 
 
-@ROUTES("GET", SERVERS, may=READ, query=FleetQuery, gives=ServerPage, fresh=True)
+@ROUTES(
+    "GET",
+    SERVERS,
+    may=READ,
+    query=FleetQuery,
+    gives=ServerPage,
+    fresh=True,
+    costly=lambda wanted: wanted.limit > MANY,
+)
 def listed(here: Instance, wanted: FleetQuery) -> ServerPage:
     """List servers with their state and last 24 hours."""
     return listed_with_cursors(here, wanted)[0]
@@ -140,6 +151,7 @@ class PingPage(Record, frozen=True):
     gives=PingPage,
     errors=[UNKNOWN],
     fresh=True,
+    costly=lambda wanted: wanted.limit > MANY_PINGS,
 )
 def pings(here: Instance, wanted: PingsQuery, server_id: int) -> PingPage:
     """Page through a server's pings."""
@@ -167,6 +179,7 @@ def all_pings(here: Instance, wanted: PingsQuery, ids: Sequence[int]) -> dict[in
     gives=Series,
     errors=[UNKNOWN],
     fresh=True,
+    costly=lambda wanted: wanted.points > MANY_POINTS,
 )
 def series(here: Instance, wanted: SeriesQuery, server_id: int) -> Series:
     """Reduce a window of a server's history to the points of a chart."""
@@ -190,10 +203,16 @@ def all_series(here: Instance, wanted: SeriesQuery, ids: Sequence[int]) -> dict[
     gives=Summary,
     errors=[UNKNOWN],
     fresh=True,
+    costly=lambda wanted: _is_long(wanted, utc_now()),
 )
 def summary(here: Instance, wanted: SummaryQuery, server_id: int) -> Summary:
     """Sum up a window of a server's history: uptime, coverage, exact percentiles."""
     return _of(server_id, summaries(here, wanted, [server_id]))
+
+
+def _is_long(wanted: SummaryQuery, now: datetime) -> bool:
+    since, until = wanted.between(now)
+    return (until - since).days > MANY
 
 
 def summaries(here: Instance, wanted: SummaryQuery, ids: Sequence[int]) -> dict[int, Summary]:

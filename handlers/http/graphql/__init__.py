@@ -7,6 +7,7 @@ Source: graphql.github.io/graphql-over-http (GraphQL over HTTP).
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from secrets import token_hex
@@ -72,21 +73,28 @@ def answer(here: Instance) -> ResponseReturnValue:
     asked = _asked()
     document = limits.parse(asked.query)
     operation = _operation(document, asked.operation)
-    limits.check(document, operation, asked.variables)
+    cost = limits.check(document, operation, asked.variables)
     _validate(document, asked.query)
     # Flask serves HEAD wherever it serves GET, and the gate takes both for safe.
     if request.method != "POST" and operation.operation is not OperationType.QUERY:
         raise MethodNotAllowed(["POST"], "GET is for queries: send a mutation by POST")
     levels = LEVELS[operation.operation.value]
     gate.may_call({name: levels[name] for name in limits.root_fields(document, operation)})
-    result = execute_sync(
-        SCHEMA,
-        document,
-        context_value=here,
-        variable_values=dict(asked.variables),
-        operation_name=asked.operation,
-    )
-    return _reply(result, operation.operation, asked.query)
+    with _turn(here, operation.operation, cost):
+        result = execute_sync(
+            SCHEMA,
+            document,
+            context_value=here,
+            variable_values=dict(asked.variables),
+            operation_name=asked.operation,
+        )
+        return _reply(result, operation.operation, asked.query)
+
+
+def _turn(here: Instance, kind: OperationType, cost: int) -> AbstractContextManager[None]:
+    # What a mutation costs is mostly waiting, for echoes or for a hash that is slow on purpose.
+    is_costly = kind is OperationType.QUERY and cost > limits.COSTLY
+    return here.turns.taken(gate.whoami().name) if is_costly else nullcontext()
 
 
 def _asked() -> Asked:

@@ -42,7 +42,9 @@ class Size(NamedTuple):
 
 LIMITS = Size(depth=15, fields=500, aliases=30, breadth=60, cost=100_000)
 """Our documents have at most 6 levels; the one by which tools read the schema has 13. A cost of
-100,000 is some seconds on a small machine."""
+100,000 is 2 s of processor time, 20 us each, where benchmarks/costs.py weighed the histories."""
+COSTLY = 5_000
+"""What costs more takes a turn of its caller's (handlers/turns.py): a tenth of a second."""
 SENTENCES = (
     "is {:,} levels deep",
     "has {:,} fields",
@@ -69,8 +71,18 @@ def parse(query: str) -> ast.DocumentNode:
 
 def check(
     document: ast.DocumentNode, operation: ast.OperationDefinitionNode, variables: Mapping[str, Any]
-) -> None:
-    """Refuse what is too deep, wide, long or costly. Raises WrongRequest.
+) -> int:
+    """Refuse what is too deep, wide, long or costly; return what it costs. Raises WrongRequest."""
+    size = measure(document, operation, variables)
+    for sentence, found, limit in zip(SENTENCES, size, LIMITS, strict=True):
+        _hold(sentence, found, limit)
+    return size.cost
+
+
+def measure(
+    document: ast.DocumentNode, operation: ast.OperationDefinitionNode, variables: Mapping[str, Any]
+) -> Size:
+    """Return what a document adds up to. Raises WrongRequest.
 
     All of a document counts, also what isn't executed: all of it is validated.
     """
@@ -80,11 +92,9 @@ def check(
         if one.default_value
     }
     try:
-        size = _Measure(document, defaults | dict(variables)).everything()
+        return _Measure(document, defaults | dict(variables)).everything()
     except (RecursionError, OverflowError):
         raise WrongRequest("the document is too large", "query") from None
-    for sentence, found, limit in zip(SENTENCES, size, LIMITS, strict=True):
-        _hold(sentence, found, limit)
 
 
 def _hold(sentence: str, found: int, limit: int) -> None:
@@ -220,19 +230,24 @@ def _pings(words: Words, inside: int) -> int:
 
 
 def _series(words: Words, inside: int) -> int:
-    return 20 + 6 * _days(words) + _whole(words.get("points"), 300) * (1 + inside) // 4
+    return 100 + 6 * _days(words) + _whole(words.get("points"), 300) * (1 + inside) // 4
+
+
+def _summary(words: Words, inside: int) -> int:
+    # Of up to three days, raw rows are added up by the database; of more, each day is unpacked.
+    days = _days(words)
+    return inside + (45 if days <= 5 else 100 + 15 * days)
 
 
 COSTS: Mapping[str, Callable[[Words, int], int]] = {
     # Of each server the last 24 hours are read, whatever is asked of it.
-    "Query.servers": lambda words, inside: _whole(words.get("first"), 100) * (35 + inside),
+    "Query.servers": lambda words, inside: _whole(words.get("first"), 100) * (40 + inside),
     # Lists without pages are taken to hold 1,000.
     "Query.tokens": lambda _, inside: 1_000 * (1 + inside),
     "Query.users": lambda _, inside: 1_000 * (1 + inside),
     "Server.pings": _pings,
     "Server.series": _series,
-    # Up to three days are raw rows still; the others are unpacked, in the time of 6 values each.
-    "Server.summary": lambda words, inside: 20 + 6 * _days(words) + inside,
+    "Server.summary": _summary,
     # 48 values, quickly shown.
     "Server.meansMs": lambda *_: 12,
     "Server.strip": lambda *_: 12,
@@ -245,4 +260,6 @@ COSTS: Mapping[str, Callable[[Words, int], int]] = {
     "Mutation.createUser": lambda _, inside: 9_500 + inside,
     "Mutation.changeUser": lambda _, inside: 9_500 + inside,
 }
-"""What a field costs, given its arguments and what its fields cost. Others: 1 and their fields."""
+"""What a field costs, given its arguments and what its fields cost. Others: 1 and their fields.
+
+Histories weigh what `python -m benchmarks.costs` measures, the more of both databases."""
