@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import pg8000.dbapi
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import BindParameter, literal
+from sqlalchemy import BindParameter, func, literal
 from sqlalchemy.types import TypeEngine
 
 from core.checks.records import Ping, Probe, Target, Unobserved
@@ -72,6 +72,10 @@ class StoppedDatabase:
     def now(self, **kind: TypeEngine[Any]) -> BindParameter[Any]:
         """Return it, as SQL."""
         return literal(self.moment, kind["type_"])
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is as ever."""
+        return getattr(func, name)
 
 
 def application(database_url: str, **variables: str) -> Flask:
