@@ -45,7 +45,7 @@ LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imp
 
 
 def test_imports_go_where_the_design_says() -> None:
-    # In a process of its own: it sets logging up anew, and later tests would hear no logger of ours.
+    # In a process of its own: it sets logging up anew, and later tests would hear none of ours.
     done = subprocess.run([sys.executable, "-c", LINT], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
