@@ -18,6 +18,7 @@ from handlers.http import (
     health,
     pages,
     people,
+    proxies,
     routes,
     servers,
 )
@@ -120,6 +121,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Build the application. Opens no connection. Raises SettingsError."""
     here = Instance.of(settings or Settings.from_env())
     app = Flask(__name__, static_folder=None)
+    app.wsgi_app = proxies.behind(app.wsgi_app, here.settings.trusted_proxies)  # type: ignore[method-assign]
     app.json = OrderedJson(app)
     app.request_class = BoundedRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1

@@ -20,6 +20,7 @@ from core.accounts.records import Level
 from core.errors import WrongRequest
 from core.reading import Record, Request, read_json
 from core.refusals import refusal
+from handlers.http import browser
 from handlers.instance import Instance
 
 PUBLIC, READ, WRITE, ADMIN = Level.NOTHING, Level.READ, Level.WRITE, Level.ADMIN
@@ -163,7 +164,7 @@ def _body(shape: type[Wanted], required: bool) -> Wanted | None:
 def _told(route: Route, answer: object) -> Response:
     response = reply(answer, route.status)
     if route.location:
-        response.headers["Location"] = route.location(answer)
+        response.headers["Location"] = browser.address(route.location(answer))
     return fresh(response) if route.fresh else response
 
 
