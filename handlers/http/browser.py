@@ -68,6 +68,6 @@ def address(path: str) -> str:
     return request.script_root + path
 
 
-def look_at(address: str) -> Response:
+def look_at(where: str) -> Response:
     """Send a browser elsewhere; Flask's own redirect would say so in HTML."""
-    return Response(status=HTTPStatus.FOUND, headers={"Location": address})
+    return Response(status=HTTPStatus.FOUND, headers={"Location": where})
