@@ -4,8 +4,9 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from core.addresses import AddressRules
 from core.errors import SettingsError
@@ -55,6 +56,20 @@ def _words(value: str) -> tuple[str, ...]:
 
 
 TEXT, WORDS = Parser(str), Parser(_words)
+
+UNIX_SOCKET: Literal["unix"] = "unix"
+Proxy = IPv4Network | IPv6Network | Literal["unix"]
+"""From where a proxy asks: a network, or a Unix socket of this machine."""
+
+
+def _proxy(word: str) -> Proxy:
+    return UNIX_SOCKET if word == UNIX_SOCKET else ip_network(word)
+
+
+PROXIES = Parser(
+    lambda value: tuple(map(_proxy, _words(value))),
+    "networks, comma-separated, such as 127.0.0.1 or 10.0.0.0/8, or unix",
+)
 
 
 def _setting(default: object, variable: str, meaning: str, parser: Parser = TEXT) -> Any:
@@ -164,6 +179,13 @@ class Settings:
         "comma-separated, `*` for any",
         WORDS,
     )
+    trusted_proxies: tuple[Proxy, ...] = _setting(
+        (),
+        "PINGLET_TRUSTED_PROXIES",
+        "Networks of the proxies whose X-Forwarded-For, -Proto, -Host, -Port and -Prefix are "
+        "believed, comma-separated; `unix` for those on a Unix socket. Can't be used on AWS Lambda",
+        PROXIES,
+    )
     keep_raw_hours: float = _setting(
         48.0,
         "PINGLET_KEEP_RAW_HOURS",
@@ -226,6 +248,9 @@ class Settings:
                 given[setting.name] = _parsed(setting.metadata["parser"], variable, environ)
         if _is_deployed(environ) and not given.get("authentication", True):
             raise SettingsError("PINGLET_AUTHENTICATION can't be switched off on AWS Lambda")
+        if _is_deployed(environ) and given.get("trusted_proxies"):
+            # Only API Gateway says who asks; whoever reaches it can write any other header.
+            raise SettingsError("PINGLET_TRUSTED_PROXIES can't be used on AWS Lambda")
         return cls(**given)
 
 

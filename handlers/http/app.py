@@ -19,6 +19,7 @@ from handlers.http import (
     health,
     pages,
     people,
+    proxies,
     routes,
     servers,
 )
@@ -136,6 +137,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Build the application. Opens no connection. Raises SettingsError, PlatformError."""
     here = Instance.of(settings or Settings.from_env())
     app = Flask(__name__, static_folder=None)
+    believed = here.settings.trusted_proxies
+    app.wsgi_app = proxies.behind(app.wsgi_app, believed)  # type: ignore[method-assign,assignment]
     app.json = OrderedJson(app)
     app.request_class = BoundedRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1

@@ -3,11 +3,16 @@
 And what every reply tells browsers, whoever gives it.
 """
 
+from functools import lru_cache
+from hashlib import sha256
 from http import HTTPStatus
-from urllib.parse import urlencode
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from flask import Response, request
 from flask.typing import ResponseReturnValue
+
+from core.settings import Settings
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -19,6 +24,29 @@ HEADERS = {
 """On every reply; pages loosen what they must. Source: OWASP HTTP Headers Cheat Sheet."""
 
 ON_HTTPS = {"Strict-Transport-Security": "max-age=31536000"}
+
+SESSION_COOKIE = "pinglet_session"
+"""How the cookies of sessions begin, and all of it until 0.1."""
+
+
+@lru_cache(maxsize=64)
+def session_cookie(settings: Settings) -> str:
+    """Return the name of this instance's cookie.
+
+    Cookies know no ports, and a path is no border to them: two instances on one host would
+    overwrite each other's. What tells them apart is where their databases are.
+    """
+    where = f"{_place(settings.database_url)} {settings.database_secret}"
+    return f"{SESSION_COOKIE}_{sha256(where.encode()).hexdigest()[:8]}"
+
+
+def _place(database_url: str) -> str:
+    """Where a database is, without its password: anybody could try passwords on a cookie's name."""
+    kind, _, rest = database_url.partition("://")
+    if kind == "sqlite":
+        return str(Path(rest[1:]).resolve())
+    folders = parse_qs(urlsplit(database_url).query).get("host", [])
+    return " ".join([rest.partition("?")[0].rpartition("@")[2], *folders])
 
 
 def wants_page() -> bool:
@@ -32,9 +60,14 @@ def to_login() -> ResponseReturnValue:
     """Send a browser that isn't logged in to the form, and back afterwards."""
     # With what a filtered list has in its address: somebody may have been sent there.
     wanted = request.full_path if request.query_string else request.path
-    return look_at(f"/login?{urlencode({'next': wanted})}")
+    return look_at(address(f"/login?{urlencode({'next': address(wanted)})}"))
 
 
-def look_at(address: str) -> Response:
+def address(path: str) -> str:
+    """Return where a browser finds what is at `path` here: under a prefix, it begins with that."""
+    return request.script_root + path
+
+
+def look_at(where: str) -> Response:
     """Send a browser elsewhere; Flask's own redirect would say so in HTML."""
-    return Response(status=HTTPStatus.FOUND, headers={"Location": address})
+    return Response(status=HTTPStatus.FOUND, headers={"Location": where})

@@ -56,7 +56,7 @@ def remove(here: Instance) -> ResponseReturnValue:
 def show(here: Instance) -> ResponseReturnValue:
     """List all names, or the pings of one server; send a browser to the dashboard."""
     if not request.query_string and not request.get_data() and browser.wants_page():
-        return browser.look_at("/dashboard")
+        return browser.look_at(browser.address("/dashboard"))
     wanted = history_wanted(request.get_data(), routes.query_words())
     with here.database.reading() as session:
         if wanted is None:
@@ -74,16 +74,17 @@ def _body() -> object:
 
 def _links(found: History, wanted: HistoryRequest) -> dict[str, str]:
     """Link to the page before or after (RFC 8288), relative, so that it survives proxies."""
+    root = browser.address("/")
     query = {"server": found.name}
     if wanted.limit != PAGE:
         query["limit"] = str(wanted.limit)
     if found.before:
-        return {"Link": f'</?{urlencode(query | {"until": iso(found.before)})}>; rel="prev"'}
+        return {"Link": f'<{root}?{urlencode(query | {"until": iso(found.before)})}>; rel="prev"'}
     if found.after:
         query["since"] = iso(found.after)
         if wanted.until:
             query["until"] = iso(wanted.until)
-        return {"Link": f'</?{urlencode(query)}>; rel="next"'}
+        return {"Link": f'<{root}?{urlencode(query)}>; rel="next"'}
     return {}
 
 

@@ -12,7 +12,7 @@ from core.export import take_list
 from core.export.records import Exported, ExportQuery, Imported, ImportQuery
 from core.reading import read_json
 from core.servers import lists
-from handlers.http import routes
+from handlers.http import browser, routes
 from handlers.http.routes import CSV
 from handlers.instance import Instance
 
@@ -24,7 +24,7 @@ def give(here: Instance, wanted: ExportQuery) -> Response:
     response.vary.add("Accept")
     if after:
         query = urlencode({"format": "csv" if is_csv else "json", "after": after})
-        response.headers["Link"] = f'</api/v1/export?{query}>; rel="next"'
+        response.headers["Link"] = f'<{browser.address("/api/v1/export")}?{query}>; rel="next"'
     return response
 
 

@@ -24,7 +24,6 @@ from infra.database import Database
 
 log = logging.getLogger("pinglet.auth")
 
-COOKIE = "pinglet_session"
 SCRIPT_HEADER = "X-Requested-With"
 """Sent with every change by our own pages: a form of another site can't send it."""
 
@@ -84,10 +83,16 @@ def identify(here: Instance) -> Identity:
         return log_in(here, credentials.username or "", credentials.password or "")
     if credentials is not None and credentials.type == "bearer":
         return _bearer(here, credentials.token or "")
-    if COOKIE in request.cookies:
-        return _cookie(here, request.cookies[COOKIE])
+    if (session := _session(here)) is not None:
+        return _cookie(here, session)
     _say_how_to_begin(here)
     raise TokenRejected("a request must carry a token or a password: Authorization: Bearer ...")
+
+
+def _session(here: Instance) -> str | None:
+    # A session that began before cookies had the instance in their names goes on.
+    kept = request.cookies.get(browser.SESSION_COOKIE)
+    return request.cookies.get(browser.session_cookie(here.settings), kept)
 
 
 def _credentials() -> Authorization | None:
@@ -103,7 +108,7 @@ def log_in(here: Instance, name: str, password: str) -> Identity:
 
     Raises TokenRejected, TooManyAttempts.
     """
-    # Only what the network says of the caller: X-Forwarded-For is the caller's own word.
+    # What the network says, and proxies that are trusted: any other header is the caller's word.
     attempts = Attempts(name, request.remote_addr or "")
     with here.database.transaction() as session:
         counted = count_attempt(session, attempts, utc_now())

@@ -11,11 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 import msgspec
-from flask import Response, current_app, render_template
+from flask import Response, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 
 from core.servers.records import BulkServer
-from handlers.http import gate, routes
+from handlers.http import browser, routes
 from handlers.http.errors import Problem
 from handlers.http.health import Health
 from handlers.http.routes import Later, Route
@@ -52,15 +52,15 @@ TOLD_AS = NAMES | {REF.format(name=ours): REF.format(name=told) for ours, told i
 PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
-def document(_here: Instance) -> ResponseReturnValue:
+def document(here: Instance) -> ResponseReturnValue:
     """Describe this interface, as OpenAPI 3.1."""
-    response = routes.reply(described(described_routes()))
+    response = routes.reply(_as_found(here))
     return routes.fresh(response)
 
 
-def page(_here: Instance) -> ResponseReturnValue:
+def page(here: Instance) -> ResponseReturnValue:
     """Show this description as a page."""
-    spec = described(described_routes())
+    spec = _as_found(here)
     text = render_template("docs.html", spec=spec, operations=list(operations(spec)))
     response = Response(text, mimetype="text/html")
     response.headers["Content-Security-Policy"] = PAGE_POLICY
@@ -70,6 +70,15 @@ def page(_here: Instance) -> ResponseReturnValue:
 def style(_here: Instance) -> ResponseReturnValue:
     """The style sheet of that page."""
     return routes.fresh(Response(render_template("docs.css"), mimetype="text/css"))
+
+
+def _as_found(here: Instance) -> dict[str, Any]:
+    """The document as it is read here: under which prefix, and what the cookie is called."""
+    spec = described(described_routes())
+    session = SECURITY["session"] | {"name": browser.session_cookie(here.settings)}
+    components = spec["components"] | {"securitySchemes": SECURITY | {"session": session}}
+    servers = {"servers": [{"url": request.script_root}]} if request.script_root else {}
+    return spec | servers | {"components": components}
 
 
 def described_routes() -> tuple[Route, ...]:
@@ -102,7 +111,7 @@ def described(table: Sequence[Route]) -> dict[str, Any]:
 SECURITY = {
     "token": {"type": "http", "scheme": "bearer"},
     "password": {"type": "http", "scheme": "basic"},
-    "session": {"type": "apiKey", "in": "cookie", "name": gate.COOKIE},
+    "session": {"type": "apiKey", "in": "cookie"},
 }
 
 

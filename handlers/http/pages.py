@@ -9,7 +9,7 @@ from secrets import token_urlsafe
 from flask import Response, abort, render_template, send_from_directory
 from flask.typing import ResponseReturnValue
 
-from handlers.http import gate
+from handlers.http import browser, gate
 from handlers.http.routes import PUBLIC, READ, WRITE, Routes
 from handlers.instance import Instance
 
@@ -90,7 +90,7 @@ def source(name: str) -> Source:
     """Return where the browser finds a library."""
     library = LIBRARIES[name]
     if (MODULES / library.path).is_file():
-        return Source(f"/static/lib/{name}")
+        return Source(browser.address(f"/static/lib/{name}"))
     return Source(library.cdn, library.integrity)
 
 

@@ -18,7 +18,7 @@ from core.accounts.tokens import Grant, Refresh, TokensQuery, TokenWanted
 from core.accounts.users import LogIn, PasswordChange, UserChange, UserWanted
 from core.clock import utc_now
 from core.errors import Forbidden, TokenRejected
-from handlers.http import gate, routes
+from handlers.http import browser, gate, routes
 from handlers.http.routes import ADMIN, PUBLIC, READ, Done, Routes
 from handlers.instance import Instance
 
@@ -49,9 +49,10 @@ def log_in(here: Instance, wanted: LogIn) -> Response:
         issued = tokens.issue(session, identity, Grant(TokenKind.SESSION), utc_now())
     response = routes.reply(Me.of(identity), HTTPStatus.CREATED)
     response.set_cookie(
-        gate.COOKIE,
+        browser.session_cookie(here.settings),
         issued.token,
         max_age=tokens.LIVES[TokenKind.SESSION],
+        path=request.script_root or "/",
         secure=request.is_secure,
         httponly=True,
         samesite="Lax",
@@ -65,7 +66,13 @@ def log_out(here: Instance) -> Response:
     with here.database.transaction() as session:
         tokens.revoke_family(session, gate.whoami().family)
     response = routes.reply(Done(status="LOGGED_OUT"))
-    response.delete_cookie(gate.COOKIE, secure=request.is_secure, httponly=True, samesite="Lax")
+    response.delete_cookie(
+        browser.session_cookie(here.settings),
+        path=request.script_root or "/",
+        secure=request.is_secure,
+        httponly=True,
+        samesite="Lax",
+    )
     return response
 
 

@@ -21,6 +21,7 @@ from core.accounts.records import Level
 from core.errors import WrongRequest
 from core.reading import Record, Request, read_json
 from core.refusals import refusal
+from handlers.http import browser
 from handlers.instance import Instance
 from infra import patience
 
@@ -177,7 +178,7 @@ def _body(shape: type[Wanted], required: bool) -> Wanted | None:
 def _told(route: Route, answer: object) -> Response:
     response = reply(answer, route.status)
     if route.location:
-        response.headers["Location"] = route.location(answer)
+        response.headers["Location"] = browser.address(route.location(answer))
     return fresh(response) if route.fresh else response
 
 

@@ -70,19 +70,29 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(
+    params=["", pytest.param("/monitor/pinglet", marks=pytest.mark.slow)],
+    ids=["at the root", "under a prefix"],
+)
+def prefix(request: pytest.FixtureRequest) -> str:
+    """Where Pinglet is on its host; test_prefix.py is the quick sibling of all the others."""
+    where: str = request.param
+    return where
+
+
 @pytest.fixture
-def site(sqlite_settings: Settings) -> Iterator[Site]:
+def site(sqlite_settings: Settings, prefix: str) -> Iterator[Site]:
     """Pinglet without users: whoever sits at this machine may do everything."""
     settings = replace(sqlite_settings, echo_timeout_s=3.0, echo_gap_s=0.0, authentication=False)
-    with serve(settings) as served:
+    with serve(settings, prefix) as served:
         yield served
 
 
 @pytest.fixture
-def guarded_site(sqlite_settings: Settings) -> Iterator[Site]:
+def guarded_site(sqlite_settings: Settings, prefix: str) -> Iterator[Site]:
     """Pinglet with an admin "ann", an editor "eve" and a viewer "viv"; see tests.people."""
     settings = replace(sqlite_settings, echo_timeout_s=3.0, echo_gap_s=0.0, authentication=True)
-    with serve(settings) as served:
+    with serve(settings, prefix) as served:
         for name, role in (("ann", "admin"), ("eve", "editor"), ("viv", "viewer")):
             people.add(served.database, name, people.Role(role))
         yield served

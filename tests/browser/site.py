@@ -12,6 +12,8 @@ from queue import Queue
 
 from flask import Response, request
 from sqlalchemy import event
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from core import slots as core_slots
@@ -115,14 +117,15 @@ def slots(length: timedelta, step: timedelta = SLOT, end: datetime | None = None
 
 
 @contextmanager
-def serve(settings: Settings) -> Iterator[Site]:
-    """Serve the application on a free port of this machine."""
+def serve(settings: Settings, prefix: str = "") -> Iterator[Site]:
+    """Serve the application on a free port of this machine, and nothing outside its prefix."""
     app = create_app(settings)
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    mounted = DispatcherMiddleware(NotFound(), {prefix: app})
+    server = make_server("127.0.0.1", 0, mounted, threaded=True, request_handler=Quiet)
     # Closing waits for the requests that are being answered: they hold connections.
     server.daemon_threads = False  # type: ignore[attr-defined]
     database: Database = app.extensions["pinglet"].database
-    site = Site(f"http://127.0.0.1:{server.server_port}", database)
+    site = Site(f"http://127.0.0.1:{server.server_port}{prefix}", database)
     event.listen(
         database.engine,
         "before_cursor_execute",

@@ -1,6 +1,6 @@
 """Who may come in, and what they find there."""
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -78,7 +78,8 @@ def test_a_session_that_ended_elsewhere_leads_to_the_form(guarded_site: Site, pa
     steps.log_in(page, guarded_site)
     page.context.clear_cookies()
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    page.wait_for_url(f"{guarded_site.url}/login?next=%2Fdashboard")
+    back = quote(urlsplit(f"{guarded_site.url}/dashboard").path, safe="")
+    page.wait_for_url(f"{guarded_site.url}/login?next={back}")
 
 
 def test_a_token_is_made_shown_once_and_revoked(guarded_site: Site, page: Page) -> None:

@@ -1,6 +1,7 @@
 """Settings: parsed once, named when they are wrong, and all of them documented."""
 
 from dataclasses import FrozenInstanceError, fields
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,8 @@ RIGHT = [
     ("hosts", "a.example", ("a.example",)),
     ("hosts", " A.example , b.example,, ", ("a.example", "b.example")),
     ("hosts", "*", ("*",)),
+    ("trusted_proxies", "127.0.0.1", (ip_network("127.0.0.1/32"),)),
+    ("trusted_proxies", "::1, 10.0.0.0/8, Unix", (*map(ip_network, ("::1", "10.0.0.0/8")), "unix")),
     ("keep_raw_hours", "72", 72),
     ("keep_days", "30", 30),
     ("batch_queue_url", "https://sqs.example/batches", "https://sqs.example/batches"),
@@ -88,6 +91,10 @@ WRONG = [
     ("allow_loopback", "maybe"),
     ("allow_private", "2"),
     ("authentication", "none"),
+    ("trusted_proxies", "nginx"),
+    ("trusted_proxies", "127.0.0.1:80"),
+    ("trusted_proxies", "10.0.0.1/8"),
+    ("trusted_proxies", "*"),
     ("keep_raw_hours", "1"),
     ("keep_days", "0"),
     ("batch_size", "0"),
@@ -170,6 +177,12 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert Settings.from_env({}) == Settings()
     assert Settings.from_env(dict.fromkeys(VARIABLES.values(), "")) == Settings()
     assert Settings().database_url == f"sqlite:///{LOCAL_DATABASE}"
+
+
+def test_on_lambda_no_proxy_is_believed_but_the_gateway() -> None:
+    environ = {"PINGLET_TRUSTED_PROXIES": "0.0.0.0/0", "AWS_LAMBDA_FUNCTION_NAME": "pinglet-api"}
+    with pytest.raises(SettingsError, match="PINGLET_TRUSTED_PROXIES can't be used on AWS Lambda"):
+        Settings.from_env(environ)
 
 
 def test_nothing_of_our_own_network_is_probed_from_lambda_unless_it_is_said() -> None:

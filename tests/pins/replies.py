@@ -21,6 +21,7 @@ AREAS: Mapping[str, list[Call]] = {
 NORMAL = [
     (TOKEN, "pinglet_<token>"),
     (re.compile(r'W/"[0-9a-f]+"|"[0-9a-f.-]{20,}"'), "<etag>"),
+    (re.compile("pinglet_session_[0-9a-f]{8}"), "pinglet_session_<instance>"),
     (re.compile(r"nonce-[\w-]+"), "nonce-<nonce>"),
     (re.compile(r"(expires=)[^;]*", re.IGNORECASE), r"\1<time>"),
     # Python 3.13 names the code 413 anew.

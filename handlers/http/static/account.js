@@ -1,4 +1,4 @@
-import { $, call, day, h, me, onSubmit, toast, when } from "./common.js";
+import { $, call, day, h, me, onSubmit, prefix, toast, when } from "./common.js";
 
 $("#open").hidden = !me.open;
 $("#mine").hidden = me.open;
@@ -72,7 +72,7 @@ onSubmit($("#new-token"), async (form) => {
 
 onSubmit($("#password"), async (form) => {
   await call("PUT", "me/password", { old: form.get("old"), new: form.get("new") });
-  location.assign("/login");
+  location.assign(`${prefix}/login`);
 });
 
 onSubmit($("#new-user"), async (form) => {

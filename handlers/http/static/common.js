@@ -1,8 +1,11 @@
 // What every page stands on: elements without HTML, calls of /api/v1, the bar on top, words for times.
 
 // Who is looking: the page was written for them.
-const { may, open } = document.documentElement.dataset;
+const { may, open, prefix: given } = document.documentElement.dataset;
 export const me = { may, open: open !== undefined, mayWrite: may === "write" || may === "admin" };
+
+// Where Pinglet is: "" or, under a prefix, that.
+export const prefix = given ?? "";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
@@ -37,7 +40,7 @@ export const now = () => Date.now() + skew;
 export async function call(method, path, body, type) {
   const headers = { Accept: "application/json", "X-Requested-With": "pinglet" };
   if (body !== undefined) headers["Content-Type"] = type ?? "application/json";
-  const response = await fetch(`/api/v1/${path}`, {
+  const response = await fetch(`${prefix}/api/v1/${path}`, {
     // A call that is out when the page is left still arrives.
     method, headers, keepalive: method === "DELETE", body: type ? body : JSON.stringify(body),
   }).catch(() => { throw new Refusal({ detail: "Pinglet can't be reached" }, 0); });
@@ -46,13 +49,13 @@ export async function call(method, path, body, type) {
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   if (response.status === 401 && document.documentElement.dataset.page !== "login") {
-    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    location.assign(`${prefix}/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   throw new Refusal(answer, response.status);
 }
 
 // How Pinglet itself fares: it may answer 503 and tell all the same.
-export const health = () => fetch("/api/v1/health").then((answer) => answer.json()).catch(() => ({}));
+export const health = () => fetch(`${prefix}/api/v1/health`).then((answer) => answer.json()).catch(() => ({}));
 
 const UNDO_MS = 8000; // as long as .undoable shrinks its bar
 
@@ -187,7 +190,7 @@ $("#theme")?.addEventListener("click", () => {
 });
 
 $("#log-out")?.addEventListener("click", async () => {
-  try { await call("DELETE", "session"); location.replace("/login"); } catch (problem) { toast(problem.message); }
+  try { await call("DELETE", "session"); location.replace(`${prefix}/login`); } catch (problem) { toast(problem.message); }
 });
 
 // Back after logging out must not show what was there.

@@ -1,5 +1,5 @@
 // GraphiQL on /graphql, with the session of this page. It is React's: the only page that is.
-import { $ } from "./common.js";
+import { $, prefix } from "./common.js";
 
 const EXAMPLE = `# Servers in the worst state first, with their last 30 days. Press Ctrl-Enter to run.
 query Fleet {
@@ -18,7 +18,7 @@ query Fleet {
 // The style element that its dialogs make may stand here only with this.
 globalThis.__webpack_nonce__ = $("meta[name=style-nonce]").content;
 
-const fetcher = GraphiQL.createFetcher({ url: "/graphql", headers: { "X-Requested-With": "pinglet" } });
+const fetcher = GraphiQL.createFetcher({ url: `${prefix}/graphql`, headers: { "X-Requested-With": "pinglet" } });
 const theme = () => document.documentElement.dataset.theme;
 const root = ReactDOM.createRoot($("#graphiql"));
 const show = () => root.render(React.createElement(GraphiQL, { fetcher, defaultQuery: EXAMPLE, forcedTheme: theme() }));

@@ -1,5 +1,5 @@
 // The fleet: two requests a refresh, however many servers there are.
-import { $, ago, call, clock, colour, count, drawStates, fitted, h, health, me, ms, now, percent, runs, stateMark } from "./common.js";
+import { $, ago, call, clock, colour, count, drawStates, fitted, h, health, me, ms, now, percent, prefix, runs, stateMark } from "./common.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
@@ -136,7 +136,7 @@ function made(server) {
     coverage: cell({ class: "number", "data-label": "coverage" }),
   };
   parts.row = h("tr", { role: "row" },
-    cell({}, h("a", { href: `/dashboard/servers/${server.id}` }, parts.name), parts.ip),
+    cell({}, h("a", { href: `${prefix}/dashboard/servers/${server.id}` }, parts.name), parts.ip),
     parts.state, parts.ms, cell({ class: "wide" }, parts.strip), parts.uptime, parts.coverage);
   rows.set(server.id, parts);
   seen.observe(parts.strip);
@@ -255,6 +255,6 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) guar
 setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
 const token = me.open ? "" : " -H 'Authorization: Bearer TOKEN'";
-$("#example").textContent = `curl -X POST ${location.origin}${token} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
+$("#example").textContent = `curl -X POST ${location.origin}${prefix && `${prefix}/`}${token} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
 fromAddress();
 await guarded();

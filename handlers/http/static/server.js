@@ -1,5 +1,5 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, ago, call, clock, colour, count, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, runs, stateMark, toast, when } from "./common.js";
+import { $, ago, call, clock, colour, count, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, prefix, runs, stateMark, toast, when } from "./common.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
@@ -337,7 +337,7 @@ function removeSoon() {
     undo: () => { removing = false; },
     gone: async () => {
       removing = false;
-      try { await call("DELETE", `servers/${id}`); location.assign("/dashboard"); } catch (problem) { toast(problem.message); }
+      try { await call("DELETE", `servers/${id}`); location.assign(`${prefix}/dashboard`); } catch (problem) { toast(problem.message); }
     },
   });
 }
@@ -361,7 +361,7 @@ function gone() {
   $("#mark").hidden = true;
   $(".actions").hidden = true;
   $("#name").textContent = "Server not found";
-  $("#address").replaceChildren("It may have been removed. ", h("a", { href: "/dashboard" }, "See all servers"));
+  $("#address").replaceChildren("It may have been removed. ", h("a", { href: `${prefix}/dashboard` }, "See all servers"));
 }
 
 let failing = false; // said once, not every half minute

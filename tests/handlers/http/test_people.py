@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -117,7 +118,7 @@ def set_cookie(response: TestResponse) -> tuple[str, set[str]]:
     (line,) = response.headers.getlist("Set-Cookie")
     pair, *attributes = line.split("; ")
     name, _, value = pair.partition("=")
-    assert name == "pinglet_session"
+    assert re.fullmatch("pinglet_session_[0-9a-f]{8}", name)
     return value, {a for a in attributes if not a.startswith(("Expires=", "Max-Age="))}
 
 
