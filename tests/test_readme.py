@@ -7,6 +7,7 @@ import pytest
 
 import transcripts  # from .ci
 
+TEST = re.compile(r"`(?P<file>tests/[\w/]+\.py|…)(?:::(?P<name>\w+))?`")
 LINK = re.compile(r"\]\((?!http)([^)#]+)")
 
 
@@ -24,4 +25,15 @@ def test_the_calls_in_the_readme_answer_as_it_says(tmp_path: Path) -> None:
 )
 def test_every_link_leads_somewhere(page: Path) -> None:
     missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_every_test_that_shows_a_promise_is_there() -> None:
+    page = (transcripts.ROOT / "docs" / "reliability.md").read_text()
+    file, missing = "", []
+    for found in TEST.finditer(page):
+        file = file if found["file"] == "…" else found["file"]
+        if f"def {found['name'] or 'test_'}" not in (transcripts.ROOT / file).read_text():
+            missing.append(found[0])
+    assert file
     assert missing == []
