@@ -44,7 +44,7 @@ HERE_ONLY = {
 }
 UNPACKED = "/var/task"  # docs.aws.amazon.com/lambda/latest/dg/python-package.html
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
-BUDGETS_MB = {"pinglet.zip": 15.0, "prober.zip": 15.0}
+BUDGETS_MB = {"pinglet.zip": 20.0, "prober.zip": 20.0}
 
 PROBER_LIBRARIES = ("msgspec",)  # messages are read by its types
 

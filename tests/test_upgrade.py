@@ -36,7 +36,14 @@ def test_the_database_of_v0_1_0_keeps_every_figure(upgraded: Place) -> None:
     now_told = figures(answers(upgraded, TOLD["token"], now), TOLD["keys"])
     assert now_told.keys() == TOLD["answers"].keys() - NO_LONGER
     for address, told in now_told.items():
-        assert told == TOLD["answers"][address], address
+        assert as_then(address, told) == TOLD["answers"][address], address
+
+
+def as_then(address: str, told: Any) -> Any:
+    """Leave out what an answer has gained since."""
+    if address == "/api/v1/tokens":  # it comes in pages, and this is the last one
+        assert told[1].pop("next") is None
+    return told
 
 
 def test_v0_1_0_reads_what_is_sent_today() -> None:

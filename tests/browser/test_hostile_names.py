@@ -134,6 +134,7 @@ def test_users_and_tokens_of_such_names_are_text_too(
     steps.log_in(page, guarded_site, at="/dashboard/account")
     for number, name in enumerate(names[:12], 2):
         page.locator("#new-token").get_by_label("Name").fill(name)
+        page.locator("#new-token").get_by_label("Your password").fill(steps.PASSWORD)
         steps.button(page, "Create token")
         expect(page.locator("#tokens tr")).to_have_count(number)
     for number, name in enumerate(names[:3], 4):

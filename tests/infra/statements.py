@@ -15,7 +15,7 @@ def counted(database: Database) -> Iterator[list[str]]:
     sent: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        if not statement.startswith(("BEGIN", "SAVEPOINT")):
+        if not statement.startswith(("BEGIN", "SAVEPOINT", "PRAGMA")):
             sent.append(statement)
 
     event.listen(database.engine, "before_cursor_execute", note)

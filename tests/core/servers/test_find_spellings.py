@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from core.clock import utc_now
 from core.errors import IdUnknown, NameTaken, NameUnknown, WrongRequest
-from core.export import give, take
+from core.export import give, take_list
 from core.models import Server
 from core.servers import change, find, lists
 from core.servers.records import BulkServer, FleetQuery, ServerChange, ServerWanted, Sort
@@ -151,8 +151,8 @@ def test_what_is_new_and_unseen_is_refused_with_its_field(database: Database) ->
             find.by_name(session, SPOOF)
     listed = lists.read(f"{SPOOF},{IP}\nweb,{IP}")
     refused = pytest.raises(WrongRequest, match="line 1: name must")
-    with refused, database.transaction() as session:
-        take.take_list(session, listed, database.settings, SLOT)
+    with refused, database.reading() as session:
+        take_list.steps(session, listed, database.settings, SLOT)
     assert names(database) == []
 
 
@@ -162,10 +162,10 @@ def test_an_export_with_older_names_is_taken_twice_and_changes_nothing(database:
     with database.reading() as session:
         written = lists.to_csv(give.plain(session, SLOT).values())
     for _time in range(2):
-        with database.transaction() as session:
+        with database.reading() as session:
             read = lists.read(written)
-            done = take.take_list(session, read, database.settings, SLOT, upsert=True)
-        assert done == {"UNCHANGED": 3}
+            [step] = take_list.steps(session, read, database.settings, SLOT, upsert=True)
+        assert database.write(step) == {"UNCHANGED": 3}
     assert names(database) == [APART, SPOOF, "\u0416"]
 
 

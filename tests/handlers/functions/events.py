@@ -8,7 +8,7 @@ from handlers.http import browser
 from tests.cloud import Context
 
 HOST = "abc123.execute-api.eu-central-1.amazonaws.com"
-TOKEN = "pinglet_of-the-tests"
+TOKEN = "pinglet_" + "of-the-tests-" * 3 + "of-A"
 HEADERS = {
     "host": HOST,
     "content-type": "application/json",

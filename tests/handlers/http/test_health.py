@@ -135,7 +135,7 @@ def test_a_round_that_could_not_be_recorded_is_told_unasked(
         slot = this_slot() - 3 * MINUTE
         targets = rounds.due(database, slot + 4 * MINUTE)
         with pytest.raises(SQLAlchemyError):
-            asyncio.run(rounds.run_round(instance(database), slot, targets))
+            asyncio.run(rounds.run_round(instance(database), slot, targets, now=lambda: slot))
     finally:
         with database.transaction() as session:
             session.execute(text("ALTER TABLE elsewhere RENAME TO data"))
