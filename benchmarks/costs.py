@@ -41,6 +41,7 @@ HEAD = (
 )
 FIELDS = {
     "id": 1,
+    "uptime coverage": 1,
     "strip meansMs": 1,
     'summary(window: "1d") {meanMs p99Ms}': 1,
     'summary(window: "3d") {meanMs p99Ms}': 1,

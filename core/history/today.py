@@ -41,7 +41,7 @@ def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPag
     shown = _with_day(session, found.servers, now, [server.id for server in found.servers])
     cursors = {server.id: one for server, one in zip(found.servers, found.cursors, strict=True)}
     told = ServerPage(
-        servers=shown, totals=dict(found.totals), last_round=found.last_round, next=found.after
+        servers=shown, totals=dict(found.totals), last_round=found.last_round, next=found.next
     )
     return told, [cursors[server.id] for server in shown]
 

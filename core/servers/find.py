@@ -173,6 +173,13 @@ def standings(
     return [_read(row) for row in session.execute(query, _at(now))]
 
 
+def standing(session: Session, server_id: int, now: datetime) -> Standing:
+    """Return a server with its state. One statement. Raises IdUnknown."""
+    for found in standings(session, now, [server_id] if server_id <= LARGEST_ID else []):
+        return found
+    raise IdUnknown(server_id)
+
+
 def _read(row: Sequence[Any]) -> Standing:
     # By place: by name a long row takes twice as long, and there are thousands.
     kept = dict(zip(KEPT, row, strict=False))

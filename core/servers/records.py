@@ -361,6 +361,6 @@ class FleetPage:
     last_round: datetime | None
 
     @property
-    def after(self) -> str | None:
-        """What asks for the page that follows, if one does."""
+    def next(self) -> str | None:
+        """The `after` that asks for the page that follows, if one does."""
         return self.cursors[-1] if self.more else None

@@ -28,10 +28,12 @@ from core.servers.records import (
     Bulk,
     BulkDone,
     BulkQuery,
+    FleetPage,
     FleetQuery,
     ListDone,
     ServerChange,
     ServerWanted,
+    Standing,
 )
 from handlers.http.routes import CSV, JSON, READ, WRITE, Done, Later, Routes
 from handlers.instance import Instance
@@ -64,6 +66,13 @@ def listed_with_cursors(here: Instance, wanted: FleetQuery) -> tuple[ServerPage,
     """List servers with their state and last 24 hours; beside them the cursor of each."""
     with here.database.reading() as session:
         return today.page(session, wanted, utc_now())
+
+
+def standing_with_cursors(here: Instance, wanted: FleetQuery) -> tuple[FleetPage, Sequence[str]]:
+    """List servers with their state alone, for who doesn't ask for more, and their cursors."""
+    with here.database.reading() as session:
+        page = find.page(session, wanted, utc_now())
+        return page, page.cursors
 
 
 @ROUTES(
@@ -104,6 +113,12 @@ def show(here: Instance, server_id: int) -> ServerStatus:
     """Show a server with its state and last 24 hours."""
     with here.database.reading() as session:
         return today.of_one(session, server_id, utc_now())
+
+
+def show_standing(here: Instance, server_id: int) -> Standing:
+    """Show a server with its state alone. Raises IdUnknown."""
+    with here.database.reading() as session:
+        return find.standing(session, server_id, utc_now())
 
 
 @ROUTES(

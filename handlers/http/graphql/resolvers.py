@@ -1,7 +1,8 @@
 """What stands behind each field: the calls that /api/v1 makes, and their shapes as they are.
 
 A field of a shape is resolved by its name, in snake_case. What a server is asked for beyond its
-own fields is read for all servers of the same list at once.
+own fields is read for all servers of the same list at once, its last 24 hours only where they are
+asked for.
 """
 
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ariadne import MutationType, ObjectType, QueryType, ScalarType, make_executable_schema
-from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema
+from graphql import GraphQLError, GraphQLSchema
 
 from core.accounts.records import Level, Me, TokenIssued, TokenListed, TokenPair, UserListed
 from core.accounts.tokens import TokensQuery, TokenWanted
@@ -24,6 +25,7 @@ from core.history.records import (
     PingsQuery,
     Series,
     SeriesQuery,
+    ServerPage,
     ServerStatus,
     Summary,
     SummaryQuery,
@@ -31,12 +33,15 @@ from core.history.records import (
 from core.reading import Request, iso
 from core.servers.records import (
     BulkItem,
+    FleetPage,
     FleetQuery,
     ServerChange,
     ServerWanted,
+    Standing,
     server_name,
 )
 from handlers.http import bulk, people, servers
+from handlers.http.graphql.selection import Info, asks_servers
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE, Done
 from handlers.instance import Instance
@@ -53,7 +58,6 @@ LEVELS: dict[str, dict[str, Level]] = {
 DATE_TIME = ScalarType("DateTime", serializer=iso)
 
 
-Info = GraphQLResolveInfo
 Call = Callable[..., Any]
 Wanted = TypeVar("Wanted", bound=Request)
 Read = Callable[[Sequence[int]], Mapping[int, Any]]
@@ -78,14 +82,14 @@ class Listing:
 class Listed:
     """A server among those that were listed with it."""
 
-    shown: ServerStatus
+    shown: Standing
     listing: Listing
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.shown, name)
 
 
-def _listed(shown: Sequence[ServerStatus]) -> list[Listed]:
+def _listed(shown: Sequence[Standing]) -> list[Listed]:
     listing = Listing([server.id for server in shown])
     return [Listed(server, listing) for server in shown]
 
@@ -98,6 +102,14 @@ def in_camel_case(name: str) -> str:
 def in_snake_case(name: str, *_schema: object) -> str:
     """Return a name of GraphQL's as /api/v1 writes it."""
     return re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name)
+
+
+OF_DAY = frozenset(
+    in_camel_case(name)
+    for name in ServerStatus.__struct_fields__
+    if name not in Standing.__struct_fields__
+)
+"""A server's fields that its last 24 hours are read for."""
 
 
 @DATE_TIME.value_parser
@@ -120,10 +132,9 @@ def _query(name: str, *, may: Level) -> Callable[[Call], Call]:
 @_query("servers", may=READ)
 def find(_root: object, info: Info, **words: Any) -> dict[str, Any]:
     """Return a page of servers as Relay has it."""
-    here: Instance = info.context
     turned = "-" if words.pop("descending") else ""
     words |= {"sort": turned + words["sort"], "limit": words.pop("first")}
-    page, cursors = servers.listed_with_cursors(here, _read(FleetQuery, words, limit="first"))
+    page, cursors = _page(info, _read(FleetQuery, words, limit="first"))
     nodes = _listed(page.servers)
     edges = [{"cursor": one, "node": node} for one, node in zip(cursors, nodes, strict=True)]
     return {
@@ -143,21 +154,26 @@ def find(_root: object, info: Info, **words: Any) -> dict[str, Any]:
 @_query("server", may=READ)
 def find_one(_root: object, info: Info, **words: Any) -> Listed | None:
     """Return the server of that id, or of that name."""
-    here: Instance = info.context
     match words:
         case {"id": str() as text, **others} if text and not others.get("name"):
-            found = _there(here, _number(text))
+            found = _there(info, _number(text))
         case {"name": str() as name, **others} if name and not others.get("id"):
-            wanted = FleetQuery(name=server_name(name))
-            found = servers.listed(here, wanted).servers
+            found = _page(info, FleetQuery(name=server_name(name)))[0].servers
         case _:
             raise WrongRequest("server must be asked for by either id or name")
     return next(iter(_listed(found)), None)
 
 
-def _there(here: Instance, server_id: int) -> list[ServerStatus]:
+def _page(info: Info, wanted: FleetQuery) -> tuple[ServerPage | FleetPage, Sequence[str]]:
+    if asks_servers(info, OF_DAY):
+        return servers.listed_with_cursors(info.context, wanted)
+    return servers.standing_with_cursors(info.context, wanted)
+
+
+def _there(info: Info, server_id: int) -> Sequence[Standing]:
+    show = servers.show if asks_servers(info, OF_DAY) else servers.show_standing
     try:
-        return [servers.show(here, server_id)]
+        return [show(info.context, server_id)]
     except IdUnknown:
         return []
 

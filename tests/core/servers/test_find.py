@@ -12,6 +12,7 @@ from sqlalchemy import delete
 
 from core import models
 from core.checks.records import Probe, State, Target
+from core.errors import IdUnknown
 from core.models import Schedule, Server
 from core.servers import change as servers_change
 from core.servers import find
@@ -166,6 +167,16 @@ def test_the_list_of_some_is_in_order_of_creation_and_one_statement(database: Da
         assert [one.id for one in found] == [first, third]
         assert find.standings(session, SLOT, []) == []
     assert len(statements) == 2
+
+
+def test_one_stands_as_the_list_says(database: Database) -> None:
+    add_many(database, ["web", "db"])
+    with database.reading() as session:
+        for shown in find.standings(session, SLOT):
+            assert find.standing(session, shown.id, SLOT) == shown
+        for nobody in (0, 2**63 - 1, 2**63):
+            with pytest.raises(IdUnknown):
+                find.standing(session, nobody, SLOT)
 
 
 @pytest.mark.parametrize("sort", Sort)

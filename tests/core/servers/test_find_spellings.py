@@ -184,7 +184,7 @@ def test_a_list_by_name_is_in_order_of_the_characters_numbers(database: Database
             with database.reading() as session:
                 page = find.page(session, query, utc_now())
             shown += [one.name for one in page.servers]
-            after = page.after
+            after = page.next
         assert shown == wanted
 
 

@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import pytest
 from flask.testing import FlaskClient
-from graphql import GraphQLObjectType, print_ast
+from graphql import GraphQLObjectType, get_operation_ast, parse, print_ast
 
 from core.clock import utc_now
-from handlers.http.graphql.limits import COSTS
+from handlers.http.graphql.limits import COSTS, LIMITS, SHARED, measure
 from handlers.http.graphql.resolvers import SCHEMA
 from infra.database import Database
 from tests.handlers.conftest import Rows
@@ -111,7 +111,9 @@ TOO_MUCH: dict[str, str] = {
     "a window beyond all time": (
         '{ server(id: "1") { summary(window: "-999999999999999d") { uptime } } }'
     ),
-    "three lists of all servers": many(3, "servers(first: 1000) { totals { up } }"),
+    "three lists of all servers with their day": many(
+        3, "servers(first: 1000) { nodes { uptime } }"
+    ),
     "two short windows of many servers": (
         "{ servers(first: 1000) { nodes "
         '{ a: summary(window: "1h") { uptime } b: summary(window: "2h") { uptime } } } }'
@@ -291,6 +293,70 @@ def test_a_document_that_compares_every_field_with_every_other_is_answered_soon(
     assert ask(client, query)["servers"]["totals"] == {"up": 0}
 
 
+def cost(query: str) -> int:
+    document = parse(query)
+    operation = get_operation_ast(document)
+    assert operation
+    return measure(document, operation, {}).cost
+
+
+DAY_OF_1000 = 30_000
+LISTS = {
+    "in its place": "{ servers(first: 1000) { nodes { %s } } }",
+    "in a fragment": "{ servers(first: 1000) { nodes { ...a } } } fragment a on Server { %s }",
+    "by edges": "{ servers(first: 1000) { edges { node { ... on Server { %s } } } } }",
+    "in a fragment of the query": (
+        "{ ...a } fragment a on Query { servers(first: 1000) { nodes { %s } } }"
+    ),
+}
+
+
+@pytest.mark.parametrize("way", LISTS)
+@pytest.mark.parametrize("name", ["uptime", "coverage", "strip", "meansMs"])
+def test_the_day_weighs_where_it_is_asked_for(way: str, name: str) -> None:
+    own = 1_000 * COSTS.get(f"Server.{name}", lambda *_: 1)({}, 0)
+    asked, without = (cost(LISTS[way] % fields) for fields in (f"id {name}", "id"))
+    assert asked == without + own + DAY_OF_1000
+
+
+@pytest.mark.parametrize(
+    ("asked", "values"),
+    [
+        ("nodes { uptime coverage counts { due } }", 5),
+        ("nodes { uptime ... { coverage } ... on Server { uptime } }", 4),
+        ("nodes { uptime } edges { node { a: uptime b: uptime } }", 6),
+    ],
+)
+def test_what_is_read_once_weighs_once(asked: str, values: int) -> None:
+    once = cost("{ servers(first: 1000) { nodes { uptime } } }")
+    assert once == 1_000 * (10 + 2) + DAY_OF_1000
+    assert cost(f"{{ servers(first: 1000) {{ {asked} }} }}") == once + 1_000 * (values - 2)
+
+
+def test_each_list_weighs_its_own_day() -> None:
+    one = "servers(first: 1000) { nodes { uptime } }"
+    assert cost(many(2, one)) == 2 * cost(many(1, one))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        many(3, "servers(first: 1000) { totals { up } nodes { name state } }"),
+        "{ servers(first: 1000) { nodes { name state lastPing { slot responseMs } uptime coverage "
+        'summary(window: "3d") { uptime p95Ms } } } }',
+    ],
+    ids=["three lists of all servers", "all servers with their day and their three days"],
+)
+def test_lists_of_all_servers_weigh_no_more_than_they_may(query: str) -> None:
+    assert cost(query) <= LIMITS.cost
+
+
+def test_figures_of_a_summary_do_not_weigh_a_day() -> None:
+    asked = 'summary(window: "1d") { %s }'
+    alike = [cost(LISTS["in its place"] % asked % name) for name in ("uptime", "p95Ms")]
+    assert alike[0] == alike[1]
+
+
 def test_every_field_with_a_cost_of_its_own_is_in_the_schema() -> None:
-    for kind, _, field in (name.partition(".") for name in COSTS):
+    for kind, _, field in (name.partition(".") for name in [*COSTS, *SHARED]):
         assert field in cast(GraphQLObjectType, SCHEMA.get_type(kind)).fields
