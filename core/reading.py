@@ -32,9 +32,15 @@ NAME_PATTERN = rf"^{PRINTABLE}[^\s\x00-\x1f\x7f-\x9f]{PRINTABLE}$(?!\n)"
 # Nobody sees these, or they turn around what stands beside them, or they are no characters: a name
 # that holds one looks like another. It is refused where it is made; what is from before stays.
 BIDI = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-UNSEEN = r"\u00ad\u115f\u1160\u180e\u200b\u2060-\u2064\u206a-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
+UNSEEN = (
+    r"\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2060-\u2065\u206a-\u206f\u2800\u3164\ufeff"
+    r"\uffa0\ufff0-\ufffb"
+)
 REFUSED = rf"{BIDI}{UNSEEN}\ufdd0-\ufdef\ufffe\uffff"
-REFUSED_BEYOND = r"\U000e0001\U000e0020-\U000e007f" + "".join(
+UNSEEN_BEYOND = (
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+)
+REFUSED_BEYOND = UNSEEN_BEYOND + "".join(
     rf"\U{plane:04x}fffe\U{plane:04x}ffff" for plane in range(1, 17)
 )
 NEW_NAME_PATTERN = NAME_PATTERN.replace(r"\x9f]", rf"\x9f{REFUSED}]")
@@ -132,6 +138,10 @@ def plain_text(value: object, what: str, length: int) -> str:
     return text
 
 
+# Behind nothing, or behind a letter of an alphabet (below U+2E80).
+LOOSE_SELECTOR = re.compile(
+    r"(?:(?<=[^\W\d_\u2e80-\U0010ffff])|^)[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 SEEN = re.compile(f"[^{REFUSED}{REFUSED_BEYOND}]*")
 FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")
 """A region's flag, such as Scotland's: the one use of tags, which nobody sees."""
@@ -146,7 +156,7 @@ def kept_name(text: str, what: str, length: int) -> str:
     letters and between symbols. Source: Unicode Standard Annex 15; Technical Report 36, section 2.
     """
     kept = nfc(text)
-    found = SEEN.sub("", FLAG.sub("", kept)) + _loose_joiner(kept)
+    found = SEEN.sub("", FLAG.sub("", kept)) + _loose_joiner(kept) + _loose_selector(kept)
     if found:
         raise WrongRequest(f"{what} must not contain the invisible U+{ord(found[0]):04X}")
     if len(kept) > length:
@@ -164,6 +174,16 @@ def _loose_joiner(text: str) -> str:
         if not all(map(_can_be_joined, beside)):
             return found[0]
     return ""
+
+
+def _loose_selector(text: str) -> str:
+    """Return the first selector of a variant that stands behind a plain letter, or nothing.
+
+    It chooses how a symbol or a digit is drawn (in emoji), or an ideograph; of other letters there
+    are no variants.
+    """
+    found = LOOSE_SELECTOR.search(text)
+    return found[0] if found else ""
 
 
 def _can_be_joined(character: str) -> bool:

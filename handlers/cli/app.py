@@ -85,6 +85,15 @@ class RequestHandler(WSGIRequestHandler):
         self.refuses = True
         super().send_error(*args, **kwargs)
 
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Log a request without its query: somebody may have put a secret there."""
+        asked = getattr(self, "path", None)  # there is none where the first line was no HTTP
+        if asked is not None:
+            self.path = asked.partition("?")[0]
+        super().log_request(code, size)
+        if asked is not None:
+            self.path = asked
+
     def end_headers(self) -> None:
         """Give refusals the headers that every reply has."""
         for name, value in http_app.HEADERS.items() if self.refuses else ():

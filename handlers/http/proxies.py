@@ -13,8 +13,8 @@ from core.settings import UNIX_SOCKET, Proxy
 
 Address = IPv4Address | IPv6Address
 
-PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
-"""One slash between parts: what begins with two would be another host."""
+PREFIX = re.compile(r"(/(?!\.\.?(/|$))[\w.~-]+)+", re.ASCII)
+"""One slash between parts: what begins with two would be another host. No part leads upwards."""
 WITH_PORT = re.compile(r"\[(?P<v6>[^]]+)\](:\d+)?|(?P<v4>[\d.]+):\d+")
 PORT_AT_END = re.compile(r":\d+$")
 DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -38,6 +38,8 @@ def believe(environ: WSGIEnvironment, trusted: Sequence[Proxy]) -> None:
     The client is the nearest hop that isn't trusted. Of a header to which each proxy adds its word
     the one counts that the outermost trusted proxy wrote. What anybody else says changes nothing.
     """
+    if not PREFIX.fullmatch(environ.get("SCRIPT_NAME", "")):
+        environ["SCRIPT_NAME"] = ""  # some servers take it from a header
     client, hops = _client(environ, trusted)
     if not hops:
         return

@@ -182,6 +182,13 @@ def test_no_request_is_answered_in_html(running: Running, request_line: bytes) -
         assert f"\r\n{name}: {value}\r\n".encode() in told
 
 
+def test_a_query_stays_out_of_the_log(running: Running) -> None:
+    """Somebody may have put a secret there."""
+    answered(running, b"GET /api/v1/health?max_age_s=hunter2 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert '"GET /api/v1/health HTTP/1.1" 400' in running.said()
+    assert "hunter2" not in running.said()
+
+
 def test_a_worker_in_the_server_pings_and_ctrl_c_ends_both(tmp_path: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
     database_url = f"sqlite:///{tmp_path}/pinglet.db"
