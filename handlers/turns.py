@@ -30,7 +30,7 @@ class Turns:
     def taken(self, caller: str) -> Iterator[None]:
         """Work in a turn of `caller`'s. Raises Busy where none comes up in time."""
         with self._changed:
-            if not self._is_free(caller):
+            if self._in_line or not self._is_free(caller):  # nobody passes those who wait
                 self._wait(caller)
             self._at_work[caller] += 1
         try:

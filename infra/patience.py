@@ -121,8 +121,9 @@ def within(timeout_s: float, what: Hashable, work: Callable[[], T]) -> T:
     with LOCK:
         asked: Future[T] | None = UNDER_WAY.get(what)
         if asked is None:
-            asked = UNDER_WAY[what] = Future()
+            asked = Future()
             threading.Thread(target=_do, args=(asked, what, work), daemon=True).start()
+            UNDER_WAY[what] = asked  # once it has begun: whoever asks for it waits for its end
     return asked.result(timeout_s)
 
 

@@ -29,7 +29,11 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
     """
     if not url.database or url.database == ":memory:":
         raise SettingsError("DATABASE_URL must name a file: sqlite:///FILE")
+    if url.query or url.database.startswith("file:"):
+        raise SettingsError(f"DATABASE_URL must be sqlite:///FILE and nothing more, got {url}")
     file = Path(url.database).absolute()
+    if file.exists() and not file.is_file():
+        raise SettingsError(f"DATABASE_URL must name a file, got {url.database!r}, which is none")
     engine = _engine(url, settings)
     driver: Any = engine.dialect.loaded_dbapi
     platform.check_sqlite(driver)

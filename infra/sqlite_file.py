@@ -34,7 +34,8 @@ def guard(engine: Engine, file: Path) -> None:
     Where the -wal alone was removed, its content is saved from the connection that has it open.
     """
     _make_private(file)
-    log_file = _beside(file, LOG)
+    target = file.resolve()  # SQLite puts its other files beside what a link leads to
+    log_file = _beside(target, LOG)
     opened: list[Identity] = []
 
     def is_other() -> bool:
@@ -46,7 +47,7 @@ def guard(engine: Engine, file: Path) -> None:
             raise DatabaseReplaced(str(file), is_there=file.exists())
         # SQLite would let everybody read it; what it puts beside a file has that file's mode.
         with contextlib.suppress(OSError):  # it is there, or SQLite says why it can't be
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, OURS_ALONE))
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, OURS_ALONE))
 
     @event.listens_for(engine, "connect")
     def remember(*_given: object) -> None:
@@ -98,12 +99,29 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(mode=OUR_FOLDER, parents=True, exist_ok=True)
 
 
+def is_ours(file: Path) -> bool:
+    """Whether a file is there that is an SQLite database, or empty, as SQLite begins one.
+
+    Source: sqlite.org/fileformat2.html, 1.3.
+    """
+    try:
+        if not file.is_file():
+            return False
+        with file.open("rb") as opened:
+            return opened.read(len(MAGIC)) in (b"", MAGIC)
+    except OSError:
+        return False
+
+
+MAGIC = b"SQLite format 3\0"
+
+
 def _make_private(file: Path) -> None:
     """Take from everybody else what earlier releases let them read: it holds passwords' hashes.
 
     What was opened to a group alone was opened by somebody; that stays.
     """
-    for suffix in BESIDE:
+    for suffix in BESIDE if is_ours(file) else ():
         _take_from_others(_beside(file.resolve(), suffix), OURS_ALONE)
     if file.parent.resolve() == LOCAL_DATABASE.parent:
         _take_from_others(file.parent, OUR_FOLDER)
@@ -115,11 +133,16 @@ def _take_from_others(path: Path, mode: int) -> None:
         if not found.st_mode & stat.S_IRWXO:
             return
         if found.st_uid != os.geteuid():
-            log.warning("%s can be read by everybody, and is another user's: see to it", path)
+            log.warning(
+                "%s can be read by everybody, and belongs to another user: see to it",
+                path,
+            )
             return
         path.chmod(mode)
         log.warning("%s could be read by everybody; now only by its owner", path)
     except FileNotFoundError:
         return
     except OSError as error:
-        log.warning("%s can be read by everybody (%s): see to it", path, error.strerror)
+        log.warning(
+            "%s can be read by everybody (%s): change its mode yourself", path, error.strerror
+        )

@@ -6,11 +6,25 @@ a transaction that their caller ends.
 """
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import (
+    BigInteger,
+    Double,
+    SmallInteger,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 
 from core.history.codec import NO_COLUMNS, Columns, Slots, all_ms
@@ -18,7 +32,7 @@ from core.history.upkeep import day_row
 from core.models import ASIDE, DATA, DAY, ROUND, SERVER
 from core.servers.schedule import due, schedules, spans
 from core.slots import AHEAD, current_slot, first_slot, slot_time
-from core.sql import UtcDateTime
+from core.sql import UtcDateTime, as_rows, incoming, time_at, written
 
 COPIED = ("server_id", "datetime", "response_time", "sent", "received", "best_ms", "worst_ms")
 LAST = {"last_slot": "datetime", "last_ms": "response_time", "last_sent": "sent"}
@@ -47,24 +61,28 @@ def set_aside(session: Session, now: datetime) -> int:
 def _set_raw_aside(session: Session, now: datetime, future: datetime) -> int:
     since = literal(now, UtcDateTime())
     rows = select(*(DATA.c[name] for name in COPIED), since).where(DATA.c.datetime > future)
-    session.execute(insert(ASIDE).from_select([*COPIED, "since"], rows))
-    return session.connection().execute(delete(DATA).where(DATA.c.datetime > future)).rowcount
+    new = insert(ASIDE).from_select([*COPIED, "since"], rows).on_conflict_do_nothing()
+    count = written(session, new)
+    session.execute(delete(DATA).where(DATA.c.datetime > future))
+    return count
 
 
 def _set_packed_aside(session: Session, now: datetime, future: datetime) -> int:
+    """Of a slot that is raw as well, as most are for two days, the raw row is there already."""
     days = select(DAY.c.server_id, DAY.c.date, DAY.c.packed).where(DAY.c.date >= future.date())
     count = 0
     for server_id, date, packed in session.execute(days).all():
         first = first_slot(date)
         slots, low = Slots(packed), max(0, current_slot(future) + 1 - first)
         rows = [
-            dict(zip(COPIED, (server_id, slot_time(first + minute), *values), strict=True))
+            [server_id, slot_time(first + minute), *values]
             for minute, *values in _pings(slots, low)
         ]
         if rows:
-            session.execute(insert(ASIDE), [row | {"since": now} for row in rows])
+            count += written(session, PUT_ASIDE, {"rows": as_rows(rows), "since": now})
+        if rows and low:
             _cut_day(session, server_id, date, _without(slots, low))
-        count += len(rows)
+    session.execute(delete(DAY).where(DAY.c.date > future.date()))
     return count
 
 
@@ -98,16 +116,50 @@ def _cut_day(session: Session, server_id: int, date: dt.date, slots: Slots) -> N
 def _turn_back_servers(session: Session, future: datetime) -> None:
     """Let servers that show a ping of a slot to come show the newest of the others."""
     ahead = SERVER.c.last_slot > future
-    ids = session.scalars(select(SERVER.c.id).where(ahead)).all()
+    ids = session.scalars(select(SERVER.c.id).where(ahead).order_by(SERVER.c.id)).all()
     other = DATA.alias()
     of_each = select(func.max(other.c.datetime)).where(other.c.server_id == SERVER.c.id)
     newest = DATA.c.datetime == of_each.correlate(SERVER).scalar_subquery()
-    pings = select(DATA).join(SERVER, SERVER.c.id == DATA.c.server_id).where(ahead, newest)
-    found = session.execute(pings).mappings()
-    shown = {row["server_id"]: {last: row[name] for last, name in LAST.items()} for row in found}
-    for server_id in ids:
-        values = shown.get(server_id, dict.fromkeys(LAST))
-        session.execute(update(SERVER).where(SERVER.c.id == server_id).values(values))
+    columns = [DATA.c[name] for name in ("server_id", *LAST.values())]
+    pings = select(*columns).join(SERVER, SERVER.c.id == DATA.c.server_id).where(ahead, newest)
+    shown = {row.server_id: list(row) for row in session.execute(pings)}
+    shown |= _newest_packed(session, [one for one in ids if one not in shown])
+    nothing = [None] * len(LAST)
+    session.execute(SHOW, {"rows": as_rows(shown.get(one, [one, *nothing]) for one in ids)})
+
+
+def _newest_packed(session: Session, ids: Sequence[int]) -> dict[int, list[Any]]:
+    """Return the newest ping of each of these servers of which only days are left."""
+    of_each = select(DAY.c.server_id, func.max(DAY.c.date).label("date"))
+    newest = of_each.where(DAY.c.server_id.in_(ids)).group_by(DAY.c.server_id).subquery()
+    same = and_(DAY.c.server_id == newest.c.server_id, DAY.c.date == newest.c.date)
+    days = select(DAY.c.server_id, DAY.c.date, DAY.c.packed).join(newest, same)
+    found = {}
+    for server_id, date, packed in session.execute(days):
+        for minute, mean, sent, received, *_rest in _pings(Slots(packed), 0):
+            slot = slot_time(first_slot(date) + minute)
+            found[server_id] = [server_id, slot, mean, sent, received]
+    return found
+
+
+def _put_aside() -> Insert:
+    kinds = [BigInteger(), BigInteger(), Double(), SmallInteger(), SmallInteger()]
+    given = incoming(dict(zip(COPIED, [*kinds, Double(), Double()], strict=True)))
+    columns = {name: given.c[name] for name in COPIED} | {"datetime": time_at(given.c.datetime)}
+    since = bindparam("since", type_=UtcDateTime())
+    rows = select(*columns.values(), since).where(true())  # or SQLite would read a join's condition
+    return insert(ASIDE).from_select([*COPIED, "since"], rows).on_conflict_do_nothing()
+
+
+def _show() -> Update:
+    kinds = [BigInteger(), BigInteger(), Double(), SmallInteger(), SmallInteger()]
+    given = incoming(dict(zip(["id", *LAST], kinds, strict=True)))
+    values = {name: given.c[name] for name in LAST} | {"last_slot": time_at(given.c.last_slot)}
+    return update(SERVER).where(SERVER.c.id == given.c.id).values(values)
+
+
+PUT_ASIDE = _put_aside()
+SHOW = _show()
 
 
 def forget(session: Session, before: datetime) -> None:

@@ -37,7 +37,9 @@ def _synchronised() -> bool:
     # A request of zeros changes nothing. A clock that was set by hand counts as unsynchronised
     # until NTP has seen to it.
     try:
-        told = ctypes.CDLL(None).ntp_adjtime(ctypes.create_string_buffer(ROOM))
+        library = ctypes.CDLL(None)
+        ask = getattr(library, "ntp_adjtime", None) or library.adjtimex  # musl has only that
+        told = ask(ctypes.create_string_buffer(ROOM))
     except (OSError, AttributeError):
         return False
     return 0 <= int(told) < TIME_ERROR

@@ -38,7 +38,7 @@ from core.slots import AHEAD
 log = logging.getLogger("pinglet.worker")
 
 RESTART = timedelta(minutes=65)
-"""A start of the machine takes less, and so does what somebody runs each hour."""
+"""Restarting the machine takes less time than this, and so does what runs each hour."""
 ASLEEP = timedelta(days=2)
 """Longer than this nobody vouches: a machine asleep is told by the same chip how long it slept."""
 SETTLED_S = 600.0
@@ -104,9 +104,9 @@ class Trust:
         if not self.doubted:
             return None
         return (
-            f"rounds don't vouch yet for {self.doubted / timedelta(hours=1):,.1f} hours without "
-            "any; that takes 24 hours of rounds by a clock that the kernel calls synchronised, "
-            "else seven days"
+            f"rounds don't vouch yet for {self.doubted / timedelta(hours=1):,.1f} hours in which "
+            "there were none; they will after 24 hours of rounds by a clock that the kernel calls "
+            "synchronised, or after seven days of others"
         )
 
     @property

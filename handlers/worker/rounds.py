@@ -101,11 +101,13 @@ def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNE
 
 
 def _note_clock(database: Database, reading: trust.Reading) -> Trust:
-    with database.transaction() as session:
+    def note(session: Session) -> Trust:
         found = trust.note(session, reading)
         if not found.contradicted:
             trust.put_right(session, reading.wall)
         return found
+
+    return database.write(note)
 
 
 def believe_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNESSES) -> None:
@@ -149,11 +151,14 @@ def store(
 
     `begin` notes there that it began, if that may not be noted yet. Raises Unavailable.
     """
-    with database.transaction(durable=False) as session:
+
+    def write(session: Session) -> int:
         new = record.record(session, slot, measured, now)
         begin(session)
         round_log.add(session, slot, new, now)
         return new
+
+    return database.write(write, durable=False)
 
 
 async def run_round(

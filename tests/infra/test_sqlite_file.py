@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from core import settings as core_settings
-from core.errors import DatabaseReplaced
+from core.errors import DatabaseReplaced, SettingsError
 from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.worker import rounds
@@ -104,7 +104,7 @@ def test_another_users_file_is_told_not_changed(
     Database(Settings(database_url=f"sqlite:///{file}"))
     assert mode(file) == "-rw-r--r--"
     [line] = caplog.messages
-    assert line == f"{file} can be read by everybody, and is another user's: see to it"
+    assert line == f"{file} can be read by everybody, and belongs to another user: see to it"
 
 
 def test_our_own_folder_is_closed_and_yours_left_as_it_is(
@@ -261,3 +261,35 @@ def test_a_backup_that_is_restored_as_we_say_is_not_undone(
     file = left / "instance" / "pinglet.db"
     with opened(Settings(database_url=f"sqlite:///{file}")) as restored:
         assert names(restored) == ["early"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_refused_and_keeps_its_mode(tmp_path: Path, kind: str) -> None:
+    named = tmp_path / kind
+    named.mkdir(mode=0o755) if kind == "folder" else os.mkfifo(named, 0o644)
+    mode = named.stat().st_mode
+    with pytest.raises(SettingsError, match="DATABASE_URL must name a file, got"):
+        Database(Settings(database_url=f"sqlite:///{named}"))
+    assert named.stat().st_mode == mode
+
+
+def test_a_file_of_another_kind_keeps_its_mode(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not a database")
+    notes.chmod(0o644)
+    Database(Settings(database_url=f"sqlite:///{notes}")).engine.dispose()
+    assert stat.S_IMODE(notes.stat().st_mode) == 0o644
+
+
+def test_what_a_link_leads_to_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "real.db")
+    database = Database(Settings(database_url=f"sqlite:///{tmp_path}/link.db"))
+    with database.reading():
+        assert stat.S_IMODE((tmp_path / "real.db").stat().st_mode) == 0o600
+    database.engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db?mode=ro", "sqlite:///file:x.db?uri=true"])
+def test_words_after_the_file_are_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="must be sqlite:///FILE"):
+        Database(Settings(database_url=url))

@@ -237,8 +237,8 @@ def _summary(words: Words, inside: int) -> int:
 
 COSTS: Mapping[str, Callable[[Words, int], int]] = {
     "Query.servers": lambda words, inside: _whole(words.get("first"), 100) * (10 + inside),
-    # Lists without pages are taken to hold 1,000.
-    "Query.tokens": lambda _, inside: 1_000 * (1 + inside),
+    "Query.tokens": lambda words, inside: _whole(words.get("first"), 100) * (1 + inside),
+    # A list without pages is taken to hold 1,000.
     "Query.users": lambda _, inside: 1_000 * (1 + inside),
     "Server.pings": _pings,
     "Server.series": _series,

@@ -99,3 +99,24 @@ def test_what_was_set_aside_goes_when_it_is_old(database: Database) -> None:
         with database.transaction() as session:
             aside.forget(session, before)
         assert len(kept_aside(database)) == count
+
+
+def test_a_slot_to_come_that_is_raw_and_packed_is_set_aside_once(database: Database) -> None:
+    server_id = add(database)
+    record(database, SLOT + HOUR, [ping(server_id, 2.5)])
+    pack(database, server_id, 0)  # its raw row stays for two days
+    assert set_aside(database) == 1
+    assert len(kept_aside(database)) == 1
+    assert set_aside(database) == 0
+
+
+def test_a_server_of_which_only_days_are_left_shows_the_newest_of_them(database: Database) -> None:
+    server_id = add(database)
+    record(database, SLOT - MINUTE, [ping(server_id, 2.5)])
+    record(database, SLOT + HOUR, [ping(server_id, 3.5)])
+    pack(database, server_id, 0)
+    with database.transaction() as session:
+        upkeep.forget_pings(session, SLOT.date(), 0, 1_440)
+    set_aside(database)
+    shown = server(database)
+    assert (shown.last_slot, shown.last_ms) == (SLOT - MINUTE, 2.5)

@@ -121,7 +121,7 @@ TOO_MUCH: dict[str, str] = {
     "pings of many servers that may lie a day apart": (
         "{ servers(first: 200) { nodes { pings(limit: 60) { next } } } }"
     ),
-    "all tokens thirty times": many(30, "tokens { id name scope }"),
+    "all tokens thirty times": many(30, "tokens(first: 1000) { id name scope }"),
     "all users thirty times": many(30, "users { id name role }"),
     "1,000 servers put nine times": "mutation($s: [BulkServer!]!) "
     + many(9, "putServers(servers: $s) { results { status } }"),
@@ -163,7 +163,7 @@ def test_what_is_too_much_is_refused_before_a_statement(
         (many(251, "me{may}"), "has 502 fields; the limit is 500"),
         (many(31, "me { may }"), "has 31 aliases; the limit is 30"),
         ("{ me {" + " may" * 61 + " } }", "has 61 fields in one pair of braces; the limit is 60"),
-        (many(30, "tokens { id name scope }"), "costs 120,000; the limit is 100,000"),
+        (many(30, "tokens(first: 1000) { id name scope }"), "costs 120,000; the limit is 100,000"),
     ],
 )
 def test_a_refusal_says_what_was_found_and_what_the_limit_is(
