@@ -38,8 +38,7 @@ def refusal(
     name = place.rpartition(".")[2]
     told = NOTHING if SECRETS & set(re.findall(r"\w+", name)) or not place else got
     sentence = f"{name or what} must be {right(kind)}"
-    secret = getattr(shape, "secrets", False)
-    return WrongRequest(sentence, place or None, got=told, secret=secret)
+    return WrongRequest(sentence, place or None, got=told, secret=getattr(shape, "secrets", False))
 
 
 def _wrong_key(kind: inspect.Type, place: str, problem: str, key: str) -> WrongRequest:

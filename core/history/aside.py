@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from core.history.codec import NO_COLUMNS, Columns, Slots, all_ms
 from core.history.upkeep import day_row
@@ -37,6 +38,8 @@ from core.sql import UtcDateTime, as_rows, incoming, time_at, written
 COPIED = ("server_id", "datetime", "response_time", "sent", "received", "best_ms", "worst_ms")
 LAST = {"last_slot": "datetime", "last_ms": "response_time", "last_sent": "sent"}
 LAST |= {"last_received": "received"}
+HEARD: list[TypeEngine[Any]] = [BigInteger(), BigInteger(), Double(), *[SmallInteger()] * 2]
+"""Of a server's id, slot, mean, echoes sent and received; times as microseconds."""
 
 
 def holds_slots_to_come(session: Session, now: datetime) -> bool:
@@ -133,18 +136,17 @@ def _newest_packed(session: Session, ids: Sequence[int]) -> dict[int, list[Any]]
     of_each = select(DAY.c.server_id, func.max(DAY.c.date).label("date"))
     newest = of_each.where(DAY.c.server_id.in_(ids)).group_by(DAY.c.server_id).subquery()
     same = and_(DAY.c.server_id == newest.c.server_id, DAY.c.date == newest.c.date)
-    days = select(DAY.c.server_id, DAY.c.date, DAY.c.packed).join(newest, same)
-    found = {}
-    for server_id, date, packed in session.execute(days):
-        for minute, mean, sent, received, *_rest in _pings(Slots(packed), 0):
-            slot = slot_time(first_slot(date) + minute)
-            found[server_id] = [server_id, slot, mean, sent, received]
-    return found
+    days = session.execute(select(DAY.c.server_id, DAY.c.date, DAY.c.packed).join(newest, same))
+    return {row.server_id: [row.server_id, *_newest_of(row.date, row.packed)] for row in days}
+
+
+def _newest_of(date: dt.date, packed: bytes) -> Sequence[Any]:
+    *_others, (minute, *heard) = _pings(Slots(packed), 0)  # a stored day holds a ping
+    return [slot_time(first_slot(date) + minute), *heard[:3]]
 
 
 def _put_aside() -> Insert:
-    kinds = [BigInteger(), BigInteger(), Double(), SmallInteger(), SmallInteger()]
-    given = incoming(dict(zip(COPIED, [*kinds, Double(), Double()], strict=True)))
+    given = incoming(dict(zip(COPIED, [*HEARD, Double(), Double()], strict=True)))
     columns = {name: given.c[name] for name in COPIED} | {"datetime": time_at(given.c.datetime)}
     since = bindparam("since", type_=UtcDateTime())
     rows = select(*columns.values(), since).where(true())  # or SQLite would read a join's condition
@@ -152,8 +154,7 @@ def _put_aside() -> Insert:
 
 
 def _show() -> Update:
-    kinds = [BigInteger(), BigInteger(), Double(), SmallInteger(), SmallInteger()]
-    given = incoming(dict(zip(["id", *LAST], kinds, strict=True)))
+    given = incoming(dict(zip(["id", *LAST], HEARD, strict=True)))
     values = {name: given.c[name] for name in LAST} | {"last_slot": time_at(given.c.last_slot)}
     return update(SERVER).where(SERVER.c.id == given.c.id).values(values)
 

@@ -121,8 +121,8 @@ def _windows(
         )
 
 
-def _day(was_due: int, stored: tuple[Slots, Totals] | None, raw: RawColumns | None) -> DayView:
-    known, whole = stored or (None, None)
+def _day(was_due: int, kept: tuple[Slots, Totals] | None, raw: RawColumns | None) -> DayView:
+    known, whole = kept or (None, None)
     if raw is None:
         return DayView(known or NO_SLOTS, was_due, whole)
     slots = with_raw(known, raw)

@@ -87,12 +87,8 @@ class RequestHandler(WSGIRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log a request without its query: somebody may have put a secret there."""
-        asked = getattr(self, "path", None)  # there is none where the first line was no HTTP
-        if asked is not None:
-            self.path = asked.partition("?")[0]
-        super().log_request(code, size)
-        if asked is not None:
-            self.path = asked
+        line = re.sub(r"\?[^ ]*", "", self.requestline).translate(self._control_char_table)
+        self.log("info", '"%s" %s %s', line, str(code), size)
 
     def end_headers(self) -> None:
         """Give refusals the headers that every reply has."""

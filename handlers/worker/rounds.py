@@ -17,6 +17,7 @@ from core import probe, slots
 from core.checks.records import Ping, State, Target, Unobserved
 from core.clock import Now, going_on_from, utc_now
 from core.errors import CoreError, Unavailable, WrongRequest
+from core.probe import Pace
 from core.reading import iso
 from core.rounds import log as round_log
 from core.rounds import measure, record, trust
@@ -184,12 +185,10 @@ async def run_round(
         return store(here.database, slot, measured.pings, going_on(), begin)
 
     begin = partial(_begin, slot=slot, due_pings=len(targets), reading=reading)
-    noting = asyncio.to_thread(note_beginning, here.database, slot, len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.
-    await asyncio.wait([asyncio.create_task(noting)], timeout=NOTE_S)
-    left_s = measure.left(slot, going_on()).total_seconds()
-    how = replace(measure.pace(here.settings), budget_s=left_s)
-    measured = await measure.measure(targets, how, progress)
+    note = partial(note_beginning, here.database, slot, len(targets), reading)
+    await asyncio.wait([asyncio.create_task(asyncio.to_thread(note))], timeout=NOTE_S)
+    measured = await measure.measure(targets, _pace(here, measure.left(slot, going_on())), progress)
     measured = measure.in_time(measured, slot, going_on())
     recorded = await _patiently(store_all, slot, slot + 2 * SLOT, going_on)
     for lost in measured.unobserved:
@@ -202,6 +201,10 @@ async def run_round(
         recorded,
         (going_on() - started).total_seconds(),
     )
+
+
+def _pace(here: Instance, left: timedelta) -> Pace:
+    return replace(measure.pace(here.settings), budget_s=left.total_seconds())
 
 
 async def _patiently(work: Callable[[], T], slot: datetime, until: datetime, now: Now) -> T:
