@@ -37,7 +37,8 @@ TRANSIENT = (
 Source: www.postgresql.org/docs/17/errcodes-appendix.html
 """
 CONNECTIONS = 10  # at once, of a process: what both pools hold
-LACKS_RIGHTS = ("42501", "3F000")  # insufficient privilege; no schema that may be written to
+LACKS_RIGHTS = "42501"
+NO_SCHEMA = "3F000"  # none of search_path is there, or none that this user may use
 GRANT_ANY = "let the owner of the tables upgrade, or grant it what it needs"
 GRANTS = {
     "schema": "GRANT USAGE, CREATE ON SCHEMA public TO {to}",
@@ -160,9 +161,11 @@ class Database:
         if self._schema_is_known:
             return
         found = schema_version(session.connection())
-        if found is None or found < SCHEMA_VERSION:
+        if found is None:
+            raise SchemaMismatch("the database has no tables yet: run `flask db upgrade`")
+        if found < SCHEMA_VERSION:
             raise SchemaMismatch(
-                f"the database's tables are at version {found or 'none'}, but this release "
+                f"the database's tables are at version {found}, but this release "
                 f"needs {SCHEMA_VERSION}: run `flask db upgrade`"
             )
         if found > SCHEMA_VERSION:
@@ -186,8 +189,10 @@ def _in_our_words(user: str | None) -> Iterator[None]:
         yield
     except SQLAlchemyError as error:
         state = sqlstate(getattr(error, "orig", None))
-        if state in LACKS_RIGHTS:
+        if state == LACKS_RIGHTS:
             raise Misconfigured(_what_to_grant(_cause(error), user)) from error
+        if state == NO_SCHEMA:
+            raise Misconfigured(_what_to_create(_cause(error), user)) from error
         if state == TOO_LONG:
             raise WrongRequest("a text is too long for this database: it counts octets") from error
         if is_transient(error):
@@ -232,11 +237,23 @@ def _cause(error: SQLAlchemyError) -> str:
 
 
 def _what_to_grant(cause: str, user: str | None) -> str:
-    # Postgres quotes a name by doubling the quotes in it.
-    doubled = (user or "postgres").replace('"', '""')
-    to = f'"{doubled}"'
+    to = _quoted(user)
     statements = (line.format(to=to) for words, line in GRANTS.items() if words in cause)
     return f"the database's user lacks rights: {cause}: {next(statements, GRANT_ANY)}"
+
+
+def _what_to_create(cause: str, user: str | None) -> str:
+    grant = GRANTS["schema"].format(to=_quoted(user))
+    return (
+        f"{cause}: the schema in search_path doesn't exist and must be created; "
+        f"or, if it does exist, this user may not use it: {grant}"
+    )
+
+
+def _quoted(user: str | None) -> str:
+    # Postgres quotes a name by doubling the quotes in it.
+    doubled = (user or "postgres").replace('"', '""')
+    return f'"{doubled}"'
 
 
 def _engine(url: URL, settings: Settings) -> Engine:

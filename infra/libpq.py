@@ -1,13 +1,13 @@
 """The words after ? in a Postgres URL: libpq's, and those of others that providers hand out.
 
-Each is taken, or asks for what happens anyway, or is passed over with a warning: a URL that another
+Each is taken, or asks for what happens anyway, or is ignored with a warning: a URL that another
 program connects by is never a reason not to start. Source:
 www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 
 from sqlalchemy import URL
@@ -45,22 +45,21 @@ HAPPENS_ANYWAY = {
 }
 SETTING = re.compile(r"(?:-c\s*|--)([A-Za-z][\w.-]*)=((?:\\.|[^\s\\])*)")
 TRUE = {"1", "true", "yes", "on"}
+LISTS = ("host", "hostaddr", "port")
+# All before the first comma, and the other hosts; what is before @ may hold commas of its own.
+HOSTS = re.compile(r"([\w+]+://(?>(?:[^:/]*(?::[^@]*)?@)?)[^/?,]*),[^/?]*")
 
 
 def words(url: URL) -> dict[str, str]:
     """Return the words of `url` that mean something here; the rest is named in one warning.
 
-    Raises SettingsError for one that stands there twice.
+    Of one that is repeated the last counts, as in libpq.
     """
-    said: dict[str, str] = {}
-    for name, value in url.query.items():
-        if not isinstance(value, str):
-            raise SettingsError("a parameter appears twice in DATABASE_URL")
-        said[name] = value
-    rest = [name for name, value in said.items() if not _is_known(name, value)]
-    if rest:
-        _warn(tuple(rest))
-    taken = {name: value for name, value in said.items() if name in TAKEN}
+    said = {
+        name: value if isinstance(value, str) else value[-1] for name, value in url.query.items()
+    }
+    _ignore(*(name for name, value in said.items() if not _is_known(name, value)))
+    taken = {name: _meant(name, value) for name, value in said.items() if name in TAKEN}
     others = {new: said[old] for old, new in OTHER_NAMES.items() if old in said}
     if "ssl" in said:
         others["sslmode"] = "require" if said["ssl"].lower() in TRUE else ""
@@ -73,11 +72,45 @@ def _is_known(name: str, value: str) -> bool:
     return name in TAKEN or (name in OTHER_NAMES and (name != "ssl" or value.lower() in TRUE))
 
 
-@cache
-def _warn(names: Iterable[str]) -> None:
-    # Once in a process. Names alone: a value may be a secret, and so may a name that is none.
+def _meant(name: str, value: str) -> str:
+    if name == "sslmode" and value == "no-verify":  # Node
+        _warn("Pinglet reads sslmode=no-verify as require, and verifies the server's certificate")
+        return "require"
+    return first(value) if name in LISTS else value
+
+
+def first(text: str) -> str:
+    """Return the first of several hosts, addresses or ports."""
+    one, comma, _rest = text.partition(",")
+    if comma:
+        _warn_of_hosts()
+    return one
+
+
+def with_first_host(text_url: str) -> str:
+    """Return a URL with the first of its hosts and its port; libpq would try each in turn."""
+    several = HOSTS.match(text_url)
+    if not several:
+        return text_url
+    _warn_of_hosts()
+    return several[1] + text_url[several.end() :]
+
+
+def _warn_of_hosts() -> None:
+    _warn("Pinglet connects to the first of several hosts only")
+
+
+def _ignore(*names: str) -> None:
+    # Names alone: a value may be a secret, and so may a name that is none.
     told = [name if re.fullmatch("[A-Za-z][A-Za-z0-9_.]{,40}", name) else "?" for name in names]
-    log.warning("DATABASE_URL: Pinglet passes over %s", ", ".join(told))
+    if told:
+        _warn(f"Pinglet ignores {', '.join(told)}")
+
+
+@cache
+def _warn(told: str) -> None:
+    # Once in a process.
+    log.warning("DATABASE_URL: %s", told)
 
 
 def with_places(url: URL, said: Mapping[str, str]) -> URL:
@@ -86,7 +119,7 @@ def with_places(url: URL, said: Mapping[str, str]) -> URL:
     Raises SettingsError.
     """
     places: dict[str, str | int] = {
-        place: said[word] for word, place in PLACES.items() if word in said
+        place: said[word] for word, place in PLACES.items() if said.get(word)
     }
     if "port" in places:
         if not str(places["port"]).isascii() or not str(places["port"]).isdigit():
@@ -98,7 +131,7 @@ def with_places(url: URL, said: Mapping[str, str]) -> URL:
 def options(text: str) -> dict[str, str]:
     """Return the settings in `options`, as in `-c search_path=pinglet`; warn of anything else."""
     if SETTING.sub("", text).strip():
-        _warn(("options",))
+        _ignore("options")
     return {
         name.replace("-", "_"): re.sub(r"\\(.)", r"\1", value)
         for name, value in SETTING.findall(text)
@@ -111,6 +144,6 @@ def connect_timeout_s(said: Mapping[str, str], most: float) -> float:
     try:
         wanted = int(word)
     except ValueError:
-        _warn(("connect_timeout",))
+        _ignore("connect_timeout")
         return most
     return min(wanted, most) if wanted > 0 else most

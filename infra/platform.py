@@ -48,7 +48,7 @@ def _is_one(connection: Any, asked: str) -> bool:
 
 def check_postgres(connection: Any, _record: object) -> None:
     """Raise PlatformError where this new connection of pg8000's leads to a Postgres too old."""
-    found = connection.parameter_statuses["server_version"]
+    found = connection.parameter_statuses.get("server_version", "")  # a pooler may not say
     major = re.match(r"\d+", found)
     if major and int(major[0]) < POSTGRES:
         connection.close()

@@ -69,7 +69,7 @@ def _is_wrong(error: BaseException) -> bool:
 def database_url(text_url: str) -> URL:
     """Read DATABASE_URL. Raises SettingsError."""
     try:
-        url = make_url(text_url.strip())
+        url = make_url(libpq.with_first_host(text_url.strip()))
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise SettingsError(
             "DATABASE_URL must be a URL such as sqlite:///FILE or postgres://..."
@@ -210,7 +210,7 @@ def _postgres_arguments(url: URL, settings: Settings) -> dict[str, Any]:
         "password": url.password,
         "database": url.database,
         "host": host,
-        "address": said.get("hostaddr", host),
+        "address": said.get("hostaddr") or host,
         "port": port,
         "unix_sock": f"{folder}/.s.PGSQL.{port}" if folder else None,
         "ssl_context": _ssl_context(said, settings) if encrypted else False,
@@ -228,10 +228,7 @@ def _folder_and_host(url: URL, said: str) -> tuple[str, str]:
     if said and url.host not in (None, said):
         told = "host must be a socket's folder where a host stands already"
         raise SettingsError(f"DATABASE_URL: {told}, got {said!r}")
-    host = url.host or said or "localhost"
-    if "," in host:
-        raise SettingsError(f"DATABASE_URL must name one host, got {host!r}")
-    return "", host
+    return "", libpq.first(url.host or said) or "localhost"
 
 
 def _wants_tls(sslmode: str, host: str) -> bool:
@@ -265,7 +262,7 @@ def _verifying(ca: str, own: str, key: str | None, password: str | None) -> ssl.
     try:
         context = ssl.create_default_context(cafile=ca or None)
     except OSError as error:
-        told = "PINGLET_DATABASE_CA must be a file of CA certificates"
+        told = "sslrootcert or PINGLET_DATABASE_CA must be a file of CA certificates"
         raise SettingsError(f"{told}, got {ca!r} ({error.strerror})") from None
     try:
         if own:

@@ -7,12 +7,15 @@ from functools import lru_cache
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 from flask import Response, request
 from flask.typing import ResponseReturnValue
 
+from core.errors import SettingsError
 from core.settings import Settings
+from infra import libpq
+from infra.postgres import database_url
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -28,6 +31,9 @@ ON_HTTPS = {"Strict-Transport-Security": "max-age=31536000"}
 SESSION_COOKIE = "pinglet_session"
 """How the cookies of sessions begin, and all of it until 0.1."""
 
+SAYS_WHERE = ("host", "search_path")
+"""Words after the ? of a URL that tell databases apart, besides those that stand before it."""
+
 
 @lru_cache(maxsize=64)
 def session_cookie(settings: Settings) -> str:
@@ -40,13 +46,21 @@ def session_cookie(settings: Settings) -> str:
     return f"{SESSION_COOKIE}_{sha256(where.encode()).hexdigest()[:8]}"
 
 
-def _place(database_url: str) -> str:
+def _place(text_url: str) -> str:
     """Where a database is, without its password: anybody could try passwords on a cookie's name."""
-    kind, _, rest = database_url.partition("://")
-    if kind == "sqlite":
-        return str(Path(rest[1:]).resolve())
-    folders = parse_qs(urlsplit(database_url).query).get("host", [])
-    return " ".join([rest.partition("?")[0].rpartition("@")[2], *folders])
+    try:
+        url = database_url(text_url)
+        if url.get_backend_name() == "sqlite":
+            return str(Path(url.database or "").resolve())
+        said = libpq.words(url)
+        url = libpq.with_places(url, said)
+    except SettingsError:
+        return ""  # the secret says where: without one nothing would have started
+    host = f"[{url.host}]" if ":" in (url.host or "") else url.host or ""
+    port = f":{url.port}" if url.port else ""
+    name = f"/{url.database}" if url.database else ""
+    told = libpq.options(said.get("options", "")) | said
+    return " ".join([host + port + name, *(told[word] for word in SAYS_WHERE if word in told)])
 
 
 def wants_page() -> bool:

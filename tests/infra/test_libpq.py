@@ -1,6 +1,7 @@
-"""The words after ? in a Postgres URL: taken, needless, or passed over by name; never a stop."""
+"""The words after ? in a Postgres URL: taken, needless, or ignored by name; never a stop."""
 
 import logging
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from core.errors import SettingsError
 from core.settings import Settings
 from infra import libpq
 from infra.database import Database
-from infra.postgres import database_url
+from infra.postgres import _postgres_arguments, database_url, url_in_secret
 from tests.infra.conftest import TLS_NAME
 from tests.infra.databases import administer, opened, why_not, works
 from tests.postgres import Postgres
@@ -46,7 +47,7 @@ NEEDLESS = {
     "sslsni": "1",
     "target_session_attrs": "read-write",
 }
-PASSED_OVER = {
+IGNORED = {
     "gssdelegation": "0",
     "gsslib": "gssapi",
     "keepalives_count": "5",
@@ -80,7 +81,7 @@ OTHERS_TAKEN = {
     "currentSchema": "a,b",
     "ssl": "true",
 }
-OTHERS_PASSED_OVER = {
+OTHERS_IGNORED = {
     "connection_limit": "1",
     "pool_timeout": "10",
     "prepareThreshold": "0",
@@ -131,21 +132,21 @@ def test_so_is_a_word_of_other_programs(
 
 @pytest.mark.parametrize(
     ("word", "value"),
-    [*PASSED_OVER.items(), *OTHERS_PASSED_OVER.items(), *OTHER_VALUES.items()],
+    [*IGNORED.items(), *OTHERS_IGNORED.items(), *OTHER_VALUES.items()],
 )
 def test_any_other_word_is_named_in_a_warning_without_its_value(
     word: str, value: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     opened_by(f"{word}={value}")
-    assert caplog.messages == [f"DATABASE_URL: Pinglet passes over {word}"]
+    assert caplog.messages == [f"DATABASE_URL: Pinglet ignores {word}"]
     assert caplog.records[0].levelno == logging.WARNING
-    assert value not in caplog.text.replace(word, "").rpartition("over")[2]
+    assert value not in caplog.text.replace(word, "").rpartition("ignores")[2]
 
 
 def test_words_are_warned_of_once_in_a_process(caplog: pytest.LogCaptureFixture) -> None:
     for _time in range(3):
         opened_by("service=a&passfile=b&channel_binding=require")
-    assert caplog.messages == ["DATABASE_URL: Pinglet passes over service, passfile"]
+    assert caplog.messages == ["DATABASE_URL: Pinglet ignores service, passfile"]
 
 
 def test_what_is_no_word_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -157,10 +158,10 @@ def test_what_is_no_word_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("options=a&options=b", "appears twice"),
         ("port=many", "port must be a number"),
         ("sslcert=/no/such/file&sslmode=require", "sslcert and sslkey must be files"),
         ("host=other.example", "host must be a socket's folder"),
+        ("sslrootcert=/no/such&sslmode=require", "^sslrootcert or PINGLET_DATABASE_CA must be"),
     ],
 )
 def test_what_contradicts_itself_is_a_wrong_setting(query: str, told: str) -> None:
@@ -168,9 +169,61 @@ def test_what_contradicts_itself_is_a_wrong_setting(query: str, told: str) -> No
         opened_by(query)
 
 
-def test_several_hosts_are_refused_in_one_line() -> None:
-    with pytest.raises(SettingsError, match="must name one host, got 'a,b'"):
-        Database(Settings(database_url="postgres://a,b/pinglet?target_session_attrs=primary"))
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("postgres://a,b/x?target_session_attrs=primary", "a", 5432),
+        ("postgres://a:5433,b:5434/x", "a", 5433),
+        ("postgres://a,b:5434/x", "a", 5432),
+        ("postgres://u,v:p,w@a:5433,b/x", "a", 5433),
+        ("postgres://u:p@[::1]:5433,[::2]:5434/x", "::1", 5433),
+        ("postgres://,b/x", "localhost", 5432),
+        ("postgres:///x?host=a,b&port=5433,5434", "a", 5433),
+        ("postgres:///x?host=a,b&port=,5434", "a", 5432),
+    ],
+)
+def test_of_several_hosts_the_first_is_taken_with_a_warning(
+    url: str, host: str, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings()
+    for _time in range(2):
+        read = _postgres_arguments(database_url(url), settings)
+    assert (read["host"], read["address"], read["port"], read["database"]) == (
+        host,
+        host,
+        port,
+        "x",
+    )
+    told = "DATABASE_URL: Pinglet connects to the first of several hosts only"
+    assert caplog.messages == [told]
+
+
+def test_so_is_the_first_host_of_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    url = url_in_secret('{"host": "a,b", "dbname": "x"}', Settings())
+    assert _postgres_arguments(url, Settings())["host"] == "a"
+    assert len(caplog.messages) == 1
+
+
+def test_a_comma_elsewhere_is_none_between_hosts(caplog: pytest.LogCaptureFixture) -> None:
+    for url in ("postgres://u,v:p,w@a/x,y?search_path=a,b", "sqlite:///a,b.db"):
+        assert libpq.with_first_host(url) == url
+    assert caplog.messages == []
+
+
+def test_the_last_of_a_repeated_word_counts(caplog: pytest.LogCaptureFixture) -> None:
+    url = database_url("postgres://a/x?sslmode=disable&user=me&sslmode=require&user=you")
+    assert libpq.words(url) == {"sslmode": "require", "user": "you"}
+    assert caplog.messages == []
+
+
+def test_a_mode_that_would_not_verify_is_read_as_the_stricter_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = Settings(database_url="postgres://127.0.0.1/x?sslmode=no-verify")
+    read = _postgres_arguments(database_url(settings.database_url), settings)
+    assert read["ssl_context"].verify_mode is ssl.CERT_REQUIRED
+    (told,) = caplog.messages
+    assert "reads sslmode=no-verify as require" in told
 
 
 def test_user_password_port_and_database_may_stand_after_the_mark() -> None:

@@ -72,6 +72,13 @@ def test_every_other_postgres_is_tried(version: str) -> None:
     assert not connection.closed
 
 
+def test_a_pooler_that_tells_no_version_is_tried() -> None:
+    connection = Connection("12")
+    del connection.parameter_statuses["server_version"]
+    platform.check_postgres(connection, None)
+    assert not connection.closed
+
+
 def test_each_connection_to_postgres_is_asked(
     postgres_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,8 +133,11 @@ def test_an_upgrade_by_a_role_without_rights_on_the_schema_says_what_to_grant(
 
 def test_a_schema_that_is_not_there_is_told_as_well(needy: Settings) -> None:
     url = f"{needy.database_url}?search_path=nowhere"
-    with opened(Settings(database_url=url)) as database, pytest.raises(Misconfigured):
-        database.upgrade()
+    with opened(Settings(database_url=url)) as database:
+        with pytest.raises(SchemaMismatch, match="the database has no tables yet: run"):
+            works(database)
+        with pytest.raises(Misconfigured, match="search_path doesn't exist and must be created"):
+            database.upgrade()
 
 
 def test_a_role_that_may_not_connect_is_told_so(needy: Settings, postgres: Postgres) -> None:

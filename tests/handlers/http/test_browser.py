@@ -1,9 +1,12 @@
 """Browsers and programs ask at the same addresses: which is it, and where a browser is sent."""
 
+from hashlib import sha256
+
 import pytest
 from flask import Flask, make_response
 from werkzeug.test import EnvironBuilder
 
+from core.settings import Settings
 from handlers.http import browser
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -56,3 +59,41 @@ def test_a_browser_is_sent_on_without_html() -> None:
     response = browser.look_at("/dashboard")
     assert (response.status_code, response.headers["Location"]) == (302, "/dashboard")
     assert response.data == b""
+
+
+def cookie_of(database_url: str) -> str:
+    """Return the name of the cookie of an instance with this database."""
+    return browser.session_cookie(Settings(database_url=database_url))
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("postgres://h/db", "h/db"),
+        ("postgres://u:p@h:5433/db?sslmode=require", "h:5433/db"),
+        ("postgres://u:p@[::1]:5433/db", "[::1]:5433/db"),
+        ("postgres:///db?host=/run/postgresql", "/db /run/postgresql"),
+        ("sqlite:////srv/pinglet.db", "/srv/pinglet.db"),
+    ],
+)
+def test_a_cookie_is_called_as_in_earlier_releases(url: str, place: str) -> None:
+    digest = sha256(f"{place} ".encode()).hexdigest()[:8]
+    assert cookie_of(url) == f"pinglet_session_{digest}"
+
+
+@pytest.mark.parametrize("password", ["sec?ret", "?", "a/b", "a#b", "a:b?c=d"])
+def test_nothing_of_a_password_is_in_the_name_of_a_cookie(password: str) -> None:
+    assert cookie_of(f"postgres://u:{password}@h/db") == cookie_of("postgres://h/db")
+
+
+def test_a_password_after_the_mark_is_not_in_it_either() -> None:
+    assert cookie_of("postgres://h/db?password=word") == cookie_of("postgres://h/db")
+
+
+def test_instances_in_two_schemas_or_databases_have_two_cookies() -> None:
+    words = ("", "search_path=a", "schema=b", "options=-csearch_path%3Dc", "dbname=d", "port=5433")
+    assert len({cookie_of(f"postgres://h/db?{word}") for word in words}) == len(words)
+
+
+def test_of_several_hosts_the_first_names_the_cookie() -> None:
+    assert cookie_of("postgres://h:5433,i:5434/db") == cookie_of("postgres://h:5433/db")
