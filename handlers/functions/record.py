@@ -94,7 +94,7 @@ def _report(slot: datetime, results: Sequence[Results], recorded: int, now: date
     log.info(
         "recorded %s, unobserved: %s",
         iso(slot),
-        dict(Counter(entry.reason for entry in lost)),
+        dict(Counter(entry.detail for entry in lost)),
         extra=logs.figures(
             observed=recorded,
             unobserved=len(lost) + len(refused),

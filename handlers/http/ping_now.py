@@ -31,7 +31,7 @@ def _shown(echoes: Sequence[Echo], outcome: Ping | Unobserved) -> PingNow:
             response_ms=None,
             port=None,
             echoes=lines,
-            reason=outcome.reason,
+            reason=outcome.detail,
         )
     return PingNow(
         state=outcome.state,

@@ -192,7 +192,7 @@ async def run_round(
     measured = measure.in_time(measured, slot, going_on())
     recorded = await _patiently(store_all, slot, slot + 2 * SLOT, going_on)
     for lost in measured.unobserved:
-        log.warning("server %s unobserved: %s", lost.server_id, lost.reason)
+        log.warning("server %s unobserved: %s", lost.server_id, lost.detail)
     return RoundReport(
         slot,
         targets,
