@@ -89,6 +89,7 @@ def add_up(kind: Kind, target: Target, result: Result) -> Ping | Unobserved:
         **figures_ms(times),
         probe=Probe(kind),
         port=result.port,
+        revision=target.revision,
         **_why([echo for echo in sent if echo.verdict not in good]),
     )
 

@@ -82,6 +82,8 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 Ms = Annotated[float, Meta(ge=0, lt=3_600_000)]  # an hour: no time-out lets an echo take longer
 Sent = Annotated[int, Meta(ge=1, le=1_000)]  # more echoes in one ping are nobody's measurement
 Received = Annotated[int, Meta(ge=0, le=1_000)]
+Revision = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""Of a server: it rises when what is looked at, or how, is changed."""
 ReasonCode = Annotated[str, Meta(pattern="^[a-z_]{1,16}$")]
 """One of Reason, or of a later release's: messages of both meet during a deploy."""
 
@@ -94,6 +96,7 @@ class Target(Struct, frozen=True, array_like=True):
     probe: Probe = Probe.AUTO
     port: Port | None = None
     last_port: Port | None = None
+    revision: Revision = 0
 
     @property
     def is_service(self) -> bool:
@@ -105,7 +108,8 @@ class Ping(Struct, frozen=True, array_like=True):
     """What one server's echoes of one round add up to; the times in ms, quantised.
 
     `response_ms` is the mean of the answered echoes, None where none came back.
-    `ip` is the address that was pinged: a ping is recorded only while the server still has it.
+    `ip` is the address that was pinged, `revision` the target's: a ping is recorded only while the
+    server still has both.
     `reason` says why it isn't up, `detail` the same for people; None and nothing where it is.
     """
 
@@ -120,6 +124,7 @@ class Ping(Struct, frozen=True, array_like=True):
     port: Port | None = None
     reason: ReasonCode | None = None
     detail: str = ""
+    revision: Revision = 0
 
     @property
     def state(self) -> State:

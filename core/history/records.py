@@ -155,10 +155,13 @@ class Counts(Record, frozen=True):
 class ServerStatus(Standing, frozen=True, kw_only=True):
     """A server with its state now and its last 24 hours.
 
-    `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
-    `means_ms` the mean round trip in each, null where no echo was timed.
+    `reason` and `detail` say why it isn't up, a code for programs and a text for people; null where
+    it is, or where nobody knows. `strip` is 48 half hours, oldest first: the worst state in each,
+    null where nothing was due; `means_ms` the mean round trip in each, null where no echo was timed.
     """
 
+    reason: str | None
+    detail: str | None
     uptime: float | None
     coverage: float | None
     counts: Counts
@@ -176,7 +179,7 @@ class ServerPage(Record, frozen=True):
 
 
 class PingRecord(Record, frozen=True):
-    """One slot's ping."""
+    """One slot's ping. `reason` and `detail` say why it isn't up, as long as that is kept."""
 
     slot: datetime
     state: State
@@ -185,6 +188,8 @@ class PingRecord(Record, frozen=True):
     worst_ms: float | None
     sent: int
     received: int
+    reason: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

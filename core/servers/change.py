@@ -17,6 +17,7 @@ from sqlalchemy import (
     Row,
     Select,
     String,
+    and_,
     case,
     delete,
     literal_column,
@@ -38,9 +39,11 @@ from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
 from core.sql import UtcDateTime, as_rows, incoming, inserted, time_at, turn, written
 
-COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
+COLUMNS = {c.name: c.type for c in SERVER.columns if c.name not in ("id", "revision")}
 FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
 """What of a server as wanted is its own; the rest is its schedule's."""
+LOOKED_AT = ("ip", "probe", "port")
+"""What makes another revision of a server."""
 DEFAULTS = {field.name: field.default for field in records.FIELDS}
 AT_ONCE = 2_000
 """Servers that are added or changed in one transaction."""
@@ -339,15 +342,20 @@ def _ids() -> Select[str, int]:
 
 
 def _alter() -> Executable:
-    """Other fields; what was last heard from another address is forgotten."""
+    """Other fields; what was last heard from another address is forgotten.
+
+    What is on its way of a server that is now looked at otherwise belongs to an older revision.
+    """
     given = incoming({"id": BigInteger(), **_kinds(FIELDS)})
     moved = SERVER.c.ip != given.c.ip
     heard = ["last_slot", "last_ms", "last_sent", "last_received", "last_port"]
     forgotten = {name: case((moved, null()), else_=SERVER.c[name]) for name in heard}
+    same = and_(*(SERVER.c[name].is_not_distinct_from(given.c[name]) for name in LOOKED_AT))
+    revision = case((same, SERVER.c.revision), else_=SERVER.c.revision + 1)
     return (
         update(SERVER)
         .where(SERVER.c.id == given.c.id)
-        .values({name: given.c[name] for name in FIELDS} | forgotten)
+        .values({name: given.c[name] for name in FIELDS} | forgotten | {"revision": revision})
     )
 
 

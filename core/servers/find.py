@@ -127,12 +127,12 @@ def target(session: Session, server_id: int) -> Target:
     return _target(row)
 
 
-TARGET = (Server.id, Server.ip, Server.probe, Server.port, Server.last_port)
+TARGET = (Server.id, Server.ip, Server.probe, Server.port, Server.last_port, Server.revision)
 
 
 def _target(row: Sequence[Any]) -> Target:
-    server_id, ip, probe, port, last_port = row
-    return Target(server_id, ip, Probe(probe), port, last_port)
+    server_id, ip, probe, *ports_and_revision = row
+    return Target(server_id, ip, Probe(probe), *ports_and_revision)
 
 
 WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNOBSERVED, State.UP)

@@ -10,7 +10,6 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Protocol
 
-from core.checks.records import Unobserved
 from core.clock import Now, going_on_from, utc_now
 from core.errors import Unavailable
 from core.reading import iso

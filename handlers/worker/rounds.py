@@ -147,6 +147,7 @@ def store(
     measured: Sequence[Ping],
     now: datetime,
     begin: Callable[[Session], None] = lambda _session: None,
+    unobserved: Sequence[Unobserved] = (),
 ) -> int:
     """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
@@ -154,7 +155,7 @@ def store(
     """
 
     def write(session: Session) -> int:
-        new = record.record(session, slot, measured, now)
+        new = record.record(session, slot, measured, now, unobserved)
         begin(session)
         round_log.add(session, slot, new, now)
         return new
@@ -182,7 +183,7 @@ async def run_round(
     reading = trust.Reading(started, witnesses.kernel())
 
     def store_all() -> int:
-        return store(here.database, slot, measured.pings, going_on(), begin)
+        return store(here.database, slot, measured.pings, going_on(), begin, measured.unobserved)
 
     begin = partial(_begin, slot=slot, due_pings=len(targets), reading=reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.

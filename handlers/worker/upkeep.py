@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Self
 
 from core.accounts import tokens
-from core.history import aside, upkeep
+from core.history import aside, reasons, upkeep
 from core.rounds import log as round_log
 from core.rounds import trust
 from core.servers import find
@@ -137,6 +137,7 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
 def _forget_rounds(database: Database, before: datetime) -> Tidied:
     with database.transaction(durable=False) as session:
         round_log.forget(session, before)
+        reasons.forget(session, before)
     return Tidied()
 
 

@@ -12,11 +12,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy import Connection, Engine, event, insert, inspect, text
 
 from core import models
+from core.checks.records import Probe
 from core.errors import SchemaMismatch, Unavailable
-from core.models import SCHEMA_VERSION
+from core.models import DATA, SCHEMA_VERSION
 from core.servers import find
 from core.settings import Settings
 from infra import migrations
@@ -132,8 +133,14 @@ def test_pings_that_lay_in_order_of_time_are_all_kept_when_a_file_is_rewritten(
     pretend_version(bare, SCHEMA_VERSION)  # to add with today's code
     ids = [add(bare, name) for name in ("one", "two", "three")]
     slots = [SLOT + number * MINUTE for number in range(5)]
-    for slot in slots:
-        record(bare, slot, [ping(server_id, server_id * 1.5) for server_id in reversed(ids)])
+    figures = {"sent": 4, "received": 4, "probe": Probe.TCP}
+    with bare.transaction() as session:
+        for slot in slots:
+            rows = [
+                figures | {"server_id": one, "datetime": slot, "response_time": one * 1.5}
+                for one in reversed(ids)
+            ]
+            session.execute(insert(DATA).return_defaults(DATA.c.server_id), rows)
     pretend_version(bare, "0004")
 
     migrations.upgrade(bare.engine)
