@@ -4,7 +4,9 @@ import pytest
 from sqlalchemy import func, select, text
 
 from core import models
+from core.checks.records import Unobserved
 from core.history import aside, upkeep
+from core.rounds import record as rounds_record
 from core.servers import change
 from infra.database import Database
 from tests.infra.rows import (
@@ -39,6 +41,8 @@ def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Dat
     gone, kept = add_many(database, ["gone", "kept"])
     record(database, SLOT, [ping(gone), ping(kept)])
     with database.transaction() as session:
+        lost = [Unobserved(one, "no route") for one in (gone, kept)]
+        rounds_record.record(session, SLOT, [], unobserved=lost)
         upkeep.pack(session, SLOT.date(), [gone, kept])
     record(database, SLOT + 1_440 * MINUTE, [ping(gone), ping(kept)])
     with database.transaction() as session:
@@ -46,7 +50,7 @@ def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Dat
     with database.transaction() as session:
         change.remove(session, "gone")
     tables = [t for t in models.Base.metadata.sorted_tables if "server_id" in t.columns]
-    assert {table.name for table in tables} >= {"aside", "data", "day", "schedule"}
+    assert {table.name for table in tables} >= {"aside", "data", "day", "schedule", "why"}
     with database.reading() as session:
         for table in tables:
             assert session.scalar(select(func.count()).select_from(table)) == 1, table.name

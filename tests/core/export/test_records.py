@@ -25,7 +25,7 @@ def field(page: dict[str, Any]) -> str | None:
 def test_an_export_carries_every_column_of_a_server() -> None:
     kept = {getattr(Server, name).key for name in PLAIN}
     newest = {"last_slot", "last_ms", "last_sent", "last_received"}
-    assert kept | newest | {"id"} == {
+    assert kept | newest | {"id", "revision"} == {
         Server.__mapper__.get_property_by_column(c).key for c in SERVER.columns
     }
 
