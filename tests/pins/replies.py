@@ -136,7 +136,8 @@ def _outline(page: str) -> list[str]:
 
 def _of_library(attribute: str) -> str:
     # From node_modules where npm has put them, else from a CDN.
-    return re.sub(r'"(?:https://[^"]*/npm/|/static/lib/).*"', '"<library>"', attribute)
+    found = re.sub(r'"(?:https://[^"]*/npm/|/static/lib/).*"', '"<library>"', attribute)
+    return re.sub(r"/static/[0-9a-f]{16}/", "/static/<hash>/", found)
 
 
 def normal(text: str) -> str:

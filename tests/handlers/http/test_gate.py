@@ -251,7 +251,6 @@ def test_what_is_public_is_a_short_list(app: Flask) -> None:
     ]
     assert sorted(public) == [
         "GET /api/v1/docs",
-        "GET /api/v1/docs.css",
         "GET /api/v1/health",
         "GET /api/v1/openapi.json",
         "POST /api/v1/session",
