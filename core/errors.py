@@ -10,6 +10,7 @@ CoreError
 ├── TokenUnknown       the user has no token of that id
 ├── TokenRejected      no token or password, or one that isn't valid
 ├── Forbidden          known, but may not do this, or not from there
+│   └── HostUnknown    or not by that host name
 ├── TooManyAttempts    passwords were tried too often: wait
 ├── Unavailable        the database can't be reached, or is too busy: try again
 │   ├── SchemaMismatch its tables are older than this release
@@ -206,6 +207,16 @@ class Forbidden(CoreError):
     """The caller may not do this, or not from where it is."""
 
     status = "FORBIDDEN"
+
+
+class HostUnknown(Forbidden):
+    """The caller came by a host name that isn't ours."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"the host {host!r} isn't known here: add it to PINGLET_HOSTS if it is yours"
+        )
+        self.host = host
 
 
 class Unavailable(CoreError):

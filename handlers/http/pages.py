@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from secrets import token_urlsafe
 
 from flask import Response, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from handlers.http import assets, browser, gate
+from handlers.http import assets, browser, gate, notice
 from handlers.http.routes import PUBLIC, READ, WRITE, Routes
 from handlers.instance import Instance
 
@@ -150,5 +151,14 @@ def server_page(here: Instance, server_id: int) -> ResponseReturnValue:
     return page(here, "server", f"Server {server_id}")
 
 
-for _name, _address, _label, _level in (*PAGES, ("login", "/login", "Log in", PUBLIC)):
+@ROUTES("GET", "/login", may=PUBLIC)
+def login(here: Instance) -> ResponseReturnValue:
+    """Return the form to log in, or what has to be done before anybody can."""
+    if gate.is_before_users(here) and not gate.is_open_to_caller(here):
+        found = notice.nobody_yet(is_closed=here.settings.authentication)
+        return notice.page(found, HTTPStatus.OK)
+    return page(here, "login", "Log in")
+
+
+for _name, _address, _label, _level in PAGES:
     ROUTES("GET", _address, may=_level)(partial(page, name=_name, title=_label))

@@ -46,7 +46,8 @@ def log_in(here: Instance, wanted: LogIn) -> Response:
     """Begin a browser session: its token goes into a cookie that scripts can't read."""
     identity = gate.log_in(here, wanted.name, wanted.password)
     with here.database.transaction() as session:
-        issued = tokens.issue(session, identity, Grant(TokenKind.SESSION), utc_now())
+        grant = Grant(TokenKind.SESSION, name=browser.device())
+        issued = tokens.issue(session, identity, grant, utc_now())
     response = routes.reply(Me.of(identity), HTTPStatus.CREATED)
     response.set_cookie(
         browser.session_cookie(here.settings),
@@ -88,7 +89,7 @@ def me(_here: Instance) -> Me:
 @ROUTES("PUT", "/api/v1/me/password", may=READ, takes=PasswordChange, gives=Done)
 def change_password(here: Instance, wanted: PasswordChange) -> Done:
     """Change your password; this ends all your tokens."""
-    known = gate.log_in(here, gate.whoami().name, wanted.old)
+    known = gate.shown(here, wanted.old, "the old password is wrong", "old")
     change = UserChange(password=wanted.new)
     with here.database.transaction() as session:
         # An admin may have taken the account away meanwhile: the old password is worth nothing.
@@ -103,7 +104,7 @@ def change_password(here: Instance, wanted: PasswordChange) -> Done:
 def list_tokens(here: Instance, wanted: TokensQuery) -> TokenList:
     """List your tokens."""
     with here.database.reading() as session:
-        return tokens.of_user(session, gate.whoami().user_id, wanted, utc_now())
+        return tokens.of_user(session, gate.whoami(), wanted, utc_now())
 
 
 @ROUTES(
