@@ -17,7 +17,7 @@ from core.accounts.records import (
 from core.accounts.tokens import Grant, Refresh, TokensQuery, TokenWanted
 from core.accounts.users import LogIn, PasswordChange, UserChange, UserWanted
 from core.clock import utc_now
-from core.errors import Forbidden, TokenRejected
+from core.errors import Forbidden, TokenRejected, WrongRequest
 from handlers.http import browser, gate, routes
 from handlers.http.routes import ADMIN, PUBLIC, READ, Done, Routes
 from handlers.instance import Instance
@@ -89,6 +89,8 @@ def me(_here: Instance) -> Me:
 @ROUTES("PUT", "/api/v1/me/password", may=READ, takes=PasswordChange, gives=Done)
 def change_password(here: Instance, wanted: PasswordChange) -> Done:
     """Change your password; this ends all your tokens."""
+    if not gate.whoami().user_id:
+        raise WrongRequest("a password needs a user: create one with `flask users add NAME`")
     known = gate.shown(here, wanted.old, "the old password is wrong", "old")
     change = UserChange(password=wanted.new)
     with here.database.transaction() as session:

@@ -1,5 +1,6 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, ago, call, clock, colour, count, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, prefix, runs, stateMark, toast, when } from "./common.js";
+import { $, ago, call, clock, colour, count, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, prefix, runs, toast, when } from "./common.js";
+import { foundBy } from "./echoes.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
@@ -319,11 +320,7 @@ async function pingNow() {
   pinging.disabled = true;
   try {
     const found = await call("POST", `servers/${id}/ping`, {});
-    box.replaceChildren(h("div", { class: "row" }, stateMark(found.state), h("strong", {}, ms(found.response_ms)), found.reason ?? ""),
-      h("ul", { class: "echoes" }, ...found.echoes.map((echo) => h("li", {}, echo.rtt_ms == null
-        ? `${echo.verdict}${echo.reason ? `: ${echo.reason}` : ""}`
-        : `${echo.rtt_ms.toFixed(3)} ms, ${echo.clock} clock, ± ${echo.bound_ms.toFixed(3)} ms`))),
-      h("p", { class: "muted" }, "Not saved; history keeps scheduled checks only."));
+    box.replaceChildren(...foundBy(found));
   } catch (problem) { box.textContent = problem.message; } finally { pinging.disabled = false; pinging = null; }
 }
 
