@@ -23,6 +23,9 @@ from core.servers.records import (
 from handlers.http.routes import CSV
 from handlers.instance import Instance
 
+SAVED = ("CREATED", "UPDATED")
+"""Outcomes that need no line beside them."""
+
 
 def put(here: Instance, asked: BulkQuery) -> BulkDone | ListDone:
     """Add many servers at once, or add and change them by name, with a result for each."""
@@ -62,6 +65,6 @@ def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:
 
 def _at(entry: Entry, outcome: BulkItem) -> ListItem:
     found = structs.asdict(outcome)
-    if outcome.detail is not None:
+    if outcome.status not in SAVED:
         found |= {"place": entry.place, "text": entry.text}
     return ListItem(**found)

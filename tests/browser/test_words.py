@@ -2,9 +2,9 @@
 
 import json
 import re
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -183,7 +183,133 @@ def test_revoking_this_session_logs_out(guarded_site: Site, page: Page) -> None:
 # Ping now
 
 
-def test_ping_now_says_that_a_port_refused_and_by_which_clock(site: Site, page: Page) -> None:
-    with site.database.transaction() as session:
-        (server_id,) = []  # replaced below
-    expect(page).to_have_url("")
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A TCP port of this machine at which nobody listens, and nobody will."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def by_tcp(page: Page, site: Site, port: int) -> int:
+    """Add a server that is looked at by this port; return its id."""
+    wanted = {"name": "web", "ip": "127.0.0.1", "probe": "tcp", "port": port}
+    added: int = page.request.post(f"{site.url}/api/v1/servers", data=wanted).json()["id"]
+    return added
+
+
+LINE = r"%s after \d+\.\d{3} ms, ± \d+\.\d{3} ms by (the kernel's|Pinglet's own) clock"
+
+
+def test_ping_now_says_that_a_port_refused_and_by_which_clock(
+    site: Site, page: Page, closed_port: int
+) -> None:
+    steps.server(page, site, by_tcp(page, site, closed_port))
+    steps.button(page, "Ping now")
+    found = page.locator("#echoes")
+    expect(found.locator("li")).to_have_text([re.compile(LINE % "refused")] * 4)
+    expect(found).to_contain_text("the host is up and says that nothing accepts connections")
+    expect(found).to_contain_text(f"TCP, port {closed_port}")
+    expect(found.locator(".state")).to_have_text("up")
+
+
+def test_ping_now_says_that_a_port_answered(site: Site, page: Page) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        steps.server(page, site, by_tcp(page, site, listener.getsockname()[1]))
+        steps.button(page, "Ping now")
+        found = page.locator("#echoes")
+        expect(found.locator("li")).to_have_text([re.compile(LINE % "answered")] * 4)
+        expect(found).not_to_contain_text("efused")
+
+
+# Lists
+
+
+def paste(page: Page, site: Site, text: str) -> None:
+    """Paste a list and send it."""
+    page.goto(f"{site.url}/dashboard/add")
+    page.get_by_label("One server per line").fill(text)
+    steps.button(page, "Add all")
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_our_own_export_is_told_to_be_watched_already(site: Site, page: Page, form: str) -> None:
+    site.add(*(f"web-{number}" for number in range(20)), '"quoted", =1+1')
+    export = page.request.get(f"{site.url}/api/v1/export?format={form}").text()
+    broken = {
+        "csv": "# two more\n\nbad,127.1\nworse,127.0.0.99,icmp,0\n",
+        "json": {"name": "bad", "ip": "127.1"},
+    }[form]
+    if form == "json":
+        exported = json.loads(export)
+        exported["servers"] += [broken, broken | {"name": "worse"}]
+        paste(page, site, json.dumps(exported))
+    else:
+        paste(page, site, f"{export}{broken}")
+    expect(page.locator("#done")).to_have_text("21 were watched already, 2 refused")
+    expect(page.locator("#toasts")).to_have_text("21 were watched already, 2 refused")
+    lines = page.locator("#results li")
+    expect(lines).to_have_count(23)
+    expect(lines.nth(0)).to_have_class("bad")
+    expect(lines.nth(1)).to_have_class("bad")
+    expect(lines.nth(2)).to_contain_text("was watched already, and stays as it is")
+    assert "{" not in page.locator("#results").inner_text()
+
+
+def test_what_was_refused_is_mended_where_it_stands(site: Site, page: Page) -> None:
+    paste(page, site, "address;name;tcp port\n127.0.0.1;web;80\n127.0.0.2;db;70000\n")
+    box = page.get_by_label("One server per line")
+    expect(page.get_by_role("alert").last).to_contain_text("unknown column")
+    expect(box).to_have_value("address;name;tcp port\n127.0.0.1;web;80\n127.0.0.2;db;70000\n")
+    box.fill("ip;name;port\n127.0.0.1;web;80\n127.0.0.2;db;70000\n")
+    steps.button(page, "Add all")
+    expect(page.locator("#done")).to_have_text("1 server saved, 1 refused")
+    expect(page.locator("#results")).to_contain_text("line 3: port must be 1 to 65535")
+    expect(box).to_have_value("ip;name;port\n127.0.0.2;db;70000")
+    box.fill("ip;name;port\n127.0.0.2;db;7000")
+    steps.button(page, "Add all")
+    expect(page.locator("#done")).to_have_text("1 server saved")
+    expect(page.locator("#results li")).to_have_count(0)
+
+
+def test_a_name_that_stands_twice_is_not_called_watched(site: Site, page: Page) -> None:
+    paste(page, site, "Zu\u0308rich,127.0.0.1\nZ\u00fcrich,127.0.0.2\n")
+    expect(page.locator("#done")).to_have_text("1 server saved, 1 refused")
+    expect(page.locator("#results .bad")).to_contain_text("appears twice")
+
+
+def test_a_file_is_read_into_the_list_before_it_is_sent(site: Site, page: Page) -> None:
+    page.goto(f"{site.url}/dashboard/add")
+    box, chosen = page.get_by_label("One server per line"), page.get_by_label("Or a file")
+    text = "\ufeffname,ip\nweb,127.0.0.1\nZürich,127.0.0.2\n"
+    latin = {"name": "old.csv", "mimeType": "text/csv", "buffer": text[1:].encode("latin-1")}
+    chosen.set_input_files(latin)  # type: ignore[arg-type]
+    expect(page.get_by_role("alert").last).to_contain_text("old.csv must be text in UTF-8")
+    expect(box).to_have_value("")
+    right = {"name": "new.csv", "mimeType": "text/csv", "buffer": text.encode()}
+    chosen.set_input_files(right)  # type: ignore[arg-type]
+    expect(box).to_have_value(text[1:])
+    expect(page.get_by_role("alert").last).to_be_hidden()
+    steps.button(page, "Add all")
+    expect(page.locator("#done")).to_have_text("2 servers saved")
+
+
+# Files of the pages
+
+LOADED = """() => performance.getEntriesByType("resource")
+  .filter((one) => one.name.includes("/static/"))
+  .map((one) => [one.name.split("/").at(-1), one.transferSize, one.encodedBodySize, one.decodedBodySize])"""
+
+
+def test_files_come_packed_and_once(site: Site, page: Page) -> None:
+    steps.fleet(page, site)
+    first = {name: sizes for name, *sizes in page.evaluate(LOADED)}
+    for name in ("style.css", "common.js", "fleet.js"):
+        transferred, packed, whole = first[name]
+        assert 0 < packed < whole / 2, name
+        assert transferred > packed
+    page.goto(f"{site.url}/dashboard/add")
+    expect(page.locator("#one")).to_be_visible()
+    again = {name: sizes for name, *sizes in page.evaluate(LOADED)}
+    for name in ("style.css", "common.js"):
+        assert again[name][0] == 0, f"{name} was asked for again"

@@ -6,10 +6,10 @@ const REFUSED = "Refused: the host is up and says that nothing accepts connectio
 
 export function foundBy({ state, response_ms, probe, port, reason, echoes }) {
   const how = probe === "tcp" ? `TCP${port ? `, port ${port}` : ""}` : probe === "icmp" ? "ICMP" : "";
-  const refused = echoes.some(({ verdict }) => verdict === "refused");
+  const why = reason ?? (echoes.some(({ verdict }) => verdict === "refused") ? REFUSED : "");
   return [
     h("div", { class: "row" }, stateMark(state), h("strong", {}, ms(response_ms)), h("span", { class: "muted" }, how)),
-    h("p", { hidden: !(reason || refused) }, reason ?? REFUSED),
+    ...(why ? [h("p", {}, why)] : []),
     h("ul", { class: "echoes" }, ...echoes.map((echo) => h("li", {}, endOf(echo)))),
     h("p", { class: "muted" }, "Not saved; history keeps scheduled checks only."),
   ];
