@@ -128,7 +128,7 @@ def confirmed(here: Instance, password: str) -> Identity:
     user = whoami()
     if user.kind in (None, TokenKind.KEY):
         return user
-    known = shown(here, password, "password must be yours", "password")
+    known = shown(here, password, "the password is wrong", "password")
     return replace(known, level=min(known.level, user.level))
 
 

@@ -116,7 +116,7 @@ def nobody_yet(*, is_closed: bool) -> Notice:
                 "flask users add NAME",
             ),
             Part(
-                "On AWS, with the name that the function `manage` has there:",
+                "On AWS, through the function that runs commands:",
                 "python -m infra.manage pinglet-prod-manage users add NAME --password-stdin "
                 "<password.txt",
             ),

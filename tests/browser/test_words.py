@@ -102,6 +102,29 @@ def test_a_viewer_who_opens_the_explorer_is_told_why_not(guarded_site: Site, pag
     expect(page.locator("main")).to_contain_text("This needs write access, which viv doesn't have.")
 
 
+# Words beside a form
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "told"),
+    [
+        ("IPv4 address", "127.1", "IPv4 address must be an IPv4 address such as 192.0.2.10"),
+        ("Name", "\u202e", "Name must not contain the invisible U+202E"),
+    ],
+)
+def test_what_is_wrong_is_said_by_the_words_of_the_form(
+    site: Site, page: Page, label: str, value: str, told: str
+) -> None:
+    page.goto(f"{site.url}/dashboard/add")
+    form = page.locator("#one")
+    form.get_by_label("Name").fill("web")
+    form.get_by_label("IPv4 address").fill("127.0.0.1")
+    form.get_by_label(label).fill(value)
+    form.get_by_role("button", name="Add").click()
+    expect(form.get_by_role("alert")).to_contain_text(told)
+    expect(form.get_by_label(label)).to_be_focused()
+
+
 # The account
 
 

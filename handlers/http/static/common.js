@@ -71,14 +71,20 @@ export function onSubmit(form, act) {
     try {
       await act(new FormData(form));
     } catch (problem) {
-      error.textContent = problem.message;
-      error.hidden = false;
       const field = problem.field && form.elements.namedItem(problem.field);
+      error.textContent = inWords(problem, field);
+      error.hidden = false;
       if (field instanceof Element) { field.setAttribute("aria-invalid", "true"); field.focus(); }
     } finally {
       button.disabled = false;
     }
   });
+}
+
+// A field is called what its label calls it, not what it is called in a request.
+function inWords({ message, field: name }, field) {
+  const label = field?.labels?.[0] && [...field.labels[0].childNodes].find((node) => node.nodeType === Node.TEXT_NODE)?.textContent.trim();
+  return label && message.startsWith(`${name} `) ? `${label}${message.slice(name.length)}` : message;
 }
 
 // With `undo` there is a button for it, which has the focus: nobody has to look for it in eight
