@@ -101,6 +101,8 @@ def test_a_token_is_made_shown_once_and_revoked(guarded_site: Site, page: Page) 
     expect(row).to_be_visible()
     expect(page.get_by_text(token)).to_have_count(0)
     steps.button(page, "Revoke backup script")
+    expect(page.get_by_role("alertdialog")).to_contain_text("Whatever uses it is refused")
+    steps.button(page, "Revoke")
     expect(row).to_have_count(0)
 
 

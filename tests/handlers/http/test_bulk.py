@@ -169,7 +169,8 @@ def test_a_list_in_csv_says_what_is_wrong_on_which_line(client: FlaskClient) -> 
     assert refused == REFUSED
     shown = client.get(f"/api/v1/servers/{new['id']}").get_json()
     assert (shown["port"], shown["enabled"]) == (443, False)
-    same = {"status": "UNCHANGED", "id": new["id"]}
+    line = LIST.splitlines()[2]
+    same = {"status": "UNCHANGED", "id": new["id"], "place": "line 3", "text": line}
     moved = {"status": "UPDATED", "id": there}
     assert put_list(client, LIST, "?upsert=true") == [same, moved, *REFUSED]
 
