@@ -20,7 +20,7 @@ from core.errors import CoreError, Unavailable, WrongRequest
 from core.probe import Pace
 from core.reading import iso
 from core.rounds import log as round_log
-from core.rounds import measure, record, trust
+from core.rounds import measure, record, stretches, trust
 from core.rounds.kernel import Kernel, look
 from core.rounds.trust import Trust
 from core.servers import find
@@ -92,8 +92,8 @@ def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNE
     reading = trust.Reading(wall, witnesses.kernel())
     with database.reading() as session:
         told = witnesses.database(session)
-        found = trust.kept(session)
-        was_ahead = trust.was_ahead(session, found, wall)
+        found = stretches.kept(session)
+        was_ahead = stretches.was_ahead(session, found, wall)
     trust.check(Trust([]), wall, told)
     found = trust.after(found, reading)
     if found.contradicted or was_ahead:
@@ -103,9 +103,9 @@ def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNE
 
 def _note_clock(database: Database, reading: trust.Reading) -> Trust:
     def note(session: Session) -> Trust:
-        found = trust.note(session, reading)
+        found = stretches.note(session, reading)
         if not found.contradicted:
-            trust.put_right(session, reading.wall)
+            stretches.put_right(session, reading.wall)
         return found
 
     return database.write(note)
@@ -118,7 +118,7 @@ def believe_clock(database: Database, wall: datetime, witnesses: Witnesses = WIT
     """
     with database.transaction() as session:
         trust.check(Trust([]), wall, witnesses.database(session))
-        trust.believe(session, trust.Reading(wall, witnesses.kernel()))
+        stretches.believe(session, trust.Reading(wall, witnesses.kernel()))
 
 
 def note_beginning(
@@ -137,7 +137,7 @@ def note_beginning(
 
 
 def _begin(session: Session, slot: datetime, due_pings: int, reading: trust.Reading) -> None:
-    trust.note(session, reading)
+    stretches.note(session, reading)
     round_log.begin(session, slot, due_pings, reading.wall)
 
 

@@ -16,7 +16,7 @@ from typing import Self
 from core.accounts import tokens
 from core.history import aside, upkeep
 from core.rounds import log as round_log
-from core.rounds import trust
+from core.rounds import stretches
 from core.servers import find
 from core.slots import DAY_SLOTS, first_slot, slot_time
 from handlers.instance import Instance
@@ -70,7 +70,7 @@ def plan_vouched(here: Instance) -> Sequence[Step]:
     Unavailable.
     """
     with here.database.reading() as session:
-        trusted = trust.kept(session)
+        trusted = stretches.kept(session)
     if trusted.removal_waits:
         log.warning("removal waits: %s", trusted.removal_waits)
     return plan(here, trusted.vouched) if trusted.vouched else []
@@ -142,7 +142,7 @@ def _forget_rounds(database: Database, before: datetime) -> Tidied:
 
 def _forget_clocks(database: Database, before: datetime) -> Tidied:
     with database.transaction(durable=False) as session:
-        trust.forget(session, before)
+        stretches.forget(session, before)
         aside.forget(session, before)
     return Tidied()
 

@@ -8,27 +8,12 @@ from hypothesis import strategies as st
 
 from core.errors import ClockContradicted
 from core.rounds import trust
-from core.rounds.kernel import Kernel
 from core.rounds.trust import Reading, Trust
-from core.servers import schedule
-from infra.database import Database
+from tests.core.rounds.readings import DAY, HOUR, MINUTE, reading
 from tests.counts import examples
-from tests.infra.rows import SLOT, add, ping, record
+from tests.infra.rows import SLOT
 
 NOBODY = Trust([])
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-def reading(
-    wall: timedelta,
-    *,
-    boot: str = "first",
-    set_by: timedelta = timedelta(0),
-    synchronised: bool = False,
-) -> Reading:
-    """What shows so long after SLOT, where the wall clock was set by so much since the start."""
-    uptime_s = (wall - set_by).total_seconds() + 1e6
-    return Reading(SLOT + wall, Kernel(boot, uptime_s, synchronised))
 
 
 def a_round_every(step: timedelta, until: timedelta, synchronised: bool = False) -> Trust:
@@ -175,56 +160,6 @@ def test_whatever_clocks_show_no_more_is_removed_than_rounds_vouch_for(
             bridged = sum(one.doubted_s for one in accepted) - found.doubted.total_seconds()
             restarts = (trust.RESTART.total_seconds() + 600) * len(found.stretches)
             assert found.vouched <= SLOT + timedelta(seconds=known + bridged + restarts)
-
-
-def test_what_was_noted_is_read_back(database: Database) -> None:
-    for later in (reading(MINUTE), reading(2 * MINUTE), reading(9 * DAY), reading(-9 * DAY)):
-        with database.transaction() as session:
-            told = trust.note(session, later)
-        with database.reading() as session:
-            assert trust.kept(session) == told
-    assert [one.contradicted for one in told.stretches] == [False, False, True]
-    with database.transaction() as session:
-        trust.forget(session, SLOT + 8 * DAY)
-        assert [one.ended for one in trust.kept(session).stretches] == [SLOT + 9 * DAY]
-
-
-def test_what_an_older_release_recorded_vouches_until_its_newest_ping(database: Database) -> None:
-    server_id = add(database)
-    with database.reading() as session:
-        assert trust.kept(session) == NOBODY
-    record(database, SLOT + HOUR, [ping(server_id)])
-    with database.transaction() as session:
-        assert trust.kept(session).vouched == SLOT + HOUR
-        assert trust.note(session, reading(9 * DAY)).vouched == SLOT + HOUR
-        assert trust.kept(session).vouched == SLOT + HOUR
-
-
-def test_what_an_older_release_left_in_the_future_of_a_paused_server_stops_nobody(
-    database: Database,
-) -> None:
-    server_id, paused = add(database), add(database, "paused")
-    record(database, SLOT + 900 * DAY, [ping(paused)])
-    record(database, SLOT, [ping(server_id)])
-    with database.transaction() as session:
-        schedule.reschedule(session, {paused: {"enabled": False}}, SLOT)
-        told = trust.note(session, reading(MINUTE))
-        assert (told.contradicted, told.vouched) == (False, SLOT + MINUTE)
-        assert trust.was_ahead(session, told, SLOT + MINUTE)
-        trust.put_right(session, SLOT + MINUTE)
-        assert not trust.was_ahead(session, told, SLOT + MINUTE)
-
-
-def test_who_is_believed_goes_on_without_a_doubt(database: Database) -> None:
-    with database.transaction() as session:
-        for later in (reading(timedelta(0)), reading(HOUR), reading(9 * DAY)):
-            trust.note(session, later)
-        trust.note(session, reading(8 * DAY, boot="second"))
-        assert trust.kept(session).contradicted
-        told = trust.believe(session, reading(8 * DAY, boot="second"))
-        assert trust.kept(session) == told
-    [stretch] = told.stretches
-    assert (stretch.agreed_s, told.vouched) == (3_600.0, SLOT + 8 * DAY)
 
 
 @pytest.mark.parametrize("off", [6 * MINUTE, -6 * MINUTE, 900 * DAY])

@@ -22,7 +22,7 @@ from core.checks.records import Probe
 from core.errors import ClockContradicted, TokenRejected
 from core.history import upkeep as history_upkeep
 from core.models import ASIDE, DAY, ROUND, Token
-from core.rounds import measure, trust
+from core.rounds import measure, stretches
 from core.rounds.kernel import Kernel
 from core.servers import schedule
 from core.settings import Settings
@@ -207,10 +207,10 @@ def test_after_a_week_off_rounds_are_recorded_at_once_and_removal_waits(
     assert server(kept).last_slot == machine.true - MINUTE
     machine.run(kept, hours // 12, 12 * HOUR)
     with kept.reading() as session:
-        assert trust.kept(session).removal_waits
+        assert stretches.kept(session).removal_waits
     machine.run(kept)
     with kept.reading() as session:
-        assert trust.kept(session).removal_waits is None
+        assert stretches.kept(session).removal_waits is None
     assert history(kept)[0] < days
     assert history(kept)[2] == keys - 1
 

@@ -23,7 +23,7 @@ from core.accounts.attempts import Attempts, count_attempt
 from core.clock import utc_now
 from core.rounds import log as round_log
 from core.rounds import record as rounds_record
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from core.servers import change, schedule
@@ -247,7 +247,7 @@ def paused(database: Database, seed: int) -> tuple[History, datetime]:
 def vouch(database: Database, now: datetime) -> None:
     """Let a round have been begun at `now`: what is kept is measured by it."""
     with database.transaction() as session:
-        trust.note(session, Reading(now, SILENT))
+        stretches.note(session, Reading(now, SILENT))
 
 
 def nights_told(caplog: pytest.LogCaptureFixture) -> list[str]:
