@@ -233,6 +233,54 @@ def test_a_clock_a_day_behind_tells_nothing_of_minutes_that_nobody_saw(
     assert minutes(kept) == [0, 1, 2, 33, 34]
 
 
+ELSEWHERE = pytest.mark.parametrize("elsewhere", [False, True], ids=["beside", "elsewhere"])
+"""Where the database is: beside the worker, with the same clock, or on a machine that is right."""
+
+
+@ELSEWHERE
+@pytest.mark.parametrize(
+    ("off", "restart", "synchronised", "waits_minutes"),
+    [
+        (FAR, False, False, 0),
+        (FAR, False, True, 0),
+        (FAR, True, False, 120),  # as long as it was told: stays slow for safety's sake
+        (FAR, True, True, 10),
+        (-DAY_LONG, False, False, 0),
+        (-DAY_LONG, False, True, 0),
+        (-DAY_LONG, True, False, 0),
+        (-DAY_LONG, True, True, 0),
+    ],
+)
+def test_after_a_wrong_clock_rounds_are_recorded_as_soon_as_it_is_known_to_be_right(
+    kept: Database,
+    off: timedelta,
+    restart: bool,
+    synchronised: bool,
+    waits_minutes: int,
+    elsewhere: bool,
+) -> None:
+    """The table in docs/clocks.md. For two hours and a half the clock is wrong."""
+    machine = Machine(synchronised=synchronised, own_database=elsewhere)
+    machine.run(kept, 3, 5 * MINUTE)
+    (days, pings, keys), known = history(kept), stored(kept)
+    machine.off, machine.synchronised = off, False
+    if restart:
+        machine.start_anew()
+    machine.run(kept, 5, 30 * MINUTE)
+    unless_set = 5 if restart else 4  # a clock that is set has to agree with itself first
+    to_come = unless_set if off == FAR and not elsewhere else 0
+    assert history(kept) == (days, pings + to_come, keys)
+    assert stored(kept)[: len(known)] == known
+    machine.off, machine.synchronised = timedelta(0), synchronised
+    right = (machine.true - SLOT) / MINUTE
+    waits_minutes = 0 if elsewhere else waits_minutes
+    machine.run(kept, waits_minutes // 10 + 1, 10 * MINUTE)
+    assert minutes(kept) == [0, 5, 10, right + waits_minutes]
+    assert history(kept) == (days, pings + 1, keys)
+    with kept.reading() as session:
+        assert _count(session, ASIDE) == to_come
+
+
 def test_a_clock_that_is_set_for_good_is_believed_after_ten_minutes(kept: Database) -> None:
     machine = Machine(off=-8 * HOUR)
     machine.true += 8 * HOUR
