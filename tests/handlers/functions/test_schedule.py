@@ -60,3 +60,17 @@ def test_no_round_is_sent_by_a_clock_that_lies_behind_the_rounds(fleet: dict[str
     with pytest.raises(ClockContradicted):
         schedule.schedule(every_minute(slots.slot_of(utc_now())), Context())
     assert fleet["batches"].texts() == []
+
+
+def test_a_clock_that_agrees_with_the_databases_counts_as_synchronised(
+    fleet: dict[str, Queue],
+) -> None:
+    add_five(warm.warm_instance().database)
+    with warm.warm_instance().database.transaction() as session:
+        before = Reading(utc_now() - timedelta(hours=1), schedule.LAMBDA.kernel())
+        stretches.note(session, before)
+    schedule.schedule(every_minute(slots.slot_of(utc_now())), Context())
+    with warm.warm_instance().database.reading() as session:
+        [stretch] = stretches.kept(session).stretches
+    assert stretch.synchronised_s == stretch.agreed_s >= 3_600
+    assert len(fleet["batches"].texts()) == 3
