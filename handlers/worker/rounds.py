@@ -27,7 +27,6 @@ from core.servers import find
 from core.slots import AHEAD, SLOT
 from handlers.instance import Instance
 from handlers.worker import upkeep
-from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -284,7 +283,6 @@ class Nights:
     async def _tidy(self, started: datetime) -> None:
         try:
             done = upkeep.Tidied()
-            patience.CURRENT.set(patience.of_job(self._here.settings))  # of this task
             await self._between_rounds.wait()
             for step in await asyncio.to_thread(upkeep.plan_vouched, self._here):
                 await self._between_rounds.wait()
