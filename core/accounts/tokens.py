@@ -8,13 +8,26 @@ import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
-from sqlalchemy import CursorResult, and_, delete, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Delete,
+    Select,
+    String,
+    Update,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
-from core.accounts.attempts import KNOWN_ADDRESS, WINDOW
+from core.accounts.attempts import ATTEMPT, KNOWN_ADDRESS, WINDOW
 from core.accounts.records import (
     Identity,
     Label,
@@ -28,10 +41,10 @@ from core.accounts.records import (
 )
 from core.accounts.users import identity_of, new_label
 from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
-from core.models import Attempt, Token, User
+from core.models import Attempt, Base, Token, User
 from core.reading import Request
 from core.slots import AHEAD
-from core.sql import written
+from core.sql import NOW, as_rows, incoming, time_at, written
 
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
 # 32 octets in Base64 for URLs: the last of its 43 characters has two bits to spare.
@@ -39,6 +52,7 @@ SHAPE = re.compile(PREFIX + "[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 LAST_USED_STEP = timedelta(minutes=1)  # finer would write on every request
 UNKNOWN = "this token is unknown, expired or revoked"
 YEAR_S = 365 * 86_400
+TOKEN = Base.metadata.tables["token"]
 
 LIVES = {
     TokenKind.ACCESS: timedelta(minutes=15),
@@ -194,7 +208,7 @@ def refresh(session: Session, text: str, now: datetime) -> TokenPair | None:
     row, user = _valid(session, text, now)
     if row.kind != TokenKind.REFRESH:
         raise TokenRejected("this isn't a refresh token")
-    _lock_owner(session, row.family)
+    _lock_owners(session, Token.family == row.family)
     mine = update(Token).where(Token.id == row.id, Token.spent.is_(None)).values(spent=now)
     if not written(session, mine):
         revoke_family(session, row.family)
@@ -296,40 +310,62 @@ def _id(text: str) -> int:
 
 def revoke_family(session: Session, family: str) -> None:
     """End all tokens of one log-in, also a pair that is being made from them at this moment."""
-    _lock_owner(session, family)
+    # A refresh that has not been committed yet has put its pair where DELETE doesn't see it: who
+    # refreshes and who revokes wait for each other.
+    _lock_owners(session, Token.family == family)
     session.execute(delete(Token).where(Token.family == family))
 
 
-def _lock_owner(session: Session, family: str) -> None:
-    # A refresh that has not been committed yet has put its pair where DELETE doesn't see it: who
-    # refreshes and who revokes wait for each other.
-    owner = select(Token.user_id).where(Token.family == family)
-    session.scalars(select(User.id).where(User.id.in_(owner)).with_for_update(key_share=True)).all()
+def _lock_owners(session: Session, which: ColumnElement[bool]) -> None:
+    """Hold the users of these tokens: whoever writes several tokens holds their users first."""
+    owners = select(User.id).where(User.id.in_(select(Token.user_id).where(which)))
+    session.scalars(owners.order_by(User.id).with_for_update(key_share=True)).all()
 
 
 def bring_back(session: Session, now: datetime) -> None:
     """Let tokens that were made in the future, by a clock that was wrong, have been made now.
 
-    Each lives from now on for as long as it was made for.
+    Each lives from now on for as long as it was made for. Three statements.
     """
-    for row in session.scalars(select(Token).where(Token.created > now + AHEAD)):
-        row.created, row.expires = now, now + (row.expires - row.created)
+    ahead = Token.created > now + AHEAD
+    _lock_owners(session, ahead)
+    found = session.execute(select(Token.id, Token.created, Token.expires).where(ahead))
+    rows = [[row.id, now + (row.expires - row.created)] for row in found]
+    session.execute(BRING_BACK, {"rows": as_rows(rows), "now": now})
+
+
+def _bring_back() -> Update:
+    given = incoming({"id": BigInteger(), "expires": BigInteger()})
+    values = {"created": NOW, "expires": time_at(given.c.expires)}
+    return update(TOKEN).where(TOKEN.c.id == given.c.id).values(values)
+
+
+BRING_BACK = _bring_back()
 
 
 def sweep(session: Session, now: datetime, limit: int) -> int:
     """Forget tokens and attempts that no longer mean anything; return how many.
 
-    At most `limit` of each: while strangers try passwords there may be very many.
+    At most `limit` of each: while strangers try passwords there may be very many. What somebody
+    holds is left for another night: who waits for nobody isn't waited for in a circle.
     """
     over = Attempt.tries > 0, Attempt.since <= now - WINDOW
     unknown_again = Attempt.since <= now - KNOWN_ADDRESS
     dead = select(Token.id).where(Token.expires <= now).limit(limit)
     stale = select(Attempt.subject).where(or_(and_(*over), unknown_again)).limit(limit)
-    gone = [
-        session.execute(delete(Token).where(Token.id.in_(dead))),
-        session.execute(delete(Attempt).where(Attempt.subject.in_(stale))),
-    ]
-    return sum(result.rowcount for result in gone if isinstance(result, CursorResult))
+    return _forget(session, FORGET_TOKENS, dead) + _forget(session, FORGET_ATTEMPTS, stale)
+
+
+def _forget(session: Session, statement: Delete, which: Select[Any]) -> int:
+    held = session.scalars(which.with_for_update(skip_locked=True)).all()
+    session.execute(statement, {"rows": as_rows([one] for one in held)})
+    return len(held)
+
+
+IDS = select(incoming({"id": BigInteger()}).c.id)
+FORGET_TOKENS = delete(TOKEN).where(TOKEN.c.id.in_(IDS))
+SUBJECTS = select(incoming({"subject": String()}).c.subject)
+FORGET_ATTEMPTS = delete(ATTEMPT).where(ATTEMPT.c.subject.in_(SUBJECTS))
 
 
 def digest(text: str) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core.accounts import tokens, users
 from core.accounts.records import Identity, Level, Role, Scope, TokenKind
 from core.accounts.tokens import PREFIX, Grant, TokensQuery, TokenWanted
-from core.accounts.users import UserChange
+from core.accounts.users import Change, UserChange
 from core.errors import (
     Forbidden,
     TokenRejected,
@@ -103,10 +103,10 @@ def test_what_is_no_token_is_refused(database: Database) -> None:
 
 ENDS: dict[str, Callable[[Session, int], object]] = {
     "a new password": lambda session, user_id: users.change_user(
-        session, user_id, UserChange(password=PASSWORD)
+        session, user_id, Change.of(UserChange(password=PASSWORD))
     ),
     "being disabled": lambda session, user_id: users.change_user(
-        session, user_id, UserChange(enabled=False)
+        session, user_id, Change(enabled=False)
     ),
     "being removed": users.remove_user,
 }
