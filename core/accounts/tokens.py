@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Update,
     and_,
+    case,
     delete,
     func,
     or_,
@@ -63,6 +64,8 @@ LIVES = {
 
 
 MOST_KEYS = 100
+MOST_KEPT_KEYS = 1_000
+"""Of a user, those that have expired included."""
 MOST = {TokenKind.ACCESS: 1_000, TokenKind.REFRESH: 1_000, TokenKind.SESSION: 100}
 """How many rows a user may have. A further key is refused, a further log-in ends the oldest."""
 
@@ -117,8 +120,8 @@ def issue(
     # One token of a user at a time: so it can be said how many there are.
     if session.scalar(same.where(User.enabled).with_for_update(key_share=True)) is None:
         raise TokenRejected("this user was removed, disabled or given a new password")
-    if grant.kind is TokenKind.KEY and _keys(session, user, now) >= MOST_KEYS:
-        raise WrongRequest(f"a user must have at most {MOST_KEYS} named tokens: revoke one first")
+    if grant.kind is TokenKind.KEY:
+        _refuse_further_key(session, user, now)
     text = PREFIX + secrets.token_urlsafe(32)
     row = Token(
         user_id=user.user_id,
@@ -142,10 +145,21 @@ def issue(
     )
 
 
-def _keys(session: Session, user: Identity, now: datetime) -> int:
-    mine = Token.user_id == user.user_id, Token.generation == user.generation
-    keys = select(func.count()).select_from(Token).where(*mine, Token.kind == TokenKind.KEY)
-    return session.scalar(keys.where(Token.expires > now)) or 0
+def _refuse_further_key(session: Session, user: Identity, now: datetime) -> None:
+    """Raise WrongRequest where a user has as many keys as there may be.
+
+    Those of an older password never work again and go at once. Those that have expired stay until
+    the night, as `now` may be told by a clock that is wrong.
+    """
+    mine = Token.user_id == user.user_id, Token.kind == TokenKind.KEY
+    session.execute(delete(Token).where(*mine, Token.generation < user.generation))
+    works = case((Token.expires > now, 1))
+    kept, working = session.execute(select(func.count(), func.count(works)).where(*mine)).one()
+    if working >= MOST_KEYS:
+        raise WrongRequest(f"a user must have at most {MOST_KEYS} named tokens: revoke one first")
+    if kept >= MOST_KEPT_KEYS:
+        told = f"a user must have at most {MOST_KEPT_KEYS:,} named tokens, expired ones included"
+        raise WrongRequest(f"{told}: these are removed at night")
 
 
 def _end_oldest(session: Session, user_id: int, kind: TokenKind) -> None:

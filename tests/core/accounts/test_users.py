@@ -149,6 +149,23 @@ def test_two_admins_cannot_end_each_other_at_once(
     assert check(database, "bob").level is Level.ADMIN
 
 
+def test_users_are_held_in_the_order_of_their_ids(database: Database) -> None:
+    viewer, admin = add(database, "vic", Role.VIEWER), add(database, "ann")
+    add(database, "bob")
+
+    def change_viewer() -> None:
+        with database.transaction() as session:
+            users.change_user(session, viewer.user_id, Change(role=Role.EDITOR))
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            users.find_user(session, viewer.user_id)
+            changed = thread.submit(change_viewer)
+            wait_for_a_blocked_one(database)
+            users.find_user(session, admin.user_id)
+        changed.result(60)
+
+
 def test_an_id_that_nobody_has_is_unknown(database: Database) -> None:
     with database.transaction() as session:
         for user_id in (0, -1, 7, 2**63, 10**30):

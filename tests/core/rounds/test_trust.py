@@ -1,5 +1,6 @@
 """Which clocks are believed, and how much of the time before is doubted."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -7,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ClockContradicted
+from core.rounds import record as rounds_record
 from core.rounds import trust
 from core.rounds.kernel import Kernel
 from core.rounds.trust import Reading, Trust
-from core.servers import schedule
+from core.servers import change, schedule
 from infra.database import Database
 from tests.counts import examples
-from tests.infra.rows import SLOT, add, ping, record
+from tests.infra.rows import SLOT, add, ping, record, wait_for_a_blocked_one
 
 NOBODY = Trust([])
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -213,6 +215,28 @@ def test_what_an_older_release_left_in_the_future_of_a_paused_server_stops_nobod
         assert trust.was_ahead(session, told, SLOT + MINUTE)
         trust.put_right(session, SLOT + MINUTE)
         assert not trust.was_ahead(session, told, SLOT + MINUTE)
+
+
+def test_who_puts_a_clock_right_waits_for_the_servers_before_it_touches_anything(
+    database: Database,
+) -> None:
+    server_id, ahead = add(database), SLOT + 900 * DAY
+    record(database, ahead, [ping(server_id)])
+
+    def put_right() -> None:
+        with database.transaction() as session:
+            trust.note(session, reading(timedelta(0)))
+            trust.put_right(session, SLOT)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            change.locked_ids(session, ["web"])
+            put = thread.submit(put_right)
+            wait_for_a_blocked_one(database)
+            assert rounds_record.record(session, ahead, [ping(server_id)]) == 0
+        put.result(60)
+    with database.reading() as session:
+        assert not trust.was_ahead(session, NOBODY, SLOT)
 
 
 def test_who_is_believed_goes_on_without_a_doubt(database: Database) -> None:
