@@ -50,10 +50,15 @@ def _before_stretches(session: Session) -> Iterator[Stretch]:
 
 def note(session: Session, reading: Reading) -> Trust:
     """Write down what a reading says; return what is to be believed after it."""
-    session.execute(select(STRETCH.c.began).with_for_update()).all()  # two workers, one by one
+    _hold(session)
     new = after(kept(session), reading)
     _write(session, new)
     return new
+
+
+def _hold(session: Session) -> None:
+    """Have the turn of those who write stretches: it comes before every other lock."""
+    session.execute(select(STRETCH.c.began).order_by(STRETCH.c.began).with_for_update()).all()
 
 
 def was_ahead(session: Session, trust: Trust, now: datetime) -> bool:
@@ -63,7 +68,11 @@ def was_ahead(session: Session, trust: Trust, now: datetime) -> bool:
 
 
 def put_right(session: Session, now: datetime) -> None:
-    """Take slots to come out of the way; what people did in the future, they did now."""
+    """Take slots to come out of the way; what people did in the future, they did now.
+
+    Their caller holds the stretches.
+    """
+    schedule.hold_all(session)
     count = aside.set_aside(session, now)
     log.warning("the clock was ahead and is right again; pings of slots to come: %d", count)
     schedule.bring_back(session, now)
@@ -72,6 +81,7 @@ def put_right(session: Session, now: datetime) -> None:
 
 def believe(session: Session, reading: Reading) -> Trust:
     """Begin anew with a clock that a person says is right: nothing is doubted."""
+    _hold(session)
     new = anew(kept(session), reading)
     _write(session, new)
     put_right(session, reading.wall)
@@ -92,4 +102,5 @@ def _write(session: Session, trust: Trust) -> None:
 
 def forget(session: Session, before: datetime) -> None:
     """Delete the stretches that ended before that time."""
+    _hold(session)
     session.execute(delete(STRETCH).where(STRETCH.c.ended < before))

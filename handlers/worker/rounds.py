@@ -115,29 +115,42 @@ def believe_clock(database: Database, wall: datetime, witnesses: Witnesses = WIT
 
     Raises ClockContradicted where the database's own clock says otherwise, Unavailable.
     """
-    with database.transaction() as session:
+    reading = trust.Reading(wall, witnesses.kernel())
+
+    def believe(session: Session) -> None:
         trust.check(Trust([]), wall, witnesses.database(session))
-        stretches.believe(session, trust.Reading(wall, witnesses.kernel()))
+        stretches.believe(session, reading)
+
+    database.write(believe)
 
 
-def note_beginning(
-    database: Database, slot: datetime, due_pings: int, reading: trust.Reading
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What is known as a round begins."""
+
+    due_pings: int
+    reading: trust.Reading
+
+    def note(self, session: Session, slot: datetime) -> None:
+        """Note that the round of that slot began."""
+        round_log.begin(session, slot, self.due_pings, self.reading.wall)
+
+
+def note_beginning(database: Database, slot: datetime, beginning: Beginning) -> None:
     """Note that a round begins, before it is made: one that comes to nothing is known as well.
 
     Where that can't be written, the round is made all the same.
     """
+
+    def write(session: Session) -> None:
+        stretches.note(session, beginning.reading)
+        beginning.note(session, slot)
+
     try:
-        with database.transaction(durable=False) as session:
-            _begin(session, slot, due_pings, reading)
+        database.write(write, durable=False)
     except Exception:  # pylint: disable=broad-exception-caught
         # The results can wait until the database can be written to; the echoes can't.
         log.exception("can't note that round %s begins", iso(slot))
-
-
-def _begin(session: Session, slot: datetime, due_pings: int, reading: trust.Reading) -> None:
-    stretches.note(session, reading)
-    round_log.begin(session, slot, due_pings, reading.wall)
 
 
 def store(
@@ -145,16 +158,20 @@ def store(
     slot: datetime,
     measured: Sequence[Ping],
     now: datetime,
-    begin: Callable[[Session], None] = lambda _session: None,
+    beginning: Beginning | None = None,
 ) -> int:
     """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
-    `begin` notes there that it began, if that may not be noted yet. Raises Unavailable.
+    Its `beginning` is noted there, too, if that may not have been done yet. Raises Unavailable.
     """
 
     def write(session: Session) -> int:
+        # In the order of locks that docs/design.md tells: stretches, servers, rounds.
+        if beginning:
+            stretches.note(session, beginning.reading)
         new = record.record(session, slot, measured, now)
-        begin(session)
+        if beginning:
+            beginning.note(session, slot)
         round_log.add(session, slot, new, now)
         return new
 
@@ -181,11 +198,11 @@ async def run_round(
     reading = trust.Reading(started, witnesses.kernel())
 
     def store_all() -> int:
-        return store(here.database, slot, measured.pings, going_on(), begin)
+        return store(here.database, slot, measured.pings, going_on(), beginning)
 
-    begin = partial(_begin, slot=slot, due_pings=len(targets), reading=reading)
+    beginning = Beginning(len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.
-    note = partial(note_beginning, here.database, slot, len(targets), reading)
+    note = partial(note_beginning, here.database, slot, beginning)
     await asyncio.wait([asyncio.create_task(asyncio.to_thread(note))], timeout=NOTE_S)
     measured = await measure.measure(targets, _pace(here, measure.left(slot, going_on())), progress)
     measured = measure.in_time(measured, slot, going_on())

@@ -139,15 +139,13 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
 
 
 def _forget_rounds(database: Database, before: datetime) -> Tidied:
-    with database.transaction(durable=False) as session:
-        round_log.forget(session, before)
+    database.write(partial(round_log.forget, before=before), durable=False)
     return Tidied()
 
 
 def _forget_clocks(database: Database, before: datetime) -> Tidied:
-    with database.transaction(durable=False) as session:
-        stretches.forget(session, before)
-        aside.forget(session, before)
+    database.write(partial(stretches.forget, before=before), durable=False)
+    database.write(partial(aside.forget, before=before), durable=False)
     return Tidied()
 
 
@@ -162,8 +160,7 @@ def _forget_days(database: Database, before: date, ids: Sequence[int]) -> Tidied
 
 def _forget_log_ins(database: Database, now: datetime) -> Tidied:
     """Tokens that have expired, attempts at passwords that no longer count."""
-    gone = ROWS_AT_ONCE
-    while gone >= ROWS_AT_ONCE:
-        with database.transaction() as session:
-            gone = tokens.sweep(session, now, ROWS_AT_ONCE)
+    sweep = partial(tokens.sweep, now=now, limit=ROWS_AT_ONCE)
+    while database.write(sweep) >= ROWS_AT_ONCE:
+        pass
     return Tidied()

@@ -1,13 +1,15 @@
 """What rounds say of the clock, written down and read back."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+from core.rounds import record as rounds_record
 from core.rounds import stretches
 from core.rounds.trust import Trust
-from core.servers import schedule
+from core.servers import change, schedule
 from infra.database import Database
 from tests.core.rounds.readings import DAY, HOUR, MINUTE, reading
-from tests.infra.rows import SLOT, add, ping, record
+from tests.infra.rows import SLOT, add, ping, record, wait_for_a_blocked_one
 
 
 def test_what_was_noted_is_read_back(database: Database) -> None:
@@ -58,3 +60,25 @@ def test_who_is_believed_goes_on_without_a_doubt(database: Database) -> None:
         assert stretches.kept(session) == told
     [stretch] = told.stretches
     assert (stretch.agreed_s, told.vouched) == (3_600.0, SLOT + 8 * DAY)
+
+
+def test_who_puts_a_clock_right_waits_for_the_servers_before_it_touches_anything(
+    database: Database,
+) -> None:
+    server_id, ahead = add(database), SLOT + 900 * DAY
+    record(database, ahead, [ping(server_id)])
+
+    def put_right() -> None:
+        with database.transaction() as session:
+            stretches.note(session, reading(timedelta(0)))
+            stretches.put_right(session, SLOT)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            change.locked_ids(session, ["web"])
+            put = thread.submit(put_right)
+            wait_for_a_blocked_one(database)
+            assert rounds_record.record(session, ahead, [ping(server_id)]) == 0
+        put.result(60)
+    with database.reading() as session:
+        assert not stretches.was_ahead(session, Trust([]), SLOT)

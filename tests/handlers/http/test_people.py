@@ -461,7 +461,7 @@ def test_the_old_password_changes_nothing_while_an_admin_takes_it_away(
 
     with ThreadPoolExecutor(1) as thread:
         with database.transaction() as session:
-            change = accounts_users.UserChange(**given)
+            change = accounts_users.Change.of(accounts_users.UserChange(**given))
             accounts_users.change_user(session, user.user_id, change)
             stolen = thread.submit(steal)
             wait_for_a_blocked_one(database)
