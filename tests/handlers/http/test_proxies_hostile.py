@@ -138,7 +138,7 @@ def test_a_page_passes_with_a_cookie_if_it_is_our_own_and_never_else(
     proxy: str,
     forged: Headers,
 ) -> None:
-    """A browser tells the truth of its page; what proxies make of the rest is in docs/proxies.md."""
+    """A browser tells the truth of its page; what proxies make of it is in docs/proxies.md."""
     said = forged | {"Origin": of_page(page), "X-Requested-With": "fetch"}
     if is_modern:
         said["Sec-Fetch-Site"] = site_of(page, target)
