@@ -1,4 +1,5 @@
 import { $, call, day, h, me, onSubmit, prefix, toast, when } from "./common.js";
+import "./watch.js";
 
 $("#open").hidden = !me.open;
 $("#mine").hidden = me.open;

@@ -1,4 +1,5 @@
 import { $, call, count, counted, h, me, onSubmit, toast } from "./common.js";
+import "./watch.js";
 
 onSubmit($("#one"), async (form) => {
   const wanted = { name: form.get("name"), ip: form.get("ip").trim(), probe: form.get("probe") };
