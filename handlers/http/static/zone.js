@@ -48,8 +48,8 @@ export function between(since, until) {
 // Ticks: round times of this zone
 
 function byMinutes(since, until, step) {
-  // No zone is ahead by anything but quarters of an hour, so that none is missed.
-  const stride = Math.min(step, 15) * MINUTE;
+  // Zones are ahead by quarters of an hour: what divides the step and those, too, misses nothing.
+  const stride = [15, 5, 1].find((minutes) => step % minutes === 0) * MINUTE;
   const found = [];
   for (let at = Math.ceil(since / stride) * stride; at <= until; at += stride) {
     if (wall(at) % (step * MINUTE) === 0) found.push({ value: at, label: at === midnight(dayOf(at)) ? shortDay(at) : clock(at) });
