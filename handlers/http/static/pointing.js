@@ -1,6 +1,6 @@
 // What a chart shows, said in words: under the pointer, by keys, and as a list below it. An outage and
 // a gap have a start, an end, a length and a reason.
-import { $, between, count, h, lasting, ms, stateMark } from "./common.js";
+import { $, between, count, counted, h, lasting, ms, stateMark } from "./common.js";
 
 const MOST_TOLD = 3;   // of the spells of a bucket
 const MOST_LISTED = 20;
@@ -126,7 +126,8 @@ export function pointing({ areas, shown, look }) {
       onclick: () => { chartArea.focus(); closer(begin(spell), end(spell, now.now)); },
     }, ...told(spell, now)))));
     if (focused) $(`[value="${focused}"]`, list)?.focus({ preventScroll: true });
-    $("#spells-none").hidden = spells.length > 0;
+    const kinds = [["down", "outage"], ["unobserved", "gap"], [null, "pause"]].map(([state, noun]) => [spells.filter((spell) => spell.state === state).length, noun]);
+    $("#spells-count").textContent = kinds.filter(([number]) => number).map(([number, noun]) => counted(number, noun)).join(", ") || "none in this time";
     $("#spells-more").hidden = !more;
     $("#spells-more").textContent = `${count(more)} more: zoom in to see them`;
   }
