@@ -215,6 +215,9 @@ def _headers(response: Response) -> Response:
     said = browser.HEADERS | (browser.ON_HTTPS if request.is_secure else {})
     for name, value in said.items():
         response.headers.setdefault(name, value)
+    # Whoever serves us says the date. Werkzeug does, too, where an answer may be left out (304): of
+    # two dates nobody can read either.
+    response.headers.pop("Date", None)
     if request.path in ("/", "/graphql"):
         response.vary.add("Accept")
     if response.status_code == HTTPStatus.UNAUTHORIZED:

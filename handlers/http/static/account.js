@@ -1,5 +1,6 @@
 import { $, call, h, me, onSubmit, prefix, toast } from "./common.js";
 import { tokens } from "./tokens.js";
+import "./watch.js";
 
 $("#open").hidden = !me.open;
 $("#mine").hidden = me.open;

@@ -1,5 +1,6 @@
 import { $, call, me, onSubmit, toast } from "./common.js";
 import { fileAsked, leftOf, saidOf, told } from "./lists.js";
+import "./watch.js";
 
 onSubmit($("#one"), async (form) => {
   const wanted = { name: form.get("name"), ip: form.get("ip").trim(), probe: form.get("probe") };

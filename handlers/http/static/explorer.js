@@ -1,5 +1,6 @@
 // GraphiQL on /graphql, with the session of this page. It is React's: the only page that is.
 import { $, prefix } from "./common.js";
+import "./watch.js";
 
 const EXAMPLE = `# Servers in the worst state first, with their last 30 days. Press Ctrl-Enter to run.
 query Fleet {

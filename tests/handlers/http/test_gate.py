@@ -371,6 +371,16 @@ def test_every_reply_says_what_browsers_must_not_do(
     assert codes >= {200, 201, 400, 401, 403, 404, 405, 409, 413, 429, 503}
 
 
+def test_the_date_is_left_to_the_server_that_serves_us(app: Flask, database: Database) -> None:
+    admin = bearer(token(database, add(database)))
+    first = app.test_client().get("/api/v1/servers", headers=admin)
+    known = {"If-None-Match": first.headers["ETag"]}
+    again = app.test_client().get("/api/v1/servers", headers=admin | known)
+    assert (first.status_code, again.status_code) == (200, 304)
+    assert "Date" not in first.headers
+    assert "Date" not in again.headers
+
+
 def test_only_a_401_asks_who_it_is(app: Flask, database: Database) -> None:
     for response in replies(app, database, "http://localhost"):
         asks = response.headers.get("WWW-Authenticate")
