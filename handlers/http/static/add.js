@@ -1,4 +1,6 @@
 import { $, call, count, counted, h, me, onSubmit, toast } from "./common.js";
+import { keepTyped } from "./place.js";
+import { goOnRemoving } from "./removing.js";
 
 onSubmit($("#one"), async (form) => {
   const wanted = { name: form.get("name"), ip: form.get("ip").trim(), probe: form.get("probe") };
@@ -41,4 +43,7 @@ function leftOf(list, refused, number) {
   return (texts.length && lines.length > number ? [lines[0], ...texts] : texts).join("\n");
 }
 
+keepTyped($("#one"));
+keepTyped($("#many"));
+goOnRemoving();
 $("#refused").hidden = me.mayWrite;

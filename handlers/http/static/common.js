@@ -190,7 +190,10 @@ $("#theme")?.addEventListener("click", () => {
 });
 
 $("#log-out")?.addEventListener("click", async () => {
-  try { await call("DELETE", "session"); location.replace(`${prefix}/login`); } catch (problem) { toast(problem.message); }
+  try { await call("DELETE", "session"); } catch (problem) { toast(problem.message); return; }
+  // Whoever logs in next isn't told what was typed here.
+  addEventListener("pagehide", () => sessionStorage.clear());
+  location.replace(`${prefix}/login`);
 });
 
 // Back after logging out must not show what was there.

@@ -1,5 +1,7 @@
 // The fleet: two requests a refresh, however many servers there are.
 import { $, ago, call, clock, colour, count, drawStates, fitted, h, health, me, ms, now, percent, prefix, runs, stateMark } from "./common.js";
+import { inAddress, keepList, keepScroll, sayInAddress } from "./place.js";
+import { goOnRemoving } from "./removing.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
@@ -216,19 +218,45 @@ function point(event) {
 }
 
 function restart() {
-  after = [];
-  // In the address, too: it survives a look at a server and can be sent to somebody.
-  const words = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value));
-  history.replaceState(null, "", words.size ? `?${words}` : location.pathname);
+  sayFilter();
   return guarded();
 }
 
+function sayFilter() {
+  after = [];
+  intoAddress();
+}
+
+function intoAddress(how) {
+  const words = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value));
+  for (const cursor of after) words.append("after", cursor);
+  sayInAddress(words, how);
+  keepList();
+}
+
 function fromAddress() {
-  for (const [name, value] of new URLSearchParams(location.search)) {
-    const field = filter.elements.namedItem(name);
-    if (field) field.value = value;
-    if (field && field.selectedIndex === -1) field.value = "";
+  const words = inAddress();
+  for (const field of filter.elements) {
+    field.value = words.get(field.name) ?? "";
+    if (field.selectedIndex === -1) field.value = "";
   }
+  after = words.getAll("after");
+  keepList();
+}
+
+function turn(change) {
+  change();
+  intoAddress({ asNew: true });
+  guarded();
+  scrollTo(0, 0);
+}
+
+const scrollBack = keepScroll();
+
+async function comeBack() {
+  fromAddress();
+  await guarded();
+  scrollBack();
 }
 
 async function guarded() {
@@ -240,15 +268,15 @@ async function guarded() {
 }
 
 let typing;
-filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(restart, 200); });
+filter.addEventListener("input", () => { sayFilter(); clearTimeout(typing); typing = setTimeout(guarded, 200); });
 filter.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
 $("#clear").addEventListener("click", () => { filter.reset(); restart(); });
 body.addEventListener("pointermove", point);
 body.addEventListener("pointerdown", point);
 body.addEventListener("pointerleave", () => { tip.hidden = true; });
 addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
-$("#more").addEventListener("click", () => { after.push(next); guarded(); scrollTo(0, 0); });
-$("#back").addEventListener("click", () => { after.pop(); guarded(); scrollTo(0, 0); });
+$("#more").addEventListener("click", () => turn(() => after.push(next)));
+$("#back").addEventListener("click", () => turn(() => after.pop()));
 addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
 document.addEventListener("theme", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
@@ -256,5 +284,6 @@ setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
 const token = me.open ? "" : " -H 'Authorization: Bearer TOKEN'";
 $("#example").textContent = `curl -X POST ${location.origin}${prefix && `${prefix}/`}${token} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
-fromAddress();
-await guarded();
+addEventListener("popstate", comeBack);
+goOnRemoving(() => guarded());
+await comeBack();

@@ -1,5 +1,7 @@
 // One server: its chart, its figures, and what can be done to it.
 import { $, ago, call, clock, colour, count, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, prefix, runs, stateMark, toast, when } from "./common.js";
+import { inAddress, list, sayInAddress } from "./place.js";
+import { goOnRemoving, removeSoon } from "./removing.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
@@ -9,10 +11,27 @@ const REFRESH_MS = 30_000;
 let server = null;
 let range = "24 h";
 let zoom = null; // {since, until} in ms, or null for the whole range
+fromAddress();
 let buckets = [];
 let asked = 0;
 
 const iso = (time) => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
+
+function short(name) { return name.replace(" ", ""); }
+
+function fromAddress() {
+  const words = inAddress();
+  range = Object.keys(RANGES).find((name) => short(name) === words.get("range")) ?? range;
+  const [since, until] = ["since", "until"].map((name) => Date.parse(words.get(name)));
+  if (since < until) zoom = { since, until };
+}
+
+function intoAddress() {
+  const words = new URLSearchParams();
+  if (range !== "24 h") words.set("range", short(range));
+  if (zoom) for (const [name, time] of Object.entries(zoom)) words.set(name, iso(time));
+  sayInAddress(words);
+}
 
 function windowShown() {
   if (zoom) return zoom;
@@ -254,6 +273,7 @@ function look(since, until) {
   const length = Math.max(SHORTEST, until - since);
   const to = Math.min(last, Math.ceil(until / MINUTE) * MINUTE);
   zoom = { since: to - Math.round(length / MINUTE) * MINUTE, until: to };
+  intoAddress();
   return guarded();
 }
 
@@ -273,6 +293,7 @@ function byKey(event) {
 
 function wholeRange() {
   zoom = null;
+  intoAddress();
   return guarded();
 }
 
@@ -327,22 +348,12 @@ async function pingNow() {
   } catch (problem) { box.textContent = problem.message; } finally { pinging.disabled = false; pinging = null; }
 }
 
-// The removal waits as long as it can be undone; whoever leaves the page has decided.
-let removing = false;
+const remove = () => removeSoon({ path: `servers/${id}`, name: server.name, told: `${server.name} and its history will be removed` }, removed);
 
-function removeSoon() {
-  if (removing) return;
-  removing = true;
-  toast(`${server.name} and its history will be removed`, {
-    undo: () => { removing = false; },
-    gone: async () => {
-      removing = false;
-      try { await call("DELETE", `servers/${id}`); location.assign(`${prefix}/dashboard`); } catch (problem) { toast(problem.message); }
-    },
-  });
+// Back leads to no page of a server that is gone.
+function removed({ path }) {
+  if (path === `servers/${id}`) location.replace(list());
 }
-
-addEventListener("pagehide", () => { if (removing) call("DELETE", `servers/${id}`).catch(() => {}); });
 
 function edit() {
   const form = $("#editor form");
@@ -379,6 +390,7 @@ $("#ranges").append(...Object.keys(RANGES).map((name) => h("button", {
   onclick: (event) => {
     range = name;
     zoom = null;
+    intoAddress();
     for (const button of $("#ranges").children) button.setAttribute("aria-pressed", String(button === event.currentTarget));
     guarded();
   },
@@ -391,7 +403,7 @@ $("#editor [data-close]").addEventListener("click", () => $("#editor").close());
 $("#pause").addEventListener("click", async () => {
   try { await call("PATCH", `servers/${id}`, { enabled: !server.enabled }); await guarded(); } catch (problem) { toast(problem.message); }
 });
-$("#remove").addEventListener("click", removeSoon);
+$("#remove").addEventListener("click", remove);
 onSubmit($("#editor form"), async (form) => {
   const port = form.get("port") ? Number(form.get("port")) : null;
   await call("PATCH", `servers/${id}`, { ...Object.fromEntries(form), port, interval_s: Number(form.get("interval_s")) });
@@ -403,5 +415,7 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) guar
 // Also where one looks closer: the state above is of now.
 const refreshing = setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
+$(".crumb a").href = list();
+goOnRemoving(removed);
 selecting();
 await guarded();
