@@ -1,7 +1,8 @@
 // The fleet: two requests a refresh, however many servers there are.
-import { $, ago, call, clock, colour, count, drawStates, fitted, h, health, me, ms, now, percent, prefix, runs, stateMark } from "./common.js";
+import { $, ago, call, clock, colour, count, fitted, h, health, me, ms, now, percent, prefix, stateMark } from "./common.js";
 import { inAddress, keepList, keepScroll, sayInAddress } from "./place.js";
 import { goOnRemoving } from "./removing.js";
+import { WORDS, asked, byWord, drawStates, word } from "./states.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
@@ -17,7 +18,10 @@ let next = null;
 
 function query() {
   const words = new URLSearchParams({ limit: PAGE });
-  for (const [name, value] of new FormData(filter)) if (value) words.set(name, value);
+  for (const [name, value] of new FormData(filter)) {
+    const said = name === "state" ? asked(value) : { [name]: value };
+    if (value) for (const [key, part] of Object.entries(said)) words.set(key, part);
+  }
   if (after.length) words.set("after", after.at(-1));
   return `servers?${words}`;
 }
@@ -42,23 +46,26 @@ function show(page, health) {
   $("#pager").hidden = !next && !after.length;
   $("#back").disabled = !after.length;
   $("#more").disabled = !next;
-  tiles(page.totals);
+  tiles(byWord(page));
   lateness(page.last_round, page.servers.filter((server) => server.enabled), health);
   fill(page.servers);
 }
 
-const figures = Object.fromEntries(STATES.map((state) => [state, h("span", { class: "figure" })]));
-const buttons = Object.fromEntries(STATES.map((state) => [state, h("button", {
+const figures = Object.fromEntries(WORDS.map((state) => [state, h("span", { class: "figure" })]));
+const buttons = Object.fromEntries(WORDS.map((state) => [state, h("button", {
   type: "button", class: "tile count",
   onclick: () => { filter.elements.state.value = filter.elements.state.value === state ? "" : state; restart(); },
 }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), figures[state], h("span", { class: "what" }, state))]));
 $("#summary").append(...Object.values(buttons));
 
 function tiles(totals) {
-  for (const state of STATES) {
+  for (const state of WORDS) {
     set(figures[state], count(totals[state] ?? 0));
     buttons[state].classList.toggle("none", !totals[state]);
-    buttons[state].setAttribute("aria-pressed", String(filter.elements.state.value === state));
+    const pressed = filter.elements.state.value === state;
+    buttons[state].setAttribute("aria-pressed", String(pressed));
+    // These two are there only where there are some.
+    if (["new", "paused"].includes(state)) buttons[state].hidden = !totals[state] && !pressed;
   }
   // To be seen on a tab that is in the background.
   document.title = totals.down ? `${count(totals.down)} down · Pinglet` : "Fleet · Pinglet";
@@ -106,13 +113,13 @@ function update(server) {
   const known = rows.get(server.id) ?? made(server);
   const text = JSON.stringify(server);
   if (known.text === text) return known.row;
-  const drawn = JSON.stringify([server.strip, server.means_ms]);
+  const drawn = JSON.stringify([server.strip_counts, server.means_ms]);
   const changed = known.drawn !== drawn;
   Object.assign(known, { server, text, drawn });
   set(known.name, server.name);
   known.name.title = server.name;
   set(known.ip, server.ip);
-  if (known.state.textContent !== stateWord(server)) known.state.replaceChildren(stateMark(server.state, !server.enabled));
+  if (known.state.textContent !== word(server)) known.state.replaceChildren(stateMark(word(server)));
   set(known.ms, ms(server.last_ping?.response_ms));
   known.ms.classList.toggle("muted", server.state === "unobserved");
   set(known.uptime, percent(server.uptime));
@@ -124,7 +131,6 @@ function update(server) {
 }
 
 const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
-const stateWord = (server) => server.enabled ? server.state : "paused";
 
 // Said once more as roles, since they aren't laid out as a table.
 const cell = (attributes, ...children) => h("td", { role: "cell", ...attributes }, ...children);
@@ -164,14 +170,20 @@ function draw(strip) {
   if (!server || !strip.isConnected) return;
   const context = fitted(strip);
   sparkline(context, strip.clientWidth, LINE, server.means_ms);
-  drawStates(context, spansOf(server.strip), strip.clientWidth, LINE + GAP, CELLS, strip.clientWidth < 300 ? 1 : 2);
+  drawStates(context, partsOf(server.strip_counts), strip.clientWidth, LINE + GAP, CELLS, strip.clientWidth < 300 ? 1 : 2);
 }
 
-// A cell each, but what wasn't observed is one frame as long as it lasted.
-function spansOf(states) {
-  const each = states.map((state, index) => ({ state, from: index / states.length, to: (index + 1) / states.length }));
-  const hollow = runs(each).filter(({ state }) => state === "unobserved");
-  return [...each.filter(({ state }) => state !== "unobserved"), ...hollow];
+const named = ([up, degraded, down, unobserved]) => ({ up, degraded, down, unobserved });
+
+function partsOf(each) {
+  const parts = each.map((counts, index) => ({ counts: counts && named(counts), from: index / each.length, to: (index + 1) / each.length }));
+  return parts.filter(({ counts }) => counts);
+}
+
+// Such as "up", or "29 up, 1 down".
+function halfHour(counts) {
+  const there = Object.entries(named(counts)).filter(([, number]) => number);
+  return there.map(([state, number]) => stateMark(state, there.length > 1 ? `${number} ${state}` : state));
 }
 
 function sparkline(context, width, height, means) {
@@ -206,12 +218,12 @@ function point(event) {
   const server = strip && strips.get(strip);
   const place = area ? Math.floor((event.clientX - area.left) / area.width * server.strip.length) : -1;
   const over = area && event.clientY >= area.top && event.clientY <= area.bottom;
-  const state = over ? server.strip[place] : null;
-  tip.hidden = !state;
-  if (!state) return;
+  const counts = over ? server.strip_counts[place] : null;
+  tip.hidden = !counts;
+  if (!counts) return;
   const since = (Math.floor(now() / 60_000) + 1) * 60_000 - (server.strip.length - place) * HALF_HOUR_MS;
   const mean = server.means_ms[place];
-  tip.replaceChildren(h("span", {}, `${clock(since)} – ${clock(since + HALF_HOUR_MS)}`), stateMark(state), mean == null ? "" : h("span", {}, ms(mean)));
+  tip.replaceChildren(h("span", {}, `${clock(since)} – ${clock(since + HALF_HOUR_MS)}`), ...halfHour(counts), mean == null ? "" : h("span", {}, ms(mean)));
   const x = area.left + (place + 0.5) * area.width / server.strip.length;
   tip.style.left = `${Math.max(8, Math.min(x - tip.offsetWidth / 2, document.documentElement.clientWidth - tip.offsetWidth - 8))}px`;
   tip.style.top = `${area.top - tip.offsetHeight - 4}px`;

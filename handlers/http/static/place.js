@@ -27,7 +27,7 @@ const LIST = "list";
 export const keepList = () => sessionStorage.setItem(LIST, location.search);
 export const list = () => `${prefix}/dashboard${sessionStorage.getItem(LIST) ?? ""}`;
 
-// What was typed into a form stands there again until it was sent; passwords are no part of it.
+// What was typed into a form stands there again until it was sent; but no password and no file.
 export function keepTyped(form) {
   const key = `typed into ${form.id}`;
   const value = (field) => field.type === "checkbox" ? "checked" : "value";
@@ -36,7 +36,7 @@ export function keepTyped(form) {
     field[value(field)] = typed;
   }
   addEventListener("pagehide", () => {
-    const fields = [...form.elements].filter(({ name, type }) => name && type !== "password");
+    const fields = [...form.elements].filter(({ name, type }) => name && !["password", "file"].includes(type));
     sessionStorage.setItem(key, JSON.stringify(fields.map((field) => [field.name, field[value(field)]])));
   });
 }

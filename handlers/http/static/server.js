@@ -1,7 +1,8 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, ago, call, clock, colour, count, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, prefix, runs, stateMark, toast, when } from "./common.js";
+import { $, ago, call, clock, colour, count, fitted, h, lossShare, ms, now, onSubmit, percent, prefix, stateMark, toast, when } from "./common.js";
 import { inAddress, list, sayInAddress } from "./place.js";
 import { goOnRemoving, removeSoon } from "./removing.js";
+import { drawStates, word } from "./states.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
@@ -59,9 +60,9 @@ async function refresh() {
 function heading() {
   document.title = `${server.name} · Pinglet`;
   set($("#name"), server.name);
-  $("#mark").className = `mark ${server.state}`;
+  $("#mark").className = `mark ${word(server)}`;
   const port = server.port ? `:${server.port}` : "";
-  const facts = [`${server.ip}${port}`, server.enabled ? server.state : "paused", every(server.interval_s / 60), lastSeen(server.last_ping)];
+  const facts = [`${server.ip}${port}`, word(server), every(server.interval_s / 60), lastSeen(server.last_ping)];
   if (server.probe !== "auto") facts.splice(1, 0, server.probe);
   if (facts.join() !== [...$("#address").children].map((fact) => fact.textContent).join()) {
     $("#address").replaceChildren(...facts.map((fact) => h("bdi", {}, fact)));
@@ -116,13 +117,6 @@ function tick(time, span) {
   const date = new Date(time);
   if (span <= 2 * 86400e3) return clock(time);
   return date.toLocaleDateString(undefined, { month: "short", day: "numeric" });
-}
-
-function worst(counts) {
-  if (counts.down) return "down";
-  if (counts.degraded) return "degraded";
-  if (counts.unobserved > counts.up) return "unobserved";
-  return counts.up ? "up" : null;
 }
 
 const start = (bucket) => Date.parse(bucket.since);
@@ -257,11 +251,8 @@ function drawStrip({ chartArea: { left, width } }) {
   canvas.style.marginLeft = `${left}px`;
   canvas.style.width = `${width}px`;
   const share = (time) => Math.min(1, Math.max(0, (time - since) / (until - since)));
-  const spans = buckets.map((bucket) => ({ state: worst(bucket.counts), from: share(start(bucket)), to: share(end(bucket)) }));
-  const rank = [null, "up", "unobserved", "degraded", "down"];
-  // The worst last: the least minute of it is a pixel wide, and isn't painted over.
-  const found = runs(spans).sort((one, other) => rank.indexOf(one.state) - rank.indexOf(other.state));
-  drawStates(fitted(canvas), found, canvas.clientWidth, 0, canvas.clientHeight);
+  const parts = buckets.map((bucket) => ({ counts: bucket.counts, from: share(start(bucket)), to: share(end(bucket)) }));
+  drawStates(fitted(canvas), parts, canvas.clientWidth, 0, canvas.clientHeight);
 }
 
 // Looking closer: by dragging, or by keys
