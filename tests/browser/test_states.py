@@ -43,11 +43,11 @@ def colours(canvas: Locator, since: float = 0, until: float = 1) -> dict[str, in
 
 
 def pings(site: Site, server_id: int, every: Sequence[datetime], received: int) -> None:
-    """Record these rounds of a server, `received` echoes in each."""
+    """Record these rounds of one of the first servers, `received` echoes in each."""
     for slot in every:
         ping = Ping(
             server_id=server_id,
-            ip="127.0.0.1",
+            ip=f"127.0.0.{server_id}",
             sent=ECHOES,
             received=received,
             **figures_ms([1.0] * received),

@@ -68,13 +68,13 @@ function paint(context, { state, x, y, width, tall, alone }, ink) {
     context.fillStyle = ink;
     context.roundRect(x, y, width, tall, alone ? Math.min(2, width / 3) : 0);
     context.fill();
-  } else if (width > 3 && tall > 3) {
+  } else if (alone && width > 3) {
     context.strokeStyle = ink;
     context.lineWidth = 1;
     context.roundRect(x + 0.5, y + 0.5, width - 1, tall - 1, Math.min(2, width / 3));
     context.stroke();
   } else if (tall >= 1) {
-    // Too narrow for a frame: a line at the foot is as hollow as it gets.
+    // Beside others, or too narrow for a frame: a line at the foot is as hollow as it gets.
     context.fillStyle = ink;
     context.fillRect(x, y + tall - 1, width, 1);
   }
