@@ -1,4 +1,5 @@
 import { $, call, h, me, onSubmit, prefix, toast } from "./common.js";
+import { goOnRemoving, removeSoon } from "./removing.js";
 import { tokens } from "./tokens.js";
 import "./watch.js";
 
@@ -30,19 +31,7 @@ async function tried(act, list) {
 
 const change = (user, what) => tried(() => call("PATCH", `users/${user.id}`, what), users);
 
-// It waits as long as it can be undone; whoever leaves the page has decided.
-const leaving = new Set();
-
-function remove(user) {
-  if (leaving.has(user.id)) return;
-  leaving.add(user.id);
-  toast(`${user.name} and all their tokens will be removed`, {
-    undo: () => leaving.delete(user.id),
-    gone: () => { leaving.delete(user.id); tried(() => call("DELETE", `users/${user.id}`), users); },
-  });
-}
-
-addEventListener("pagehide", () => { for (const id of leaving) call("DELETE", `users/${id}`).catch(() => {}); });
+const remove = (user) => removeSoon({ path: `users/${user.id}`, name: user.name, told: `${user.name} and all their tokens will be removed` }, () => users());
 
 // A token may never do more than whoever makes it.
 const SCOPES = ["read", "write", "admin"];
@@ -69,3 +58,4 @@ onSubmit($("#new-user"), async (form) => {
 
 if (!me.open) await tokens();
 if (!$("#people").hidden) await users();
+goOnRemoving(() => users());

@@ -1,5 +1,7 @@
 import { $, call, me, onSubmit, toast } from "./common.js";
 import { fileAsked, leftOf, saidOf, told } from "./lists.js";
+import { keepTyped } from "./place.js";
+import { goOnRemoving } from "./removing.js";
 import "./watch.js";
 
 onSubmit($("#one"), async (form) => {
@@ -28,4 +30,7 @@ onSubmit($("#many"), async (form) => {
 
 fileAsked($("#many [name=file]"), $("#many [name=list]"), $("#many .error"));
 
+keepTyped($("#one"));
+keepTyped($("#many"));
+goOnRemoving();
 $("#refused").hidden = me.mayWrite;
