@@ -20,14 +20,13 @@ from core.errors import CoreError, Unavailable, WrongRequest
 from core.probe import Pace
 from core.reading import iso
 from core.rounds import log as round_log
-from core.rounds import measure, record, trust
+from core.rounds import measure, record, stretches, trust
 from core.rounds.kernel import Kernel, look
 from core.rounds.trust import Trust
 from core.servers import find
 from core.slots import AHEAD, SLOT
 from handlers.instance import Instance
 from handlers.worker import upkeep
-from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -92,8 +91,8 @@ def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNE
     reading = trust.Reading(wall, witnesses.kernel())
     with database.reading() as session:
         told = witnesses.database(session)
-        found = trust.kept(session)
-        was_ahead = trust.was_ahead(session, found, wall)
+        found = stretches.kept(session)
+        was_ahead = stretches.was_ahead(session, found, wall)
     trust.check(Trust([]), wall, told)
     found = trust.after(found, reading)
     if found.contradicted or was_ahead:
@@ -103,9 +102,9 @@ def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNE
 
 def _note_clock(database: Database, reading: trust.Reading) -> Trust:
     def note(session: Session) -> Trust:
-        found = trust.note(session, reading)
+        found = stretches.note(session, reading)
         if not found.contradicted:
-            trust.put_right(session, reading.wall)
+            stretches.put_right(session, reading.wall)
         return found
 
     return database.write(note)
@@ -120,7 +119,7 @@ def believe_clock(database: Database, wall: datetime, witnesses: Witnesses = WIT
 
     def believe(session: Session) -> None:
         trust.check(Trust([]), wall, witnesses.database(session))
-        trust.believe(session, reading)
+        stretches.believe(session, reading)
 
     database.write(believe)
 
@@ -144,7 +143,7 @@ def note_beginning(database: Database, slot: datetime, beginning: Beginning) -> 
     """
 
     def write(session: Session) -> None:
-        trust.note(session, beginning.reading)
+        stretches.note(session, beginning.reading)
         beginning.note(session, slot)
 
     try:
@@ -169,7 +168,7 @@ def store(
     def write(session: Session) -> int:
         # In the order of locks that docs/design.md tells: stretches, servers, rounds.
         if beginning:
-            trust.note(session, beginning.reading)
+            stretches.note(session, beginning.reading)
         new = record.record(session, slot, measured, now)
         if beginning:
             beginning.note(session, slot)
@@ -301,7 +300,6 @@ class Nights:
     async def _tidy(self, started: datetime) -> None:
         try:
             done = upkeep.Tidied()
-            patience.CURRENT.set(patience.of_job(self._here.settings))  # of this task
             await self._between_rounds.wait()
             for step in await asyncio.to_thread(upkeep.plan_vouched, self._here):
                 await self._between_rounds.wait()

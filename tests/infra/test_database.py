@@ -170,7 +170,6 @@ def test_more_callers_at_once_than_connections_are_unavailable_not_a_defect(
         "postgresql+psycopg://localhost/pinglet",
         "postgres://localhost:port/pinglet",
         "postgres://localhost/pinglet?sslmode=perhaps",
-        "postgres://localhost/pinglet?sslmode=require&sslmode=disable",
         "postgres://localhost/pinglet?host=db.example",
         "postgres://db.example/pinglet?sslrootcert=/no/such/file",
         "sqlite://",

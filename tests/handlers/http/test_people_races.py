@@ -16,7 +16,7 @@ from core.accounts.tokens import Grant
 from core.checks.records import Ping, Probe
 from core.clock import utc_now
 from core.history import upkeep
-from core.rounds import trust
+from core.rounds import stretches, trust
 from core.rounds.kernel import SILENT
 from core.servers import change, find
 from core.servers.records import ServerChange
@@ -139,8 +139,8 @@ def is_put_right(*ids: int) -> Racer:
         database.write(lambda session: issue_ahead(session, slot))
 
         def note(session: Session) -> None:
-            trust.note(session, trust.Reading(now, SILENT))
-            trust.put_right(session, now)
+            stretches.note(session, trust.Reading(now, SILENT))
+            stretches.put_right(session, now)
 
         database.write(note)
         return 200
