@@ -17,6 +17,7 @@ CoreError
 │   ├── Misconfigured  it refuses what the settings ask for: somebody has to see to it
 │   ├── PlatformError  it is too old, or was built without what is needed; told at the start
 │   ├── DatabaseReplaced its file was removed, or another one put in its place
+│   ├── CutOff         it went away in the midst of long work; the message says what is done
 │   └── Busy           enough costly work is being done already: try again
 ├── ClockContradicted  this machine's clock is wrong: nothing is recorded by it
 └── SettingsError      a setting is wrong; raised at the start, never by a request
@@ -26,7 +27,8 @@ A lost echo is none of these: it is a result.
 
 import json
 import math
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 
 class CoreError(Exception):
@@ -255,6 +257,14 @@ class DatabaseReplaced(Unavailable):
             f"the database file {file} was {what} while Pinglet was using it: stop Pinglet, see "
             "that the right file is there and no -wal or -shm beside it, and start Pinglet again"
         )
+
+
+class CutOff(Unavailable):
+    """The database went away after some steps of a long work; `done` is what they returned."""
+
+    def __init__(self, told: str, done: Sequence[Any]) -> None:
+        super().__init__(f"the database went away: {told}")
+        self.done = done
 
 
 class Busy(Unavailable):

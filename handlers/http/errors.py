@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from core.errors import (
     Busy,
     CoreError,
+    CutOff,
     Forbidden,
     HostUnknown,
     NameTaken,
@@ -82,7 +83,7 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     if isinstance(error, Unavailable | TooManyAttempts):
         headers["Retry-After"] = str(error.retry_after_s)
     # What is wrong with our database is nobody's business outside.
-    told = "try again later" if ours else str(error)
+    told = "try again later" if ours and not isinstance(error, CutOff) else str(error)
     return _reply(code, error.status, told, headers, getattr(error, "field", None))
 
 
