@@ -60,7 +60,8 @@ def back_up(database: Database, wanted: Path, bar: Bar) -> int:
         with _new(wanted), closing(driver.connect(wanted)) as copy:
             with _opened(database) as source, bar(f"Copying to {wanted}") as progress:
                 _copy(source, copy, progress)
-            return _checked(copy, live)
+            _version(copy, live)
+            return _servers(copy)
 
 
 def restore(database: Database, given: Path, bar: Bar) -> Restored:
@@ -75,16 +76,16 @@ def restore(database: Database, given: Path, bar: Bar) -> Restored:
         _check_given(given, live)
         with _opened(staged) as copy, closing(_as_it_is(driver, given)) as source:
             with bar(f"Reading {given}") as progress:
-                _copy_backup(source, copy, given, progress)
+                version = _copy_backup(source, copy, given, progress)
         staged.engine.dispose()
-        staged.upgrade()
+        if version != SCHEMA_VERSION:
+            staged.upgrade()
         was_there = live.exists()
         moved = _moved_aside(driver, live)
         migrations.use_write_ahead_log(database.engine)
         with _opened(staged) as source, bar(f"Writing {live}") as progress:
             kept = _put_back(database, source, live, progress)
-            (servers,) = source.execute("SELECT count(*) FROM server").fetchone()
-        return Restored(servers, moved or kept, moved is not None or not was_there)
+            return Restored(_servers(source), moved or kept, moved is not None or not was_there)
 
 
 def _live_file(database: Database) -> Path:
@@ -148,20 +149,23 @@ def _as_it_is(driver: Any, file: Path) -> Any:
     return driver.connect(uri, uri=True)
 
 
-def _copy_backup(source: Any, copy: Any, given: Path, progress: Progress | None) -> None:
-    """Copy a backup and look whether it is one. Raises BackupRefused, NewerSchema."""
+def _copy_backup(source: Any, copy: Any, given: Path, progress: Progress | None) -> str:
+    """Copy a backup; return the version of its tables. Raises BackupRefused, NewerSchema."""
     try:
         _copy(source, copy, progress)
     except copy.DatabaseError as error:
         raise _unfit(given, error) from error
-    _checked(copy, given)
+    return _version(copy, given)
 
 
-def _checked(copy: Any, file: Path) -> int:
-    """Return how many servers the copy of a file has. Raises BackupRefused, NewerSchema."""
+def _version(copy: Any, file: Path) -> str:
+    """Return the version of the tables in the copy of a file.
+
+    Raises BackupRefused where it isn't intact or isn't ours, NewerSchema.
+    """
     try:
         (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
-        (servers,) = copy.execute("SELECT count(*) FROM server").fetchone()
+        _servers(copy)
         (version,) = copy.execute("SELECT max(version_num) FROM alembic_version").fetchone()
     except copy.DatabaseError as error:
         raise _unfit(file, error) from error
@@ -172,7 +176,12 @@ def _checked(copy: Any, file: Path) -> int:
             f"{file} must have tables up to version {SCHEMA_VERSION}, got {version} of a newer "
             "release: upgrade Pinglet"
         )
-    return int(servers)
+    return str(version)
+
+
+def _servers(connection: Any) -> int:
+    (number,) = connection.execute("SELECT count(*) FROM server").fetchone()
+    return int(number)
 
 
 def _unfit(file: Path, error: Any) -> BackupRefused:
