@@ -47,7 +47,7 @@ class Restored:
     """Whether who had the old one open has to start again."""
 
 
-def back_up(database: Database, wanted: Path, bar: Bar) -> int:
+def back_up(database: Database, wanted: Path, show: Bar) -> int:
     """Copy a database into a new file; return how many servers that has.
 
     Raises BackupRefused, Unavailable.
@@ -58,13 +58,13 @@ def back_up(database: Database, wanted: Path, bar: Bar) -> int:
         if not live.exists():
             raise BackupRefused(f"there is nothing to back up: {live} isn't there")
         with _new(wanted), closing(driver.connect(wanted)) as copy:
-            with _opened(database) as source, bar(f"Copying to {wanted}") as progress:
+            with _opened(database) as source, show(f"Copying to {wanted}") as progress:
                 _copy(source, copy, progress)
             _version(copy, live)
             return _servers(copy)
 
 
-def restore(database: Database, given: Path, bar: Bar) -> Restored:
+def restore(database: Database, given: Path, show: Bar) -> Restored:
     """Put the content of a backup into the database, upgraded to this release.
 
     It is there as a whole or, whatever is raised, not at all. What it takes the place of is kept
@@ -74,18 +74,29 @@ def restore(database: Database, given: Path, bar: Bar) -> Restored:
     driver: Any = database.engine.dialect.loaded_dbapi
     with _in_our_words(driver), _staging(database, live) as staged:
         _check_given(given, live)
-        with _opened(staged) as copy, closing(_as_it_is(driver, given)) as source:
-            with bar(f"Reading {given}") as progress:
-                version = _copy_backup(source, copy, given, progress)
-        staged.engine.dispose()
-        if version != SCHEMA_VERSION:
-            staged.upgrade()
-        was_there = live.exists()
-        moved = _moved_aside(driver, live)
+        _fill(staged, given, driver, show)
+        if not live.exists() or not _is_readable(driver, live):
+            with _opened(staged) as connection:
+                servers = _servers(connection)
+            return Restored(servers, _swap(staged, live), is_another_file=True)
         migrations.use_write_ahead_log(database.engine)
-        with _opened(staged) as source, bar(f"Writing {live}") as progress:
+        with _opened(staged) as source, show(f"Writing {live}") as progress:
             kept = _put_back(database, source, live, progress)
-            return Restored(_servers(source), moved or kept, moved is not None or not was_there)
+            return Restored(_servers(source), kept, is_another_file=False)
+
+
+def _fill(staged: Database, given: Path, driver: Any, show: Bar) -> None:
+    """Copy a backup to look at it, and upgrade the copy. Raises BackupRefused, NewerSchema."""
+    with (
+        closing(_as_it_is(driver, given)) as source,
+        _opened(staged) as copy,
+        show(f"Reading {given}") as progress,
+    ):
+        version = _copy_backup(source, copy, given, progress)
+    staged.engine.dispose()
+    migrations.use_write_ahead_log(staged.engine)
+    if version != SCHEMA_VERSION:
+        staged.upgrade()
 
 
 def _live_file(database: Database) -> Path:
@@ -228,18 +239,8 @@ def _copy(
     source.execute("COMMIT")
 
 
-def _moved_aside(driver: Any, live: Path) -> Path | None:
-    """Move a file out of the way that SQLite can't read as a database, so can't write into."""
-    if not live.exists() or _is_readable(driver, live):
-        return None
-    kept = _free_name(live)
-    for suffix in sqlite_file.BESIDE:
-        with contextlib.suppress(FileNotFoundError):
-            sqlite_file.beside(live, suffix).rename(sqlite_file.beside(kept, suffix))
-    return kept
-
-
 def _is_readable(driver: Any, live: Path) -> bool:
+    """Whether SQLite can read a file as a database, and so can write into it."""
     with closing(driver.connect(live)) as connection:
         try:
             connection.execute("SELECT count(*) FROM sqlite_master")
@@ -248,6 +249,20 @@ def _is_readable(driver: Any, live: Path) -> bool:
                 return False
             raise
     return True
+
+
+def _swap(staged: Database, live: Path) -> Path | None:
+    """Move a file into the place of another; return where that is kept, if it was there."""
+    staged.engine.dispose()  # now it is one file
+    ready, kept = Path(str(staged.url.database)), _free_name(live)
+    owner = (live if live.exists() else live.parent).stat()
+    with contextlib.suppress(PermissionError):  # only root can, and only there it matters
+        os.chown(ready, owner.st_uid, owner.st_gid)
+    for suffix in reversed(sqlite_file.BESIDE):
+        with contextlib.suppress(FileNotFoundError):
+            sqlite_file.beside(live, suffix).rename(sqlite_file.beside(kept, suffix))
+    ready.rename(live)
+    return kept if kept.exists() else None
 
 
 def _put_back(

@@ -19,7 +19,7 @@ from handlers.cli.output import (
 )
 from infra import backup as backups
 
-BAR = partial(progress_bar, backups.PARTS)
+percent_bar = partial(progress_bar, backups.PARTS)
 
 
 @click.group("db", cls=AppGroup)
@@ -40,7 +40,7 @@ def upgrade() -> None:
 def backup(file: Path) -> None:
     """Copy an SQLite database into a new FILE, while Pinglet runs."""
     with refusals():
-        servers = backups.back_up(current_database(), file, BAR)
+        servers = backups.back_up(current_database(), file, percent_bar)
     click.echo(f"Backed up {counted(servers, 'server')} to {file}")
 
 
@@ -52,7 +52,7 @@ def restore(file: Path) -> None:
     What was there is kept beside it, in a file whose name ends in .before-restore.
     """
     with refusals():
-        done = backups.restore(current_database(), file, BAR)
+        done = backups.restore(current_database(), file, percent_bar)
     kept = f"; what was there is in {done.kept}" if done.kept else ""
     again = "; start Pinglet again if it is running" if done.is_another_file else ""
     click.echo(f"Restored {counted(done.servers, 'server')} from {file}{kept}{again}")
