@@ -19,15 +19,10 @@ from core.settings import Settings
 from infra import backup, migrations
 from infra.backup import BackupRefused
 from infra.database import Database
-from tests.infra.databases import names, opened
+from tests.infra.databases import names, opened, unseen
 from tests.infra.rows import add
 
 ROOT = Path(__file__).parents[2]
-
-
-def bar(_label: str) -> contextlib.AbstractContextManager[None]:
-    """Nobody looks."""
-    return contextlib.nullcontext()
 
 
 @pytest.fixture
@@ -50,7 +45,7 @@ def database(file: Path) -> Iterator[Database]:
 def backed_up(database: Database, tmp_path: Path) -> Path:
     """A backup of it; `late` came after."""
     made = tmp_path / "backup.db"
-    backup.back_up(database, made, bar)
+    backup.back_up(database, made, unseen)
     add(database, "late")
     return made
 
@@ -78,7 +73,7 @@ def test_a_backup_is_one_file_its_owners_alone_and_has_what_the_log_holds(
 ) -> None:
     add(database, "late")
     made = tmp_path / "backup.db"
-    assert backup.back_up(database, made, bar) == 2
+    assert backup.back_up(database, made, unseen) == 2
     assert beside(file) == ["backup.db"]
     assert stat.filemode(made.stat().st_mode) == "-rw-------"
     assert names_in(made) == ["early", "late"]
@@ -89,7 +84,7 @@ def test_a_backup_is_made_beside_a_writer_and_lacks_what_isnt_committed(
 ) -> None:
     with database.transaction() as session:
         session.execute(text("UPDATE server SET name = 'late'"))
-        backup.back_up(database, tmp_path / "backup.db", bar)
+        backup.back_up(database, tmp_path / "backup.db", unseen)
     assert names_in(tmp_path / "backup.db") == ["early"]
 
 
@@ -97,7 +92,7 @@ def test_a_backup_never_writes_over_a_file(database: Database, tmp_path: Path) -
     notes = tmp_path / "notes.txt"
     notes.write_text("mine")
     with pytest.raises(BackupRefused, match=r"notes.txt can't be used: File exists"):
-        backup.back_up(database, notes, bar)
+        backup.back_up(database, notes, unseen)
     assert notes.read_text() == "mine"
 
 
@@ -105,10 +100,10 @@ def test_what_isnt_there_or_is_damaged_is_not_backed_up(
     database: Database, file: Path, tmp_path: Path
 ) -> None:
     with at(tmp_path / "nothing.db") as nothing, pytest.raises(BackupRefused, match="nothing to"):
-        backup.back_up(nothing, tmp_path / "backup.db", bar)
+        backup.back_up(nothing, tmp_path / "backup.db", unseen)
     damage(database)
     with pytest.raises(BackupRefused, match="is damaged: "):
-        backup.back_up(database, tmp_path / "backup.db", bar)
+        backup.back_up(database, tmp_path / "backup.db", unseen)
     assert beside(file) == []
 
 
@@ -134,7 +129,7 @@ def test_a_running_process_sees_what_is_restored_and_goes_on(
     with running(file) as process:
         assert asked(process, "names") == "early,late"
         with at(file) as ours:
-            restored = backup.restore(ours, backed_up, bar)
+            restored = backup.restore(ours, backed_up, unseen)
         assert restored == backup.Restored(1, Path(f"{file}.before-restore"), False)
         assert asked(process, "names") == "early"
         assert asked(process, "add") == "added"
@@ -178,13 +173,13 @@ def asked(process: "subprocess.Popen[str]", word: str) -> str:
 
 
 def test_what_was_there_is_kept_each_time(database: Database, file: Path, backed_up: Path) -> None:
-    first = backup.restore(database, backed_up, bar).kept
-    second = backup.restore(database, backed_up, bar).kept
+    first = backup.restore(database, backed_up, unseen).kept
+    second = backup.restore(database, backed_up, unseen).kept
     assert [first, second] == [Path(f"{file}.before-restore{end}") for end in ("", "-2")]
     assert stat.filemode(Path(f"{file}.before-restore").stat().st_mode) == "-rw-------"
     assert names_in(Path(f"{file}.before-restore")) == ["early", "late"]
     assert names_in(Path(f"{file}.before-restore-2")) == ["early"]
-    backup.restore(database, Path(f"{file}.before-restore"), bar)
+    backup.restore(database, Path(f"{file}.before-restore"), unseen)
     assert names(database) == ["early", "late"]
 
 
@@ -198,7 +193,7 @@ def test_a_log_that_a_killed_process_left_undoes_nothing(
         subprocess.run(["cp", path, left.parent], check=True)
     assert Path(f"{left}-wal").stat().st_size > 0
     with at(left) as killed:
-        backup.restore(killed, backed_up, bar)
+        backup.restore(killed, backed_up, unseen)
     assert names_in(left) == ["early"]
     with contextlib.closing(sqlite3.connect(left)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -211,9 +206,9 @@ def test_whoever_writes_is_waited_for_and_what_he_wrote_is_kept(
         with database.transaction() as session:
             session.execute(text("UPDATE server SET name = 'x' WHERE name = 'late'"))
             with pytest.raises(Unavailable, match="others have written into the database"):
-                backup.restore(ours, backed_up, bar)
+                backup.restore(ours, backed_up, unseen)
             assert beside(file) == ["backup.db"]
-        backup.restore(ours, backed_up, bar)
+        backup.restore(ours, backed_up, unseen)
     assert names_in(Path(f"{file}.before-restore")) == ["early", "x"]
 
 
@@ -253,7 +248,7 @@ def test_a_backup_of_an_earlier_release_is_upgraded_before_it_is_put_back(
         connection.execute("DROP TABLE aside")
         connection.execute("UPDATE alembic_version SET version_num = '0005'")
         connection.commit()
-    backup.restore(database, backed_up, bar)
+    backup.restore(database, backed_up, unseen)
     assert names(database) == ["early"]
     with database.reading() as session:
         version = session.scalar(text("SELECT version_num FROM alembic_version"))
@@ -269,7 +264,7 @@ def test_pages_of_another_size_are_put_back(database: Database, backed_up: Path,
         for statement in ("journal_mode=DELETE", f"page_size={size}"):
             connection.execute(f"PRAGMA {statement}")
         connection.execute("VACUUM")
-    backup.restore(database, backed_up, bar)
+    backup.restore(database, backed_up, unseen)
     assert names(database) == ["early"]
 
 
@@ -277,7 +272,7 @@ def test_a_database_that_is_gone_is_made_again(file: Path, backed_up: Path) -> N
     for path in file.parent.glob("pinglet.db*"):
         path.unlink()
     with at(file) as anew:
-        assert backup.restore(anew, backed_up, bar) == backup.Restored(1, None, True)
+        assert backup.restore(anew, backed_up, unseen) == backup.Restored(1, None, True)
         assert names(anew) == ["early"]
     assert beside(file) == ["backup.db"]
     assert stat.filemode(file.stat().st_mode) == "-rw-------"
@@ -295,7 +290,7 @@ def test_a_damaged_database_is_replaced_and_kept(
         damaged.write(b"\xff" * 4096)
     before = file.read_bytes()
     with at(file) as ours:
-        restored = backup.restore(ours, backed_up, bar)
+        restored = backup.restore(ours, backed_up, unseen)
         assert names(ours) == ["early"]
     assert restored.kept
     assert len(restored.kept.read_bytes()) == len(before)
@@ -309,7 +304,7 @@ def test_what_a_database_that_is_gone_left_beside_it_is_kept(
         file.unlink()
         before = Path(f"{file}-wal").stat().st_size
         with at(file) as anew:
-            backup.restore(anew, backed_up, bar)
+            backup.restore(anew, backed_up, unseen)
             assert names(anew) == ["early"]
         assert Path(f"{file}.before-restore-wal").stat().st_size == before > 0
 
@@ -320,7 +315,7 @@ def test_a_file_that_root_puts_back_is_its_owners(file: Path, backed_up: Path) -
     file.unlink()
     os.chown(file.parent, 12_345, 12_346)
     with at(file) as ours:
-        backup.restore(ours, backed_up, bar)
+        backup.restore(ours, backed_up, unseen)
     assert (file.stat().st_uid, file.stat().st_gid) == (12_345, 12_346)
 
 
@@ -330,7 +325,7 @@ def test_a_database_that_was_cut_off_is_replaced(
     database.engine.dispose()
     os.truncate(file, 4096 * 5 + 100)
     with at(file) as ours:
-        backup.restore(ours, backed_up, bar)
+        backup.restore(ours, backed_up, unseen)
         assert names(ours) == ["early"]
 
 
@@ -363,9 +358,9 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(
         (damaged, "damaged.db is damaged: "),
     ):
         with pytest.raises(BackupRefused, match=reason):
-            backup.restore(database, given, bar)
+            backup.restore(database, given, unseen)
     with pytest.raises(migrations.NewerSchema, match="got 9999 of a newer release"):
-        backup.restore(database, newer, bar)
+        backup.restore(database, newer, unseen)
     assert names(database) == ["early", "late"]
     made = {"backup.db", "other.db", "notes.txt", "damaged.db", "newer.db", "folder"}
     assert set(beside(file)) == made
@@ -375,4 +370,4 @@ def test_a_postgres_is_for_its_own_programs(postgres_settings: Settings, tmp_pat
     with opened(postgres_settings) as database:
         for do in (backup.back_up, backup.restore):
             with pytest.raises(BackupRefused, match="use pg_dump and pg_restore for Postgres"):
-                do(database, tmp_path / "backup.db", bar)
+                do(database, tmp_path / "backup.db", unseen)
