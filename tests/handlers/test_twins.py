@@ -90,6 +90,8 @@ TWINS: list[tuple[str | No, str | No, str | No]] = [
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "worker"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "tidy"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "db upgrade"),
+    (OF_THIS_MACHINE, OF_THIS_MACHINE, "db backup"),
+    (OF_THIS_MACHINE, OF_THIS_MACHINE, "db restore"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "demo"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "estimate"),
 ]

@@ -32,6 +32,11 @@ def works(database: Database) -> bool:
     return names(database) is not None
 
 
+def unseen(_label: str) -> contextlib.AbstractContextManager[None]:
+    """Show nobody how far a backup is."""
+    return contextlib.nullcontext()
+
+
 def why_not(settings: Settings) -> str:
     """Return the reason that the database gives for not serving."""
     with opened(settings) as database, pytest.raises(Unavailable) as refusal:
