@@ -188,6 +188,7 @@ def _begun(trust: Trust, reading: Reading) -> Stretch:
     step = _step(accepted[-1], reading) if accepted else timedelta(0)
     before = [one for one in accepted if one.ended <= reading.wall + AHEAD]
     gap = reading.wall - before[-1].ended if before else timedelta(0)
+    doubted = step if step > AHEAD and gap - step <= ASLEEP else gap
     newest = trust.stretches[-1].ended if trust.stretches else reading.wall
     return Stretch(
         reading.wall,
@@ -196,7 +197,7 @@ def _begun(trust: Trust, reading: Reading) -> Stretch:
         reading.kernel.uptime_s,
         0.0,
         0.0,
-        max(0.0, (step if step > AHEAD else gap).total_seconds()),
+        max(0.0, doubted.total_seconds()),
         step > AHEAD or len(before) < len(accepted),
         max(0.0, (reading.wall - newest).total_seconds()),
     )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.errors import ClockContradicted
 from core.rounds import trust
 from core.rounds.trust import Reading, Trust
+from core.slots import AHEAD
 from tests.core.rounds.readings import DAY, HOUR, MINUTE, reading
 from tests.counts import examples
 from tests.infra.rows import SLOT
@@ -188,6 +189,15 @@ def test_rounds_that_were_made_since_are_not_undone_by_a_clock_that_forgot_them(
         assert right.doubted == since.doubted
 
 
+def test_a_machine_that_slept_for_long_doubts_that_also_where_its_clock_was_set() -> None:
+    for slept, doubted in ((DAY, HOUR), (3 * DAY, 3 * DAY + HOUR)):
+        first = reading(HOUR + slept + HOUR, set_by=HOUR)
+        found = trust.after(a_round_every(MINUTE, HOUR), first)
+        last = reading(HOUR + slept + HOUR + 10 * MINUTE, set_by=HOUR)
+        found = trust.after(found, last)
+        assert (found.contradicted, found.doubted) == (False, doubted)
+
+
 def rare(gaps: Iterable[timedelta], *, boots: bool, synchronised: bool = False) -> Trust:
     """Let one round be made after each gap, where nobody knows of starts or each has its own."""
     found, wall = NOBODY, timedelta(0)
@@ -254,6 +264,29 @@ def test_a_rare_caller_whose_clock_was_ahead_records_on_with_the_third_round(
 
 @examples(100, 20_000)
 @given(
+    st.timedeltas(6 * MINUTE, 900 * DAY),
+    st.lists(st.tuples(st.timedeltas(MINUTE, 3 * DAY), st.booleans()), max_size=12),
+)
+def test_no_clock_that_starts_behind_is_believed_until_it_is_synchronised_or_a_week_is_over(
+    behind: timedelta, steps: list[tuple[timedelta, bool]]
+) -> None:
+    """It tells nothing of minutes that nobody saw, however often the machine is started anew."""
+    known = a_round_every(HOUR, 3 * HOUR, synchronised=True)
+    found, wall, boots = known, 3 * HOUR - behind, 0
+    for goes, starts_anew in [(timedelta(0), True), *steps]:
+        wall, boots = wall + goes, boots + starts_anew
+        if wall >= 3 * HOUR - AHEAD or wall >= 7 * DAY + 3 * HOUR - behind:
+            break
+        found = trust.after(found, reading(wall, boot=f"behind {boots}"))
+        assert found.contradicted
+        assert found.stretches[:-1] == known.stretches
+    again = trust.after(found, reading(3 * HOUR + MINUTE, boot="right", synchronised=True))
+    assert not again.contradicted
+    assert len(again.stretches) == 1
+
+
+@examples(100, 20_000)
+@given(
     st.lists(
         st.tuples(
             st.timedeltas(-5 * DAY, 900 * DAY),  # how far the clock goes
@@ -280,8 +313,8 @@ def test_whatever_clocks_show_no_more_is_removed_than_rounds_vouch_for(
         if found.vouched is not None:
             known = sum(one.agreed_s for one in accepted)
             bridged = sum(one.doubted_s for one in accepted) - found.doubted.total_seconds()
-            restarts = (trust.RESTART.total_seconds() + 600) * len(found.stretches)
-            assert found.vouched <= SLOT + timedelta(seconds=known + bridged + restarts)
+            between = (trust.ASLEEP.total_seconds() + 600) * len(found.stretches)
+            assert found.vouched <= SLOT + timedelta(seconds=known + bridged + between)
 
 
 @pytest.mark.parametrize("off", [6 * MINUTE, -6 * MINUTE, 900 * DAY])

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from core.accounts import tokens, users
@@ -25,6 +26,7 @@ from handlers.http.app import create_app
 from handlers.worker import rounds
 from infra.database import Database
 from tests import people
+from tests.counts import count
 from tests.handlers.races import IP, Racer, database_of, meet, packs, puts, records, renames
 from tests.people import PASSWORD, add, basic, bearer, token
 
@@ -203,3 +205,86 @@ def test_nobody_is_refused_and_nobody_waits_in_a_circle(
     answers = meet(clients, racers)
     assert [codes for codes in answers if codes - {200, 201, 401, 404, 409}] == []
     assert [line for line in caplog.messages if "made way" in line] == []
+
+
+# Whoever has to make way, as Postgres ends one of several that wait for each other
+
+
+COLLIDE = """
+CREATE SEQUENCE asked;
+CREATE TABLE collision AS SELECT 0 AS nth;
+CREATE FUNCTION collide() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF nextval('asked') = (SELECT nth FROM collision) THEN
+        RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01';
+    END IF;
+    RETURN NULL;
+END $$;
+"""
+ON_TABLE = """
+CREATE TRIGGER collides AFTER INSERT OR UPDATE OR DELETE ON "{}"
+    FOR EACH STATEMENT EXECUTE FUNCTION collide()
+"""
+NEVER_MIND = "DROP FUNCTION collide CASCADE; DROP TABLE collision; DROP SEQUENCE asked"
+
+
+@pytest.fixture
+def colliding(postgres_settings: Settings) -> Iterator[Flask]:
+    """The application on a Postgres where the nth statement that writes of people has to make way.
+
+    That of a transaction which is tried once more counts on.
+    """
+    with people.nobody_but(postgres_settings) as empty:
+        made = create_app(empty)
+        database = made.extensions["pinglet"].database
+        with database.transaction() as session:
+            session.execute(text(COLLIDE))
+            for table in ("user", "token", "attempt"):
+                session.execute(text(ON_TABLE.format(table)))
+        yield made
+        with database.transaction() as session:
+            session.execute(text(NEVER_MIND))
+        database.engine.dispose()
+
+
+def one_after_the_other(client: FlaskClient, turn: int) -> list[int]:
+    """Do everything that writes of people, once; return the codes."""
+    bob = {"name": f"bob {turn}", "password": PASSWORD}
+    name = basic(bob["name"])
+    new, key = {"old": PASSWORD, "new": PASSWORD}, {"name": "script"}
+    answers = [client.post("/api/v1/users", json=bob | {"role": "admin"}, headers=basic("root"))]
+    person = f"/api/v1/users/{answers[0].get_json()['id']}"
+    pair = client.post("/api/v1/tokens", headers=name)
+    renewing = {"refresh": pair.get_json()["refresh"]}
+    session = client.post("/api/v1/session", json=bob)
+    held = {"Cookie": session.headers["Set-Cookie"].partition(";")[0], "X-Requested-With": "fetch"}
+    made = client.post("/api/v1/tokens", json=key, headers=name)
+    answers += [
+        pair,
+        client.post("/api/v1/tokens/refresh", json=renewing),
+        client.post("/api/v1/tokens/refresh", json=renewing),
+        session,
+        client.delete("/api/v1/session", headers=held),
+        made,
+        client.delete(f"/api/v1/tokens/{made.get_json()['id']}", headers=name),
+        client.put("/api/v1/me/password", json=new, headers=name),
+        client.patch(person, json={"role": "editor"}, headers=basic("root")),
+        client.delete(person, headers=basic("root")),
+    ]
+    return [answer.status_code for answer in answers]
+
+
+def test_whoever_has_to_make_way_is_tried_once_more(colliding: Flask) -> None:
+    database = colliding.extensions["pinglet"].database
+    add(database, "root")
+    client = colliding.test_client(use_cookies=False)
+    asked = nth = 1
+    while asked >= nth:
+        with database.transaction() as session:
+            session.execute(text("UPDATE collision SET nth = :nth"), {"nth": nth})
+            session.execute(text("ALTER SEQUENCE asked RESTART"))
+        codes = one_after_the_other(client, nth)
+        assert codes == [201, 201, 201, 401, 201, 200, 201, 200, 200, 200, 200], nth
+        with database.reading() as session:
+            asked = session.scalar(text("SELECT last_value FROM asked")) or 0
+        nth += count(5, 1)
+    assert nth > 30
