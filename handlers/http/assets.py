@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from flask import Response, abort, request
+from flask import Response, abort, g, request
 
 from handlers.http import browser, compression
 from handlers.http.routes import PUBLIC, Routes
@@ -42,7 +42,9 @@ class Asset:
 
 def address(name: str) -> str:
     """Return where a browser finds a file of ours."""
-    return browser.address(f"/static/{_hash_of_ours()}/{name}")
+    if "hash_of_ours" not in g:  # the folder is looked at once for a page
+        g.hash_of_ours = _hash_of_ours()
+    return browser.address(f"/static/{g.hash_of_ours}/{name}")
 
 
 def hash_of(file: Path) -> str:

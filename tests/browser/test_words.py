@@ -9,6 +9,8 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from core.accounts import tokens, users
+from core.clock import utc_now
 from core.settings import Settings
 from tests.browser import steps
 from tests.browser.conftest import Seen, watched
@@ -123,6 +125,26 @@ def test_what_is_wrong_is_said_by_the_words_of_the_form(
     expect(form.get_by_label(label)).to_be_focused()
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (502, "what stands in front of Pinglet can't reach it (status 502)"),
+        (413, "this is too long for what stands in front of Pinglet: send it in parts"),
+        (403, "what stands in front of Pinglet refused this (status 403)"),
+    ],
+)
+def test_what_a_proxy_says_is_not_said_to_be_pinglets(
+    site: Site, page: Page, status: int, told: str
+) -> None:
+    html = "<html><body><h1>nginx</h1></body></html>"
+    page.route(
+        "**/api/v1/servers/bulk*",
+        lambda route: route.fulfill(status=status, content_type="text/html", body=html),
+    )
+    paste(page, site, "web,127.0.0.1")
+    expect(page.locator("#many").get_by_role("alert")).to_have_text(told)
+
+
 # The account
 
 
@@ -161,6 +183,15 @@ def test_sessions_tell_their_browser_their_use_and_which_is_this_one(
             last_used = rows.nth(number).locator("[data-label='last used']")
             expect(last_used).not_to_have_text("never")
         assert violations(page) == []
+
+
+def test_a_scripts_log_in_is_not_called_a_browser(guarded_site: Site, page: Page) -> None:
+    with guarded_site.database.transaction() as session:
+        ann = users.identity_of(users.find_user_named(session, "ann"))
+        tokens.issue_pair(session, ann, utc_now())
+    steps.log_in(page, guarded_site, at="/dashboard/account")
+    names = page.locator("#tokens bdi")
+    expect(names).to_have_text(["a script's log-in", "a script's log-in", "Chrome on Linux"])
 
 
 @SCHEMES

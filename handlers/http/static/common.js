@@ -27,9 +27,16 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Pinglet says what is wrong; who doesn't is something else.
+function before(status) {
+  if (status === 413) return "this is too long for what stands in front of Pinglet: send it in parts";
+  if (status >= 502) return `what stands in front of Pinglet can't reach it (status ${status})`;
+  return `what stands in front of Pinglet refused this (status ${status})`;
+}
+
 export class Refusal extends Error {
   constructor(problem, status) {
-    super(problem.detail ?? problem.title ?? `Pinglet answered with status ${status}`);
+    super(problem.detail ?? problem.title ?? before(status));
     this.status = status;
     this.code = problem.code;
     this.field = problem.field;
