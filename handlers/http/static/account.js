@@ -1,4 +1,4 @@
-import { $, call, day, h, me, onSubmit, prefix, toast, when } from "./common.js";
+import { $, call, day, h, me, moment, onSubmit, prefix, toast } from "./common.js";
 import "./watch.js";
 
 $("#open").hidden = !me.open;
@@ -13,8 +13,8 @@ async function tokens(after = "") {
   $("#tokens").append(...found.map((token) => h("tr", {},
     h("td", { class: "title" }, h("bdi", {}, token.name || "browser session")),
     h("td", { "data-label": "kind" }, token.kind), h("td", { "data-label": "scope" }, token.scope),
-    h("td", { "data-label": "last used" }, token.last_used ? when(token.last_used) : "never"),
-    h("td", { "data-label": "expires" }, day(token.expires)),
+    h("td", { "data-label": "last used" }, token.last_used ? moment(token.last_used) : "never"),
+    h("td", { "data-label": "expires" }, moment(token.expires, day)),
     h("td", { class: "act" }, h("button", {
       type: "button", class: "quiet danger", "aria-label": `Revoke ${token.name || token.kind}`,
       onclick: () => tried(() => call("DELETE", `tokens/${token.id}`), tokens),
@@ -82,5 +82,6 @@ onSubmit($("#new-user"), async (form) => {
   await users();
 });
 
+document.addEventListener("zone", () => { if (!me.open) tokens(); });
 if (!me.open) await tokens();
 if (!$("#people").hidden) await users();
