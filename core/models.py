@@ -165,6 +165,7 @@ class Stretch(Base):
     synchronised_s: Mapped[float]  # as much of it as the kernel called its clock synchronised
     doubted_s: Mapped[float]  # the time before it that nobody vouches for
     contradicted: Mapped[bool]
+    gap_s: Mapped[float]  # between its newest round and the reading before
 
 
 class Aside(Base):

@@ -56,7 +56,8 @@ def page(access: dict[str, str]) -> Iterator[Page]:
     """A page of a real browser."""
     need_chromium()
     with sync_playwright() as playwright, launch(playwright) as started:
-        yield started.new_page()
+        # API Gateway says itself by which scheme it was asked; this cloud, asked by http, doesn't.
+        yield started.new_page(extra_http_headers={"X-Forwarded-Proto": "http"})
 
 
 class Client:

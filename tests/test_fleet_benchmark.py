@@ -91,10 +91,10 @@ SIZES = {"pinglet.zip": 13_000_000, "prober.zip": 200_000}
 @pytest.mark.parametrize(
     ("api_ms", "prober_ms", "package", "over"),
     [
-        (499.0, 147.0, 14_999_999, []),
-        (501.0, 147.0, 14_999_999, ["import handlers.functions.api"]),
-        (499.0, 149.0, 14_999_999, ["import handlers.functions.probe"]),
-        (499.0, 147.0, 15_000_001, ["pinglet.zip"]),
+        (499.0, 147.0, 19_999_999, []),
+        (501.0, 147.0, 19_999_999, ["import handlers.functions.api"]),
+        (499.0, 149.0, 19_999_999, ["import handlers.functions.probe"]),
+        (499.0, 147.0, 20_000_001, ["pinglet.zip"]),
     ],
 )
 def test_a_cold_start_over_budget_is_found(

@@ -187,6 +187,11 @@ def _plan() -> Executable:
     )
 
 
+def hold_all(session: Session) -> None:
+    """Hold every server, and so what is of it: nobody changes, records, packs or removes any."""
+    session.execute(select(Server.id).order_by(Server.id).with_for_update()).all()
+
+
 def bring_back(session: Session, now: datetime) -> None:
     """Let what was planned from a time to come on, by a clock that was wrong, hold from now on.
 

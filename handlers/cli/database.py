@@ -1,5 +1,7 @@
 """`flask db` and `flask demo`."""
 
+from functools import partial
+
 import click
 from flask.cli import AppGroup, with_appcontext
 
@@ -38,13 +40,12 @@ def demo_command(days: int) -> None:
     """
     with refusals():
         now = utc_now()
-        with current_database().transaction() as session:
-            ids = demo.create_servers(session, current_settings(), now, days)
+        create = partial(demo.create_servers, settings=current_settings(), now=now, days=days)
+        ids = current_database().write(create)
         rounds_made = demo.made_up_rounds(ids, now, days)
         with items_bar(rounds_made, "Making up history") as progress:
             for chunk in progress:
-                with current_database().transaction() as session:
-                    demo.record(session, chunk)
+                current_database().write(partial(demo.record, chunk=chunk))
     click.echo(
         f"Added {counted(len(demo.SERVERS), 'server')} with {counted(days, 'day')} of made-up "
         "history; list them with: flask servers list"

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -110,12 +111,12 @@ def log_in(here: Instance, name: str, password: str) -> Identity:
     """
     # What the network says, and proxies that are trusted: any other header is the caller's word.
     attempts = Attempts(name, request.remote_addr or "")
-    with here.database.transaction() as session:
-        counted = count_attempt(session, attempts, utc_now())
+    counted = here.database.write(partial(count_attempt, attempts=attempts, now=utc_now()))
     with here.database.reading() as session:
-        identity = users.check_password(session, name, password)
-    with here.database.transaction() as session:
-        forgive_attempts(session, attempts, counted, utc_now())
+        known = users.known(session, name)
+    identity = users.check_password(known, password)
+    forgive = partial(forgive_attempts, attempts=attempts, counted=counted, now=utc_now())
+    here.database.write(forgive)
     return identity
 
 

@@ -16,7 +16,7 @@ from core.clock import utc_now
 from core.errors import ClockContradicted, DatabaseReplaced, Unavailable
 from core.reading import Record, Request
 from core.rounds import log as round_log
-from core.rounds import trust
+from core.rounds import stretches, trust
 from core.servers import find
 from handlers.http import routes
 from handlers.http.routes import PUBLIC, Routes
@@ -154,7 +154,7 @@ def _removal_waits(session: Session) -> str | None:
         trust.check(trust.Trust([]), utc_now(), round_log.database_time(session))
     except ClockContradicted as error:
         return str(error)
-    return trust.kept(session).removal_waits
+    return stretches.kept(session).removal_waits
 
 
 def _word(looked: Looked, age_s: float | None, max_age_s: int | None) -> str:

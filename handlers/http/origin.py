@@ -49,7 +49,7 @@ def _is_ours(origin: str, settings: Settings) -> bool:
     if asked is None:
         return False  # "null", and what no browser sends
     scheme, name, port = asked
-    if scheme == "http" and request.is_secure:
+    if scheme == "http" and request.is_secure and not _stays_here(name):
         return False  # whoever is on the way can have written it
     if (name, port) == (host, _port(request.host, scheme)):
         return True
@@ -108,11 +108,15 @@ def _is_address(hostname: str) -> bool:
     return True
 
 
+def _stays_here(hostname: str) -> bool:
+    """Whether what is sent there never leaves this machine. Source: RFC 6761, section 6.3."""
+    if hostname == "localhost" or hostname.endswith(".localhost"):
+        return True
+    return _is_address(hostname) and ip_address(hostname).is_loopback
+
+
 def is_local_request() -> bool:
     """Whether this request comes from this machine to this machine, not through a proxy."""
     if any(name.startswith(FROM_PROXIES) for name, _ in request.headers):
         return False
-    return all(
-        name == "localhost" or (_is_address(name) and ip_address(name).is_loopback)
-        for name in (request.remote_addr or "", _hostname(request.host))
-    )
+    return _stays_here(request.remote_addr or "") and _stays_here(_hostname(request.host))

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core.clock import utc_now
 from core.rounds import log as round_log
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from core.servers import change, find
@@ -48,7 +48,7 @@ def test_removal_that_waits_is_told_above_the_fleet(site: Site, page: Page) -> N
     now = utc_now()
     with site.database.transaction() as session:
         for wall in (now - 7 * DAY, now):
-            trust.note(session, Reading(wall, SILENT))
+            stretches.note(session, Reading(wall, SILENT))
     steps.fleet(page, site)
     expect(page.locator("#doubt")).to_contain_text("Nothing old is removed for now: rounds don't")
 
@@ -465,6 +465,7 @@ def test_a_thousand_servers_cost_the_requests_and_statements_of_ten(
     site: Site, page: Page, seen: Seen, view: str
 ) -> None:
     def cost() -> tuple[int, int]:
+        health.LOOKED.clear()  # what it saw is kept for a second, or not, as time goes by
         seen.requests.clear()
         site.statements.clear()
         page.goto(site.url + view)

@@ -6,20 +6,21 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.accounts import tokens, users
+from core.accounts.attempts import Attempts, count_attempt
 from core.accounts.records import Identity, Level, Role, Scope, TokenKind
 from core.accounts.tokens import PREFIX, Grant, TokensQuery, TokenWanted
-from core.accounts.users import UserChange
+from core.accounts.users import Change, UserChange
 from core.errors import (
     Forbidden,
     TokenRejected,
     TokenUnknown,
     WrongRequest,
 )
-from core.models import Token
+from core.models import Attempt, Token
 from core.settings import Settings
 from infra.database import Database
 from tests.core.accounts.calls import (
@@ -103,10 +104,10 @@ def test_what_is_no_token_is_refused(database: Database) -> None:
 
 ENDS: dict[str, Callable[[Session, int], object]] = {
     "a new password": lambda session, user_id: users.change_user(
-        session, user_id, UserChange(password=PASSWORD)
+        session, user_id, Change.of(UserChange(password=PASSWORD))
     ),
     "being disabled": lambda session, user_id: users.change_user(
-        session, user_id, UserChange(enabled=False)
+        session, user_id, Change(enabled=False)
     ),
     "being removed": users.remove_user,
 }
@@ -245,6 +246,39 @@ def test_a_user_has_so_many_keys_and_no_more_however_many_are_made_at_once(
         one = tokens.of_user(session, user.user_id, ALL, NOW).tokens[0]
         tokens.revoke(session, user, str(one.id))
     assert made(database, user)
+
+
+def test_keys_that_have_expired_are_kept_until_the_night_and_only_so_many(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "MOST_KEYS", 2)
+    monkeypatch.setattr(tokens, "MOST_KEPT_KEYS", 5)
+    user, other = add(database), add(database, "bob")
+    for _key in range(5):
+        issue(database, user, kind=TokenKind.KEY, life=-SECOND)
+    with pytest.raises(WrongRequest, match="at most 5 named tokens, expired ones included"):
+        issue(database, user, kind=TokenKind.KEY)
+    assert made(database, other)
+    with database.transaction() as session:
+        assert tokens.sweep(session, NOW, 9) == 5
+    assert made(database, user)
+
+
+def test_keys_of_an_older_password_make_room_for_others(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "MOST_KEYS", 2)
+    monkeypatch.setattr(tokens, "MOST_KEPT_KEYS", 2)
+    user, other = add(database), add(database, "bob")
+    kept = issue(database, other, kind=TokenKind.KEY)
+    for _generation in range(3):
+        with database.reading() as session:
+            user = users.identity_of(users.find_user(session, user.user_id))
+        assert [made(database, user) for _key in range(3)] == [True, True, False]
+        change(database, user, password=PASSWORD)
+    with database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Token)) == 3
+    assert not is_dead(database, kept)
 
 
 def test_a_further_log_in_ends_the_oldest(
@@ -487,6 +521,26 @@ def test_what_is_over_is_swept_away(database: Database) -> None:
     assert attempt(database, address=ELSEWHERE, now=NOW + WINDOW - SECOND) is not None
 
 
+def test_what_somebody_holds_is_left_for_another_night(database: Database) -> None:
+    later = NOW + WINDOW
+    ann = Attempts("ann", HOME)
+    attempts(database, [("ann", HOME, NOW), ("bob", ELSEWHERE, NOW)])
+
+    def sweep() -> int:
+        with database.transaction() as session:
+            return tokens.sweep(session, later, 9)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            count_attempt(session, ann, later)
+            swept = thread.submit(sweep)
+            if database.engine.dialect.name == "postgresql":
+                swept.result(60)  # waits for nobody; SQLite has one writer at a time
+        assert swept.result(60) == 3
+    with database.reading() as session:
+        assert set(session.scalars(select(Attempt.subject))) == set(ann.limits)
+
+
 def test_attempts_are_forgotten_with_their_window_but_not_where_the_owner_logs_in(
     database: Database,
 ) -> None:
@@ -514,6 +568,26 @@ def test_tokens_made_by_a_clock_that_was_ahead_live_as_long_as_they_were_made_fo
     for text, end in ((early, NOW + 60 * MINUTE), (late, NOW + 60 * MINUTE + 60 * MINUTE)):
         assert not is_dead(database, text, end - SECOND)
         assert is_dead(database, text, end)
+
+
+def test_who_brings_tokens_back_waits_for_their_users_before_it_touches_any(
+    database: Database,
+) -> None:
+    ann, bob = add(database, "ann"), add(database, "bob")
+    for user in (bob, ann):
+        issue(database, user, NOW + timedelta(days=3_650))
+
+    def bring_back() -> None:
+        with database.transaction() as session:
+            tokens.bring_back(session, NOW)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            users.remove_user(session, ann.user_id)
+            brought = thread.submit(bring_back)
+            wait_for_a_blocked_one(database)
+            session.execute(delete(Token))
+        brought.result(60)
 
 
 def test_a_use_noted_by_a_clock_that_was_ahead_is_noted_anew(

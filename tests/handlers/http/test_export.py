@@ -255,7 +255,8 @@ def test_a_day_that_was_packed_counts_what_was_due_there_before_it_came_here(
     take(client, json.dumps({"servers": [web]}).encode())
     [server] = client.get("/api/v1/servers").get_json()["servers"]
     record_minutes(database, [server["id"]], noon, 3)
-    worker_upkeep.tidy(instance(database), utc_now())
+    for step in worker_upkeep.plan(instance(database), utc_now()):
+        step()
     path = f"/api/v1/servers/{server['id']}/summary"
     day = noon.replace(hour=0)
     window = {"since": iso(day), "until": iso(day + timedelta(days=1))}

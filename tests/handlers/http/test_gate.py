@@ -118,7 +118,7 @@ def of_before_the_password(database: Database, user: Identity) -> Headers:
 
 def _afterwards(database: Database, user: Identity, **changes: Any) -> Headers:
     with database.transaction() as session:
-        users.change_user(session, user.user_id, users.UserChange(enabled=True))
+        users.change_user(session, user.user_id, users.Change(enabled=True))
         user = users.identity_of(users.find_user(session, user.user_id))
     text = token(database, user)
     change(database, user, **changes)

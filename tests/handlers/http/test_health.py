@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.clock import utc_now
 from core.rounds import log as round_log
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from core.settings import Settings
@@ -144,8 +144,8 @@ def test_whoever_asks_often_asks_the_database_once_a_second(
 def test_removal_that_waits_is_told(client: FlaskClient, database: Database) -> None:
     week_ago = this_slot() - timedelta(days=7)
     with database.transaction() as session:
-        trust.note(session, Reading(week_ago, SILENT))
-        trust.note(session, Reading(this_slot(), SILENT))
+        stretches.note(session, Reading(week_ago, SILENT))
+        stretches.note(session, Reading(this_slot(), SILENT))
     code, body = health(client)
     assert (code, body["status"]) == (200, "OK")
     assert "rounds don't vouch yet for 168.0 hours" in body["removal_waits"]
@@ -155,8 +155,8 @@ def test_a_clock_that_lies_behind_its_rounds_is_told(
     client: FlaskClient, database: Database
 ) -> None:
     with database.transaction() as session:
-        trust.note(session, Reading(this_slot(), SILENT))
-        trust.note(session, Reading(this_slot() - timedelta(days=7), SILENT))
+        stretches.note(session, Reading(this_slot(), SILENT))
+        stretches.note(session, Reading(this_slot() - timedelta(days=7), SILENT))
     _code, body = health(client)
     assert body["removal_waits"].startswith("the clock is contradicted: nothing is recorded")
 

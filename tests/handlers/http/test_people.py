@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import given
@@ -461,12 +462,45 @@ def test_the_old_password_changes_nothing_while_an_admin_takes_it_away(
 
     with ThreadPoolExecutor(1) as thread:
         with database.transaction() as session:
-            change = accounts_users.UserChange(**given)
+            change = accounts_users.Change.of(accounts_users.UserChange(**given))
             accounts_users.change_user(session, user.user_id, change)
             stolen = thread.submit(steal)
             wait_for_a_blocked_one(database)
         problem(stolen.result(250), 401)
     assert client.get("/", headers=basic("ann", body["new"])).status_code == 401
+
+
+class Watching(PasswordHasher):
+    """Notes how many connections are in use while it hashes, or looks at a hash."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.pool: Any = database.engine.pool
+        self.seen: list[int] = []
+
+    def hash(self, *given: Any, **more: Any) -> str:
+        self.seen.append(self.pool.checkedout())
+        return super().hash(*given, **more)
+
+    def verify(self, *given: Any, **more: Any) -> Any:
+        self.seen.append(self.pool.checkedout())
+        return super().verify(*given, **more)
+
+
+def test_a_hash_that_takes_its_time_keeps_nobody_from_the_database(
+    client: FlaskClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(database, "root")
+    hasher = Watching(client.application.extensions["pinglet"].database)
+    monkeypatch.setattr(accounts_users, "HASHER", hasher)
+    ann = {"name": "ann", "password": PASSWORD, "role": "editor"}
+    user_id = client.post("/api/v1/users", json=ann, headers=basic("root")).get_json()["id"]
+    new = {"password": NEW_PASSWORD}
+    client.patch(f"/api/v1/users/{user_id}", json=new, headers=basic("root"))
+    body = {"old": NEW_PASSWORD, "new": PASSWORD}
+    client.put("/api/v1/me/password", json=body, headers=basic("ann", NEW_PASSWORD))
+    assert client.get("/", headers=basic("ann")).status_code == 200
+    assert hasher.seen == [0] * 8
 
 
 # Whoever guesses

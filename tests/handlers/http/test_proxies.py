@@ -186,6 +186,18 @@ TABLE = {
         PROXY,
     ),
     "trusted, page of http": Row(OURS, f"http://{OURS}", None, HTTPS, PROXY, answered=False),
+    "page of http that never leaves this machine": Row(
+        "api.localhost:4566",
+        "http://api.localhost:4566",
+        None,
+        HTTPS,
+        PROXY,
+        hosts=("*",),
+        secure=True,
+    ),
+    "page of http whose name only looks like it": Row(
+        "apilocalhost", "http://apilocalhost", None, HTTPS, PROXY, hosts=("*",), answered=False
+    ),
     "trusted, foreign": Row(
         UPSTREAM, "https://evil.example", None, OF_PROXY, PROXY, answered=False
     ),

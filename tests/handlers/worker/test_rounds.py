@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import socket
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,12 +22,24 @@ from core import slots
 from core.checks.records import Probe
 from core.clock import utc_now
 from core.rounds import log as round_log
+from core.rounds import stretches, trust
+from core.rounds.kernel import SILENT
 from core.settings import Settings
 from handlers.worker import rounds as worker_rounds
 from infra.database import Database
 from tests.core.probe.engine import ROOT, need_root
 from tests.infra.databases import opened
-from tests.infra.rows import MINUTE, SLOT, add, add_many, rows_in, server, stored
+from tests.infra.rows import (
+    MINUTE,
+    SLOT,
+    add,
+    add_many,
+    ping,
+    rows_in,
+    server,
+    stored,
+    wait_for_a_blocked_one,
+)
 from tests.instances import ALONE, instance
 
 HERE = "127.0.0.1"
@@ -277,7 +291,7 @@ def writing(database: Database) -> Iterator[Callable[[], None]]:
             if other.engine.dialect.name == "postgresql":
                 session.execute(text("LOCK TABLE round IN EXCLUSIVE MODE"))
             holding.set()
-            over.wait(60)
+            assert over.wait(60)
 
     holder = threading.Thread(target=hold)
     holder.start()
@@ -313,16 +327,17 @@ def test_a_round_is_measured_while_somebody_else_writes_and_recorded_when_he_is_
 def test_a_beginning_that_could_not_be_noted_is_noted_with_what_came_of_the_round(
     settings: Settings, database: Database
 ) -> None:
+    def stop_then(record: logging.LogRecord) -> bool:
+        if record.getMessage().startswith("can't note that round"):
+            stop()
+        return True
+
     with opened(settings, statement_timeout_s=0.2) as hurried, writing(database) as stop:
-
-        def now() -> datetime:  # asked as the round begins, as it gives up, as it ends
-            asked.append(SLOT)
-            if len(asked) > 1:
-                stop()
-            return SLOT
-
-        asked: list[datetime] = []
-        done = one_round(hurried, now=now)
+        worker_rounds.log.addFilter(stop_then)
+        try:
+            done = one_round(hurried)
+        finally:
+            worker_rounds.log.removeFilter(stop_then)
     with database.reading() as session:
         [tally] = round_log.between(session, SLOT, SLOT + MINUTE)
     assert (done.recorded, tally.due, tally.observed) == (1, 1, 1)
@@ -371,3 +386,19 @@ def test_a_worker_that_lacks_nothing_says_nothing(caplog: pytest.LogCaptureFixtu
     need_root()
     worker_rounds.say_what_is_missing()
     assert caplog.messages == []
+
+
+def test_a_round_waits_for_the_clocks_stretches_before_it_touches_a_server(
+    database: Database,
+) -> None:
+    server_id = add(database)
+    reading = trust.Reading(SLOT, SILENT)
+    beginning = worker_rounds.Beginning(1, reading)
+    given = [database, SLOT, [ping(server_id)], SLOT + MINUTE, beginning]
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            stretches.note(session, reading)
+            recorded = thread.submit(worker_rounds.store, *given)
+            wait_for_a_blocked_one(database)
+            stretches.put_right(session, SLOT)
+        assert recorded.result(60) == 1
