@@ -1,4 +1,4 @@
-"""An outage and a gap have a start, an end, a length and a reason: pointed at, by keys, as a list."""
+"""An outage and a gap have a start, an end, a length and a reason: pointed at, by keys, listed."""
 
 import re
 from datetime import datetime, timedelta
@@ -52,7 +52,7 @@ def story(site: Site) -> Story:
 def told(since: datetime, until: datetime) -> re.Pattern[str]:
     """What the page says of a span, in UTC and British English."""
     end = f"{until:%H:%M}" if since.date() == until.date() else f"{until.day} {until:%b %Y, %H:%M}"
-    return re.compile(re.escape(f"{since.day} {since:%b %Y, %H:%M} – {end}"))
+    return re.compile(re.escape(f"{since.day} {since:%b %Y, %H:%M} \u2013 {end}"))
 
 
 def six_hours(page: Page, site: Site, story: Story) -> None:
@@ -97,9 +97,7 @@ def test_pointing_at_an_outage_says_when_how_long_and_why(
     expect(page.locator("#tip")).to_be_hidden()
 
 
-def test_pointing_at_a_gap_says_when_how_long_and_why(
-    site: Site, page: Page, story: Story
-) -> None:
+def test_pointing_at_a_gap_says_when_how_long_and_why(site: Site, page: Page, story: Story) -> None:
     six_hours(page, site, story)
     point_at(page, story.gap[0] + 10 * MINUTES)
     spell = page.locator("#tip .spell")
@@ -164,7 +162,8 @@ def test_a_pause_is_no_gap(site: Site, page: Page, story: Story) -> None:
         change.alter(session, story.server_id, pause, settings, story.gap[0] - 10 * MINUTES)
     steps.server(page, site, story.server_id)
     # The minute that has just begun may be one more.
-    expect(page.locator("#spells-count")).to_have_text(re.compile("^1 outage, 1 gap, [12] pauses?$"))
+    told_in_all = re.compile("^1 outage, 1 gap, [12] pauses?$")
+    expect(page.locator("#spells-count")).to_have_text(told_in_all)
     open_list(page)
     paused = page.locator("#spells li", has_text="paused").last
     expect(paused).to_contain_text(told(*story.gap))

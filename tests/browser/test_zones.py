@@ -156,8 +156,8 @@ def test_an_hour_that_comes_twice_is_named_by_its_zone(site: Site, browser: Brow
         window = [since.timestamp() * 1000, (since + timedelta(hours=3)).timestamp() * 1000]
         labels = [tick.label for tick in read(page.evaluate(ASK, [*window, 8]), zone)]
         assert labels == [
-            *("12:30 AM", "01:00 AM EDT", "01:30 AM EDT", "01:00 AM EST", "01:30 AM EST"),
-            *("02:00 AM", "02:30 AM"),
+            *("12:30 AM", "1:00 AM EDT", "1:30 AM EDT", "1:00 AM EST", "1:30 AM EST"),
+            *("2:00 AM", "2:30 AM"),
         ]
 
 
@@ -212,7 +212,7 @@ def test_dates_that_run_the_other_way_stay_in_their_places(
         steps.server(page, site, server_id)
         dates = page.locator("#window bdi")
         expect(dates).to_have_count(2)
-        assert dates.evaluate_all("(all) => all.map((one) => one.matches(':dir(rtl)'))") == [True] * 2
+        assert dates.evaluate_all("(all) => all.every((one) => one.matches(':dir(rtl)'))")
         since, until = [one.bounding_box() for one in dates.all()]
         assert since is not None
         assert until is not None

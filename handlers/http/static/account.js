@@ -56,6 +56,7 @@ onSubmit($("#new-user"), async (form) => {
   await users();
 });
 
+document.addEventListener("zone", () => { if (!me.open) tokens(); });
 if (!me.open) await tokens();
 if (!$("#people").hidden) await users();
 goOnRemoving(() => users());

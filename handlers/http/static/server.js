@@ -6,7 +6,7 @@ import { pointing } from "./pointing.js";
 import { goOnRemoving, removeSoon } from "./removing.js";
 import { drawStates, word } from "./states.js";
 import { ask, asked as firstAsked, named, upToDate } from "./watch.js";
-import { ticksOf, zoneOf } from "./zone.js";
+import { apart, ticksOf, zoneOf } from "./zone.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
@@ -182,7 +182,7 @@ function options(since, until) {
     animation: false, maintainAspectRatio: false, spanGaps: false, normalized: true,
     events: [], // pointing.js says what is under the pointer: Chart.js knows nothing where no line is
     scales: {
-      x: { type: "linear", min: since, max: until, grid: { ...grid, drawOnChartArea: false }, border: grid, afterBuildTicks: (axis) => { axis.ticks = ticksOf(since, until, roomFor(axis.width)); }, ticks: { ...muted, autoSkip: false, maxRotation: 0, callback: (_time, index, ticks) => ticks[index].label } },
+      x: { type: "linear", min: since, max: until, grid: { ...grid, drawOnChartArea: false }, border: grid, afterBuildTicks: (axis) => { axis.ticks = ticksOf(since, until, roomFor(axis.width)); }, ticks: { ...muted, autoSkip: false, maxRotation: 0, callback: (_time, index, ticks) => apart(ticks[index].label) } },
       y: { beginAtZero: true, grid, border: { display: false }, ticks: { ...muted, maxTicksLimit: 6, callback: (value) => `${value} ms` } },
     },
     plugins: { legend: { display: false }, tooltip: { enabled: false } },
@@ -222,7 +222,7 @@ function missing() {
 let strip = "";
 
 function drawStrip({ chartArea: { left, width } }) {
-  // The chart is painted at each move of the pointer, this only when it is another.
+  // The chart may be painted again for another reason, this only when it is another.
   const wanted = [left, width, drawn].join();
   if (wanted === strip) return;
   strip = wanted;

@@ -1,6 +1,6 @@
 // The list of one's own tokens: where one is logged in, and what one's scripts show.
 import { ask } from "./ask.js";
-import { $, call, day, h, prefix, toast, when } from "./common.js";
+import { $, call, day, h, moment, prefix, toast } from "./common.js";
 
 // What a log-in is called where its browser isn't known.
 const UNNAMED = { session: "a browser", access: "a script's log-in", refresh: "a script's log-in" };
@@ -20,11 +20,11 @@ function row(token) {
   return h("tr", token.current ? { class: "current", "aria-current": "true" } : {},
     h("td", { class: "title" }, h("bdi", {}, called(token)),
       token.current ? h("span", { class: "chip" }, "this session") : null,
-      h("small", {}, `since ${when(token.created)}`)),
+      h("small", {}, "since ", moment(token.created))),
     h("td", { "data-label": "kind" }, token.kind),
     h("td", { "data-label": "scope" }, token.scope),
-    h("td", { "data-label": "last used" }, token.last_used ? when(token.last_used) : "never"),
-    h("td", { "data-label": "expires" }, day(token.expires)),
+    h("td", { "data-label": "last used" }, token.last_used ? moment(token.last_used) : "never"),
+    h("td", { "data-label": "expires" }, moment(token.expires, day)),
     h("td", { class: "act" }, revoke));
 }
 

@@ -24,7 +24,7 @@ export const zoneOf = (time) => formatted({ timeZoneName: "short" }).formatToPar
 const zoned = (time, text) => isTwice(+new Date(time)) ? `${text} ${zoneOf(time)}` : text;
 
 export const when = (time) => zoned(time, written(time, { dateStyle: "medium", timeStyle: "short" }));
-export const clock = (time) => zoned(time, written(time, { hour: "2-digit", minute: "2-digit" }));
+export const clock = (time) => zoned(time, written(time, { timeStyle: "short" }));
 export const day = (time) => written(time, { dateStyle: "medium" });
 const shortDay = (time) => written(time, { month: "short", day: "numeric" });
 const monthOf = (time) => written(time, { month: "short", year: "numeric" });
@@ -84,6 +84,9 @@ const STEPS = [
   ...[1, 2, 7, 14].map((step) => ({ step, length: step * DAY, find: byDays })),
   ...[1, 3, 6, 12, 24, 60, 120].map((step) => ({ step, length: step * 30.4 * DAY, find: byMonths })),
 ];
+
+// On a canvas there are no elements to keep apart what runs the other way: there a character does.
+export const apart = (text) => /[\u0590-\u08ff]/.test(text) ? `\u2068${text}\u2069` : text;
 
 // At most about so many, as {value, label}.
 export function ticksOf(since, until, most) {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -33,7 +34,12 @@ from tests.infra.statements import counted
 
 
 def ask(
-    database: Database, server_id: int, *, until: timedelta = HOUR, now: timedelta = HOUR, **more: Any
+    database: Database,
+    server_id: int,
+    *,
+    until: timedelta = HOUR,
+    now: timedelta = HOUR,
+    **more: Any,
 ) -> Spells:
     """Return the spells of the first hour, looked at when it is over, unless said otherwise."""
     window = (FIRST, FIRST + until)
@@ -202,17 +208,19 @@ def test_spells_hold_every_slot_that_the_figures_count(
     with database.reading() as session:
         found = spells.spells(session, history.server_id, (first, until), 10_000, now)
     summary = web(figures.summary, first, until, now)
-    of: Callable[[State], int] = lambda state: sum(
-        one.slots for one in found.spells if one.state is state
-    )
-    assert of(State.DOWN) == summary.counts.down
-    assert of(State.UNOBSERVED) == summary.counts.unobserved
+    assert slots_of(found, State.DOWN) == summary.counts.down
+    assert slots_of(found, State.UNOBSERVED) == summary.counts.unobserved
     assert_in_order(found.spells)
     remove(database, history.name)
 
 
+def slots_of(found: Spells, state: State) -> int:
+    """Return how many slots the spells of a state hold."""
+    return sum(one.slots for one in found.spells if one.state is state)
+
+
 def assert_in_order(found: Sequence[Spell]) -> None:
     """None begins before the one before it is over."""
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.until is not None
         assert before.since < before.until <= after.since
