@@ -168,21 +168,29 @@ class ServerStatus(Standing, frozen=True, kw_only=True):
     """A server with its state now and its last 24 hours.
 
     `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
-    `means_ms` the mean round trip in each, null where no echo was timed.
+    `strip_counts` how many slots of each were up, degraded, down and unobserved; `means_ms` the mean
+    round trip in each, null where no echo was timed.
     """
 
     uptime: float | None
     coverage: float | None
     counts: Counts
     strip: list[State | None]
+    strip_counts: list[tuple[int, int, int, int] | None]
     means_ms: list[float | None]
 
 
 class ServerPage(Record, frozen=True):
-    """Servers in order of creation. `next`: the `after` of the page that follows."""
+    """Servers in order of creation. `next`: the `after` of the page that follows.
+
+    `totals` counts the states of all servers that search and name find, on whatever page; of the
+    unobserved ones, `paused` are not to be looked at, and `new` were not to be yet.
+    """
 
     servers: list[ServerStatus]
     totals: dict[State, int]
+    paused: int
+    new: int
     last_round: datetime | None
     next: str | None
 

@@ -302,17 +302,6 @@ def test_a_removal_that_is_not_undone_happens(site: Site, page: Page, watched_se
     assert names(site) == []
 
 
-def test_who_leaves_the_page_has_decided_to_remove(
-    site: Site, page: Page, watched_server: int
-) -> None:
-    steps.server(page, site, watched_server)
-    steps.button(page, "Remove")
-    expect(page.locator(".toast")).to_be_visible()
-    page.get_by_role("link", name="Fleet").click()
-    site.wait_for("DELETE", 200)
-    assert names(site) == []
-
-
 def test_a_server_that_is_gone_is_said_to_be_gone(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/dashboard/servers/4711")
     expect(page.locator("h1")).to_have_text("Server not found")

@@ -87,10 +87,11 @@ TWINS: list[tuple[str | No, str | No, str | No]] = [
     ("GET /api/v1/health", No("load balancers read a status code, without a token"), OF_PROGRAMS),
     ("GET /api/v1/openapi.json", OF_REST, OF_PROGRAMS),
     ("GET /api/v1/docs", OF_REST, OF_PROGRAMS),
-    ("GET /api/v1/docs.css", OF_REST, OF_PROGRAMS),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "worker"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "tidy"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "db upgrade"),
+    (OF_THIS_MACHINE, OF_THIS_MACHINE, "db backup"),
+    (OF_THIS_MACHINE, OF_THIS_MACHINE, "db restore"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "demo"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "estimate"),
 ]

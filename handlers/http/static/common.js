@@ -27,9 +27,16 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Pinglet says what is wrong; who doesn't is something else.
+function before(status) {
+  if (status === 413) return "this is too long for what stands in front of Pinglet: send it in parts";
+  if (status >= 502) return `what stands in front of Pinglet can't reach it (status ${status})`;
+  return `what stands in front of Pinglet refused this (status ${status})`;
+}
+
 export class Refusal extends Error {
   constructor(problem, status) {
-    super(problem.detail ?? problem.title ?? `Pinglet answered with status ${status}`);
+    super(problem.detail ?? problem.title ?? before(status));
     this.status = status;
     this.code = problem.code;
     this.field = problem.field;
@@ -67,14 +74,20 @@ export function onSubmit(form, act) {
     try {
       await act(new FormData(form));
     } catch (problem) {
-      error.textContent = problem.message;
-      error.hidden = false;
       const field = problem.field && form.elements.namedItem(problem.field);
+      error.textContent = inWords(problem, field);
+      error.hidden = false;
       if (field instanceof Element) { field.setAttribute("aria-invalid", "true"); field.focus(); }
     } finally {
       button.disabled = false;
     }
   });
+}
+
+// A field is called what its label calls it, not what it is called in a request.
+function inWords({ message, field: name }, field) {
+  const label = field?.labels?.[0] && [...field.labels[0].childNodes].find((node) => node.nodeType === Node.TEXT_NODE)?.textContent.trim();
+  return label && message.startsWith(`${name} `) ? `${label}${message.slice(name.length)}` : message;
 }
 
 // With `undo` there is a button for it, which has the focus: nobody has to look for it in eight
@@ -109,49 +122,10 @@ export const count = (number) => number.toLocaleString();
 
 export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-export const stateMark = (state, paused) =>
-  h("span", { class: "state" }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), paused ? "paused" : state);
+export const stateMark = (word, text = word) =>
+  h("span", { class: "state" }, h("span", { class: `mark ${word}`, "aria-hidden": "true" }), text);
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-
-// Neighbours of the same state as one: [{state, from, to}], in shares of the whole.
-export function runs(spans) {
-  const found = [];
-  for (const span of spans) {
-    const last = found.at(-1);
-    if (last?.state === span.state && Math.abs(last.to - span.from) < 1e-9) last.to = span.to;
-    else found.push({ ...span });
-  }
-  return found;
-}
-
-// Spans of states, `height` high from `top`; unobserved is visibly hollow, not due is empty.
-export function drawStates(context, spans, whole, top, height, gap = 0) {
-  const colours = Object.fromEntries(["up", "degraded", "down", "unobserved"].map((state) => [state, colour(state)]));
-  for (const { state, from, to } of spans) {
-    if (!state) continue;
-    const [x, width] = [from * whole + gap / 2, Math.max((to - from) * whole - gap, 1)];
-    // Worse states are taller as well as of another colour.
-    const tall = height * { up: 0.65, degraded: 0.82, down: 1, unobserved: 0.65 }[state];
-    const y = top + height - tall;
-    if (state === "unobserved" && width > 3) {
-      context.strokeStyle = colours.unobserved;
-      context.lineWidth = 1;
-      box(context, x + 0.5, y + 0.5, width - 1, tall - 1);
-      context.stroke();
-    } else {
-      context.fillStyle = colours[state];
-      // Too narrow for a frame: a line at the foot is as hollow as it gets.
-      if (state === "unobserved") context.fillRect(x, top + height - 1, width, 1);
-      else { box(context, x, y, width, tall); context.fill(); }
-    }
-  }
-}
-
-function box(context, x, y, width, height) {
-  context.beginPath();
-  context.roundRect(x, y, width, height, Math.min(2, width / 3));
-}
 
 export function fitted(canvas) {
   const ratio = devicePixelRatio || 1;
@@ -173,7 +147,10 @@ $("#theme")?.addEventListener("click", () => {
 });
 
 $("#log-out")?.addEventListener("click", async () => {
-  try { await call("DELETE", "session"); location.replace(`${prefix}/login`); } catch (problem) { toast(problem.message); }
+  try { await call("DELETE", "session"); } catch (problem) { toast(problem.message); return; }
+  // Whoever logs in next isn't told what was typed here.
+  addEventListener("pagehide", () => sessionStorage.clear());
+  location.replace(`${prefix}/login`);
 });
 
 // Back after logging out must not show what was there.

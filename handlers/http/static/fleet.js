@@ -1,5 +1,8 @@
 // The fleet: one request a refresh, however many servers there are.
-import { $, age, aging, between, call, colour, count, drawStates, fitted, h, me, ms, now, percent, prefix, runs, set, stateMark } from "./common.js";
+import { $, age, aging, between, call, colour, count, fitted, h, me, ms, now, percent, prefix, set, stateMark } from "./common.js";
+import { inAddress, keepList, keepScroll, sayInAddress } from "./place.js";
+import { goOnRemoving } from "./removing.js";
+import { WORDS, asked, byWord, drawStates, word } from "./states.js";
 import { upToDate } from "./watch.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
@@ -15,7 +18,10 @@ let next = null;
 
 function query() {
   const words = new URLSearchParams({ limit: PAGE });
-  for (const [name, value] of new FormData(filter)) if (value) words.set(name, value);
+  for (const [name, value] of new FormData(filter)) {
+    const said = name === "state" ? asked(value) : { [name]: value };
+    if (value) for (const [key, part] of Object.entries(said)) words.set(key, part);
+  }
   if (after.length) words.set("after", after.at(-1));
   return `servers?${words}`;
 }
@@ -43,24 +49,27 @@ function show(page) {
   $("#pager").hidden = !next && !after.length;
   $("#back").disabled = !after.length;
   $("#more").disabled = !next;
-  tiles(page.totals);
+  tiles(byWord(page));
   lastRound = page.last_round;
   lastAge();
   fill(page.servers);
 }
 
-const figures = Object.fromEntries(STATES.map((state) => [state, h("span", { class: "figure" })]));
-const buttons = Object.fromEntries(STATES.map((state) => [state, h("button", {
+const figures = Object.fromEntries(WORDS.map((state) => [state, h("span", { class: "figure" })]));
+const buttons = Object.fromEntries(WORDS.map((state) => [state, h("button", {
   type: "button", class: "tile count",
   onclick: () => { filter.elements.state.value = filter.elements.state.value === state ? "" : state; restart(); },
 }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), figures[state], h("span", { class: "what" }, state))]));
 $("#summary").append(...Object.values(buttons));
 
 function tiles(totals) {
-  for (const state of STATES) {
+  for (const state of WORDS) {
     set(figures[state], count(totals[state] ?? 0));
     buttons[state].classList.toggle("none", !totals[state]);
-    buttons[state].setAttribute("aria-pressed", String(filter.elements.state.value === state));
+    const pressed = filter.elements.state.value === state;
+    buttons[state].setAttribute("aria-pressed", String(pressed));
+    // These two are there only where there are some.
+    if (["new", "paused"].includes(state)) buttons[state].hidden = !totals[state] && !pressed;
   }
 }
 
@@ -87,13 +96,13 @@ function update(server) {
   const known = rows.get(server.id) ?? made(server);
   const text = JSON.stringify(server);
   if (known.text === text) return known.row;
-  const drawn = JSON.stringify([server.strip, server.means_ms]);
+  const drawn = JSON.stringify([server.strip_counts, server.means_ms]);
   const changed = known.drawn !== drawn;
   Object.assign(known, { server, text, drawn });
   set(known.name, server.name);
   known.name.title = server.name;
   set(known.ip, server.ip);
-  if (known.state.textContent !== stateWord(server)) known.state.replaceChildren(stateMark(server.state, !server.enabled));
+  if (known.state.textContent !== word(server)) known.state.replaceChildren(stateMark(word(server)));
   set(known.ms, ms(server.last_ping?.response_ms));
   known.ms.classList.toggle("muted", server.state === "unobserved");
   set(known.uptime, percent(server.uptime));
@@ -104,7 +113,6 @@ function update(server) {
   return known.row;
 }
 
-const stateWord = (server) => server.enabled ? server.state : "paused";
 
 // Said once more as roles, since they aren't laid out as a table.
 const cell = (attributes, ...children) => h("td", { role: "cell", ...attributes }, ...children);
@@ -144,14 +152,20 @@ function draw(strip) {
   if (!server || !strip.isConnected) return;
   const context = fitted(strip);
   sparkline(context, strip.clientWidth, LINE, server.means_ms);
-  drawStates(context, spansOf(server.strip), strip.clientWidth, LINE + GAP, CELLS, strip.clientWidth < 300 ? 1 : 2);
+  drawStates(context, partsOf(server.strip_counts), strip.clientWidth, LINE + GAP, CELLS, strip.clientWidth < 300 ? 1 : 2);
 }
 
-// A cell each, but what wasn't observed is one frame as long as it lasted.
-function spansOf(states) {
-  const each = states.map((state, index) => ({ state, from: index / states.length, to: (index + 1) / states.length }));
-  const hollow = runs(each).filter(({ state }) => state === "unobserved");
-  return [...each.filter(({ state }) => state !== "unobserved"), ...hollow];
+const named = ([up, degraded, down, unobserved]) => ({ up, degraded, down, unobserved });
+
+function partsOf(each) {
+  const parts = each.map((counts, index) => ({ counts: counts && named(counts), from: index / each.length, to: (index + 1) / each.length }));
+  return parts.filter(({ counts }) => counts);
+}
+
+// Such as "up", or "29 up, 1 down".
+function halfHour(counts) {
+  const there = Object.entries(named(counts)).filter(([, number]) => number);
+  return there.map(([state, number]) => stateMark(state, there.length > 1 ? `${number} ${state}` : state));
 }
 
 function sparkline(context, width, height, means) {
@@ -186,32 +200,58 @@ function point(event) {
   const server = strip && strips.get(strip);
   const place = area ? Math.floor((event.clientX - area.left) / area.width * server.strip.length) : -1;
   const over = area && event.clientY >= area.top && event.clientY <= area.bottom;
-  const state = over ? server.strip[place] : null;
-  tip.hidden = !state;
-  if (!state) return;
+  const counts = over ? server.strip_counts[place] : null;
+  tip.hidden = !counts;
+  if (!counts) return;
   const filled = now() - (performance.now() - filledAt);
   const since = (Math.floor(filled / 60_000) + 1) * 60_000 - (server.strip.length - place) * HALF_HOUR_MS;
   const mean = server.means_ms[place];
-  tip.replaceChildren(h("span", {}, ...between(since, since + HALF_HOUR_MS)), stateMark(state), mean == null ? "" : h("span", {}, ms(mean)));
+  tip.replaceChildren(h("span", {}, ...between(since, since + HALF_HOUR_MS)), ...halfHour(counts), mean == null ? "" : h("span", {}, ms(mean)));
   const x = area.left + (place + 0.5) * area.width / server.strip.length;
   tip.style.left = `${Math.max(8, Math.min(x - tip.offsetWidth / 2, document.documentElement.clientWidth - tip.offsetWidth - 8))}px`;
   tip.style.top = `${area.top - tip.offsetHeight - 4}px`;
 }
 
 function restart() {
-  after = [];
-  // In the address, too: it survives a look at a server and can be sent to somebody.
-  const words = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value));
-  history.replaceState(null, "", words.size ? `?${words}` : location.pathname);
+  sayFilter();
   return guarded();
 }
 
+function sayFilter() {
+  after = [];
+  intoAddress();
+}
+
+function intoAddress(how) {
+  const words = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value));
+  for (const cursor of after) words.append("after", cursor);
+  sayInAddress(words, how);
+  keepList();
+}
+
 function fromAddress() {
-  for (const [name, value] of new URLSearchParams(location.search)) {
-    const field = filter.elements.namedItem(name);
-    if (field) field.value = value;
-    if (field && field.selectedIndex === -1) field.value = "";
+  const words = inAddress();
+  for (const field of filter.elements) {
+    field.value = words.get(field.name) ?? "";
+    if (field.selectedIndex === -1) field.value = "";
   }
+  after = words.getAll("after");
+  keepList();
+}
+
+function turn(change) {
+  change();
+  intoAddress({ asNew: true });
+  guarded();
+  scrollTo(0, 0);
+}
+
+const scrollBack = keepScroll();
+
+async function comeBack() {
+  fromAddress();
+  await guarded();
+  scrollBack();
 }
 
 async function guarded() {
@@ -219,15 +259,15 @@ async function guarded() {
 }
 
 let typing;
-filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(restart, 200); });
+filter.addEventListener("input", () => { sayFilter(); clearTimeout(typing); typing = setTimeout(guarded, 200); });
 filter.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
 $("#clear").addEventListener("click", () => { filter.reset(); restart(); });
 body.addEventListener("pointermove", point);
 body.addEventListener("pointerdown", point);
 body.addEventListener("pointerleave", () => { tip.hidden = true; });
 addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
-$("#more").addEventListener("click", () => { after.push(next); guarded(); scrollTo(0, 0); });
-$("#back").addEventListener("click", () => { after.pop(); guarded(); scrollTo(0, 0); });
+$("#more").addEventListener("click", () => turn(() => after.push(next)));
+$("#back").addEventListener("click", () => turn(() => after.pop()));
 addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
 document.addEventListener("theme", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
@@ -238,5 +278,6 @@ setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
 const token = me.open ? "" : " -H 'Authorization: Bearer TOKEN'";
 $("#example").textContent = `curl -X POST ${location.origin}${prefix && `${prefix}/`}${token} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
-fromAddress();
-await guarded();
+addEventListener("popstate", comeBack);
+goOnRemoving(() => guarded());
+await comeBack();

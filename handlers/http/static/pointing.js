@@ -9,7 +9,7 @@ const SHORTEST = 300_000; // ms that are shown beside a spell when one looks clo
 const begin = (span) => Date.parse(span.since);
 const end = (span, last) => span.until == null ? last : Date.parse(span.until);
 
-const mark = (spell) => spell.state === null ? stateMark("waiting", true) : stateMark(spell.state);
+const mark = (spell) => stateMark(spell.state ?? "paused");
 
 // A spell that the window cuts off began before it.
 function told(spell, shown) {

@@ -1,6 +1,10 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, Refusal, age, aging, call, colour, count, drawStates, fitted, h, lossShare, moment, ms, now, onSubmit, percent, prefix, runs, set, stateMark, toast, when } from "./common.js";
+import { $, Refusal, age, aging, call, colour, count, fitted, h, lossShare, moment, ms, now, onSubmit, percent, prefix, set, toast, when } from "./common.js";
+import { foundBy } from "./echoes.js";
+import { inAddress, list, sayInAddress } from "./place.js";
 import { pointing } from "./pointing.js";
+import { goOnRemoving, removeSoon } from "./removing.js";
+import { drawStates, word } from "./states.js";
 import { ask, asked as firstAsked, named, upToDate } from "./watch.js";
 import { apart, ticksOf, zoneOf } from "./zone.js";
 
@@ -12,11 +16,28 @@ const REFRESH_MS = 30_000;
 let server = null;
 let range = "24 h";
 let zoom = null; // {since, until} in ms, or null for the whole range
+fromAddress();
 let buckets = [];
 let spells = { spells: [], left_off: 0 };
 let asked = 0;
 
 const iso = (time) => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
+
+function short(name) { return name.replace(" ", ""); }
+
+function fromAddress() {
+  const words = inAddress();
+  range = Object.keys(RANGES).find((name) => short(name) === words.get("range")) ?? range;
+  const [since, until] = ["since", "until"].map((name) => Date.parse(words.get(name)));
+  if (since < until) zoom = { since, until };
+}
+
+function intoAddress() {
+  const words = new URLSearchParams();
+  if (range !== "24 h") words.set("range", short(range));
+  if (zoom) for (const [name, time] of Object.entries(zoom)) words.set(name, iso(time));
+  sayInAddress(words);
+}
 
 function windowShown() {
   if (zoom) return zoom;
@@ -50,7 +71,7 @@ async function refresh() {
 function heading() {
   named(server.name);
   set($("#name"), server.name);
-  $("#mark").className = `mark ${server.state}`;
+  $("#mark").className = `mark ${word(server)}`;
   facts();
   set($("#pause"), server.enabled ? "Pause" : "Resume");
   for (const button of $(".actions").children) if (button !== pinging) button.disabled = false;
@@ -59,7 +80,7 @@ function heading() {
 function facts() {
   if (!server) return;
   const port = server.port ? `:${server.port}` : "";
-  const found = [`${server.ip}${port}`, server.enabled ? server.state : "paused", every(server.interval_s / 60), lastSeen(server.last_ping)];
+  const found = [`${server.ip}${port}`, word(server), every(server.interval_s / 60), lastSeen(server.last_ping)];
   if (server.probe !== "auto") found.splice(1, 0, server.probe);
   if (found.join() !== [...$("#address").children].map((fact) => fact.textContent).join()) {
     $("#address").replaceChildren(...found.map((fact) => h("bdi", {}, fact)));
@@ -96,13 +117,6 @@ let chart = null;
 const MINUTE = 60_000;
 
 const roomFor = (width) => Math.max(2, Math.min(8, Math.floor(width / 60)));
-
-function worst(counts) {
-  if (counts.down) return "down";
-  if (counts.degraded) return "degraded";
-  if (counts.unobserved > counts.up) return "unobserved";
-  return counts.up ? "up" : null;
-}
 
 const start = (bucket) => Date.parse(bucket.since);
 const end = (bucket) => Date.parse(bucket.until);
@@ -217,11 +231,8 @@ function drawStrip({ chartArea: { left, width } }) {
   canvas.style.marginLeft = `${left}px`;
   canvas.style.width = `${width}px`;
   const share = (time) => Math.min(1, Math.max(0, (time - since) / (until - since)));
-  const spans = buckets.map((bucket) => ({ state: worst(bucket.counts), from: share(start(bucket)), to: share(end(bucket)) }));
-  const rank = [null, "up", "unobserved", "degraded", "down"];
-  // The worst last: the least minute of it is a pixel wide, and isn't painted over.
-  const found = runs(spans).sort((one, other) => rank.indexOf(one.state) - rank.indexOf(other.state));
-  drawStates(fitted(canvas), found, canvas.clientWidth, 0, canvas.clientHeight);
+  const parts = buckets.map((bucket) => ({ counts: bucket.counts, from: share(start(bucket)), to: share(end(bucket)) }));
+  drawStates(fitted(canvas), parts, canvas.clientWidth, 0, canvas.clientHeight);
 }
 
 // Looking closer: by dragging, or by keys
@@ -233,6 +244,7 @@ function look(since, until) {
   const length = Math.max(SHORTEST, until - since);
   const to = Math.min(last, Math.ceil(until / MINUTE) * MINUTE);
   zoom = { since: to - Math.round(length / MINUTE) * MINUTE, until: to };
+  intoAddress();
   return guarded();
 }
 
@@ -253,6 +265,7 @@ function byKey(event) {
 
 function wholeRange() {
   zoom = null;
+  intoAddress();
   return guarded();
 }
 
@@ -299,30 +312,16 @@ async function pingNow() {
   pinging.disabled = true;
   try {
     const found = await call("POST", `servers/${id}/ping`, {});
-    box.replaceChildren(h("div", { class: "row" }, stateMark(found.state), h("strong", {}, ms(found.response_ms)), found.reason ?? ""),
-      h("ul", { class: "echoes" }, ...found.echoes.map((echo) => h("li", {}, echo.rtt_ms == null
-        ? `${echo.verdict}${echo.reason ? `: ${echo.reason}` : ""}`
-        : `${echo.rtt_ms.toFixed(3)} ms, ${echo.clock} clock, ± ${echo.bound_ms.toFixed(3)} ms`))),
-      h("p", { class: "muted" }, "Not saved; history keeps scheduled checks only."));
+    box.replaceChildren(...foundBy(found));
   } catch (problem) { box.textContent = problem.message; } finally { pinging.disabled = false; pinging = null; }
 }
 
-// The removal waits as long as it can be undone; whoever leaves the page has decided.
-let removing = false;
+const remove = () => removeSoon({ path: `servers/${id}`, name: server.name, told: `${server.name} and its history will be removed` }, removed);
 
-function removeSoon() {
-  if (removing) return;
-  removing = true;
-  toast(`${server.name} and its history will be removed`, {
-    undo: () => { removing = false; },
-    gone: async () => {
-      removing = false;
-      try { await call("DELETE", `servers/${id}`); location.assign(`${prefix}/dashboard`); } catch (problem) { toast(problem.message); }
-    },
-  });
+// Back leads to no page of a server that is gone.
+function removed({ path }) {
+  if (path === `servers/${id}`) location.replace(list());
 }
-
-addEventListener("pagehide", () => { if (removing) call("DELETE", `servers/${id}`).catch(() => {}); });
 
 function edit() {
   const form = $("#editor form");
@@ -364,6 +363,7 @@ $("#ranges").append(...Object.keys(RANGES).map((name) => h("button", {
   onclick: (event) => {
     range = name;
     zoom = null;
+    intoAddress();
     for (const button of $("#ranges").children) button.setAttribute("aria-pressed", String(button === event.currentTarget));
     guarded();
   },
@@ -376,7 +376,7 @@ $("#editor [data-close]").addEventListener("click", () => $("#editor").close());
 $("#pause").addEventListener("click", async () => {
   try { await call("PATCH", `servers/${id}`, { enabled: !server.enabled }); await guarded(); } catch (problem) { toast(problem.message); }
 });
-$("#remove").addEventListener("click", removeSoon);
+$("#remove").addEventListener("click", remove);
 onSubmit($("#editor form"), async (form) => {
   const port = form.get("port") ? Number(form.get("port")) : null;
   await call("PATCH", `servers/${id}`, { ...Object.fromEntries(form), port, interval_s: Number(form.get("interval_s")) });
@@ -390,5 +390,7 @@ document.addEventListener("visibilitychange", () => { if (!document.hidden) guar
 // Also where one looks closer: the state above is of now.
 const refreshing = setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
+$(".crumb a").href = list();
+goOnRemoving(removed);
 selecting();
 await guarded();
