@@ -134,8 +134,8 @@ def _tallies(session: Session, runs: Sequence[Run]) -> Tallies:
         return Tallies(gaps[-1].end if gaps else 0, {})
     slot = epoch_minute(ROUND.c.slot)
     within = ROUND.c.slot.between(slot_time(gaps[0].first), slot_time(gaps[-1].end - 1))
-    rows = session.execute(select(slot, ROUND.c.observed).where(within, ROUND.c.due > 0))
-    return Tallies(slot_number(oldest), {number: observed for number, observed in rows})
+    rows = session.execute(select(slot, ROUND.c.observed).where(within, ROUND.c.due > 0)).all()
+    return Tallies(slot_number(oldest), dict(rows))
 
 
 def _spell(run: Run, found: Mapping[int, DayView], tallies: Tallies) -> Spell:

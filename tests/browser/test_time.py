@@ -4,6 +4,7 @@ import http.client
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -237,6 +238,20 @@ def test_a_list_that_is_refused_loses_its_colour_although_pinglet_answers(
     page.unroute("**/servers?limit=1000*")
     steps.look_again(page)
     expect(page.locator("#warning")).to_be_hidden()
+
+
+def test_a_database_that_is_away_is_told_on_a_page_that_asks_for_nothing_else(
+    site: Site, page: Page, two_servers: list[int]
+) -> None:
+    page.goto(f"{site.url}/dashboard/add")
+    expect(page).to_have_title("1 down · Add · Pinglet")
+    file = Path(site.database.settings.database_url.removeprefix("sqlite:///"))
+    file.rename(file.with_suffix(".away"))
+    health.LOOKED.clear()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(page.locator("#warning")).to_contain_text("can't reach its database")
+    expect(page).to_have_title("No database · 1 down · Add · Pinglet")
+    assert icon(page) == "silent"
 
 
 def test_rounds_that_fail_are_told_on_the_page_of_a_server(

@@ -1,5 +1,6 @@
 // What time it is by Pinglet's clock, and how long ago something was. The browser's clock may be
 // wrong: an answer says what time it was, and performance.now, which nobody sets, what has passed since.
+// It may stand still while a machine sleeps: who comes back to a page has it ask again.
 let told = null;
 let heardAt = 0;
 

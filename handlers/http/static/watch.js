@@ -48,6 +48,7 @@ export function named(words) {
 
 const FAILS = "Rounds fail: of the newest one nothing was recorded, and the worker's log says why. Such time counts as unobserved, neither up nor down.";
 const ASK_WORKER = "Is the worker running? Time without rounds counts as unobserved, neither up nor down.";
+const NO_DATABASE = "Pinglet can't reach its database: nothing is saved, and nothing new is shown.";
 const SILENT = "Pinglet can't be reached. What stands here is what it said last, so the marks have no colour.";
 
 const isLate = () => health.late || health.status === "ROUNDS_LATE";
@@ -56,6 +57,7 @@ const fails = () => health.status === "ROUNDS_FAIL";
 function warning() {
   if (silent) return SILENT;
   if (trouble) return `This page can't be updated: ${trouble.message}`;
+  if (health.database === false) return NO_DATABASE;
   if (fails()) return FAILS;
   if (!isLate()) return "";
   if (lastRound === null) return `Monitoring has not started: no round has run yet. ${ASK_WORKER}`;
@@ -72,12 +74,13 @@ function show() {
   }
   document.documentElement.toggleAttribute("data-old", silent || trouble !== null);
   title();
-  icon(silent ? "silent" : fails() || isLate() ? "late" : down ? "down" : "well");
+  icon(silent || health.database === false ? "silent" : fails() || isLate() ? "late" : down ? "down" : "well");
 }
 
 function title() {
   const alarms = [
     silent && "Can't be reached",
+    !silent && health.database === false && "No database",
     !silent && fails() && "Rounds fail",
     !silent && isLate() && !fails() && (lastRound === null ? "Monitoring not started" : "Monitoring stopped"),
     down && `${count(down)} down`,
