@@ -1,6 +1,6 @@
 """docs/screenshots/sheet.webp: the pages at every width, light and dark: `make docs`.
 
-When all is well, with a dead worker, and while Pinglet can't be reached. Look at it before a release.
+When all is well, with a dead worker, and while Pinglet can't be reached. To be looked at.
 """
 
 import base64
