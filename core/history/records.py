@@ -168,8 +168,8 @@ class ServerStatus(Standing, frozen=True, kw_only=True):
     """A server with its state now and its last 24 hours.
 
     `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
-    `strip_counts` how many slots of each were up, degraded, down and unobserved; `means_ms` the mean
-    round trip in each, null where no echo was timed.
+    `strip_counts` how many slots of each were up, degraded, down and unobserved; `means_ms` the
+    mean round trip in each, null where no echo was timed.
     """
 
     uptime: float | None

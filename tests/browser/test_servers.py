@@ -64,7 +64,7 @@ def test_a_server_is_added_and_its_first_ping_arrives_without_a_reload(
     expect(page.locator("#toasts")).to_have_text("Added me")
     page.get_by_role("link", name="Fleet").click()
     row = page.locator("#servers tbody tr")
-    expect(row).to_contain_text("unobserved")
+    expect(row).to_contain_text("new")
     site.round()
     steps.look_again(page)
     expect(row).to_contain_text("up")

@@ -26,10 +26,10 @@ COLOURS = """(canvas, [from, to]) => {
   const found = {};
   for (const state of ["up", "degraded", "down", "unobserved"]) {
     context.fillStyle = style.getPropertyValue(`--${state}`).trim();
-    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(context.fillStyle.slice(at, at + 2), 16));
+    const ink = [1, 3, 5].map((at) => parseInt(context.fillStyle.slice(at, at + 2), 16));
     found[state] = 0;
     for (let at = 0; at < data.length; at += 4) {
-      const off = Math.abs(data[at] - red) + Math.abs(data[at + 1] - green) + Math.abs(data[at + 2] - blue);
+      const off = ink.reduce((sum, one, place) => sum + Math.abs(data[at + place] - one), 0);
       if (data[at + 3] > 100 && off < 12) found[state] += 1;
     }
   }
@@ -140,9 +140,7 @@ def drawn(page: Page) -> Locator:
     return page.locator("#servers canvas").first
 
 
-def test_a_lost_echo_colours_its_share_of_a_half_hour(
-    site: Site, page: Page, lossy: int
-) -> None:
+def test_a_lost_echo_colours_its_share_of_a_half_hour(site: Site, page: Page, lossy: int) -> None:
     steps.fleet(page, site)
     found = colours(drawn(page))
     assert lossy

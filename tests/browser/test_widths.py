@@ -18,8 +18,8 @@ WIDTHS = [
 ]
 LONG = "the-longest-name-of-a-server-that-anybody-has-ever-seen.rack-17.example.org"
 
-# What sticks out of the window, of its own box, or is cut off there. What ends in dots must tell all
-# of it in its title; what scrolls by itself is no fault.
+# What sticks out of the window or of its own box, or is cut off there. What ends in dots must tell
+# all of it in its title; what scrolls by itself is no fault.
 FAULTS = """async () => {
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   await frame(); await frame(); await frame();
@@ -30,20 +30,23 @@ FAULTS = """async () => {
   if (document.documentElement.scrollWidth > wide) {
     found.push(`the page is ${document.documentElement.scrollWidth} wide`);
   }
-  const clipped = (element) => element && (getComputedStyle(element).clipPath === "inset(50%)" || clipped(element.parentElement));
+  const clipped = (element) => element &&
+    (getComputedStyle(element).clipPath === "inset(50%)" || clipped(element.parentElement));
   // GraphiQL's own parts scroll by themselves.
   const others = ".skip, svg, .graphiql-container *";
+  const filled = "input, textarea, select, canvas";
   for (const element of document.body.querySelectorAll("*")) {
     if (!element.checkVisibility() || element.closest(others) || clipped(element)) continue;
     const { left, right, width } = element.getBoundingClientRect();
     if (!width) continue;
     if (right > wide + 1 || left < -1) found.push(`outside: ${told(element)}`);
     const style = getComputedStyle(element);
-    if (style.display === "inline" || ["INPUT", "TEXTAREA", "SELECT", "CANVAS"].includes(element.tagName)) continue;
+    if (style.display === "inline" || element.matches(filled)) continue;
     if (["auto", "scroll"].includes(style.overflowX)) continue;
-    const isCut = element.scrollWidth > element.clientWidth + 1 ||
-      (style.overflowY === "hidden" && element.scrollHeight > element.clientHeight + 1);
-    if (isCut && !element.title) found.push(`cut off by ${element.scrollWidth - element.clientWidth}: ${told(element)}`);
+    const across = element.scrollWidth - element.clientWidth;
+    const down = element.scrollHeight - element.clientHeight;
+    const isCut = across > 1 || (style.overflowY === "hidden" && down > 1);
+    if (isCut && !element.title) found.push(`cut off by ${across}, ${down}: ${told(element)}`);
   }
   return found;
 }"""

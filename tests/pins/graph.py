@@ -4,7 +4,8 @@ from tests.pins.calls import Call, call
 from tests.pins.world import PASSWORD
 
 SERVER = """id name ip probe port added intervalS enabled state new uptime coverage strip
-stripCounts meansMs lastPing { slot responseMs sent received } counts { up degraded down unobserved due }"""
+stripCounts meansMs lastPing { slot responseMs sent received }
+counts { up degraded down unobserved due }"""
 NEW = '{name: "new", ip: "127.0.0.9"}'
 OUTCOME = "status detail field"
 FIGURES = """counts { up degraded down unobserved due } sent received bestMs worstMs meanMs

@@ -364,8 +364,8 @@ KEPT = {
 LISTED = {
     **{"id": 7, "name": "web", "ip": "192.0.2.1", "probe": "tcp", "port": 443},
     **{"added": "2026-01-01T00:00:00Z", "interval_s": 300, "enabled": False, "state": "up"},
-    **{"new": False, "strip_counts": [], "last_ping": None, "uptime": None, "coverage": None, "counts": {}, "strip": []},
-    "means_ms": [],
+    **{"last_ping": None, "uptime": None, "coverage": None, "counts": {}, "strip": []},
+    **{"new": False, "strip_counts": [], "means_ms": []},
 }
 
 
