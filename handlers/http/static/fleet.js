@@ -3,7 +3,7 @@ import { $, age, aging, between, call, colour, count, fitted, h, me, ms, now, pe
 import { inAddress, keepList, keepScroll, sayInAddress } from "./place.js";
 import { goOnRemoving } from "./removing.js";
 import { WORDS, asked, byWord, drawStates, word } from "./states.js";
-import { upToDate } from "./watch.js";
+import { firstAsked, upToDate } from "./watch.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
@@ -250,7 +250,7 @@ const scrollBack = keepScroll();
 
 async function comeBack() {
   fromAddress();
-  await guarded();
+  await Promise.all([guarded(), firstAsked]); // a warning has its room above what one was looking at
   scrollBack();
 }
 

@@ -5,7 +5,7 @@ import { inAddress, list, sayInAddress } from "./place.js";
 import { pointing } from "./pointing.js";
 import { goOnRemoving, removeSoon } from "./removing.js";
 import { drawStates, word } from "./states.js";
-import { ask, asked as firstAsked, named, upToDate } from "./watch.js";
+import { ask, firstAsked, named, upToDate } from "./watch.js";
 import { apart, ticksOf, zoneOf } from "./zone.js";
 
 const id = Number(location.pathname.split("/").at(-1));

@@ -111,4 +111,4 @@ setInterval(() => {
 }, ASK_MS);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
 for (const change of ["online", "offline"]) addEventListener(change, ask);
-export const asked = ask();
+export const firstAsked = ask();
