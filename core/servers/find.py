@@ -197,17 +197,19 @@ def is_late(session: Session, newest: datetime | None, now: datetime) -> bool:
     """Whether servers are due, but `newest`, the newest slot of any, says that nobody looks.
 
     It is late a minute after two of the shortest intervals: until then a round may be under way.
+    So it is after the first server was added, or all that were paused go on.
     """
     if newest is not None and now <= newest + 3 * SLOT:
         return False  # no interval is shorter than a minute
-    shortest_s = session.scalar(SHORTEST_S, {"now": now})
+    shortest_s, due_since = session.execute(DUE, {"now": now}).one()
     if shortest_s is None:
         return False
-    return newest is None or now > newest + timedelta(seconds=2 * shortest_s) + SLOT
+    looked = due_since if newest is None else max(newest, due_since)
+    return bool(now > looked + timedelta(seconds=2 * shortest_s) + SLOT)
 
 
-SHORTEST_S = (
-    select(func.min(Schedule.interval_s))
+DUE = (
+    select(func.min(Schedule.interval_s), func.min(Schedule.since))
     .join(Server, and_(Schedule.server_id == Server.id, in_force_or_first()))
     .where(Schedule.enabled)
 )

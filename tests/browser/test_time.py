@@ -125,10 +125,17 @@ def test_a_filter_hides_no_dead_worker(site: Site, page: Page, dead_worker: int)
 
 
 def test_before_the_first_round_monitoring_has_not_started(site: Site, page: Page) -> None:
-    site.add("web")
+    site.add("web", ago=4 * MINUTES)
     page.goto(f"{site.url}/dashboard/account")
     expect(page.locator("#warning")).to_contain_text("Monitoring has not started")
     expect(page).to_have_title("Monitoring not started · Account · Pinglet")
+
+
+def test_who_has_just_added_the_first_server_is_not_alarmed(site: Site, page: Page) -> None:
+    site.add("web")
+    page.goto(f"{site.url}/dashboard/account")
+    expect(page.locator("link[rel=icon]")).to_have_attribute("data-kind", "well")
+    expect(page.locator("#warning")).to_be_hidden()
 
 
 def test_the_title_counts_the_whole_instance_whatever_the_filter(

@@ -15,11 +15,14 @@ from core.rounds import log as round_log
 from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
+from core.servers import change
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.http.app import create_app
+from handlers.http.health import LOOKED
 from handlers.worker import rounds
 from infra.database import Database
-from tests.handlers.histories import MINUTE, add, at, record, this_slot
+from tests.handlers.histories import IP, MINUTE, add, at, record, this_slot
 from tests.instances import instance
 
 HEALTH = "/api/v1/health"
@@ -45,6 +48,13 @@ def test_it_is_well_before_the_first_round(client: FlaskClient) -> None:
     }
 
 
+def add_as_if(database: Database, name: str, *, interval_s: int, ago: timedelta) -> list[int]:
+    """Add a server as if some time ago; return its id."""
+    wanted = ServerWanted(name=name, ip=IP, interval_s=interval_s)
+    with database.transaction() as session:
+        return [change.add(session, wanted, database.settings, utc_now() - ago)]
+
+
 def test_each_answer_says_what_time_it_is_here(client: FlaskClient) -> None:
     before = utc_now()
     _code, first = health(client)
@@ -54,18 +64,37 @@ def test_each_answer_says_what_time_it_is_here(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize(
     ("minutes", "interval_s", "late"),
-    [(2, 60, False), (4, 60, True), (60, 3_600, False), (122, 3_600, True), (None, 60, True)],
+    [(2, 60, False), (4, 60, True), (60, 3_600, False), (122, 3_600, True), (None, 60, False)],
 )
 def test_rounds_are_late_by_the_shortest_interval_of_any_server(
     client: FlaskClient, database: Database, minutes: int | None, interval_s: int, late: bool
 ) -> None:
-    ids = add(client, "web", "slower")
-    client.patch(f"/api/v1/servers/{ids[0]}", json={"interval_s": interval_s})
-    client.patch(f"/api/v1/servers/{ids[1]}", json={"interval_s": 7_200})
+    ids = [
+        *add_as_if(database, "web", interval_s=interval_s, ago=timedelta(days=minutes is not None)),
+        *add_as_if(database, "slower", interval_s=7_200, ago=timedelta(0)),
+    ]
     if minutes is not None:
         record(database, ids, this_slot() - minutes * MINUTE, (4, 1.5))
     code, body = health(client)
     assert (code, body["status"], body["late"]) == (200, "OK", late)
+
+
+def test_without_any_round_it_is_late_once_one_was_due(
+    client: FlaskClient, database: Database
+) -> None:
+    add_as_if(database, "web", interval_s=60, ago=2 * MINUTE)
+    assert health(client)[1]["late"] is False
+    add_as_if(database, "older", interval_s=60, ago=4 * MINUTE)
+    LOOKED.clear()
+    assert health(client)[1]["late"] is True
+
+
+def test_who_goes_on_after_a_pause_is_not_late(client: FlaskClient, database: Database) -> None:
+    ids = add_as_if(database, "web", interval_s=60, ago=timedelta(days=2))
+    record(database, ids, this_slot() - timedelta(days=1), (4, 1.5))
+    client.patch(f"/api/v1/servers/{ids[0]}", json={"enabled": False})
+    client.patch(f"/api/v1/servers/{ids[0]}", json={"enabled": True})
+    assert health(client)[1]["late"] is False
 
 
 def test_nothing_is_late_where_every_server_is_paused(client: FlaskClient) -> None:
