@@ -206,7 +206,7 @@ def _standing() -> FromClause:
     """
     # The last slot and twice the interval after it, in seconds: two intervals later it is old.
     last_minute = epoch_minute(Server.last_slot)
-    now_s = bindparam("now_s", type_=Double())
+    now_s: ColumnElement[float] = bindparam("now_s", type_=Double())
     unseen = or_(
         Server.last_slot.is_(None),
         Schedule.enabled.is_(False),
