@@ -220,7 +220,7 @@ class Token(Base):
     )
     kind: Mapped[str] = mapped_column(String(7))  # access, refresh, session or key
     digest: Mapped[str] = mapped_column(String(64), unique=True)
-    name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH))
+    name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH))  # of a session: its browser
     scope: Mapped[str] = mapped_column(String(5))
     family: Mapped[str] = mapped_column(String(32), index=True)
     generation: Mapped[int]

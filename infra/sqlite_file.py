@@ -43,7 +43,7 @@ def guard(engine: Engine, file: Path) -> None:
     Where the -wal alone was removed, its content is saved from the connection that has it open.
     """
     target = file.resolve()  # SQLite puts its other files beside what a link leads to
-    log_file = _beside(target, LOG)
+    log_file = beside(target, LOG)
     opened: list[Identity] = []
 
     def is_other() -> bool:
@@ -86,7 +86,7 @@ def guard(engine: Engine, file: Path) -> None:
 def _check_beside(file: Path) -> None:
     """Raise Misconfigured where a link, a pipe or a folder has a name that SQLite would use."""
     for suffix in BESIDE[1:]:
-        path = _beside(file, suffix)
+        path = beside(file, suffix)
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise Misconfigured(f"{path} must be a file, got something else: remove it")
 
@@ -101,7 +101,8 @@ def _empty_log(connection: Any) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _beside(file: Path, suffix: str) -> Path:
+def beside(file: Path, suffix: str) -> Path:
+    """Return the file whose name has this at its end."""
     return file.with_name(file.name + suffix)
 
 
@@ -120,7 +121,7 @@ def make_folder(folder: Path) -> None:
 
 def check_length(file: Path) -> None:
     """Raise OSError where a file, or what SQLite will put beside it, has too long a name."""
-    longest = _beside(file, max(BESIDE, key=len))
+    longest = beside(file, max(BESIDE, key=len))
     if len(os.fsencode(longest)) > LONGEST_PATH:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     with contextlib.suppress(FileNotFoundError):
@@ -142,7 +143,7 @@ def _make_private(file: Path) -> None:
 
     What was opened to a group alone was opened by somebody; that stays.
     """
-    _take_from_others([_beside(file, suffix) for suffix in BESIDE], stat.S_IFREG, OURS_ALONE)
+    _take_from_others([beside(file, suffix) for suffix in BESIDE], stat.S_IFREG, OURS_ALONE)
     if file.parent == LOCAL_DATABASE.parent:
         _take_from_others([file.parent], stat.S_IFDIR, OUR_FOLDER)
 

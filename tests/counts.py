@@ -64,3 +64,7 @@ HEADERS = named("requests with hostile headers of each kind, on each database", 
 PROCESS_KILLS = count(
     2, named("kills (-9) of a process that writes into SQLite, in each kind of work", 100)
 )
+ROUNDS_LOADED = count(
+    3, named("rounds beside imports, bulk changes and GraphQL, on each database", 200)
+)
+CREDENTIALS = named("credentials that are nearly right, on each database", 5_000)

@@ -60,6 +60,18 @@ class SeriesQuery(Request, frozen=True):
         return _between(self.since, self.until, "24h", now)
 
 
+class SpellsQuery(Request, frozen=True):
+    """A window, by default the last 24 hours, and how many of its spells at most: the longest."""
+
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+
+    def between(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return the window that is meant at `now`. Raises WrongRequest."""
+        return _between(self.since, self.until, "24h", now)
+
+
 class SummaryQuery(Request, frozen=True):
     """A window that ends now (`30d`: a number of m, h, d, w or y), or one between two times."""
 
@@ -245,6 +257,28 @@ class Series(Record, frozen=True):
     since: datetime
     until: datetime
     buckets: list[Bucket]
+
+
+class Spell(Record, frozen=True):
+    """Slots in a row in which a server was down, unobserved, or paused (`state` is null).
+
+    `until` is when it was over, null where it lasts; `slots` are those of it that count.
+    """
+
+    state: State | None
+    since: datetime
+    until: datetime | None
+    slots: int
+    reason: str
+
+
+class Spells(Record, frozen=True):
+    """The spells of a window, which cuts them off, oldest first; `left_off` shorter ones aren't."""
+
+    since: datetime
+    until: datetime
+    spells: list[Spell]
+    left_off: int
 
 
 class Summary(Record, frozen=True):

@@ -4,7 +4,7 @@ Every function takes a session inside a transaction that its caller ends.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any
 
@@ -12,6 +12,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Double,
     FromClause,
@@ -192,6 +193,26 @@ def newest_slot(session: Session, now: datetime) -> datetime | None:
     return session.scalar(select(func.max(Server.last_slot)).where(Server.last_slot <= now + AHEAD))
 
 
+def is_late(session: Session, newest: datetime | None, now: datetime) -> bool:
+    """Whether servers are due, but `newest`, the newest slot of any, says that nobody looks.
+
+    It is late a minute after two of the shortest intervals: until then a round may be under way.
+    """
+    if newest is not None and now <= newest + 3 * SLOT:
+        return False  # no interval is shorter than a minute
+    shortest_s = session.scalar(SHORTEST_S, {"now": now})
+    if shortest_s is None:
+        return False
+    return newest is None or now > newest + timedelta(seconds=2 * shortest_s) + SLOT
+
+
+SHORTEST_S = (
+    select(func.min(Schedule.interval_s))
+    .join(Server, and_(Schedule.server_id == Server.id, in_force_or_first()))
+    .where(Schedule.enabled)
+)
+
+
 KEPT = [name for name in Standing.__struct_fields__ if name not in ("state", "new", "last_ping")]
 """What a standing repeats of its server and of its schedule."""
 OF_SCHEDULE = [field.name for field in FIELDS if field.table == Schedule.__tablename__]
@@ -206,7 +227,7 @@ def _standing() -> FromClause:
     """
     # The last slot and twice the interval after it, in seconds: two intervals later it is old.
     last_minute = epoch_minute(Server.last_slot)
-    now_s: ColumnElement[float] = bindparam("now_s", type_=Double())
+    now_s: BindParameter[float] = bindparam("now_s", type_=Double())
     unseen = or_(
         Server.last_slot.is_(None),
         Schedule.enabled.is_(False),

@@ -305,7 +305,7 @@ class BulkDone(Record, frozen=True):
 
 
 class ListItem(BulkItem, frozen=True, omit_defaults=True):
-    """What became of a server of a list; of one that was refused also where it stands and how.
+    """What became of a server of a list; where it wasn't saved also where it stands and how.
 
     `place` is `line 3` of CSV, `server 3` of JSON; `text` is what stands there.
     """

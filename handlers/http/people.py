@@ -25,7 +25,7 @@ from core.accounts.users import (
     UserWanted,
 )
 from core.clock import utc_now
-from core.errors import Forbidden, TokenRejected
+from core.errors import Forbidden, TokenRejected, WrongRequest
 from handlers.http import browser, gate, routes
 from handlers.http.routes import ADMIN, PUBLIC, READ, Done, Routes
 from handlers.instance import Instance
@@ -53,7 +53,7 @@ UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 def log_in(here: Instance, wanted: LogIn) -> Response:
     """Begin a browser session: its token goes into a cookie that scripts can't read."""
     identity = gate.log_in(here, wanted.name, wanted.password)
-    grant = Grant(TokenKind.SESSION)
+    grant = Grant(TokenKind.SESSION, name=browser.device())
     issued = here.database.write(partial(tokens.issue, user=identity, grant=grant, now=utc_now()))
     response = routes.reply(Me.of(identity), HTTPStatus.CREATED)
     response.set_cookie(
@@ -95,7 +95,9 @@ def me(_here: Instance) -> Me:
 @ROUTES("PUT", "/api/v1/me/password", may=READ, takes=PasswordChange, gives=Done)
 def change_password(here: Instance, wanted: PasswordChange) -> Done:
     """Change your password; this ends all your tokens."""
-    known = gate.log_in(here, gate.whoami().name, wanted.old)
+    if not gate.whoami().user_id:
+        raise WrongRequest("a password needs a user: create one with `flask users add NAME`")
+    known = gate.shown(here, wanted.old, "the old password is wrong", "old")
     # An admin may have taken the account away meanwhile: the old password is worth nothing.
     change_it = partial(
         users.change_user,
@@ -114,7 +116,7 @@ def change_password(here: Instance, wanted: PasswordChange) -> Done:
 def list_tokens(here: Instance, wanted: TokensQuery) -> TokenList:
     """List your tokens."""
     with here.database.reading() as session:
-        return tokens.of_user(session, gate.whoami().user_id, wanted, utc_now())
+        return tokens.of_user(session, gate.whoami(), wanted, utc_now())
 
 
 @ROUTES(

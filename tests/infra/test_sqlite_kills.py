@@ -22,9 +22,10 @@ from core.checks.records import Probe
 from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.worker import rounds
+from infra import backup
 from infra.database import Database
 from tests.counts import PROCESS_KILLS
-from tests.infra.databases import names, opened
+from tests.infra.databases import names, opened, unseen
 from tests.infra.rows import IP, MINUTE, SLOT, add, add_many
 from tests.instances import instance
 
@@ -208,10 +209,10 @@ def test_whoever_writes_and_is_killed_loses_nothing_acknowledged_and_tears_nothi
 
 
 def restore(given: Path, wanted: Path, pipe: Connection) -> None:
-    """Restore a backup as docs/keeping.md says."""
+    """Restore a backup."""
     pipe.send("ready")
-    with closing(sqlite3.connect(given)) as backup, closing(sqlite3.connect(wanted)) as database:
-        backup.backup(database)
+    with opened(Settings(database_url=f"sqlite:///{wanted}")) as database:
+        backup.restore(database, given, unseen)
     pipe.send("restored")
 
 
@@ -221,15 +222,15 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new(
     chance = random.Random(14)
     with opened(filled("backup.db")) as database:
         add_many(database, [f"more {number}" for number in range(20_000)])
-    backup, new = tmp_path / "backup.db", kept(tmp_path / "backup.db")
+    given, new = tmp_path / "backup.db", kept(tmp_path / "backup.db")
     filled("now.db")
-    length_s = usual_s(restore, backup, tmp_path / "now.db")
+    length_s = usual_s(restore, given, tmp_path / "now.db")
     for kill in range(PROCESS_KILLS):
         settings, file = filled(f"{kill}.db"), tmp_path / f"{kill}.db"
         with opened(settings) as database:
             add(database, "late")  # and a -wal may be left beside it
         old = kept(file)
-        said = killed(chance.uniform(0, 1.1 * length_s), restore, backup, file)
+        said = killed(chance.uniform(0, 1.1 * length_s), restore, given, file)
         with opened(settings) as database:
             assert ("late" in names(database)) == (kept(file) == old)
         assert kept(file) in ([new] if said else [old, new])

@@ -1,13 +1,13 @@
-// The fleet: two requests a refresh, however many servers there are.
-import { $, ago, call, clock, colour, count, fitted, h, health, me, ms, now, percent, prefix, stateMark } from "./common.js";
+// The fleet: one request a refresh, however many servers there are.
+import { $, age, aging, between, call, colour, count, fitted, h, me, ms, now, percent, prefix, set, stateMark } from "./common.js";
 import { inAddress, keepList, keepScroll, sayInAddress } from "./place.js";
 import { goOnRemoving } from "./removing.js";
 import { WORDS, asked, byWord, drawStates, word } from "./states.js";
+import { upToDate } from "./watch.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
 const REFRESH_MS = 20_000;
-const GRACE_S = 60;
 const HALF_HOUR_MS = 1_800_000;
 
 const filter = $("#filter");
@@ -28,13 +28,16 @@ function query() {
 
 async function refresh() {
   const wanted = query();
-  const [page, { status, removal_waits: why }] = await Promise.all([call("GET", wanted), health()]);
+  const page = await call("GET", wanted);
   if (wanted !== query()) return; // the filter has changed meanwhile
-  show(page, status);
-  doubt(why);
+  filledAt = performance.now();
+  show(page);
 }
 
-function show(page, health) {
+let filledAt = 0; // by performance.now: what is shown was true then
+let lastRound = null;
+
+function show(page) {
   next = page.next;
   $("#loading").hidden = true;
   const filtered = [...new FormData(filter)].some(([name, value]) => value && name !== "sort");
@@ -47,7 +50,8 @@ function show(page, health) {
   $("#back").disabled = !after.length;
   $("#more").disabled = !next;
   tiles(byWord(page));
-  lateness(page.last_round, page.servers.filter((server) => server.enabled), health);
+  lastRound = page.last_round;
+  lastAge();
   fill(page.servers);
 }
 
@@ -67,30 +71,9 @@ function tiles(totals) {
     // These two are there only where there are some.
     if (["new", "paused"].includes(state)) buttons[state].hidden = !totals[state] && !pressed;
   }
-  // To be seen on a tab that is in the background.
-  document.title = totals.down ? `${count(totals.down)} down · Pinglet` : "Fleet · Pinglet";
 }
 
-function doubt(why) {
-  $("#doubt").hidden = !why;
-  set($("#doubt"), why ? `Nothing old is removed for now: ${why}.` : "");
-}
-
-const FAILS = "Rounds fail: of the newest one nothing was recorded, and the worker's log says why. Such time counts as unobserved, neither up nor down.";
-
-// A round is due at the shortest interval of those shown; paused ones are never due.
-function lateness(lastRound, due, health) {
-  const seconds = lastRound ? (now() - Date.parse(lastRound)) / 1000 : null;
-  const patience = 2 * Math.min(...due.map((server) => server.interval_s)) + GRACE_S;
-  const late = due.length > 0 && (seconds === null || seconds > patience);
-  $("#age").textContent = lastRound ? `last round ${ago(Math.max(0, seconds))}` : "";
-  const warning = $("#warning");
-  const fails = health === "ROUNDS_FAIL";
-  warning.hidden = !late && !fails;
-  set(warning, fails ? FAILS : late
-    ? `${lastRound ? `Monitoring has stopped: the last round was ${ago(seconds)}` : "Monitoring has not started: no round has run yet"}. Is the worker running? Time without rounds counts as unobserved, neither up nor down.`
-    : "");
-}
+const lastAge = () => set($("#age"), lastRound && now() ? `last round ${age(lastRound)}` : "");
 
 function fill(servers) {
   const wanted = new Set(servers.map((server) => server.id));
@@ -130,7 +113,6 @@ function update(server) {
   return known.row;
 }
 
-const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
 // Said once more as roles, since they aren't laid out as a table.
 const cell = (attributes, ...children) => h("td", { role: "cell", ...attributes }, ...children);
@@ -221,9 +203,10 @@ function point(event) {
   const counts = over ? server.strip_counts[place] : null;
   tip.hidden = !counts;
   if (!counts) return;
-  const since = (Math.floor(now() / 60_000) + 1) * 60_000 - (server.strip.length - place) * HALF_HOUR_MS;
+  const filled = now() - (performance.now() - filledAt);
+  const since = (Math.floor(filled / 60_000) + 1) * 60_000 - (server.strip.length - place) * HALF_HOUR_MS;
   const mean = server.means_ms[place];
-  tip.replaceChildren(h("span", {}, `${clock(since)} – ${clock(since + HALF_HOUR_MS)}`), ...halfHour(counts), mean == null ? "" : h("span", {}, ms(mean)));
+  tip.replaceChildren(h("span", {}, ...between(since, since + HALF_HOUR_MS)), ...halfHour(counts), mean == null ? "" : h("span", {}, ms(mean)));
   const x = area.left + (place + 0.5) * area.width / server.strip.length;
   tip.style.left = `${Math.max(8, Math.min(x - tip.offsetWidth / 2, document.documentElement.clientWidth - tip.offsetWidth - 8))}px`;
   tip.style.top = `${area.top - tip.offsetHeight - 4}px`;
@@ -272,11 +255,7 @@ async function comeBack() {
 }
 
 async function guarded() {
-  try { await refresh(); } catch (problem) {
-    $("#warning").hidden = false;
-    set($("#warning"), `The list can't be loaded: ${problem.message}`);
-    $("#loading").hidden = true;
-  }
+  if (await upToDate(refresh)) $("#loading").hidden = true;
 }
 
 let typing;
@@ -292,6 +271,9 @@ $("#back").addEventListener("click", () => turn(() => after.pop()));
 addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
 document.addEventListener("theme", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
+document.addEventListener("reached", guarded);
+document.addEventListener("zone", () => { tip.hidden = true; });
+aging(lastAge);
 setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
 const token = me.open ? "" : " -H 'Authorization: Bearer TOKEN'";

@@ -196,13 +196,43 @@ def test_the_list_holds_what_still_works(database: Database) -> None:
     key = issue(database, user, kind=TokenKind.KEY)
     refresh(database, pair(database, user)[1])
     with database.reading() as session:
-        found = tokens.of_user(session, user.user_id, ALL, NOW + MINUTE).tokens
+        found = tokens.of_user(session, user, ALL, NOW + MINUTE).tokens
         assert [row.kind for row in found] == ["key", "access", "access", "refresh"]
         of_key = select(Token.id).where(Token.digest == tokens.digest(key))
         assert session.scalar(of_key) == found[0].id
     change(database, user, password=PASSWORD)
     with database.reading() as session:
-        assert not tokens.of_user(session, user.user_id, ALL, NOW).tokens
+        assert not tokens.of_user(session, user, ALL, NOW).tokens
+
+
+@pytest.mark.parametrize(
+    ("role", "scopes"),
+    [
+        (Role.VIEWER, ["read", "read", "read"]),
+        (Role.EDITOR, ["read", "write", "write"]),
+        (Role.ADMIN, ["read", "write", "admin"]),
+    ],
+)
+def test_a_listed_scope_reaches_as_far_as_its_users_role(
+    database: Database, role: Role, scopes: list[str]
+) -> None:
+    add(database)
+    user = add(database, "bob", role)
+    for scope in Scope:
+        issue(database, user, kind=TokenKind.KEY, scope=scope)
+    with database.reading() as session:
+        found = tokens.of_user(session, user, ALL, NOW).tokens
+    assert [one.scope for one in found] == scopes
+
+
+def test_the_list_marks_the_token_that_asks(database: Database) -> None:
+    user = add(database)
+    issue(database, user)
+    asking = verify(database, issue(database, user))
+    with database.reading() as session:
+        found = tokens.of_user(session, asking, ALL, NOW).tokens
+        assert [one.current for one in found] == [False, True]
+        assert not any(one.current for one in tokens.of_user(session, user, ALL, NOW).tokens)
 
 
 def test_the_list_is_read_page_by_page(database: Database) -> None:
@@ -212,14 +242,14 @@ def test_the_list_is_read_page_by_page(database: Database) -> None:
     pages, after = [], ""
     with database.reading() as session:
         while True:
-            page = tokens.of_user(session, user.user_id, TokensQuery(after=after, limit=2), NOW)
+            page = tokens.of_user(session, user, TokensQuery(after=after, limit=2), NOW)
             pages.append([one.name for one in page.tokens])
             if page.next is None:
                 break
             after = page.next
         for wrong in ("x", "-1", "9" * 30):
             with pytest.raises(WrongRequest, match="after must be"):
-                tokens.of_user(session, user.user_id, TokensQuery(after=wrong), NOW)
+                tokens.of_user(session, user, TokensQuery(after=wrong), NOW)
     assert pages == [["0", "1"], ["2", "3"], ["4"]]
 
 
@@ -243,7 +273,7 @@ def test_a_user_has_so_many_keys_and_no_more_however_many_are_made_at_once(
     with database.transaction() as session:
         with pytest.raises(WrongRequest, match="at most 3 named tokens"):
             tokens.issue_key(session, user, TokenWanted(name="more"), NOW)
-        one = tokens.of_user(session, user.user_id, ALL, NOW).tokens[0]
+        one = tokens.of_user(session, user, ALL, NOW).tokens[0]
         tokens.revoke(session, user, str(one.id))
     assert made(database, user)
 
@@ -366,7 +396,7 @@ def test_a_key_has_a_name(database: Database) -> None:
             assert refused.value.field == "name"
         tokens.issue_key(session, user, TokenWanted(name=" a:b "), NOW)
         tokens.issue_key(session, user, TokenWanted(name="Zu\u0308rich"), NOW)
-        listed = tokens.of_user(session, user.user_id, ALL, NOW).tokens
+        listed = tokens.of_user(session, user, ALL, NOW).tokens
         assert [one.name for one in listed] == ["a:b", "Z\u00fcrich"]
 
 

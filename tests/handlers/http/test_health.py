@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.clock import utc_now
 from core.rounds import log as round_log
 from core.rounds import stretches
 from core.rounds.kernel import SILENT
@@ -18,7 +19,7 @@ from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.worker import rounds
 from infra.database import Database
-from tests.handlers.histories import MINUTE, add, record, this_slot
+from tests.handlers.histories import MINUTE, add, at, record, this_slot
 from tests.instances import instance
 
 HEALTH = "/api/v1/health"
@@ -32,8 +33,45 @@ def health(client: FlaskClient, query: str = "") -> tuple[int, dict[str, Any]]:
 
 
 def test_it_is_well_before_the_first_round(client: FlaskClient) -> None:
-    well = {"status": "OK", "database": True, "last_round_age_s": None, "removal_waits": None}
-    assert health(client) == (200, well)
+    code, body = health(client)
+    assert code == 200
+    assert body == {
+        "status": "OK",
+        "database": True,
+        "last_round_age_s": None,
+        "removal_waits": None,
+        "now": body["now"],
+        "late": False,
+    }
+
+
+def test_each_answer_says_what_time_it_is_here(client: FlaskClient) -> None:
+    before = utc_now()
+    _code, first = health(client)
+    _code, second = health(client)  # what it says of the database is kept for a second
+    assert before <= at(first["now"]) < at(second["now"]) <= utc_now()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "interval_s", "late"),
+    [(2, 60, False), (4, 60, True), (60, 3_600, False), (122, 3_600, True), (None, 60, True)],
+)
+def test_rounds_are_late_by_the_shortest_interval_of_any_server(
+    client: FlaskClient, database: Database, minutes: int | None, interval_s: int, late: bool
+) -> None:
+    ids = add(client, "web", "slower")
+    client.patch(f"/api/v1/servers/{ids[0]}", json={"interval_s": interval_s})
+    client.patch(f"/api/v1/servers/{ids[1]}", json={"interval_s": 7_200})
+    if minutes is not None:
+        record(database, ids, this_slot() - minutes * MINUTE, (4, 1.5))
+    code, body = health(client)
+    assert (code, body["status"], body["late"]) == (200, "OK", late)
+
+
+def test_nothing_is_late_where_every_server_is_paused(client: FlaskClient) -> None:
+    (server_id,) = add(client, "web")
+    client.patch(f"/api/v1/servers/{server_id}", json={"enabled": False})
+    assert health(client)[1]["late"] is False
 
 
 @pytest.mark.parametrize(
@@ -88,6 +126,8 @@ def test_a_database_that_is_away_is_said_with_a_503(postgres_settings: Settings)
         "database": False,
         "last_round_age_s": None,
         "removal_waits": None,
+        "now": body["now"],
+        "late": False,
     }
 
 
@@ -95,9 +135,10 @@ def test_whoever_asks_often_asks_the_database_once_a_second(
     client: FlaskClient, database: Database
 ) -> None:
     ids = add(client, "web")
-    before = health(client)
+    _code, before = health(client)
     record(database, ids, this_slot(), (4, 1.5))
-    assert health(client) == before
+    _code, again = health(client)
+    assert again | {"now": before["now"]} == before
 
 
 def test_removal_that_waits_is_told(client: FlaskClient, database: Database) -> None:
