@@ -190,7 +190,7 @@ def test_a_scripts_log_in_is_not_called_a_browser(guarded_site: Site, page: Page
         ann = users.identity_of(users.find_user_named(session, "ann"))
         tokens.issue_pair(session, ann, utc_now())
     steps.log_in(page, guarded_site, at="/dashboard/account")
-    names = page.locator("#tokens bdi")
+    names = page.locator("#tokens .title > bdi")
     expect(names).to_have_text(["a script's log-in", "a script's log-in", "Chrome on Linux"])
 
 
