@@ -3,9 +3,9 @@ import { h } from "./common.js";
 
 let number = 0;
 
-// Whether it was answered by `yes`; Escape and Cancel are no.
+// Whether it was answered by `yes`; Escape and Cancel are no. `question` is one or several nodes.
 export function ask(question, more, yes) {
-  const title = h("h2", { id: `question-${++number}` }, question);
+  const title = h("h2", { id: `question-${++number}` }, ...[question].flat());
   const text = h("p", { id: `${title.id}-more` }, more);
   const cancel = h("button", { class: "quiet", value: "", autofocus: true }, "Cancel");
   const dialog = h("dialog", { role: "alertdialog", "aria-labelledby": title.id, "aria-describedby": text.id },

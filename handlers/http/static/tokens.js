@@ -38,7 +38,7 @@ const AFTER = {
 // Whoever revokes what was stolen can't wait until it can't be undone any more: so it is asked.
 async function end(token) {
   const then = token.current ? "This is the session that you are in: you will be logged out." : AFTER[token.kind];
-  if (!await ask(`Revoke ${called(token)}?`, then, "Revoke")) return;
+  if (!await ask(["Revoke ", h("bdi", {}, called(token)), "?"], then, "Revoke")) return;
   try {
     await call("DELETE", `tokens/${token.id}`);
     if (token.current) { location.replace(`${prefix}/login`); return; }
