@@ -30,6 +30,7 @@ from infra.database import Database
 from tests import people
 from tests.counts import CLOCKS, examples
 from tests.handlers.worker.test_rounds_clocks import Machine
+from tests.infra.databases import opened
 from tests.infra.rows import SLOT, add, ping, record, server, stored
 
 HERE = "127.0.0.1"
@@ -241,13 +242,12 @@ def test_whatever_clocks_do_nothing_is_gone_before_its_time_and_nothing_is_told_
 ) -> None:
     own_database = data.draw(st.booleans(), "the database has a clock of its own")
     own = replace(settings, authentication=True, keep_days=KEEP_DAYS, keep_raw_hours=KEEP_RAW_HOURS)
-    database = Database(own)
-    world = World(database, Machine(own_database=own_database))
-    world.begin(closed_port)
-    for spell in data.draw(spells(own_database), "what happens"):
-        world.live_through(spell)
-    end(world, asks_a_person=data.draw(st.booleans(), "a person says that the clock is right"))
-    database.engine.dispose()
+    with opened(own) as database:
+        world = World(database, Machine(own_database=own_database))
+        world.begin(closed_port)
+        for spell in data.draw(spells(own_database), "what happens"):
+            world.live_through(spell)
+        end(world, asks_a_person=data.draw(st.booleans(), "a person says that the clock is right"))
 
 
 def end(world: World, asks_a_person: bool) -> None:
