@@ -56,8 +56,7 @@ def page(access: dict[str, str]) -> Iterator[Page]:
     """A page of a real browser."""
     need_chromium()
     with sync_playwright() as playwright, launch(playwright) as started:
-        # API Gateway says itself by which scheme it was asked; this cloud, asked by http, doesn't.
-        yield started.new_page(extra_http_headers={"X-Forwarded-Proto": "http"})
+        yield started.new_page()
 
 
 class Client:

@@ -125,7 +125,7 @@ function made(server) {
     uptime: cell({ class: "number", "data-label": "uptime" }),
     coverage: cell({ class: "number", "data-label": "coverage" }),
   };
-  parts.row = h("tr", { role: "row" },
+  parts.row = h("tr", { role: "row", "data-id": server.id },
     cell({}, h("a", { href: `${prefix}/dashboard/servers/${server.id}` }, parts.name), parts.ip),
     parts.state, parts.ms, cell({ class: "wide" }, parts.strip), parts.uptime, parts.coverage);
   rows.set(server.id, parts);
@@ -246,7 +246,7 @@ function turn(change) {
   scrollTo(0, 0);
 }
 
-const scrollBack = keepScroll();
+const scrollBack = keepScroll((element) => Number(element?.closest("tr")?.dataset.id), (id) => rows.get(id)?.row);
 
 async function comeBack() {
   fromAddress();

@@ -10,16 +10,26 @@ export function sayInAddress(words, { asNew = false } = {}) {
   if (asNew) history.pushState(null, "", address); else history.replaceState(history.state, "", address);
 }
 
-// For a page that is short until an answer comes: there the browser gives up before. Returns what to
-// call once the page is filled.
-export function keepScroll() {
+// Which row of a list one was at, also when there is more above it than before. The browser gives up
+// too early, since the list is there only after an answer. `idOf` tells the row that an element is in,
+// `rowOf` finds it. Returns what to call once the list is there.
+export function keepScroll(idOf, rowOf) {
   history.scrollRestoration = "manual";
   let noting;
-  const note = () => { clearTimeout(noting); history.replaceState({ scroll: scrollY }, ""); };
+  const note = () => {
+    clearTimeout(noting);
+    const id = idOf(document.elementFromPoint(innerWidth / 2, innerHeight / 2));
+    history.replaceState({ scroll: scrollY, id, top: rowOf(id)?.getBoundingClientRect().top }, "");
+  };
   addEventListener("scroll", () => { clearTimeout(noting); noting = setTimeout(note, 100); }, { passive: true });
-  for (const leads of ["click", "pagehide"]) addEventListener(leads, note, true);
+  for (const leads of ["click", "keydown", "pagehide"]) addEventListener(leads, note, true);
   addEventListener("popstate", () => clearTimeout(noting)); // that was another entry's
-  return () => { if (history.state) scrollTo(0, history.state.scroll); };
+  return () => {
+    const { scroll = 0, id, top } = history.state ?? {};
+    if (!scroll) return;
+    const row = rowOf(id);
+    if (row) scrollBy(0, row.getBoundingClientRect().top - top); else scrollTo(0, scroll);
+  };
 }
 
 // The list as it was left, for links back to it.
