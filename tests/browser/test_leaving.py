@@ -205,7 +205,7 @@ def test_back_and_forward_turn_the_pages_of_the_list(long_list: Site, page: Page
     rows(page, "web-0000")
     told(page)
     more = page.get_by_role("button", name="Next", exact=True)
-    more.scroll_into_view_if_needed()
+    page.keyboard.press("End")
     down = in_sight(page, "web-0999")
     more.click()
     rows(page, "web-1000")

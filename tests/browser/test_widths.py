@@ -107,7 +107,7 @@ VIEWS: dict[str, Callable[[Page, Site], None]] = {
     "fleet, searched": opened("/dashboard?search=the-long&state=down", "#nothing"),
     "server": with_all_open,
     "server, edited": edited,
-    "server, gone": opened("/dashboard/servers/4711", "h1"),
+    "server, gone": opened("/dashboard/servers/4711", "h1:has-text('not found')"),
     "add": pasted,
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),
     "docs": opened("/api/v1/docs", "h1"),
