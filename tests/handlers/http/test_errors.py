@@ -129,8 +129,9 @@ def test_every_refusal_has_a_code_and_every_code_a_word() -> None:
         return {kind}.union(*(all_kinds(below) for below in kind.__subclasses__()))
 
     # A wrong setting is no reply: nothing was started. The same is true of a newer database. By a
-    # contradicted clock rounds are refused, never requests.
-    never_replies = {"CoreError", "SettingsError", "NewerSchema", "ClockContradicted"}
+    # contradicted clock rounds are refused, never requests; backups are made by commands.
+    never_replies = {"CoreError", "SettingsError", "NewerSchema"}
+    never_replies |= {"ClockContradicted", "BackupRefused"}
     for kind in all_kinds(CoreError):
         if kind.__name__ not in never_replies:
             assert any(base in HTTP_CODES for base in kind.__mro__), kind
