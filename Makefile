@@ -52,6 +52,7 @@ campaign: ## the tests with the full counts that the issues name; takes hours, w
 docs: .venv-$(NEWEST)/installed npm ## make the transcripts in the README and the pictures in docs/ anew
 	PYTHONPATH=.ci .venv-$(NEWEST)/bin/python -m transcripts
 	PYTHONPATH=.ci .venv-$(NEWEST)/bin/python -m screenshots
+	PYTHONPATH=.ci .venv-$(NEWEST)/bin/python -m contact_sheet
 	PYTHONPATH=.ci .venv-$(NEWEST)/bin/python -m rooms
 
 package: .venv-3.13/installed node_modules/.package-lock.json ## build what is deployed (ARCH=arm64 or x86_64)

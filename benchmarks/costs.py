@@ -43,6 +43,7 @@ FIELDS = {
     "id": 1,
     "uptime coverage": 1,
     "strip meansMs": 1,
+    "stripCounts": 1,
     'summary(window: "1d") {meanMs p99Ms}': 1,
     'summary(window: "3d") {meanMs p99Ms}': 1,
     'summary(window: "30d") {meanMs p99Ms}': 4,

@@ -10,12 +10,14 @@ CoreError
 ├── TokenUnknown       the user has no token of that id
 ├── TokenRejected      no token or password, or one that isn't valid
 ├── Forbidden          known, but may not do this, or not from there
+│   └── HostUnknown    or not by that host name
 ├── TooManyAttempts    passwords were tried too often: wait
 ├── Unavailable        the database can't be reached, or is too busy: try again
 │   ├── SchemaMismatch its tables are older than this release
 │   ├── Misconfigured  it refuses what the settings ask for: somebody has to see to it
 │   ├── PlatformError  it is too old, or was built without what is needed; told at the start
 │   ├── DatabaseReplaced its file was removed, or another one put in its place
+│   ├── CutOff         it went away in the midst of long work; the message says what is done
 │   └── Busy           enough costly work is being done already: try again
 ├── ClockContradicted  this machine's clock is wrong: nothing is recorded by it
 └── SettingsError      a setting is wrong; raised at the start, never by a request
@@ -25,7 +27,8 @@ A lost echo is none of these: it is a result.
 
 import json
 import math
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 
 class CoreError(Exception):
@@ -208,6 +211,16 @@ class Forbidden(CoreError):
     status = "FORBIDDEN"
 
 
+class HostUnknown(Forbidden):
+    """The caller came by a host name that isn't ours."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"the host {host!r} isn't known here: add it to PINGLET_HOSTS if it is yours"
+        )
+        self.host = host
+
+
 class Unavailable(CoreError):
     """The database can't serve this now; nothing was changed. `retry_after_s` is a hint."""
 
@@ -244,6 +257,14 @@ class DatabaseReplaced(Unavailable):
             f"the database file {file} was {what} while Pinglet was using it: stop Pinglet, see "
             "that the right file is there and no -wal or -shm beside it, and start Pinglet again"
         )
+
+
+class CutOff(Unavailable):
+    """The database went away after some steps of a long work; `done` is what they returned."""
+
+    def __init__(self, told: str, done: Sequence[Any]) -> None:
+        super().__init__(f"the database went away: {told}")
+        self.done = done
 
 
 class Busy(Unavailable):

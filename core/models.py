@@ -188,6 +188,7 @@ class Stretch(Base):
     synchronised_s: Mapped[float]  # as much of it as the kernel called its clock synchronised
     doubted_s: Mapped[float]  # the time before it that nobody vouches for
     contradicted: Mapped[bool]
+    gap_s: Mapped[float]  # between its newest round and the reading before
 
 
 class Aside(Base):
@@ -242,7 +243,7 @@ class Token(Base):
     )
     kind: Mapped[str] = mapped_column(String(7))  # access, refresh, session or key
     digest: Mapped[str] = mapped_column(String(64), unique=True)
-    name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH))
+    name: Mapped[str] = mapped_column(String(USER_NAME_LENGTH))  # of a session: its browser
     scope: Mapped[str] = mapped_column(String(5))
     family: Mapped[str] = mapped_column(String(32), index=True)
     generation: Mapped[int]

@@ -122,7 +122,8 @@ def _fields(kind: inspect.StructType) -> str:
     return f"a list of {', '.join(field.encode_name for field in kind.fields if field.required)}"
 
 
-def _one_of(words: Any) -> str:
+def one_of(words: Any) -> str:
+    """Return words of which one is right, to stand after "must be"."""
     *most, last = [str(word) for word in words]
     return f"{', '.join(most)} or {last}" if most else last
 
@@ -132,8 +133,8 @@ RIGHT: Mapping[type[inspect.Type], Callable[[Any], str]] = {
     inspect.IntType: _number,
     inspect.FloatType: _number,
     inspect.StrType: _text,
-    inspect.EnumType: lambda kind: _one_of(kind.cls),
-    inspect.LiteralType: lambda kind: _one_of(kind.values),
+    inspect.EnumType: lambda kind: one_of(kind.cls),
+    inspect.LiteralType: lambda kind: one_of(kind.values),
     inspect.DateTimeType: lambda _kind: A_TIME.replace("a time", "a time with its zone,"),
     inspect.DateType: lambda _kind: "a date such as 2018-01-02",
     inspect.ListType: _list,

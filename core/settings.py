@@ -56,6 +56,7 @@ def _words(value: str) -> tuple[str, ...]:
 
 
 TEXT, WORDS = Parser(str), Parser(_words)
+URL = Parser(str, "a URL such as sqlite:///FILE or postgres://...")
 
 UNIX_SOCKET: Literal["unix"] = "unix"
 Proxy = IPv4Network | IPv6Network | Literal["unix"]
@@ -85,6 +86,7 @@ class Settings:
         f"sqlite:///{LOCAL_DATABASE}",
         "DATABASE_URL",
         "The database: `sqlite:///FILE`, or a `postgres://` URL",
+        URL,
     )
     database_ca: str = _setting(
         "",

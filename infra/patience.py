@@ -95,7 +95,7 @@ def of_steps(settings: Settings) -> Patience:
 
 
 def of_job(settings: Settings) -> Patience:
-    """Return that of a long job: migrations, the night's work."""
+    """Return that of a long job: migrations, a step of the night's work."""
     each_s = max(settings.job_timeout_s, settings.statement_timeout_s)
     return Patience(each_s, room_s=settings.connect_timeout_s)
 

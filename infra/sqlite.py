@@ -1,6 +1,8 @@
 """What SQLite needs: real transactions, and its words for our functions."""
 
+import contextlib
 import random
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -31,17 +33,10 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
         raise SettingsError("DATABASE_URL must name a file: sqlite:///FILE")
     if url.query or url.database.startswith("file:"):
         raise SettingsError(f"DATABASE_URL must be sqlite:///FILE and nothing more, got {url}")
-    file = Path(url.database).absolute()
-    if file.exists() and not file.is_file():
-        raise SettingsError(f"DATABASE_URL must name a file, got {url.database!r}, which is none")
     engine = _engine(url, settings)
     driver: Any = engine.dialect.loaded_dbapi
     platform.check_sqlite(driver)
-    try:
-        sqlite_file.make_folder(file.parent)
-    except OSError as error:
-        told = f"DATABASE_URL must name a file that can be made, got {url.database!r}"
-        raise SettingsError(f"{told} ({error.strerror})") from error
+    file = _file(url.database)
     # INSERT ... WITH ... SELECT: Python's driver counts new rows where INSERT is the first word.
     engine.dialect.cte_follows_insert = True
     sqlite_file.guard(engine, file)
@@ -83,6 +78,23 @@ def sqlite_engine(url: URL, settings: Settings) -> Engine:
     event.listen(engine, "commit", turns.end)
     event.listen(engine, "rollback", turns.end)
     return engine
+
+
+def _file(name: str) -> Path:
+    """Return the file of that name, there or not yet, in a folder that is. Raises SettingsError."""
+    is_other = False
+    try:
+        file = Path(name).absolute()
+        sqlite_file.make_folder(file.parent)
+        sqlite_file.check_length(file)
+        with contextlib.suppress(FileNotFoundError):
+            is_other = not stat.S_ISREG(file.stat().st_mode)
+    except OSError as error:
+        told = f"DATABASE_URL must name a file that can be made, got {name!r}"
+        raise SettingsError(f"{told} ({error.strerror})") from error
+    if is_other:
+        raise SettingsError(f"DATABASE_URL must name a file, got {name!r}, which is none")
+    return file
 
 
 def _busy_timeout(given: patience.Patience) -> str:

@@ -59,3 +59,12 @@ ROUNDS = count(60, named("rounds of those servers", 1_440))
 WORLDS = named("random worlds that the probe engine is judged by", 300)
 TARGETS = count(2_000, named("hosts in one sweep", 10_000))
 RACES = count(40, named("races of each kind between changes of the same servers, on Postgres", 400))
+CLOCKS = named("random sequences of clocks that step, restart and sleep, on each database", 300)
+HEADERS = named("requests with hostile headers of each kind, on each database", 5_000)
+PROCESS_KILLS = count(
+    2, named("kills (-9) of a process that writes into SQLite, in each kind of work", 100)
+)
+ROUNDS_LOADED = count(
+    3, named("rounds beside imports, bulk changes and GraphQL, on each database", 200)
+)
+CREDENTIALS = named("credentials that are nearly right, on each database", 5_000)

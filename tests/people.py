@@ -73,8 +73,8 @@ def token(
 
 def change(database: Database, user: Identity, **changes: object) -> None:
     """Change a user in a transaction of its own."""
+    wanted = users.Change.of(users.UserChange(**changes))  # type: ignore[arg-type]
     with database.transaction() as session:
-        wanted = users.UserChange(**changes)  # type: ignore[arg-type]
         users.change_user(session, user.user_id, wanted)
 
 

@@ -65,6 +65,11 @@ class Scope(StrEnum):
         """The highest level this scope reaches."""
         return Level(list(Scope).index(self) + 1)
 
+    @classmethod
+    def of(cls, role: Role) -> Self:
+        """Return the scope that reaches as far as a role."""
+        return next(scope for scope in cls if scope.level is role.level)
+
 
 class TokenKind(StrEnum):
     """What a token is for."""
@@ -119,7 +124,10 @@ class UserList(Record, frozen=True):
 
 
 class TokenListed(Record, frozen=True):
-    """A valid token, without its secret."""
+    """A valid token, without its secret.
+
+    `scope` is what it allows, so never more than its user's role; a session's name is its browser.
+    """
 
     id: int
     name: str
@@ -128,6 +136,7 @@ class TokenListed(Record, frozen=True):
     created: datetime
     expires: datetime
     last_used: datetime | None
+    current: Annotated[bool, msgspec.Meta(description="Whether this request was made with it")]
 
 
 class TokenList(Record, frozen=True):

@@ -8,13 +8,27 @@ import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
-from sqlalchemy import CursorResult, and_, delete, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Delete,
+    Select,
+    String,
+    Update,
+    and_,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
-from core.accounts.attempts import KNOWN_ADDRESS, WINDOW
+from core.accounts.attempts import ATTEMPT, KNOWN_ADDRESS, WINDOW
 from core.accounts.records import (
     Identity,
     Label,
@@ -28,10 +42,10 @@ from core.accounts.records import (
 )
 from core.accounts.users import identity_of, new_label
 from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
-from core.models import Attempt, Token, User
+from core.models import Attempt, Base, Token, User
 from core.reading import Request
 from core.slots import AHEAD
-from core.sql import written
+from core.sql import NOW, as_rows, incoming, time_at, written
 
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
 # 32 octets in Base64 for URLs: the last of its 43 characters has two bits to spare.
@@ -39,6 +53,7 @@ SHAPE = re.compile(PREFIX + "[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]")
 LAST_USED_STEP = timedelta(minutes=1)  # finer would write on every request
 UNKNOWN = "this token is unknown, expired or revoked"
 YEAR_S = 365 * 86_400
+TOKEN = Base.metadata.tables["token"]
 
 LIVES = {
     TokenKind.ACCESS: timedelta(minutes=15),
@@ -49,6 +64,8 @@ LIVES = {
 
 
 MOST_KEYS = 100
+MOST_KEPT_KEYS = 1_000
+"""Of a user, those that have expired included."""
 MOST = {TokenKind.ACCESS: 1_000, TokenKind.REFRESH: 1_000, TokenKind.SESSION: 100}
 """How many rows a user may have. A further key is refused, a further log-in ends the oldest."""
 
@@ -103,8 +120,8 @@ def issue(
     # One token of a user at a time: so it can be said how many there are.
     if session.scalar(same.where(User.enabled).with_for_update(key_share=True)) is None:
         raise TokenRejected("this user was removed, disabled or given a new password")
-    if grant.kind is TokenKind.KEY and _keys(session, user, now) >= MOST_KEYS:
-        raise WrongRequest(f"a user must have at most {MOST_KEYS} named tokens: revoke one first")
+    if grant.kind is TokenKind.KEY:
+        _refuse_further_key(session, user, now)
     text = PREFIX + secrets.token_urlsafe(32)
     row = Token(
         user_id=user.user_id,
@@ -128,10 +145,21 @@ def issue(
     )
 
 
-def _keys(session: Session, user: Identity, now: datetime) -> int:
-    mine = Token.user_id == user.user_id, Token.generation == user.generation
-    keys = select(func.count()).select_from(Token).where(*mine, Token.kind == TokenKind.KEY)
-    return session.scalar(keys.where(Token.expires > now)) or 0
+def _refuse_further_key(session: Session, user: Identity, now: datetime) -> None:
+    """Raise WrongRequest where a user has as many keys as there may be.
+
+    Those of an older password never work again and go at once. Those that have expired stay until
+    the night, as `now` may be told by a clock that is wrong.
+    """
+    mine = Token.user_id == user.user_id, Token.kind == TokenKind.KEY
+    session.execute(delete(Token).where(*mine, Token.generation < user.generation))
+    works = case((Token.expires > now, 1))
+    kept, working = session.execute(select(func.count(), func.count(works)).where(*mine)).one()
+    if working >= MOST_KEYS:
+        raise WrongRequest(f"a user must have at most {MOST_KEYS} named tokens: revoke one first")
+    if kept >= MOST_KEPT_KEYS:
+        told = f"a user must have at most {MOST_KEPT_KEYS:,} named tokens, expired ones included"
+        raise WrongRequest(f"{told}: these are removed at night")
 
 
 def _end_oldest(session: Session, user_id: int, kind: TokenKind) -> None:
@@ -194,7 +222,7 @@ def refresh(session: Session, text: str, now: datetime) -> TokenPair | None:
     row, user = _valid(session, text, now)
     if row.kind != TokenKind.REFRESH:
         raise TokenRejected("this isn't a refresh token")
-    _lock_owner(session, row.family)
+    _lock_owners(session, Token.family == row.family)
     mine = update(Token).where(Token.id == row.id, Token.spent.is_(None)).values(spent=now)
     if not written(session, mine):
         revoke_family(session, row.family)
@@ -246,21 +274,34 @@ def note_use(session: Session, token_id: int, now: datetime) -> None:
     session.execute(update(Token).where(Token.id == token_id, stale).values(last_used=now))
 
 
-def of_user(session: Session, user_id: int, wanted: TokensQuery, now: datetime) -> TokenList:
+def of_user(session: Session, user: Identity, wanted: TokensQuery, now: datetime) -> TokenList:
     """Return a page of a user's tokens that still work, oldest first. Raises WrongRequest."""
     working = (
-        select(Token)
+        select(Token, User)
         .join(User, User.id == Token.user_id)
-        .where(Token.user_id == user_id, Token.expires > now, Token.spent.is_(None))
+        .where(Token.user_id == user.user_id, Token.expires > now, Token.spent.is_(None))
         .where(User.generation == Token.generation, Token.id > _place(wanted.after))
         .order_by(Token.id)
         .limit(wanted.limit + 1)
     )
-    rows = session.scalars(working).all()
-    shown = [msgspec.convert(row, TokenListed, from_attributes=True) for row in rows]
+    rows = session.execute(working).all()
+    shown = [_listed(row, owner, user.token_id) for row, owner in rows]
     more = len(shown) > wanted.limit
     page = shown[: wanted.limit]
     return TokenList(tokens=page, next=str(page[-1].id) if more else None)
+
+
+def _listed(row: Token, owner: User, current_id: int | None) -> TokenListed:
+    return TokenListed(
+        id=row.id,
+        name=row.name,
+        kind=TokenKind(row.kind),
+        scope=min(Scope(row.scope), Scope.of(Role(owner.role)), key=lambda scope: scope.level),
+        created=row.created,
+        expires=row.expires,
+        last_used=row.last_used,
+        current=row.id == current_id,
+    )
 
 
 def _place(after: str) -> int:
@@ -296,40 +337,62 @@ def _id(text: str) -> int:
 
 def revoke_family(session: Session, family: str) -> None:
     """End all tokens of one log-in, also a pair that is being made from them at this moment."""
-    _lock_owner(session, family)
+    # A refresh that has not been committed yet has put its pair where DELETE doesn't see it: who
+    # refreshes and who revokes wait for each other.
+    _lock_owners(session, Token.family == family)
     session.execute(delete(Token).where(Token.family == family))
 
 
-def _lock_owner(session: Session, family: str) -> None:
-    # A refresh that has not been committed yet has put its pair where DELETE doesn't see it: who
-    # refreshes and who revokes wait for each other.
-    owner = select(Token.user_id).where(Token.family == family)
-    session.scalars(select(User.id).where(User.id.in_(owner)).with_for_update(key_share=True)).all()
+def _lock_owners(session: Session, which: ColumnElement[bool]) -> None:
+    """Hold the users of these tokens: whoever writes several tokens holds their users first."""
+    owners = select(User.id).where(User.id.in_(select(Token.user_id).where(which)))
+    session.scalars(owners.order_by(User.id).with_for_update(key_share=True)).all()
 
 
 def bring_back(session: Session, now: datetime) -> None:
     """Let tokens that were made in the future, by a clock that was wrong, have been made now.
 
-    Each lives from now on for as long as it was made for.
+    Each lives from now on for as long as it was made for. Three statements.
     """
-    for row in session.scalars(select(Token).where(Token.created > now + AHEAD)):
-        row.created, row.expires = now, now + (row.expires - row.created)
+    ahead = Token.created > now + AHEAD
+    _lock_owners(session, ahead)
+    found = session.execute(select(Token.id, Token.created, Token.expires).where(ahead))
+    rows = [[row.id, now + (row.expires - row.created)] for row in found]
+    session.execute(BRING_BACK, {"rows": as_rows(rows), "now": now})
+
+
+def _bring_back() -> Update:
+    given = incoming({"id": BigInteger(), "expires": BigInteger()})
+    values = {"created": NOW, "expires": time_at(given.c.expires)}
+    return update(TOKEN).where(TOKEN.c.id == given.c.id).values(values)
+
+
+BRING_BACK = _bring_back()
 
 
 def sweep(session: Session, now: datetime, limit: int) -> int:
     """Forget tokens and attempts that no longer mean anything; return how many.
 
-    At most `limit` of each: while strangers try passwords there may be very many.
+    At most `limit` of each: while strangers try passwords there may be very many. What somebody
+    holds is left for another night: who waits for nobody isn't waited for in a circle.
     """
     over = Attempt.tries > 0, Attempt.since <= now - WINDOW
     unknown_again = Attempt.since <= now - KNOWN_ADDRESS
     dead = select(Token.id).where(Token.expires <= now).limit(limit)
     stale = select(Attempt.subject).where(or_(and_(*over), unknown_again)).limit(limit)
-    gone = [
-        session.execute(delete(Token).where(Token.id.in_(dead))),
-        session.execute(delete(Attempt).where(Attempt.subject.in_(stale))),
-    ]
-    return sum(result.rowcount for result in gone if isinstance(result, CursorResult))
+    return _forget(session, FORGET_TOKENS, dead) + _forget(session, FORGET_ATTEMPTS, stale)
+
+
+def _forget(session: Session, statement: Delete, which: Select[Any]) -> int:
+    held = session.scalars(which.with_for_update(skip_locked=True)).all()
+    session.execute(statement, {"rows": as_rows([one] for one in held)})
+    return len(held)
+
+
+IDS = select(incoming({"id": BigInteger()}).c.id)
+FORGET_TOKENS = delete(TOKEN).where(TOKEN.c.id.in_(IDS))
+SUBJECTS = select(incoming({"subject": String()}).c.subject)
+FORGET_ATTEMPTS = delete(ATTEMPT).where(ATTEMPT.c.subject.in_(SUBJECTS))
 
 
 def digest(text: str) -> str:

@@ -3,20 +3,21 @@
 Every function takes a session inside a transaction that its caller ends.
 """
 
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from core.accounts.records import Identity, Password, Role, UserListed, UserName
 from core.errors import TokenRejected, UserTaken, UserUnknown, WrongRequest
-from core.models import Base, Latch, User
+from core.models import LARGEST_ID, Base, Latch, User
 from core.reading import (
     PASSWORD_LENGTH,
     USER_NAME_LENGTH,
@@ -29,7 +30,6 @@ from core.reading import (
 from core.sql import by_code_point
 
 AUTHENTICATION = "authentication"
-ID_BITS = 63
 
 # Argon2id with 19 MiB, two passes, one lane: OWASP Password Storage Cheat Sheet.
 HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
@@ -80,21 +80,63 @@ class PasswordChange(Request, frozen=True):
     new: Password
 
 
-def create_user(session: Session, wanted: UserWanted, now: datetime) -> UserListed:
+# Hashes are slow on purpose, and SQLite has one writer at a time: what is to be written is made
+# before its transaction begins.
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """A user as it will be kept."""
+
+    name: str
+    password_hash: str = field(repr=False)
+    role: Role
+
+    @classmethod
+    def of(cls, wanted: UserWanted) -> Self:
+        """Return the user that is wanted. Raises WrongRequest."""
+        name = _kept(user_name(wanted.name), "a user's name")
+        return cls(name, HASHER.hash(checked_password(wanted.password)), wanted.role)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of a user; None: it stays."""
+
+    password_hash: str | None = field(default=None, repr=False)
+    role: Role | None = None
+    enabled: bool | None = None
+
+    @classmethod
+    def of(cls, wanted: UserChange) -> Self:
+        """Return the change that is wanted. Raises WrongRequest."""
+        if wanted.password is None:
+            return cls(None, wanted.role, wanted.enabled)
+        hashed = HASHER.hash(checked_password(wanted.password))
+        return cls(hashed, wanted.role, wanted.enabled)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A user who may log in, and what is kept of the password."""
+
+    identity: Identity
+    password_hash: str = field(repr=False)
+
+
+def create_user(session: Session, new: NewUser, now: datetime) -> UserListed:
     """Add a user, the first one as an admin. From then on open access has ended for good.
 
     Raises UserTaken, WrongRequest.
     """
-    name = _kept(user_name(wanted.name), "a user's name")
-    password = checked_password(wanted.password)
-    if wanted.role is not Role.ADMIN and not _has_admin(session):
-        raise WrongRequest("role of the first user must be admin", "role", got=wanted.role)
-    if not name.isascii() and named(session, name) is not None:
-        raise UserTaken(name)
+    if new.role is not Role.ADMIN and not _has_admin(session):
+        raise WrongRequest("role of the first user must be admin", "role", got=new.role)
+    if not new.name.isascii() and named(session, new.name) is not None:
+        raise UserTaken(new.name)
     user = User(
-        name=name,
-        password_hash=HASHER.hash(password),
-        role=wanted.role,
+        name=new.name,
+        password_hash=new.password_hash,
+        role=new.role,
         enabled=True,
         generation=0,
         created=now,
@@ -111,7 +153,7 @@ def create_user(session: Session, wanted: UserWanted, now: datetime) -> UserList
 def change_user(
     session: Session,
     user_id: int,
-    wanted: UserChange,
+    change: Change,
     generation: int | None = None,
 ) -> UserListed:
     """Change what is given. A new password and being disabled end all the user's tokens.
@@ -119,31 +161,32 @@ def change_user(
     With the `generation` of who was identified, nothing is changed for whoever has since been
     disabled or given a new password: TokenRejected. Raises UserUnknown, WrongRequest.
     """
-    _lock_admins(session)
+    _lock_admins_and(session, user_id)
     user = find_user(session, user_id)
     if generation not in (None, user.generation):
         raise TokenRejected("this user was disabled or given a new password")
-    if wanted.password is not None:
-        user.password_hash = HASHER.hash(checked_password(wanted.password))
-    if wanted.password is not None or wanted.enabled is False:
+    user.password_hash = change.password_hash or user.password_hash
+    if change.password_hash is not None or change.enabled is False:
         user.generation += 1
-    user.role = wanted.role or user.role
-    user.enabled = user.enabled if wanted.enabled is None else wanted.enabled
+    user.role = change.role or user.role
+    user.enabled = user.enabled if change.enabled is None else change.enabled
     _refuse_without_admin(session)
     return _listed(user)
 
 
 def remove_user(session: Session, user_id: int) -> None:
     """Delete a user and all tokens. Raises UserUnknown, WrongRequest for the last admin."""
-    _lock_admins(session)
+    _lock_admins_and(session, user_id)
     session.delete(find_user(session, user_id))
     _refuse_without_admin(session)
 
 
-def _lock_admins(session: Session) -> None:
-    # Two admins who end each other at once would both find the other one still there.
-    admins = select(User.id).where(User.role == Role.ADMIN).order_by(User.id)
-    session.scalars(admins.with_for_update()).all()
+def _lock_admins_and(session: Session, user_id: int) -> None:
+    # Two admins who end each other at once would both find the other one still there. All in one
+    # order: whoever locks several users does it by their ids.
+    wanted = User.id == min(user_id, LARGEST_ID)
+    together = select(User.id).where(or_(User.role == Role.ADMIN, wanted))
+    session.scalars(together.order_by(User.id).with_for_update()).all()
 
 
 def _refuse_without_admin(session: Session) -> None:
@@ -159,11 +202,10 @@ def _has_admin(session: Session) -> bool:
 
 def find_user(session: Session, user_id: int) -> User:
     """Return the user of that id, locked against changes until the transaction ends."""
-    # Neither database has a larger id, and neither takes one as a question.
-    if user_id.bit_length() > ID_BITS:
-        raise UserUnknown(str(user_id))
-    # What this session read before is read again: it may have changed while we waited.
-    user = session.get(User, user_id, with_for_update=True, populate_existing=True)
+    # No database has a larger id, and none takes one as a question. What this session read before
+    # is read again: it may have changed while we waited.
+    wanted = min(user_id, LARGEST_ID)
+    user = session.get(User, wanted, with_for_update=True, populate_existing=True)
     if user is None:
         raise UserUnknown(str(user_id))
     return user
@@ -245,20 +287,24 @@ def checked_password(password: str) -> str:
     return password
 
 
-def check_password(session: Session, name: str, password: str) -> Identity:
-    """Return who `name` is if the password is right.
-
-    Takes as long for unknown names. Count the attempt first. Raises TokenRejected.
-    """
+def known(session: Session, name: str) -> Known | None:
+    """Return the user of that name, if there is one who may log in."""
     user = named(session, name)
-    user = user if user and user.enabled else None
+    return Known(identity_of(user), user.password_hash) if user and user.enabled else None
+
+
+def check_password(user: Known | None, password: str) -> Identity:
+    """Return who `user` is if the password is right. Needs no transaction, as it takes its time.
+
+    Takes as long for nobody. Count the attempt first. Raises TokenRejected.
+    """
     try:
         HASHER.verify(user.password_hash if user else DUMMY_HASH, password)
     except (VerificationError, UnicodeEncodeError):
         raise TokenRejected("wrong name or password") from None
     if user is None:
         raise TokenRejected("wrong name or password")
-    return identity_of(user)
+    return user.identity
 
 
 def identity_of(user: User) -> Identity:

@@ -44,14 +44,13 @@ def steps(
     put = partial(change.put, settings=settings, now=now, upsert=upsert)
     how = partial(_put, put=put, good=DONE | {NameTaken.status} if skip else DONE)
     return [
-        partial(how, entries=entries[start : start + change.AT_ONCE], is_first=not start)
-        for start in range(0, len(entries), change.AT_ONCE)
+        partial(how, entries=some, is_first=not number)
+        for number, some in enumerate(change.portions(entries))
     ]
 
 
 def _checked(session: Session, entries: Sequence[Entry], settings: Settings) -> list[Entry]:
-    portions = change.portions([entry.said for entry in entries], settings)
-    said = change.named(session, [one for portion in portions for one in portion])
+    said = change.checked(session, [entry.said for entry in entries], settings)
     return [replace(entry, said=one) for entry, one in zip(entries, said, strict=True)]
 
 

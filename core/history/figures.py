@@ -39,7 +39,7 @@ def all_series(
     now: datetime,
 ) -> dict[int, Series]:
     """Return the series of many servers, by server. Three statements for every 100 of them."""
-    first, end = _window(*window)
+    first, end = window_slots(*window)
     step, start = _step(first, end, points)
     found = days.windows(session, ids, first, end, current_slot(now), whole=step == DAY_SLOTS)
     edges = [first, *range(start + step, end, step), end]
@@ -72,13 +72,17 @@ def summaries(
     session: Session, ids: Sequence[int], window: tuple[datetime, datetime], now: datetime
 ) -> dict[int, Summary]:
     """Return the summaries of many servers, by server; brief.py says in how many statements."""
-    first, end = _window(*window)
+    first, end = window_slots(*window)
     found = brief.totals_of(session, ids, first, end, current_slot(now))
     since, until = slot_time(first), slot_time(end)
     return {server_id: Summary.of(sums, since, until) for server_id, sums in found}
 
 
-def _window(since: datetime, until: datetime) -> tuple[int, int]:
+def window_slots(since: datetime, until: datetime) -> tuple[int, int]:
+    """Return the first slot of a window and the one after its last.
+
+    Raises WrongRequest for an empty window or a too long one.
+    """
     first, end = slot_number(since), slot_number(until)
     if first >= end:
         raise WrongRequest(

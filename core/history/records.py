@@ -60,6 +60,18 @@ class SeriesQuery(Request, frozen=True):
         return _between(self.since, self.until, "24h", now)
 
 
+class SpellsQuery(Request, frozen=True):
+    """A window, by default the last 24 hours, and how many of its spells at most: the longest."""
+
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+
+    def between(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return the window that is meant at `now`. Raises WrongRequest."""
+        return _between(self.since, self.until, "24h", now)
+
+
 class SummaryQuery(Request, frozen=True):
     """A window that ends now (`30d`: a number of m, h, d, w or y), or one between two times."""
 
@@ -157,7 +169,8 @@ class ServerStatus(Standing, frozen=True, kw_only=True):
 
     `reason` and `detail` say why it isn't up, a code for programs and a text for people; null where
     it is, or where nobody knows. `strip` is 48 half hours, oldest first: the worst state in each,
-    null where nothing was due; `means_ms` the mean round trip in each, null where no echo was timed.
+    null where nothing was due; `strip_counts` how many slots of each were up, degraded, down and
+    unobserved; `means_ms` the mean round trip in each, null where no echo was timed.
     """
 
     reason: str | None
@@ -166,14 +179,21 @@ class ServerStatus(Standing, frozen=True, kw_only=True):
     coverage: float | None
     counts: Counts
     strip: list[State | None]
+    strip_counts: list[tuple[int, int, int, int] | None]
     means_ms: list[float | None]
 
 
 class ServerPage(Record, frozen=True):
-    """Servers in order of creation. `next`: the `after` of the page that follows."""
+    """Servers in order of creation. `next`: the `after` of the page that follows.
+
+    `totals` counts the states of all servers that search and name find, on whatever page; of the
+    unobserved ones, `paused` are not to be looked at, and `new` were not to be yet.
+    """
 
     servers: list[ServerStatus]
     totals: dict[State, int]
+    paused: int
+    new: int
     last_round: datetime | None
     next: str | None
 
@@ -242,6 +262,28 @@ class Series(Record, frozen=True):
     since: datetime
     until: datetime
     buckets: list[Bucket]
+
+
+class Spell(Record, frozen=True):
+    """Slots in a row in which a server was down, unobserved, or paused (`state` is null).
+
+    `until` is when it was over, null where it lasts; `slots` are those of it that count.
+    """
+
+    state: State | None
+    since: datetime
+    until: datetime | None
+    slots: int
+    reason: str
+
+
+class Spells(Record, frozen=True):
+    """The spells of a window, which cuts them off, oldest first; `left_off` shorter ones aren't."""
+
+    since: datetime
+    until: datetime
+    spells: list[Spell]
+    left_off: int
 
 
 class Summary(Record, frozen=True):

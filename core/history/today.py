@@ -42,7 +42,12 @@ def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPag
     shown = _with_day(session, found.servers, now, [server.id for server in found.servers])
     cursors = {server.id: one for server, one in zip(found.servers, found.cursors, strict=True)}
     told = ServerPage(
-        servers=shown, totals=dict(found.totals), last_round=found.last_round, next=found.next
+        servers=shown,
+        totals=dict(found.totals),
+        paused=found.paused,
+        new=found.new,
+        last_round=found.last_round,
+        next=found.next,
     )
     return told, [cursors[server.id] for server in shown]
 
@@ -89,6 +94,7 @@ def _status(
         coverage=counts.coverage,
         counts=counts,
         strip=[half.worst for half in halves],
+        strip_counts=[half.each for half in halves],
         means_ms=[half.mean_ms for half in halves],
     )
 
@@ -103,10 +109,14 @@ def _sum(parts: Sequence[Counts]) -> Counts:
 
 
 class HalfHour(NamedTuple):
-    """What a half hour's slots add up to, the worst state of them, and the mean of their means."""
+    """What a half hour's slots add up to, the worst state of them, and the mean of their means.
+
+    `each` are the counts alone, None where nothing was due.
+    """
 
     counts: Counts
     worst: State | None
+    each: tuple[int, int, int, int] | None
     mean_ms: float | None
 
 
@@ -156,10 +166,13 @@ def _halves(was_due: int, seen: Mapping[int, Seen]) -> list[HalfHour]:
 
 
 @lru_cache(maxsize=4096)  # nearly all of a fleet's half hours are alike
-def _counted(was_due: int, up: int, degraded: int, down: int) -> tuple[Counts, State | None]:
+def _counted(
+    was_due: int, up: int, degraded: int, down: int
+) -> tuple[Counts, State | None, tuple[int, int, int, int] | None]:
     unobserved = was_due & ~(up | degraded | down)
     counts = Counts.of(*(slots.bit_count() for slots in (up, degraded, down, unobserved)))
-    return counts, counts.worst
+    each = (counts.up, counts.degraded, counts.down, counts.unobserved)
+    return counts, counts.worst, each if counts.due else None
 
 
 def _seen(session: Session, ids: Sequence[int] | None, since: int) -> dict[int, dict[int, Seen]]:

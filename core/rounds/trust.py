@@ -1,50 +1,45 @@
 """How far the clock is to be trusted: what contradicts it, and since when rounds vouch for it.
 
 Rounds whose times agree make a *stretch*: in one start of the machine, the clock that nobody can
-set (uptime_s) moved on by as much as the wall clock; over a restart, an hour passed at most. What
-lies between two stretches is *doubted*: that time may have passed, as in a holiday, or the clock
-may be wrong. It is recorded as nobody's, and removal doesn't count it: it goes by the time of the
-newest round, less what is doubted. After 24 hours of rounds under a clock that the kernel calls
-synchronised, seven days of others, the doubt is over.
+set (uptime_s) moved on by as much as the wall clock; over a restart, an hour passed at most, and as
+much more as between the two rounds before. What lies between two stretches is *doubted*: that time
+may have passed, as in a holiday, or the clock may be wrong. It is recorded as nobody's, and removal
+doesn't count it: it goes by the time of the newest round, less what is doubted. After 24 hours of
+rounds under a clock that the kernel calls synchronised, seven days of others, the doubt is over.
 
 A clock that steps while the machine runs, or that lies behind what was recorded, is *contradicted*:
-nothing is recorded by it, nor removed, until it is back, or has agreed with itself for longer than
-what speaks against it did (ten minutes at least, seven days at most), or a person believes it.
+nothing is recorded by it, nor removed, until it is back, or has proved right, or a person believes
+it. It has proved right once it has agreed with itself for ten minutes at least and outweighs what
+speaks against it, which seven days always do. What a synchronised clock told is weighed first: a
+clock that the kernel calls synchronised needs ten minutes against any other, and one that is behind
+after a start of the machine, as with a dead battery, isn't synchronised.
 
-Functions that take a session run inside a transaction that their caller ends.
+That the database's clock agrees proves nothing here: it may be the same clock. docs/clocks.md has
+the table of cases.
 """
 
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import and_, delete, func, select
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
 
-from core.accounts import tokens
 from core.errors import ClockContradicted
-from core.history import aside
-from core.models import STRETCH, Schedule, Server
 from core.reading import iso
 from core.rounds.kernel import Kernel
-from core.servers import schedule
 from core.slots import AHEAD
-
-log = logging.getLogger("pinglet.worker")
 
 RESTART = timedelta(minutes=65)
 """Restarting the machine takes less time than this, and so does what runs each hour."""
 ASLEEP = timedelta(days=2)
 """Longer than this nobody vouches: a machine asleep is told by the same chip how long it slept."""
+RAREST = timedelta(days=1) + RESTART
+"""Rounds that come more rarely don't vouch: no server's interval is longer than a day."""
 SETTLED_S = 600.0
 VOUCHED_S = 7 * 86_400.0
 SYNCHRONISED_WORTH = 7
-
 
 UNTIL_RIGHT = (
     "nothing is recorded or removed until it is back or has proved right; "
@@ -70,6 +65,7 @@ class Stretch(msgspec.Struct, frozen=True):
     synchronised_s: float  # as much of it as the kernel called its clock synchronised
     doubted_s: float = 0.0  # the time before it that nobody vouches for
     contradicted: bool = False
+    gap_s: float = 0.0  # between its newest round and the reading before
 
     @property
     def worth_s(self) -> float:
@@ -117,43 +113,17 @@ class Trust:
         return self.stretches[-1].ended - self.doubted
 
 
-def kept(session: Session) -> Trust:
-    """Return what the rounds so far say."""
-    return Trust(_stored(session) or list(_before_stretches(session)))
-
-
-def _stored(session: Session) -> list[Stretch]:
-    columns = [STRETCH.c[name] for name in Stretch.__struct_fields__]
-    found = session.execute(select(*columns).order_by(STRETCH.c.contradicted, STRETCH.c.began))
-    return [Stretch(*row) for row in found]
-
-
-def _before_stretches(session: Session) -> Iterator[Stretch]:
-    """What was recorded before rounds vouched, by an older release or an import, is one stretch.
-
-    A paused server may show a ping of the future for ever: it says nothing.
-    """
-    newest = select(func.max(Schedule.since)).where(Schedule.server_id == Server.id)
-    in_force = Schedule.since == newest.correlate(Server).scalar_subquery()
-    pinged = select(func.min(Server.added), func.max(Server.last_slot)).join(
-        Schedule, and_(Schedule.server_id == Server.id, in_force, Schedule.enabled)
-    )
-    began, ended = session.execute(pinged).one()
-    if began is not None and ended is not None and began < ended:
-        yield Stretch(began, ended, "", 0.0, (ended - began).total_seconds(), 0.0)
-
-
 def after(trust: Trust, reading: Reading) -> Trust:
     """Return what is to be believed after one more reading."""
     accepted = [one for one in trust.stretches if not one.contradicted]
     for number in reversed(range(len(accepted))):
         one, later = accepted[number], accepted[number + 1 :]
-        if _goes_on(one, reading) and (_same_start(one, reading) or _outweighs(one, later)):
+        if _goes_on(one, reading, later) and (_same_start(one, reading) or _outweighs(one, later)):
             return Trust([*accepted[:number], _longer(one, reading)])
     [*candidate] = (one for one in trust.stretches if one.contradicted)
     if candidate and _goes_on(candidate[0], reading):
         return Trust(_settled(accepted, _longer(candidate[0], reading)))
-    return Trust(_settled(accepted, _begun(accepted, reading)))
+    return Trust(_settled(accepted, _begun(trust, reading)))
 
 
 def _same_start(one: Stretch, reading: Reading) -> bool:
@@ -168,14 +138,35 @@ def _step(one: Stretch, reading: Reading) -> timedelta:
     return reading.wall - one.ended - ticked
 
 
-def _goes_on(one: Stretch, reading: Reading) -> bool:
+def _goes_on(one: Stretch, reading: Reading, later: Sequence[Stretch] = ()) -> bool:
+    """Whether this may be the next round of a stretch, were the `later` ones told by a wrong clock.
+
+    The rounds of those took the time that they took, whatever their clock showed.
+    """
+    took = timedelta(seconds=sum(other.agreed_s for other in later))
     passed = reading.wall - one.ended
-    longest = ASLEEP if _same_start(one, reading) else RESTART
-    return -AHEAD <= passed <= longest and abs(_step(one, reading)) <= AHEAD
+    longest = took + ASLEEP if _same_start(one, reading) else _longest(one)
+    return took - AHEAD <= passed <= longest and abs(_step(one, reading)) <= AHEAD
+
+
+def _longest(one: Stretch) -> timedelta:
+    """How long after its newest round the next may come, where two starts can't be compared.
+
+    Rounds that come as rarely as the ones before go on, whoever makes them: a restart is no news.
+    """
+    usual = timedelta(seconds=one.gap_s)
+    return RESTART + (usual if usual <= RAREST else timedelta(0))
 
 
 def _outweighs(one: Stretch, others: Sequence[Stretch]) -> bool:
-    return not others or one.worth_s > sum(other.worth_s for other in others)
+    """Whether it counts for no less: by what a synchronised clock told, if that is much.
+
+    A clock that is behind after a start of the machine isn't synchronised.
+    """
+    others_s = sum(other.synchronised_s for other in others)
+    if max(one.synchronised_s, others_s) >= SETTLED_S:
+        return one.synchronised_s >= others_s
+    return one.worth_s >= sum(other.worth_s for other in others)
 
 
 def _longer(one: Stretch, reading: Reading) -> Stretch:
@@ -187,14 +178,18 @@ def _longer(one: Stretch, reading: Reading) -> Stretch:
         uptime_s=reading.kernel.uptime_s,
         agreed_s=one.agreed_s + passed_s,
         synchronised_s=one.synchronised_s + passed_s * reading.kernel.synchronised,
+        gap_s=passed_s or one.gap_s,  # a round is noted before and after it is made
     )
 
 
-def _begun(accepted: Sequence[Stretch], reading: Reading) -> Stretch:
+def _begun(trust: Trust, reading: Reading) -> Stretch:
     """Begin a stretch, and say what of the time before it is doubted."""
+    accepted = [one for one in trust.stretches if not one.contradicted]
     step = _step(accepted[-1], reading) if accepted else timedelta(0)
     before = [one for one in accepted if one.ended <= reading.wall + AHEAD]
     gap = reading.wall - before[-1].ended if before else timedelta(0)
+    doubted = step if step > AHEAD and gap - step <= ASLEEP else gap
+    newest = trust.stretches[-1].ended if trust.stretches else reading.wall
     return Stretch(
         reading.wall,
         reading.wall,
@@ -202,20 +197,37 @@ def _begun(accepted: Sequence[Stretch], reading: Reading) -> Stretch:
         reading.kernel.uptime_s,
         0.0,
         0.0,
-        max(0.0, (step if step > AHEAD else gap).total_seconds()),
+        max(0.0, doubted.total_seconds()),
         step > AHEAD or len(before) < len(accepted),
+        max(0.0, (reading.wall - newest).total_seconds()),
     )
 
 
 def _settled(accepted: Sequence[Stretch], newest: Stretch) -> list[Stretch]:
     """Believe a contradicted stretch that has agreed with itself for long enough."""
-    if not newest.contradicted:
-        return [*accepted, newest]
     before = [one for one in accepted if one.ended <= newest.ended + AHEAD]
-    against_s = sum(one.worth_s for one in accepted[len(before) :])
-    if newest.worth_s < min(VOUCHED_S, max(SETTLED_S, against_s)):
+    if newest.contradicted and not _has_proved_right(newest, accepted[len(before) :]):
         return [*accepted, newest]
     return [*before, msgspec.structs.replace(newest, contradicted=False)]
+
+
+def _has_proved_right(newest: Stretch, against: Sequence[Stretch]) -> bool:
+    enough = newest.worth_s >= SETTLED_S and _outweighs(newest, against)
+    return enough or newest.worth_s >= VOUCHED_S
+
+
+def anew(trust: Trust, reading: Reading) -> Trust:
+    """Return what is to be believed of a clock that a person says is right: nothing is doubted."""
+    true = [one for one in trust.stretches if not one.contradicted and one.ended <= reading.wall]
+    new = Stretch(
+        min([one.began for one in true] + [reading.wall]),
+        reading.wall,
+        reading.kernel.boot_id,
+        reading.kernel.uptime_s,
+        sum(one.agreed_s for one in true),
+        sum(one.synchronised_s for one in true),
+    )
+    return Trust([new])
 
 
 def check(trust: Trust, wall: datetime, database: datetime | None) -> None:
@@ -232,59 +244,3 @@ def check(trust: Trust, wall: datetime, database: datetime | None) -> None:
         if newest > wall + AHEAD:
             told = f"this machine's clock shows {iso(wall)}, the newest round began {iso(newest)}"
         raise ClockContradicted(f"{told}: {UNTIL_RIGHT}")
-
-
-def note(session: Session, reading: Reading) -> Trust:
-    """Write down what a reading says; return what is to be believed after it."""
-    session.execute(select(STRETCH.c.began).with_for_update()).all()  # two workers, one by one
-    new = after(kept(session), reading)
-    _write(session, new)
-    return new
-
-
-def was_ahead(session: Session, trust: Trust, now: datetime) -> bool:
-    """Whether rounds, or what they recorded, lie in the future of a clock that is right."""
-    ahead = any(one.ended > now + AHEAD for one in trust.stretches)
-    return ahead or aside.holds_slots_to_come(session, now)
-
-
-def put_right(session: Session, now: datetime) -> None:
-    """Take slots to come out of the way; what people did in the future, they did now."""
-    count = aside.set_aside(session, now)
-    log.warning("the clock was ahead and is right again; pings of slots to come: %d", count)
-    schedule.bring_back(session, now)
-    tokens.bring_back(session, now)
-
-
-def believe(session: Session, reading: Reading) -> Trust:
-    """Begin anew with a clock that a person says is right: nothing is doubted."""
-    stretches = kept(session).stretches
-    true = [one for one in stretches if not one.contradicted and one.ended <= reading.wall]
-    new = Stretch(
-        min([one.began for one in true] + [reading.wall]),
-        reading.wall,
-        reading.kernel.boot_id,
-        reading.kernel.uptime_s,
-        sum(one.agreed_s for one in true),
-        sum(one.synchronised_s for one in true),
-    )
-    _write(session, Trust([new]))
-    put_right(session, reading.wall)
-    return Trust([new])
-
-
-def _write(session: Session, trust: Trust) -> None:
-    stored = _stored(session)
-    gone = {one.began for one in stored} - {one.began for one in trust.stretches}
-    if gone:
-        session.execute(delete(STRETCH).where(STRETCH.c.began.in_(gone)))
-    for one in trust.stretches:
-        if one not in stored:
-            row = msgspec.structs.asdict(one)
-            put = insert(STRETCH).values(row)
-            session.execute(put.on_conflict_do_update(index_elements=["began"], set_=row))
-
-
-def forget(session: Session, before: datetime) -> None:
-    """Delete the stretches that ended before that time."""
-    session.execute(delete(STRETCH).where(STRETCH.c.ended < before))

@@ -6,7 +6,7 @@ said are those of records.FIELDS.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 from sqlalchemy import (
@@ -39,6 +39,7 @@ from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
 from core.sql import UtcDateTime, as_rows, incoming, inserted, time_at, turn, written
 
+T = TypeVar("T")
 COLUMNS = {c.name: c.type for c in SERVER.columns if c.name not in ("id", "revision")}
 FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
 """What of a server as wanted is its own; the rest is its schedule's."""
@@ -137,17 +138,32 @@ def refuse_address(ip: str, settings: Settings) -> None:
         raise WrongRequest(refusal, "ip")
 
 
-def portions(
-    wanted: Sequence[BulkServer | BulkItem], settings: Settings
-) -> Iterator[Sequence[BulkServer | BulkItem]]:
-    """Cut what is wanted for `put`: a portion for a transaction, of less than 200 ms.
+def portions(wanted: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut what is wanted and `checked` for `put`: each for a transaction of less than 200 ms."""
+    return (wanted[start : start + AT_ONCE] for start in range(0, len(wanted), AT_ONCE))
 
-    What can be refused without a database has its outcome then, also a name that stands in another
-    portion before.
+
+def checked(
+    session: Session, wanted: Sequence[BulkServer | BulkItem], settings: Settings
+) -> list[BulkServer | BulkItem]:
+    """Give each the name that its server has here, or that a new one will be kept under.
+
+    One that can be refused already gets its outcome, also for a name that stands before it: in
+    whatever spelling, but where servers from before have both. `session` is only read.
     """
     refused = _refusals(_servers(wanted), settings)
-    checked = [refused.get(place, one) for place, one in enumerate(wanted)]
-    return (checked[start : start + AT_ONCE] for start in range(0, len(checked), AT_ONCE))
+    allowed = [refused.get(place, one) for place, one in enumerate(wanted)]
+    here = find.names_here(session, {one.name for one in _servers(allowed).values()})
+    return _once([one if isinstance(one, BulkItem) else _named(one, here) for one in allowed])
+
+
+def _once(wanted: Sequence[BulkServer | BulkItem]) -> list[BulkServer | BulkItem]:
+    """Refuse each whose name stands before it."""
+    first = {one.name: place for place, one in reversed(_servers(wanted).items())}
+    return [
+        one if isinstance(one, BulkItem) or first[one.name] == place else TWICE
+        for place, one in enumerate(wanted)
+    ]
 
 
 def _servers(wanted: Sequence[BulkServer | BulkItem]) -> dict[int, BulkServer]:
@@ -168,26 +184,16 @@ def put(
     its outcome already.
     """
     claim_names(session)
-    wanted = named(session, wanted)
+    wanted = checked(session, wanted, settings)
     outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkItem)}
     said = _servers(wanted)
-    outcomes |= _refusals(said, settings)
-    places = {one.name: place for place, one in said.items() if place not in outcomes}
+    places = {one.name: place for place, one in said.items()}
     added = _add(session, [said[place] for place in places.values()], settings, now)
     known = {name: said[place] for name, place in places.items() if name not in added}
     by_name = {name: BulkItem(status="CREATED", id=server_id) for name, server_id in added.items()}
     by_name |= _put_known(session, known, now) if upsert else {name: taken(name) for name in known}
     outcomes |= {places[name]: outcome for name, outcome in by_name.items()}
     return [outcomes[place] for place in range(len(wanted))]
-
-
-def named(session: Session, wanted: Sequence[BulkServer | BulkItem]) -> list[BulkServer | BulkItem]:
-    """Give each the name that its server has here, or that a new one will be kept under.
-
-    One whose name no new server may have gets its outcome.
-    """
-    here = find.names_here(session, {one.name for one in _servers(wanted).values()})
-    return [one if isinstance(one, BulkItem) else _named(one, here) for one in wanted]
 
 
 def _named(one: BulkServer, here: Mapping[str, str]) -> BulkServer | BulkItem:

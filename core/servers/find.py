@@ -4,7 +4,7 @@ Every function takes a session inside a transaction that its caller ends.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any
 
@@ -12,6 +12,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Double,
     FromClause,
@@ -149,14 +150,12 @@ def page(session: Session, wanted: FleetQuery, now: datetime) -> FleetPage:
     if wanted.name:
         wanted = replace(wanted, name=name_here(session, wanted.name))
     found = session.execute(_page_query(wanted), given).all()
-    totals, last_round = _totals(session, wanted, given)
     shown, more = found[: wanted.limit], found[wanted.limit :]
     return FleetPage(
         servers=[_read(row) for row in shown],
-        totals=totals,
-        last_round=last_round,
         cursors=[_cursor(row) for row in shown],
         more=bool(more),
+        **_totals(session, wanted, given),
     )
 
 
@@ -184,9 +183,9 @@ def _read(row: Sequence[Any]) -> Standing:
     # By place: by name a long row takes twice as long, and there are thousands.
     kept = dict(zip(KEPT, row, strict=False))
     kept["probe"] = Probe(kept["probe"])
-    rank, minute, *heard = row[len(KEPT) : len(KEPT) + 5]
+    rank, is_new, minute, *heard = row[len(KEPT) : len(KEPT) + 6]
     last_ping = None if minute is None else LastPing(slot_time(minute), *heard)
-    return Standing(**kept, state=WORST_FIRST[rank], last_ping=last_ping)
+    return Standing(**kept, state=WORST_FIRST[rank], new=bool(is_new), last_ping=last_ping)
 
 
 def newest_slot(session: Session, now: datetime) -> datetime | None:
@@ -194,7 +193,29 @@ def newest_slot(session: Session, now: datetime) -> datetime | None:
     return session.scalar(select(func.max(Server.last_slot)).where(Server.last_slot <= now + AHEAD))
 
 
-KEPT = [name for name in Standing.__struct_fields__ if name not in ("state", "last_ping")]
+def is_late(session: Session, newest: datetime | None, now: datetime) -> bool:
+    """Whether servers are due, but `newest`, the newest slot of any, says that nobody looks.
+
+    It is late a minute after two of the shortest intervals: until then a round may be under way.
+    So it is after the first server was added, or all that were paused go on.
+    """
+    if newest is not None and now <= newest + 3 * SLOT:
+        return False  # no interval is shorter than a minute
+    shortest_s, due_since = session.execute(DUE, {"now": now}).one()
+    if shortest_s is None:
+        return False
+    looked = due_since if newest is None else max(newest, due_since)
+    return bool(now > looked + timedelta(seconds=2 * shortest_s) + SLOT)
+
+
+DUE = (
+    select(func.min(Schedule.interval_s), func.min(Schedule.since))
+    .join(Server, and_(Schedule.server_id == Server.id, in_force_or_first()))
+    .where(Schedule.enabled)
+)
+
+
+KEPT = [name for name in Standing.__struct_fields__ if name not in ("state", "new", "last_ping")]
 """What a standing repeats of its server and of its schedule."""
 OF_SCHEDULE = [field.name for field in FIELDS if field.table == Schedule.__tablename__]
 
@@ -208,13 +229,18 @@ def _standing() -> FromClause:
     """
     # The last slot and twice the interval after it, in seconds: two intervals later it is old.
     last_minute = epoch_minute(Server.last_slot)
-    fresh_until_s = last_minute * 60 + 2 * Schedule.interval_s
+    now_s: BindParameter[float] = bindparam("now_s", type_=Double())
     unseen = or_(
         Server.last_slot.is_(None),
         Schedule.enabled.is_(False),
         Schedule.since > NOW,
-        fresh_until_s < bindparam("now_s", type_=Double()),
+        last_minute * 60 + 2 * Schedule.interval_s < now_s,
         Server.last_slot > AHEAD_OF_NOW,
+    )
+    is_new = and_(
+        Server.last_slot.is_(None),
+        Schedule.enabled.is_(True),
+        epoch_minute(Schedule.since) * 60 + 2 * Schedule.interval_s >= now_s,
     )
     rank = case(
         (unseen, WORST_FIRST.index(State.UNOBSERVED)),
@@ -224,7 +250,7 @@ def _standing() -> FromClause:
     )
     columns = [
         *(getattr(Schedule if name in OF_SCHEDULE else Server, name).label(name) for name in KEPT),
-        *(rank.label("rank"), last_minute.label("last_minute")),
+        *(rank.label("rank"), is_new.label("new"), last_minute.label("last_minute")),
         *(Server.last_ms, Server.last_sent, Server.last_received),
     ]
     return (
@@ -270,25 +296,39 @@ def _found(wanted: FleetQuery) -> ColumnElement[bool]:
     return and_(*tests)
 
 
-def _totals(
-    session: Session, wanted: FleetQuery, given: Mapping[str, Any]
-) -> tuple[dict[State, int], datetime | None]:
-    matching = case((_found(wanted), 1), else_=0)
-    past = case((STANDING.c.last_slot <= AHEAD_OF_NOW, STANDING.c.last_slot))
-    figures = [STANDING.c.rank, func.sum(matching), func.max(past)]
-    rows = session.execute(select(*figures).group_by(STANDING.c.rank), given).all()
-    counted = {WORST_FIRST[rank]: int(count) for rank, count, _ in rows}
-    slots = [slot for *_, slot in rows if slot is not None]
-    return {state: counted.get(state, 0) for state in State}, max(slots, default=None)
+def _shown(wanted: FleetQuery) -> ColumnElement[bool]:
+    tests = [_found(wanted)]
+    if wanted.state is not UNSET:
+        tests.append(STANDING.c.rank == WORST_FIRST.index(wanted.state))
+    if wanted.enabled is not UNSET:
+        tests.append(STANDING.c.enabled.is_(wanted.enabled))
+    if wanted.new is not UNSET:
+        tests.append(STANDING.c.new.is_(wanted.new))
+    return and_(*tests)
+
+
+def _totals(session: Session, wanted: FleetQuery, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a FleetPage counts."""
+    one = STANDING.c
+    found = _found(wanted)
+    past = case((one.last_slot <= AHEAD_OF_NOW, one.last_slot))
+    groups = (found, and_(found, one.enabled.is_(False)), and_(found, one.new.is_(True)))
+    figures = [func.max(past), *(func.sum(case((group, 1), else_=0)) for group in groups)]
+    rows = session.execute(select(one.rank, *figures).group_by(one.rank), given).all()
+    counted = {WORST_FIRST[rank]: int(count) for rank, _, count, *_ in rows}
+    return {
+        "totals": {state: counted.get(state, 0) for state in State},
+        "paused": sum(int(row[3]) for row in rows),
+        "new": sum(int(row[4]) for row in rows),
+        "last_round": max((row[1] for row in rows if row[1] is not None), default=None),
+    }
 
 
 def _page_query(wanted: FleetQuery) -> Select[Any]:
     backwards = wanted.sort.startswith("-")
     key = _key(wanted.sort)
     order = [key.desc(), STANDING.c.id.desc()] if backwards else [key, STANDING.c.id]
-    query = select(*LISTED, key.label("key")).where(_found(wanted))
-    if wanted.state is not UNSET:
-        query = query.where(STANDING.c.rank == WORST_FIRST.index(wanted.state))
+    query = select(*LISTED, key.label("key")).where(_shown(wanted))
     if wanted.after:
         here = tuple_(key, STANDING.c.id)
         there = tuple_(*_place(wanted, key.type), types=[key.type, BigInteger()])

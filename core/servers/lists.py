@@ -24,9 +24,9 @@ DELIMITERS = ",;\t"
 # What stands beside a server's fields where Pinglet itself wrote the list.
 IN_OUR_OBJECTS = {
     *("id", "added", "last_port", "last_ping", "schedule"),
-    *("state", "uptime", "coverage", "counts", "strip", "means_ms"),
+    *("state", "new", "uptime", "coverage", "counts", "strip", "strip_counts", "means_ms"),
 }
-BESIDE_OUR_SERVERS = {"servers", "days", "next", "totals", "last_round"}
+BESIDE_OUR_SERVERS = {"servers", "days", "next", "totals", "paused", "new", "last_round"}
 NAMES = [field.name for field in FIELDS]
 COLUMNS = {name: field for field in FIELDS for name in (field.name, *field.names)}
 """The fields by the names that a list may give them, in lower case."""

@@ -266,12 +266,15 @@ class Sort(StrEnum):
 class FleetQuery(Request, frozen=True):
     """Which servers: `search` looks into names and addresses, `name` is exact.
 
-    `sort=state` begins with the worst; a `-` before it turns an order around.
+    `sort=state` begins with the worst; a `-` before it turns an order around. `enabled` and `new`
+    tell apart why servers are unobserved.
     """
 
     search: Words = ""
     name: Words = ""
     state: State | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    new: bool | UnsetType = UNSET
     sort: Sort = Sort.ADDED
     after: Words = ""
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
@@ -302,7 +305,7 @@ class BulkDone(Record, frozen=True):
 
 
 class ListItem(BulkItem, frozen=True, omit_defaults=True):
-    """What became of a server of a list; of one that was refused also where it stands and how.
+    """What became of a server of a list; where it wasn't saved also where it stands and how.
 
     `place` is `line 3` of CSV, `server 3` of JSON; `text` is what stands there.
     """
@@ -330,7 +333,8 @@ class Standing(Record, frozen=True):
     """A server and how it stands: a line of the list with state.
 
     `interval_s` and `enabled` are those of the schedule in force, or of the first one where a clock
-    that was ahead has it begin later.
+    that was ahead has it begin later. `new` says that nobody had to look yet: it was never pinged,
+    and its schedule is younger than two intervals.
     """
 
     id: int
@@ -342,6 +346,7 @@ class Standing(Record, frozen=True):
     interval_s: int
     enabled: bool
     state: State
+    new: bool
     last_ping: LastPing | None
 
 
@@ -351,13 +356,16 @@ class FleetPage:
 
     `cursors` are their places: as `after` in a request, one asks for what follows it. `more` says
     that something follows the last. `totals` counts the states of all servers that search and name
-    find, on whatever page; `last_round` is the newest slot of any server.
+    find, on whatever page; of the unobserved ones, `paused` are not to be looked at, and `new` were
+    not to be yet. `last_round` is the newest slot of any server.
     """
 
     servers: Sequence[Standing]
     cursors: Sequence[str]
     more: bool
     totals: Mapping[State, int]
+    paused: int
+    new: int
     last_round: datetime | None
 
     @property

@@ -71,6 +71,16 @@ def spans(schedule: Sequence[Planned]) -> list[Span]:
     ]
 
 
+def pauses(schedule: Sequence[Planned]) -> list[Span]:
+    """Turn a server's schedule, in order of time, into the spans in which it was paused."""
+    edges = [*(slot_number(row.since) for row in schedule), NEVER]
+    return [
+        Span(first, end, 1)
+        for row, (first, end) in zip(schedule, pairwise(edges), strict=True)
+        if not row.enabled and first < end
+    ]
+
+
 def due(planned: Iterable[Span], first: int, end: int = NEVER) -> int:
     """Return which of the 1,440 slots from `first`, a midnight, were due before `end`.
 
@@ -175,6 +185,11 @@ def _plan() -> Executable:
         index_elements=["server_id", "since"],
         set_={name: added.excluded[name] for name in FIELDS},
     )
+
+
+def hold_all(session: Session) -> None:
+    """Hold every server, and so what is of it: nobody changes, records, packs or removes any."""
+    session.execute(select(Server.id).order_by(Server.id).with_for_update()).all()
 
 
 def bring_back(session: Session, now: datetime) -> None:

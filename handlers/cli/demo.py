@@ -29,6 +29,7 @@ def create_servers(
     session: Session, settings: Settings, now: datetime, days: int
 ) -> dict[str, int]:
     """Add the servers as if `days` ago; return their ids. Raises NameTaken where they exist."""
+    change.claim_names(session)
     first = slot_of(now) - timedelta(days=days)
     return {
         name: change.add(session, ServerWanted(name=name, ip=ip), settings, first)

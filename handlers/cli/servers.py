@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import BinaryIO, TextIO
@@ -15,6 +16,7 @@ from core.export import give, take_list
 from core.reading import iso
 from core.servers import change, find, lists
 from core.servers.records import ServerWanted, Standing, server_name
+from handlers import steps
 from handlers.cli.output import (
     choice,
     counted,
@@ -91,10 +93,20 @@ def import_servers(file: BinaryIO, update: bool, _kind: str | None) -> None:
     with refusals():
         entries = lists.read(file.read(), bounded=False)
         with current_database().reading() as session:
-            steps = take_list.steps(session, entries, current_settings(), utc_now(), upsert=update)
-        done = sum(map(current_database().write, steps), Counter[str]())
-    changed = f", changed {counted(done['UPDATED'], 'server')}" if update else ""
-    click.echo(f"Added {counted(done['CREATED'], 'server')}{changed}")
+            parts = take_list.steps(session, entries, current_settings(), utc_now(), upsert=update)
+        done = steps.each(current_database(), parts, _told)
+    changed = f", changed {counted(_sum(done)['UPDATED'], 'server')}" if update else ""
+    click.echo(f"Added {counted(_sum(done)['CREATED'], 'server')}{changed}")
+
+
+def _sum(done: Sequence[Counter[str]]) -> Counter[str]:
+    return sum(done, Counter())
+
+
+def _told(done: Sequence[Counter[str]]) -> str:
+    so_far = _sum(done)
+    figures = f"added {so_far['CREATED']:,}, changed {so_far['UPDATED']:,}"
+    return f"servers so far: {figures}; to go on, import the same file with --update"
 
 
 @servers_group.command("export")

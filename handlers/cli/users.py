@@ -1,14 +1,16 @@
 """`flask users`: add and change users, issue tokens."""
 
 import sys
+from functools import partial
 
 import click
 from flask.cli import AppGroup
+from sqlalchemy.orm import Session
 
 from core.accounts import tokens, users
-from core.accounts.records import Role, Scope
+from core.accounts.records import Role, Scope, TokenIssued
 from core.accounts.tokens import TokenWanted
-from core.accounts.users import UserChange, UserWanted
+from core.accounts.users import Change, NewUser, UserChange, UserWanted
 from core.clock import utc_now
 from handlers.cli.output import choice, current_database, print_table, refusals
 
@@ -44,8 +46,9 @@ def add_user(name: str, role: str, password_stdin: bool) -> None:
     """Add a user."""
     # Before the transaction: while somebody is typing, nobody else could write to an SQLite file.
     wanted = UserWanted(name=name, password=_password(password_stdin), role=Role(role))
-    with refusals(), current_database().transaction() as session:
-        users.create_user(session, wanted, utc_now())
+    with refusals():
+        add_it = partial(users.create_user, new=NewUser.of(wanted), now=utc_now())
+        current_database().write(add_it)
     click.echo(f"Added {name}; from now on every request must carry a token or a password")
 
 
@@ -81,8 +84,12 @@ def enable_user(name: str) -> None:
 
 
 def _change_user(name: str, outcome: str, wanted: UserChange) -> None:
-    with refusals(), current_database().transaction() as session:
-        users.change_user(session, users.find_user_named(session, name).id, wanted)
+    def write(session: Session) -> None:
+        users.change_user(session, users.find_user_named(session, name).id, change)
+
+    with refusals():
+        change = Change.of(wanted)
+        current_database().write(write)
     click.echo(f"{name} {outcome}")
 
 
@@ -90,8 +97,12 @@ def _change_user(name: str, outcome: str, wanted: UserChange) -> None:
 @click.argument("name")
 def remove_user(name: str) -> None:
     """Delete a user and all their tokens."""
-    with refusals(), current_database().transaction() as session:
+
+    def write(session: Session) -> None:
         users.remove_user(session, users.find_user_named(session, name).id)
+
+    with refusals():
+        current_database().write(write)
     click.echo(f"Removed {name}")
 
 
@@ -117,8 +128,13 @@ def issue_token(name: str, label: str, scope: str, days: int) -> None:
 
     LABEL is the name of the token, such as the script that uses it.
     """
+    now = utc_now()
     wanted = TokenWanted(name=label, scope=Scope(scope), expires_in_s=days * 86_400)
-    with refusals(), current_database().transaction() as session:
+
+    def write(session: Session) -> TokenIssued:
         user = users.identity_of(users.find_user_named(session, name))
-        issued = tokens.issue_key(session, user, wanted, utc_now())
+        return tokens.issue_key(session, user, wanted, now)
+
+    with refusals():
+        issued = current_database().write(write)
     click.echo(issued.token)

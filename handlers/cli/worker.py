@@ -81,9 +81,10 @@ def tidy_command(clock_is_right: bool) -> None:
     after a gap removal waits, until they have shown that the clock is right or you say so.
     """
     here = current_instance()
-    with refusals(), patience.of(patience.of_job(here.settings)):
+    with refusals():
         if clock_is_right:
-            rounds.believe_clock(here.database, utc_now())
+            with patience.of(patience.of_job(here.settings)):
+                rounds.believe_clock(here.database, utc_now())
         with items_bar(upkeep.plan_vouched(here), "Tidying") as progress:
             done = sum((step() for step in progress), upkeep.Tidied())
     click.echo(str(done))

@@ -115,7 +115,7 @@ def _report(batches: Sequence[Batch], found: Results, duration_s: float) -> None
         log.error("can't read a target: %s", reason)
     reasons = Counter(lost.detail for lost in found.unobserved)
     log.info(
-        "%s: %d pings, unobserved: %s",
+        "%s: measured %d, unobserved: %s",
         iso(found.slot),
         len(found.pings),
         dict(reasons),

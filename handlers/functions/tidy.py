@@ -19,6 +19,6 @@ def tidy(_event: object, context: object) -> dict[str, Any]:
     Unavailable.
     """
     logs.configure(context)
-    done = upkeep.tidy_vouched(warm_instance())
+    done = upkeep.tidy(warm_instance())
     log.info("nightly upkeep: %s", done)
     return asdict(done)

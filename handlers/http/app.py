@@ -13,6 +13,7 @@ from core.errors import CoreError
 from core.export import records
 from core.settings import Settings
 from handlers.http import (
+    assets,
     compression,
     contract,
     gate,
@@ -88,13 +89,6 @@ LATER = (
         may=PUBLIC,
         media=["text/html"],
     ),
-    Route(
-        method="GET",
-        rule="/api/v1/docs.css",
-        view=Later("handlers.http.openapi.style"),
-        may=PUBLIC,
-        media=["text/css"],
-    ),
     Route(method="GET", rule="/graphql", view=Later("handlers.http.graphql.answer"), may=READ),
     Route(method="POST", rule="/graphql", view=Later("handlers.http.graphql.answer"), may=READ),
 )
@@ -145,9 +139,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # or // would be redirected, in HTML
     app.extensions["pinglet"] = here
+    app.jinja_env.globals["static"] = assets.address
     app.wsgi_app = _patiently(here, app.wsgi_app)  # type: ignore[method-assign]
     gate.guard(app, here)
-    for part in (contract, people, servers, health, pages):
+    for part in (contract, people, servers, health, assets, pages):
         routes.register(app, here, part.ROUTES.table)
     routes.register(app, here, LATER)
     compression.register(app)

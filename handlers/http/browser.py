@@ -3,6 +3,7 @@
 And what every reply tells browsers, whoever gives it.
 """
 
+import re
 from functools import lru_cache
 from hashlib import sha256
 from http import HTTPStatus
@@ -61,6 +62,41 @@ def _place(text_url: str) -> str:
     name = f"/{url.database}" if url.database else ""
     told = libpq.options(said.get("options", "")) | said
     return " ".join([host + port + name, *(told[word] for word in SAYS_WHERE if word in told)])
+
+
+BROWSERS = (
+    ("Edg", "Edge"),
+    ("OPR/", "Opera"),
+    ("SamsungBrowser/", "Samsung Internet"),
+    ("Vivaldi/", "Vivaldi"),
+    ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"),
+    ("CriOS/", "Chrome"),
+    ("Chrome/", "Chrome"),
+    ("Safari/", "Safari"),
+)
+SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("CrOS", "ChromeOS"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+"""What browsers say of themselves, and what people call it; most also name those further down."""
+PROGRAM = re.compile(r"[A-Za-z][\w.+-]{0,39}(?=/|$)")
+
+
+def device() -> str:
+    """Return what this request's browser is called, such as `Firefox on Linux`; "" if unknown."""
+    agent = request.headers.get("User-Agent", "")
+    name = next((name for word, name in BROWSERS if word in agent), None)
+    system = next((name for word, name in SYSTEMS if word in agent), None)
+    if name is None:
+        found = PROGRAM.match(agent)
+        return found[0] if found and found[0] != "Mozilla" else ""
+    return f"{name} on {system}" if system else name
 
 
 def wants_page() -> bool:

@@ -1,5 +1,6 @@
 """POST /api/v1/servers/bulk: many servers at once. Loaded at first use."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -7,7 +8,7 @@ from flask import request
 from msgspec import structs
 
 from core.clock import utc_now
-from core.errors import WrongRequest
+from core.errors import CutOff, Unavailable, WrongRequest
 from core.reading import read_json
 from core.servers import change, lists
 from core.servers.lists import Entry
@@ -20,8 +21,14 @@ from core.servers.records import (
     ListDone,
     ListItem,
 )
+from handlers import steps
 from handlers.http.routes import CSV
 from handlers.instance import Instance
+
+log = logging.getLogger("pinglet.api")
+
+SAVED = ("CREATED", "UPDATED")
+"""Outcomes that need no line beside them."""
 
 
 def put(here: Instance, asked: BulkQuery) -> BulkDone | ListDone:
@@ -44,12 +51,28 @@ def _put_list(here: Instance, entries: Sequence[Entry], upsert: bool) -> ListDon
 
 
 def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
+    """Do it in portions; where the database goes away after one, each of the rest says so."""
+    with here.database.reading() as session:
+        wanted = change.checked(session, wanted, here.settings)
     how = partial(change.put, settings=here.settings, now=utc_now(), upsert=upsert)
-    return [
-        outcome
-        for some in change.portions(wanted, here.settings)
-        for outcome in here.database.write(partial(how, wanted=some))
-    ]
+    portions = [partial(how, wanted=some) for some in change.portions(wanted)]
+    try:
+        done: Sequence[list[BulkItem]] = steps.each(here.database, portions, _told)
+    except CutOff as error:
+        log.error("%s: %s", error, error.__cause__)
+        done = error.done
+    outcomes = [outcome for some in done for outcome in some]
+    left = [one if isinstance(one, BulkItem) else LEFT for one in wanted[len(outcomes) :]]
+    return outcomes + left
+
+
+def _told(done: Sequence[list[BulkItem]]) -> str:
+    return f"only the first {sum(map(len, done)):,} servers of a request were put"
+
+
+LEFT = BulkItem(
+    status=Unavailable.status, detail="the database went away before this one: send it again"
+)
 
 
 def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:
@@ -62,6 +85,6 @@ def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:
 
 def _at(entry: Entry, outcome: BulkItem) -> ListItem:
     found = structs.asdict(outcome)
-    if outcome.detail is not None:
+    if outcome.status not in SAVED:
         found |= {"place": entry.place, "text": entry.text}
     return ListItem(**found)

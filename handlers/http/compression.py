@@ -12,6 +12,7 @@ TEXTS = (
     "application/problem+json",
     "application/graphql-response+json",
     "application/openmetrics-text",
+    "image/svg+xml",
 )
 
 
@@ -20,22 +21,25 @@ def register(app: Flask) -> None:
     app.after_request(_compress)
 
 
+def packed(octets: bytes) -> bytes:
+    """Return them as gzip."""
+    zipper = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+    return zipper.compress(octets) + zipper.flush()
+
+
+def is_worth_it(kind: str, octets: bytes) -> bool:
+    """Whether something of this kind (a media type) is much shorter as gzip."""
+    return (kind in TEXTS or kind.startswith("text/")) and len(octets) > WORTH_IT
+
+
 def _compress(response: Response) -> Response:
     # The ETags are weak, so one serves both forms (RFC 9110, 8.8.1); caches must tell them apart.
-    if not _is_worth_it(response):
+    if response.is_streamed or response.direct_passthrough or response.content_encoding:
+        return response
+    if not is_worth_it(response.mimetype or "", response.get_data()):
         return response
     response.vary.add("Accept-Encoding")
     if request.accept_encodings["gzip"] > 0:
-        zipper = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_WINDOW)
-        response.set_data(zipper.compress(response.get_data()) + zipper.flush())
+        response.set_data(packed(response.get_data()))
         response.headers["Content-Encoding"] = "gzip"
     return response
-
-
-def _is_worth_it(response: Response) -> bool:
-    if response.is_streamed or response.direct_passthrough or response.content_encoding:
-        return False
-    kind = response.mimetype or ""
-    if kind not in TEXTS and not kind.startswith("text/"):
-        return False
-    return len(response.get_data()) > WORTH_IT

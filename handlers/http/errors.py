@@ -11,7 +11,9 @@ from werkzeug.exceptions import HTTPException
 from core.errors import (
     Busy,
     CoreError,
+    CutOff,
     Forbidden,
+    HostUnknown,
     NameTaken,
     NameUnknown,
     TokenRejected,
@@ -23,7 +25,7 @@ from core.errors import (
     WrongRequest,
 )
 from core.reading import Record
-from handlers.http import browser, routes
+from handlers.http import browser, notice, routes
 
 log = logging.getLogger("pinglet.api")
 
@@ -75,11 +77,13 @@ def reply_with_error(error: CoreError) -> ResponseReturnValue:
     log.log(level, "%r: %d %s: %s", _asked(), code, error.status, _logged(error))
     if isinstance(error, TokenRejected) and browser.wants_page():
         return browser.to_login()
+    if isinstance(error, HostUnknown) and notice.is_wanted():
+        return notice.page(notice.unknown_host(error.host), code)
     headers = {}
     if isinstance(error, Unavailable | TooManyAttempts):
         headers["Retry-After"] = str(error.retry_after_s)
     # What is wrong with our database is nobody's business outside.
-    told = "try again later" if ours else str(error)
+    told = "try again later" if ours and not isinstance(error, CutOff) else str(error)
     return _reply(code, error.status, told, headers, getattr(error, "field", None))
 
 
@@ -114,7 +118,14 @@ def _asked() -> str:
 def _reply(
     code: HTTPStatus, word: str, told: str, headers: dict[str, str], field: str | None = None
 ) -> ResponseReturnValue:
-    """The contract's shape; under /api/ a problem as RFC 9457 has it, at /graphql what it has."""
+    """The contract's shape; under /api/ a problem as RFC 9457 has it, at /graphql what it has.
+
+    A browser that asks for something to look at gets a page.
+    """
+    if notice.is_wanted():
+        response = notice.page(notice.refused(code, told), code)
+        response.headers.update(headers)
+        return response
     if request.path == "/graphql":
         extensions = {"code": word} | ({"field": field} if field else {})
         body = {"errors": [{"message": told, "extensions": extensions}]}

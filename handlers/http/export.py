@@ -1,6 +1,7 @@
 """Export and import, in pages that any instance takes. Loaded at first use."""
 
 from collections import Counter
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from flask import Response, request
@@ -12,6 +13,7 @@ from core.export import take_list
 from core.export.records import Exported, ExportQuery, Imported, ImportQuery
 from core.reading import read_json
 from core.servers import lists
+from handlers import steps
 from handlers.http import browser, routes
 from handlers.http.routes import CSV
 from handlers.instance import Instance
@@ -61,14 +63,28 @@ def take(here: Instance, wanted: ImportQuery) -> Imported:
 def take_page(here: Instance, page: Exported) -> Imported:
     """Check a page as a whole, then add what is new of it step by step."""
     with here.database.reading() as session:
-        steps = export_take.steps(session, page, here.settings, utc_now())
-    return sum(map(here.database.write, steps), Imported(servers=0, schedules=0, pings=0))
+        parts = export_take.steps(session, page, here.settings, utc_now())
+    return _sum(steps.each(here.database, parts, _told))
+
+
+def _sum(done: Sequence[Imported]) -> Imported:
+    return sum(done, Imported(servers=0, schedules=0, pings=0))
+
+
+def _told(done: Sequence[Imported]) -> str:
+    so_far = _sum(done)
+    figures = f"{so_far.servers:,}, their pings: {so_far.pings:,}"
+    return f"servers imported so far: {figures}; send the same again: what is here stays"
 
 
 def _take_list(here: Instance, body: bytes) -> Imported:
     take_list.refuse_pings(body)
     entries = lists.read(body)
     with here.database.reading() as session:
-        steps = take_list.steps(session, entries, here.settings, utc_now(), skip=True)
-    done = sum(map(here.database.write, steps), Counter[str]())
-    return Imported(servers=done["CREATED"], schedules=done["CREATED"], pings=0)
+        parts = take_list.steps(session, entries, here.settings, utc_now(), skip=True)
+    return _sum_of_list(steps.each(here.database, parts, lambda done: _told([_sum_of_list(done)])))
+
+
+def _sum_of_list(done: Sequence[Counter[str]]) -> Imported:
+    new = sum(outcomes["CREATED"] for outcomes in done)
+    return Imported(servers=new, schedules=new, pings=0)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -52,7 +53,7 @@ def guard(app: Flask, here: Instance) -> None:
             return
         g.identity = identify(here)
         if g.identity.level < needed:
-            raise Forbidden(f"{g.identity.name} may not do this: it needs {_access(needed)}")
+            raise Forbidden(f"this needs {_access(needed)}, which {g.identity.name} doesn't have")
 
     app.after_request(_headers)
 
@@ -76,7 +77,7 @@ def _access(level: Level) -> str:
 
 def identify(here: Instance) -> Identity:
     """Return who sends this request. Raises TokenRejected, TooManyAttempts."""
-    if is_local_request() and access_is_open(here):
+    if is_open_to_caller(here):
         return LOCAL
     credentials = _credentials()
     if credentials is not None and credentials.type == "basic":
@@ -85,7 +86,8 @@ def identify(here: Instance) -> Identity:
         return _bearer(here, credentials.token or "")
     if (session := _session(here)) is not None:
         return _cookie(here, session)
-    _say_how_to_begin(here)
+    if is_before_users(here):
+        log.warning("nobody can log in yet: create a user with `flask users add NAME`")
     raise TokenRejected("a request must carry a token or a password: Authorization: Bearer ...")
 
 
@@ -110,12 +112,12 @@ def log_in(here: Instance, name: str, password: str) -> Identity:
     """
     # What the network says, and proxies that are trusted: any other header is the caller's word.
     attempts = Attempts(name, request.remote_addr or "")
-    with here.database.transaction() as session:
-        counted = count_attempt(session, attempts, utc_now())
+    counted = here.database.write(partial(count_attempt, attempts=attempts, now=utc_now()))
     with here.database.reading() as session:
-        identity = users.check_password(session, name, password)
-    with here.database.transaction() as session:
-        forgive_attempts(session, attempts, counted, utc_now())
+        known = users.known(session, name)
+    identity = users.check_password(known, password)
+    forgive = partial(forgive_attempts, attempts=attempts, counted=counted, now=utc_now())
+    here.database.write(forgive)
     return identity
 
 
@@ -127,12 +129,20 @@ def confirmed(here: Instance, password: str) -> Identity:
     user = whoami()
     if user.kind in (None, TokenKind.KEY):
         return user
+    known = shown(here, password, "the password is wrong", "password")
+    return replace(known, level=min(known.level, user.level))
+
+
+def shown(here: Instance, password: str, told: str, field: str) -> Identity:
+    """Return who sends this request, if the password that stands in a field of its body is theirs.
+
+    Raises WrongRequest with what is `told` if it isn't, TooManyAttempts.
+    """
     try:
-        shown = log_in(here, user.name, password)
+        return log_in(here, whoami().name, password)
     except TokenRejected:
         # Not 401: the request's own token is good.
-        raise WrongRequest("password must be yours", "password") from None
-    return replace(shown, level=min(shown.level, user.level))
+        raise WrongRequest(told, field) from None
 
 
 def _bearer(here: Instance, token: str) -> Identity:
@@ -178,17 +188,26 @@ def access_is_open(here: Instance) -> bool:
     return is_open
 
 
-def _say_how_to_begin(here: Instance) -> None:
-    # Whoever has just deployed this finds every door closed. Once there is a user, it isn't asked
-    # again: requests of strangers cost no query.
+def is_before_users(here: Instance) -> bool:
+    """Whether nobody can log in yet, as there never was a user; not, where that can't be told.
+
+    Whoever has just deployed this finds every door closed. Once there is a user, it isn't asked
+    again: requests of strangers cost no query.
+    """
     if here.database in BEGUN:
-        return
-    hint = patience.of(patience.brief())
-    with hint, suppress(Unavailable), here.database.reading() as session:
-        if users.access_is_open(session):
-            log.warning("nobody can log in yet: create a user with `flask users add NAME`")
-        else:
+        return False
+    is_before = False
+    brief = patience.of(patience.brief())
+    with brief, suppress(Unavailable), here.database.reading() as session:
+        is_before = users.access_is_open(session)
+        if not is_before:
             BEGUN.add(here.database)
+    return is_before
+
+
+def is_open_to_caller(here: Instance) -> bool:
+    """Whether this request's sender may do everything, as whoever sits at this machine."""
+    return is_local_request() and access_is_open(here)
 
 
 def _headers(response: Response) -> Response:
@@ -196,6 +215,9 @@ def _headers(response: Response) -> Response:
     said = browser.HEADERS | (browser.ON_HTTPS if request.is_secure else {})
     for name, value in said.items():
         response.headers.setdefault(name, value)
+    # Whoever serves us says the date. Werkzeug does, too, where an answer may be left out (304): of
+    # two dates nobody can read either.
+    response.headers.pop("Date", None)
     if request.path in ("/", "/graphql"):
         response.vary.add("Accept")
     if response.status_code == HTTPStatus.UNAUTHORIZED:

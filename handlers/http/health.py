@@ -16,7 +16,7 @@ from core.clock import utc_now
 from core.errors import ClockContradicted, DatabaseReplaced, Unavailable
 from core.reading import Record, Request
 from core.rounds import log as round_log
-from core.rounds import trust
+from core.rounds import stretches, trust
 from core.servers import find
 from handlers.http import routes
 from handlers.http.routes import PUBLIC, Routes
@@ -42,6 +42,7 @@ class Looked:
     removal_waits: str | None = None
     rounds_fail: bool = False
     rounds_ceased: bool = False
+    late: bool = False
 
 
 class HealthQuery(Request, frozen=True):
@@ -58,12 +59,16 @@ class Health(Record, frozen=True):
     DATABASE_REPLACED: its file was removed, or another one put in its place. What is wrong with
     rounds is 503 only where an age was asked for: whoever sends requests here may go on.
     `removal_waits` says why nothing old is removed: the clock is doubted. Else it is null.
+    `now` is our clock: whoever tells ages by it needs no clock of their own. `late`: servers are
+    due, but the newest ping of any is older than a minute and two of their shortest intervals.
     """
 
     status: str
     database: bool
     last_round_age_s: float | None
     removal_waits: str | None
+    now: datetime
+    late: bool
 
 
 ROUTES = Routes()
@@ -82,10 +87,11 @@ LOCK = threading.Lock()
 def show(here: Instance, wanted: HealthQuery) -> Response:
     """Tell whether this instance works: 200, or 503 where it doesn't."""
     looked = _looked(here.database)
+    now = utc_now()
     age_s = None
     if looked.last_round is not None:
         # The clock of who recorded it may be a little ahead of ours.
-        age_s = max(0.0, (utc_now() - looked.last_round).total_seconds())
+        age_s = max(0.0, (now - looked.last_round).total_seconds())
     word = _word(looked, age_s, wanted.max_age_s or None)
     # Whoever asks for no age wants to know whether to send requests here, dead worker or not.
     serves = looked.database and (word == "OK" or not wanted.max_age_s)
@@ -95,6 +101,8 @@ def show(here: Instance, wanted: HealthQuery) -> Response:
         database=looked.database,
         last_round_age_s=age_s,
         removal_waits=looked.removal_waits,
+        now=now,
+        late=looked.late,
     )
     return routes.reply(body, code)
 
@@ -125,13 +133,15 @@ def _look(database: Database) -> Looked:
         hurry = patience.Patience(PATIENCE_S, PATIENCE_S, PATIENCE_S)
         with patience.of(hurry), database.reading() as session:
             now = utc_now()
+            newest = find.newest_slot(session, now)
             return Looked(
                 time.monotonic(),
                 True,
-                find.newest_slot(session, now),
+                newest,
                 removal_waits=_removal_waits(session),
                 rounds_fail=round_log.fails(session, now),
                 rounds_ceased=round_log.ceased(session, now),
+                late=find.is_late(session, newest, now),
             )
     except DatabaseReplaced:
         return Looked(time.monotonic(), False, None, "DATABASE_REPLACED")
@@ -144,7 +154,7 @@ def _removal_waits(session: Session) -> str | None:
         trust.check(trust.Trust([]), utc_now(), round_log.database_time(session))
     except ClockContradicted as error:
         return str(error)
-    return trust.kept(session).removal_waits
+    return stretches.kept(session).removal_waits
 
 
 def _word(looked: Looked, age_s: float | None, max_age_s: int | None) -> str:

@@ -16,7 +16,7 @@ from core.clock import utc_now
 from core.history import lately
 from core.history.lately import LATELY_SLOTS, Gauge
 from core.rounds import log as round_log
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.log import Tally
 from core.rounds.trust import Trust
 from core.slots import AHEAD, current_slot, slot_time
@@ -36,7 +36,7 @@ def show(here: Instance) -> Response:
     with here.database.reading() as session:
         found = lately.gauges(session, now)
         rounds = round_log.between(session, slot_time(over - LATELY_SLOTS), slot_time(over))
-        trusted = trust.kept(session)
+        trusted = stretches.kept(session)
     lines = [
         *_of_pinglet(found, now),
         *_of_clock(trusted),

@@ -67,11 +67,6 @@ def page(here: Instance) -> ResponseReturnValue:
     return routes.fresh(response)
 
 
-def style(_here: Instance) -> ResponseReturnValue:
-    """The style sheet of that page."""
-    return routes.fresh(Response(render_template("docs.css"), mimetype="text/css"))
-
-
 def _as_found(here: Instance) -> dict[str, Any]:
     """The document as it is read here: under which prefix, and what the cookie is called."""
     spec = described(described_routes())

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from flask import request
 
-from core.errors import Forbidden
+from core.errors import Forbidden, HostUnknown
 from core.settings import Settings
 from handlers.http.proxies import DEFAULT_PORTS, PORT_AT_END
 
@@ -28,9 +28,7 @@ def refuse_strangers(settings: Settings) -> None:
     if request.path == HEALTH and request.method in SAFE:
         return  # load balancers ask by address, by a name of their own, or by none
     if not _is_known(_hostname(request.host), settings):
-        raise Forbidden(
-            f"the host {request.host!r} isn't known here: add it to PINGLET_HOSTS if it is yours"
-        )
+        raise HostUnknown(request.host)
     if request.method in SAFE:
         return
     if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):

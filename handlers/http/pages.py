@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from secrets import token_urlsafe
 
-from flask import Response, abort, render_template, send_from_directory
+from flask import Response, abort, render_template
 from flask.typing import ResponseReturnValue
 
-from handlers.http import browser, gate
+from handlers.http import assets, browser, gate, notice
 from handlers.http.routes import PUBLIC, READ, WRITE, Routes
 from handlers.instance import Instance
 
@@ -89,26 +90,21 @@ LIBRARIES: Mapping[str, Library] = {
 def source(name: str) -> Source:
     """Return where the browser finds a library."""
     library = LIBRARIES[name]
-    if (MODULES / library.path).is_file():
-        return Source(browser.address(f"/static/lib/{name}"))
+    file = MODULES / library.path
+    if file.is_file():
+        return Source(browser.address(f"/static/lib/{assets.hash_of(file)}/{name}"))
     return Source(library.cdn, library.integrity)
 
 
-@ROUTES("GET", "/static/lib/<name>", may=PUBLIC)
-def library_file(_here: Instance, name: str) -> Response:
+@ROUTES("GET", "/static/lib/<hash_there>/<name>", may=PUBLIC)
+def library_file(_here: Instance, hash_there: str, name: str) -> Response:
     """Return a library's file; 404 for what is none, or isn't installed."""
-    if name not in LIBRARIES:
+    file = MODULES / LIBRARIES[name].path if name in LIBRARIES else None
+    if file is None or not file.is_file():
         abort(404)
-    return _file(MODULES, LIBRARIES[name].path.as_posix())
+    return assets.answer(file, hash_there, assets.hash_of(file))
 
 
-def _file(folder: Path, name: str) -> Response:
-    response = send_from_directory(folder, name)
-    response.headers["Cache-Control"] = "no-cache"  # asked for again, answered by 304
-    return response
-
-
-HERE = Path(__file__).parent
 PAGES = (
     ("fleet", "/dashboard", "Fleet", READ),
     ("add", "/dashboard/add", "Add", READ),
@@ -155,11 +151,14 @@ def server_page(here: Instance, server_id: int) -> ResponseReturnValue:
     return page(here, "server", f"Server {server_id}")
 
 
-@ROUTES("GET", "/static/<path:filename>", may=PUBLIC)
-def static(_here: Instance, filename: str) -> ResponseReturnValue:
-    """Return a file of ours that the pages load."""
-    return _file(HERE / "static", filename)
+@ROUTES("GET", "/login", may=PUBLIC)
+def login(here: Instance) -> ResponseReturnValue:
+    """Return the form to log in, or what has to be done before anybody can."""
+    if gate.is_before_users(here) and not gate.is_open_to_caller(here):
+        found = notice.nobody_yet(is_closed=here.settings.authentication)
+        return notice.page(found, HTTPStatus.OK)
+    return page(here, "login", "Log in")
 
 
-for _name, _address, _label, _level in (*PAGES, ("login", "/login", "Log in", PUBLIC)):
+for _name, _address, _label, _level in PAGES:
     ROUTES("GET", _address, may=_level)(partial(page, name=_name, title=_label))

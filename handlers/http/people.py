@@ -1,5 +1,6 @@
 """/api/v1: log in and out, tokens, users. REST and GraphQL make the same calls."""
 
+from functools import partial
 from http import HTTPStatus
 
 from flask import Response, request
@@ -15,9 +16,16 @@ from core.accounts.records import (
     UserListed,
 )
 from core.accounts.tokens import Grant, Refresh, TokensQuery, TokenWanted
-from core.accounts.users import LogIn, PasswordChange, UserChange, UserWanted
+from core.accounts.users import (
+    Change,
+    LogIn,
+    NewUser,
+    PasswordChange,
+    UserChange,
+    UserWanted,
+)
 from core.clock import utc_now
-from core.errors import Forbidden, TokenRejected
+from core.errors import Forbidden, TokenRejected, WrongRequest
 from handlers.http import browser, gate, routes
 from handlers.http.routes import ADMIN, PUBLIC, READ, Done, Routes
 from handlers.instance import Instance
@@ -45,8 +53,8 @@ UNKNOWN, TAKEN = HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 def log_in(here: Instance, wanted: LogIn) -> Response:
     """Begin a browser session: its token goes into a cookie that scripts can't read."""
     identity = gate.log_in(here, wanted.name, wanted.password)
-    with here.database.transaction() as session:
-        issued = tokens.issue(session, identity, Grant(TokenKind.SESSION), utc_now())
+    grant = Grant(TokenKind.SESSION, name=browser.device())
+    issued = here.database.write(partial(tokens.issue, user=identity, grant=grant, now=utc_now()))
     response = routes.reply(Me.of(identity), HTTPStatus.CREATED)
     response.set_cookie(
         browser.session_cookie(here.settings),
@@ -63,8 +71,7 @@ def log_in(here: Instance, wanted: LogIn) -> Response:
 @ROUTES("DELETE", "/api/v1/session", may=READ, gives=Done)
 def log_out(here: Instance) -> Response:
     """Log out: end the session, or the log-in that the token comes from."""
-    with here.database.transaction() as session:
-        tokens.revoke_family(session, gate.whoami().family)
+    here.database.write(partial(tokens.revoke_family, family=gate.whoami().family))
     response = routes.reply(Done(status="LOGGED_OUT"))
     response.delete_cookie(
         browser.session_cookie(here.settings),
@@ -88,11 +95,17 @@ def me(_here: Instance) -> Me:
 @ROUTES("PUT", "/api/v1/me/password", may=READ, takes=PasswordChange, gives=Done)
 def change_password(here: Instance, wanted: PasswordChange) -> Done:
     """Change your password; this ends all your tokens."""
-    known = gate.log_in(here, gate.whoami().name, wanted.old)
-    change = UserChange(password=wanted.new)
-    with here.database.transaction() as session:
-        # An admin may have taken the account away meanwhile: the old password is worth nothing.
-        users.change_user(session, known.user_id, change, known.generation)
+    if not gate.whoami().user_id:
+        raise WrongRequest("a password needs a user: create one with `flask users add NAME`")
+    known = gate.shown(here, wanted.old, "the old password is wrong", "old")
+    # An admin may have taken the account away meanwhile: the old password is worth nothing.
+    change_it = partial(
+        users.change_user,
+        user_id=known.user_id,
+        change=Change.of(UserChange(password=wanted.new)),
+        generation=known.generation,
+    )
+    here.database.write(change_it)
     return UPDATED
 
 
@@ -103,7 +116,7 @@ def change_password(here: Instance, wanted: PasswordChange) -> Done:
 def list_tokens(here: Instance, wanted: TokensQuery) -> TokenList:
     """List your tokens."""
     with here.database.reading() as session:
-        return tokens.of_user(session, gate.whoami().user_id, wanted, utc_now())
+        return tokens.of_user(session, gate.whoami(), wanted, utc_now())
 
 
 @ROUTES(
@@ -125,14 +138,14 @@ def issue_key(here: Instance, wanted: TokenWanted) -> TokenIssued:
     user = gate.whoami()
     if wanted.password is not None:
         user = gate.confirmed(here, wanted.password)
-    with here.database.transaction() as session:
-        return tokens.issue_own_key(session, user, wanted, utc_now())
+    issue_it = partial(tokens.issue_own_key, user=user, wanted=wanted, now=utc_now())
+    return here.database.write(issue_it)
 
 
 def issue_pair(here: Instance) -> TokenPair:
     """Create an access and a refresh token for whoever sent a password."""
-    with here.database.transaction() as session:
-        return tokens.issue_pair(session, gate.whoami(), utc_now())
+    issue_both = partial(tokens.issue_pair, user=gate.whoami(), now=utc_now())
+    return here.database.write(issue_both)
 
 
 @ROUTES(
@@ -147,8 +160,7 @@ def issue_pair(here: Instance) -> TokenPair:
 def refresh(here: Instance, wanted: Refresh) -> TokenPair:
     """Exchange a refresh token for the next pair."""
     tokens.refuse_shapeless(wanted.refresh)
-    with here.database.transaction() as session:
-        pair = tokens.refresh(session, wanted.refresh, utc_now())
+    pair = here.database.write(partial(tokens.refresh, text=wanted.refresh, now=utc_now()))
     # Raised after the commit: what the token's reuse has revoked stays revoked.
     if pair is None:
         raise TokenRejected("this refresh token was used before: log in again")
@@ -165,8 +177,7 @@ def end(here: Instance, token: str) -> Done | Response:
 
 def revoke(here: Instance, token_id: str) -> Done:
     """End one of your tokens."""
-    with here.database.transaction() as session:
-        tokens.revoke(session, gate.whoami(), token_id)
+    here.database.write(partial(tokens.revoke, user=gate.whoami(), token_id=token_id))
     return DELETED
 
 
@@ -191,8 +202,8 @@ def list_users(here: Instance) -> UserList:
 )
 def create_user(here: Instance, wanted: UserWanted) -> UserListed:
     """Add a user."""
-    with here.database.transaction() as session:
-        return users.create_user(session, wanted, utc_now())
+    new = NewUser.of(wanted)
+    return here.database.write(partial(users.create_user, new=new, now=utc_now()))
 
 
 @ROUTES("PATCH", USER, may=ADMIN, takes=UserChange, gives=UserListed, errors=[UNKNOWN])
@@ -202,13 +213,12 @@ def change_user(here: Instance, wanted: UserChange, user_id: int) -> UserListed:
     if wanted.password is not None and user_id == asking.user_id and asking.kind is not None:
         # Or whoever finds a session open would have the account for good.
         raise Forbidden("your own password is changed with the old one: PUT /api/v1/me/password")
-    with here.database.transaction() as session:
-        return users.change_user(session, user_id, wanted)
+    change = Change.of(wanted)
+    return here.database.write(partial(users.change_user, user_id=user_id, change=change))
 
 
 @ROUTES("DELETE", USER, may=ADMIN, gives=Done, errors=[UNKNOWN])
 def remove_user(here: Instance, user_id: int) -> Done:
     """Delete a user and all their tokens."""
-    with here.database.transaction() as session:
-        users.remove_user(session, user_id)
+    here.database.write(partial(users.remove_user, user_id=user_id))
     return DELETED

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from core.clock import utc_now
 from core.errors import IdUnknown
 from core.history import figures, slices, today
+from core.history import spells as core_spells
 from core.history.records import (
     PingRecord,
     PingsPage,
@@ -19,6 +20,8 @@ from core.history.records import (
     SeriesQuery,
     ServerPage,
     ServerStatus,
+    Spells,
+    SpellsQuery,
     Summary,
     SummaryQuery,
 )
@@ -218,15 +221,14 @@ def all_series(here: Instance, wanted: SeriesQuery, ids: Sequence[int]) -> dict[
     gives=Summary,
     errors=[UNKNOWN],
     fresh=True,
-    costly=lambda wanted: _is_long(wanted, utc_now()),
+    costly=lambda wanted: _is_long(*wanted.between(utc_now())),
 )
 def summary(here: Instance, wanted: SummaryQuery, server_id: int) -> Summary:
     """Sum up a window of a server's history: uptime, coverage, exact percentiles."""
     return _of(server_id, summaries(here, wanted, [server_id]))
 
 
-def _is_long(wanted: SummaryQuery, now: datetime) -> bool:
-    since, until = wanted.between(now)
+def _is_long(since: datetime, until: datetime) -> bool:
     return (until - since).days > MANY
 
 
@@ -236,6 +238,24 @@ def summaries(here: Instance, wanted: SummaryQuery, ids: Sequence[int]) -> dict[
     window = wanted.between(now)
     with here.database.reading() as session:
         return figures.summaries(session, find.existing(session, ids), window, now)
+
+
+@ROUTES(
+    "GET",
+    f"{SERVER}/spells",
+    may=READ,
+    query=SpellsQuery,
+    gives=Spells,
+    errors=[UNKNOWN],
+    fresh=True,
+    costly=lambda wanted: _is_long(*wanted.between(utc_now())),
+)
+def spells(here: Instance, wanted: SpellsQuery, server_id: int) -> Spells:
+    """Tell from when to when a server was down, unobserved or paused, and why."""
+    now = utc_now()
+    window = wanted.between(now)
+    with here.database.reading() as session:
+        return core_spells.spells(session, server_id, window, wanted.limit, now)
 
 
 def _of(server_id: int, found: Mapping[int, T]) -> T:

@@ -20,14 +20,13 @@ from core.errors import CoreError, Unavailable, WrongRequest
 from core.probe import Pace
 from core.reading import iso
 from core.rounds import log as round_log
-from core.rounds import measure, record, trust
+from core.rounds import measure, record, stretches, trust
 from core.rounds.kernel import Kernel, look
 from core.rounds.trust import Trust
 from core.servers import find
 from core.slots import AHEAD, SLOT
 from handlers.instance import Instance
 from handlers.worker import upkeep
-from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
@@ -92,8 +91,8 @@ def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNE
     reading = trust.Reading(wall, witnesses.kernel())
     with database.reading() as session:
         told = witnesses.database(session)
-        found = trust.kept(session)
-        was_ahead = trust.was_ahead(session, found, wall)
+        found = stretches.kept(session)
+        was_ahead = stretches.was_ahead(session, found, wall)
     trust.check(Trust([]), wall, told)
     found = trust.after(found, reading)
     if found.contradicted or was_ahead:
@@ -103,9 +102,9 @@ def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNE
 
 def _note_clock(database: Database, reading: trust.Reading) -> Trust:
     def note(session: Session) -> Trust:
-        found = trust.note(session, reading)
+        found = stretches.note(session, reading)
         if not found.contradicted:
-            trust.put_right(session, reading.wall)
+            stretches.put_right(session, reading.wall)
         return found
 
     return database.write(note)
@@ -116,29 +115,42 @@ def believe_clock(database: Database, wall: datetime, witnesses: Witnesses = WIT
 
     Raises ClockContradicted where the database's own clock says otherwise, Unavailable.
     """
-    with database.transaction() as session:
+    reading = trust.Reading(wall, witnesses.kernel())
+
+    def believe(session: Session) -> None:
         trust.check(Trust([]), wall, witnesses.database(session))
-        trust.believe(session, trust.Reading(wall, witnesses.kernel()))
+        stretches.believe(session, reading)
+
+    database.write(believe)
 
 
-def note_beginning(
-    database: Database, slot: datetime, due_pings: int, reading: trust.Reading
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What is known as a round begins."""
+
+    due_pings: int
+    reading: trust.Reading
+
+    def note(self, session: Session, slot: datetime) -> None:
+        """Note that the round of that slot began."""
+        round_log.begin(session, slot, self.due_pings, self.reading.wall)
+
+
+def note_beginning(database: Database, slot: datetime, beginning: Beginning) -> None:
     """Note that a round begins, before it is made: one that comes to nothing is known as well.
 
     Where that can't be written, the round is made all the same.
     """
+
+    def write(session: Session) -> None:
+        stretches.note(session, beginning.reading)
+        beginning.note(session, slot)
+
     try:
-        with database.transaction(durable=False) as session:
-            _begin(session, slot, due_pings, reading)
+        database.write(write, durable=False)
     except Exception:  # pylint: disable=broad-exception-caught
         # The results can wait until the database can be written to; the echoes can't.
         log.exception("can't note that round %s begins", iso(slot))
-
-
-def _begin(session: Session, slot: datetime, due_pings: int, reading: trust.Reading) -> None:
-    trust.note(session, reading)
-    round_log.begin(session, slot, due_pings, reading.wall)
 
 
 def store(
@@ -146,17 +158,21 @@ def store(
     slot: datetime,
     measured: Sequence[Ping],
     now: datetime,
-    begin: Callable[[Session], None] = lambda _session: None,
+    beginning: Beginning | None = None,
     unobserved: Sequence[Unobserved] = (),
 ) -> int:
     """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
-    `begin` notes there that it began, if that may not be noted yet. Raises Unavailable.
+    Its `beginning` is noted there, too, if that may not have been done yet. Raises Unavailable.
     """
 
     def write(session: Session) -> int:
+        # In the order of locks that docs/design.md tells: stretches, servers, rounds.
+        if beginning:
+            stretches.note(session, beginning.reading)
         new = record.record(session, slot, measured, now, unobserved)
-        begin(session)
+        if beginning:
+            beginning.note(session, slot)
         round_log.add(session, slot, new, now)
         return new
 
@@ -183,11 +199,13 @@ async def run_round(
     reading = trust.Reading(started, witnesses.kernel())
 
     def store_all() -> int:
-        return store(here.database, slot, measured.pings, going_on(), begin, measured.unobserved)
+        return store(
+            here.database, slot, measured.pings, going_on(), beginning, measured.unobserved
+        )
 
-    begin = partial(_begin, slot=slot, due_pings=len(targets), reading=reading)
+    beginning = Beginning(len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.
-    note = partial(note_beginning, here.database, slot, len(targets), reading)
+    note = partial(note_beginning, here.database, slot, beginning)
     await asyncio.wait([asyncio.create_task(asyncio.to_thread(note))], timeout=NOTE_S)
     measured = await measure.measure(targets, _pace(here, measure.left(slot, going_on())), progress)
     measured = measure.in_time(measured, slot, going_on())
@@ -285,7 +303,6 @@ class Nights:
     async def _tidy(self, started: datetime) -> None:
         try:
             done = upkeep.Tidied()
-            patience.CURRENT.set(patience.of_job(self._here.settings))  # of this task
             await self._between_rounds.wait()
             for step in await asyncio.to_thread(upkeep.plan_vouched, self._here):
                 await self._between_rounds.wait()

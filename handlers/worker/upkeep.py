@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from typing import Self
+from typing import Self, TypeVar
 
 from core.accounts import tokens
 from core.history import aside, reasons, upkeep
 from core.rounds import log as round_log
-from core.rounds import trust
+from core.rounds import stretches
 from core.servers import find
 from core.slots import DAY_SLOTS, first_slot, slot_time
 from handlers.instance import Instance
@@ -24,6 +24,7 @@ from infra import patience
 from infra.database import Database
 
 log = logging.getLogger("pinglet.worker")
+T = TypeVar("T")
 
 SERVERS_AT_ONCE = 24
 """Servers' days in one transaction of packing: some 35,000 rows read, a quarter of a second."""
@@ -51,16 +52,9 @@ class Tidied:
 Step = Callable[[], Tidied]
 
 
-def tidy_vouched(here: Instance) -> Tidied:
+def tidy(here: Instance) -> Tidied:
     """Do the whole night's work as far as rounds vouch for the time. Raises Unavailable."""
-    with patience.of(patience.of_job(here.settings)):
-        return sum((step() for step in plan_vouched(here)), Tidied())
-
-
-def tidy(here: Instance, now: datetime) -> Tidied:
-    """Do the whole night's work as it is to be done at `now`. Raises Unavailable."""
-    with patience.of(patience.of_job(here.settings)):
-        return sum((step() for step in plan(here, now)), Tidied())
+    return sum((step() for step in plan_vouched(here)), Tidied())
 
 
 def plan_vouched(here: Instance) -> Sequence[Step]:
@@ -69,18 +63,28 @@ def plan_vouched(here: Instance) -> Sequence[Step]:
     What is kept is measured by the time that rounds vouch for, never by whoever asks. Raises
     Unavailable.
     """
-    with here.database.reading() as session:
-        trusted = trust.kept(session)
+    with patience.of(patience.of_job(here.settings)), here.database.reading() as session:
+        trusted = stretches.kept(session)
     if trusted.removal_waits:
         log.warning("removal waits: %s", trusted.removal_waits)
     return plan(here, trusted.vouched) if trusted.vouched else []
 
 
 def plan(here: Instance, now: datetime) -> Sequence[Step]:
-    """Return what is to be done, in order, in steps of a fraction of a second.
+    """Return what is to be done at `now`, in order, in steps of a fraction of a second.
 
-    Later steps rely on earlier ones only for speed. Raises Unavailable, as each step does.
+    Later steps rely on earlier ones only for speed; each has a patience of its own. Raises
+    Unavailable, as each step does.
     """
+    return [partial(_patiently, here, step) for step in _patiently(here, partial(_plan, here, now))]
+
+
+def _patiently(here: Instance, work: Callable[[], T]) -> T:
+    with patience.of(patience.of_job(here.settings)):
+        return work()
+
+
+def _plan(here: Instance, now: datetime) -> Sequence[Step]:
     database = here.database
     with database.reading() as session:
         today = now.date()
@@ -135,16 +139,14 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
 
 
 def _forget_rounds(database: Database, before: datetime) -> Tidied:
-    with database.transaction(durable=False) as session:
-        round_log.forget(session, before)
-        reasons.forget(session, before)
+    database.write(partial(round_log.forget, before=before), durable=False)
+    database.write(partial(reasons.forget, before=before), durable=False)
     return Tidied()
 
 
 def _forget_clocks(database: Database, before: datetime) -> Tidied:
-    with database.transaction(durable=False) as session:
-        trust.forget(session, before)
-        aside.forget(session, before)
+    database.write(partial(stretches.forget, before=before), durable=False)
+    database.write(partial(aside.forget, before=before), durable=False)
     return Tidied()
 
 
@@ -159,8 +161,7 @@ def _forget_days(database: Database, before: date, ids: Sequence[int]) -> Tidied
 
 def _forget_log_ins(database: Database, now: datetime) -> Tidied:
     """Tokens that have expired, attempts at passwords that no longer count."""
-    gone = ROWS_AT_ONCE
-    while gone >= ROWS_AT_ONCE:
-        with database.transaction() as session:
-            gone = tokens.sweep(session, now, ROWS_AT_ONCE)
+    sweep = partial(tokens.sweep, now=now, limit=ROWS_AT_ONCE)
+    while database.write(sweep) >= ROWS_AT_ONCE:
+        pass
     return Tidied()

@@ -41,7 +41,7 @@ def upgrade(engine: Engine) -> None:
     from alembic.util import CommandError  # pylint: disable=import-outside-toplevel
 
     if engine.dialect.name == "sqlite":
-        _use_write_ahead_log(engine)
+        use_write_ahead_log(engine)
     with engine.begin() as connection:
         # One at a time. SQLite's BEGIN IMMEDIATE, which begins every transaction here, is such a
         # lock on the file already.
@@ -71,7 +71,7 @@ def configuration() -> "Config":
     return config
 
 
-def _use_write_ahead_log(engine: Engine) -> None:
+def use_write_ahead_log(engine: Engine) -> None:
     """Let readers never wait for a writer. The mode is kept in the file. Raises Unavailable.
 
     It can't be set inside a transaction, so this goes past SQLAlchemy. And SQLite doesn't wait

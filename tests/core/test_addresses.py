@@ -157,7 +157,7 @@ app = http_app.create_app(settings)
 client = app.test_client()
 with database.transaction() as session:
     ann = users.UserWanted(name="ann", password="a password", role=records.Role.ADMIN)
-    users.create_user(session, ann, utc_now())
+    users.create_user(session, users.NewUser.of(ann), utc_now())
     user = users.identity_of(users.find_user_named(session, "ann"))
     token = tokens.issue(session, user, tokens.Grant(records.TokenKind.ACCESS), utc_now()).token
     kept = change.add(session, ServerWanted(name="kept", ip="8.8.8.8"), settings, utc_now())

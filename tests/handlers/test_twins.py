@@ -31,6 +31,7 @@ class No:
 
 
 OF_PAGES = No("charts and figures are for pages and programs; `servers list` shows the state")
+OF_CHARTS = No("who points at a chart asks where states turn; `series` counts the same slots")
 OF_PROGRAMS = No("a program asks for it over HTTP; a person at this machine has the commands")
 OF_THIS_MACHINE = No("it is done at the machine, by whoever runs this instance")
 OF_NOBODY = No("a command asks as nobody: whoever runs this instance needs no token")
@@ -52,6 +53,7 @@ TWINS: list[tuple[str | No, str | No, str | No]] = [
     (f"GET {SERVER}/pings", "Server pings", OF_PAGES),
     (f"GET {SERVER}/series", "Server series", OF_PAGES),
     (f"GET {SERVER}/summary", "Server summary", OF_PAGES),
+    (f"GET {SERVER}/spells", OF_CHARTS, OF_PAGES),
     ("GET /api/v1/export", OF_FILES, "servers export"),
     ("POST /api/v1/import", OF_FILES, No("`servers import` takes servers; history goes over HTTP")),
     # Oneself
@@ -85,10 +87,11 @@ TWINS: list[tuple[str | No, str | No, str | No]] = [
     ("GET /api/v1/health", No("load balancers read a status code, without a token"), OF_PROGRAMS),
     ("GET /api/v1/openapi.json", OF_REST, OF_PROGRAMS),
     ("GET /api/v1/docs", OF_REST, OF_PROGRAMS),
-    ("GET /api/v1/docs.css", OF_REST, OF_PROGRAMS),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "worker"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "tidy"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "db upgrade"),
+    (OF_THIS_MACHINE, OF_THIS_MACHINE, "db backup"),
+    (OF_THIS_MACHINE, OF_THIS_MACHINE, "db restore"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "demo"),
     (OF_THIS_MACHINE, OF_THIS_MACHINE, "estimate"),
 ]

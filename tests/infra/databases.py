@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, event, text
 
 from core.errors import Unavailable
 from core.servers import find
@@ -32,6 +32,11 @@ def works(database: Database) -> bool:
     return names(database) is not None
 
 
+def unseen(_label: str) -> contextlib.AbstractContextManager[None]:
+    """Show nobody how far a backup is."""
+    return contextlib.nullcontext()
+
+
 def why_not(settings: Settings) -> str:
     """Return the reason that the database gives for not serving."""
     with opened(settings) as database, pytest.raises(Unavailable) as refusal:
@@ -46,6 +51,38 @@ def administer(postgres: Postgres, *statements: str) -> None:
     with engine.connect() as connection:
         for statement in statements:
             connection.execute(text(statement))
+
+
+READ_ONLY = """
+CREATE FUNCTION read_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT FROM server) THEN
+        RAISE EXCEPTION 'read-only' USING ERRCODE = '25006';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER read_only BEFORE INSERT ON server FOR EACH STATEMENT EXECUTE FUNCTION read_only()
+"""
+
+
+@contextlib.contextmanager
+def away_after_the_first(database: Database) -> Iterator[None]:
+    """Within, no transaction that begins when there are servers adds any: it is read-only."""
+    if database.engine.dialect.name == "sqlite":
+        event.listen(database.engine, "begin", _forbid)
+        yield
+        event.remove(database.engine, "begin", _forbid)
+        database.engine.dispose()  # a connection that was told so stays so
+        return
+    with database.transaction() as session:
+        session.execute(text(READ_ONLY))
+    yield
+    with database.transaction() as session:
+        session.execute(text("DROP FUNCTION read_only CASCADE"))
+
+
+def _forbid(connection: Connection) -> None:
+    if connection.exec_driver_sql("SELECT count(*) FROM server").scalar():
+        connection.exec_driver_sql("PRAGMA query_only=1")
 
 
 C = "LC_COLLATE 'C' LC_CTYPE 'C'"

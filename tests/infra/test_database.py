@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -18,6 +19,8 @@ from core.settings import Settings
 from infra.database import Database
 from tests.infra.databases import names, opened, works
 from tests.infra.rows import IP, SLOT, add
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_an_exception_rolls_everything_back(database: Database) -> None:
@@ -134,6 +137,17 @@ def test_what_is_locked_is_not_tried_at_once_again(postgres_settings: Settings) 
     assert tries == [1]
 
 
+def test_all_that_writes_is_tried_once_more_but_what_would_rather_stay_undone() -> None:
+    rooms = [path for room in ("core", "handlers") for path in (ROOT / room).rglob("*.py")]
+    plain = [
+        (path.relative_to(ROOT).as_posix(), line.rpartition("database.")[2])
+        for path in rooms
+        for line in path.read_text().splitlines()
+        if "transaction(" in line
+    ]
+    assert plain == [("handlers/http/gate.py", "transaction(waits=False) as session:")]
+
+
 def test_more_callers_at_once_than_connections_are_unavailable_not_a_defect(
     settings: Settings,
 ) -> None:
@@ -156,7 +170,6 @@ def test_more_callers_at_once_than_connections_are_unavailable_not_a_defect(
         "postgresql+psycopg://localhost/pinglet",
         "postgres://localhost:port/pinglet",
         "postgres://localhost/pinglet?sslmode=perhaps",
-        "postgres://localhost/pinglet?sslmode=require&sslmode=disable",
         "postgres://localhost/pinglet?host=db.example",
         "postgres://db.example/pinglet?sslrootcert=/no/such/file",
         "sqlite://",

@@ -2,19 +2,20 @@
 
 import contextlib
 import os
-import re
 import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
 from core import settings as core_settings
-from core.errors import DatabaseReplaced, SettingsError
+from core.errors import DatabaseReplaced, Misconfigured, SettingsError, Unavailable
 from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.worker import rounds
@@ -27,6 +28,7 @@ EARLY = {"server": {"name": "early", "IP": "192.0.2.1"}}
 SERVER = {"server": {"name": "late", "IP": "192.0.2.1"}}
 WELL = (200, "OK")
 REPLACED = (503, "DATABASE_REPLACED")
+OF_THREE = ["pinglet.db", "pinglet.db-shm", "pinglet.db-wal"]
 
 
 def mode(path: Path) -> str:
@@ -35,6 +37,12 @@ def mode(path: Path) -> str:
 
 def file_of(settings: Settings) -> Path:
     return Path(settings.database_url.removeprefix("sqlite:///"))
+
+
+def use(file: Path) -> None:
+    """Do with a file what every start does."""
+    with opened(Settings(database_url=f"sqlite:///{file}")) as database:
+        names(database)
 
 
 @pytest.fixture
@@ -48,6 +56,60 @@ def database(sqlite_settings: Settings) -> Iterator[Database]:
     """That database, opened."""
     with opened(sqlite_settings) as found:
         yield found
+
+
+# What DATABASE_URL may name
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_refused_and_keeps_its_mode(tmp_path: Path, kind: str) -> None:
+    named = tmp_path / kind
+    named.mkdir(mode=0o755) if kind == "folder" else os.mkfifo(named, 0o644)
+    mode = named.stat().st_mode
+    with pytest.raises(SettingsError, match="DATABASE_URL must name a file, got"):
+        Database(Settings(database_url=f"sqlite:///{named}"))
+    assert named.stat().st_mode == mode
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x" * 300, "File name too long"),
+        ("x" * 250, "File name too long"),  # with -journal
+        ("/".join(["x" * 100] * 6), "File name too long"),
+        ("loop.db", "Too many levels of symbolic links"),
+        ("loop.db/pinglet.db", "File exists"),
+        ("loop.db/folder/pinglet.db", "Too many levels of symbolic links"),
+        ("notes.txt/pinglet.db", "File exists"),
+        ("notes.txt/folder/pinglet.db", "Not a directory"),
+    ],
+)
+def test_a_file_that_cannot_be_made_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "loop.db").symlink_to("loop.db")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(SettingsError) as refusal:
+        Database(Settings(database_url=f"sqlite:///{tmp_path}/{name}"))
+    wanted = f"DATABASE_URL must name a file that can be made, got '{tmp_path}/{name}' ({reason})"
+    assert str(refusal.value) == wanted
+
+
+def test_the_longest_name_is_used(tmp_path: Path) -> None:
+    use(tmp_path / ("x" * (255 - len("-journal"))))
+
+
+@pytest.mark.parametrize("blank", [" ", "\t\n"])
+def test_a_blank_url_is_refused(blank: str) -> None:
+    wanted = "DATABASE_URL must be a URL such as sqlite:///FILE or postgres://"
+    with pytest.raises(SettingsError, match=wanted):
+        Settings.from_env({"DATABASE_URL": blank})
+    with pytest.raises(SettingsError, match=wanted):
+        Database(Settings(database_url=blank))
+
+
+@pytest.mark.parametrize("url", ["sqlite:///x.db?mode=ro", "sqlite:///file:x.db?uri=true"])
+def test_words_after_the_file_are_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="must be sqlite:///FILE"):
+        Database(Settings(database_url=url))
 
 
 # Who may read it
@@ -68,29 +130,41 @@ def test_what_we_make_is_its_owners_alone(tmp_path: Path) -> None:
         add(database)
         assert mode(folder) == "drwx------"
         made = {path.name: mode(path) for path in folder.iterdir()}
-        names_of_three = ["pinglet.db", "pinglet.db-shm", "pinglet.db-wal"]
-        assert made == dict.fromkeys(names_of_three, "-rw-------")
+        assert made == dict.fromkeys(OF_THREE, "-rw-------")
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
 def test_what_everybody_could_read_is_mended_at_the_start_and_said_once(
     file: Path, suffix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     file.chmod(0o600)
     loose = file.with_name(file.name + suffix)
-    loose.touch()
+    loose.write_text("left by a crash")
     loose.chmod(0o644)
-    for _start in range(2):
-        Database(Settings(database_url=f"sqlite:///{file}"))
-    assert mode(loose) == "-rw-------"
-    assert caplog.messages == [f"{loose} could be read by everybody; now only by its owner"]
+    with opened(Settings(database_url=f"sqlite:///{file}")) as database:
+        add(database)
+        assert mode(loose) == "-rw-------"
+        use(file)
+    assert caplog.messages == [f"{loose}: could be read by everybody; now only by the owner"]
+
+
+def test_a_loose_file_is_mended_with_what_is_beside_it(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.chmod(0o644)
+    with opened(Settings(database_url=f"sqlite:///{file}")) as database:
+        add(database)
+        made = {path.name: mode(path) for path in file.parent.glob("pinglet.db*")}
+    assert made == dict.fromkeys(OF_THREE, "-rw-------")
+    [line] = caplog.messages
+    assert line.startswith(f"{file}, {file}-wal, {file}-shm: could be read by everybody")
 
 
 def test_what_was_opened_to_a_group_alone_stays(
     file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file.chmod(0o660)
-    Database(Settings(database_url=f"sqlite:///{file}"))
+    use(file)
     assert (mode(file), caplog.messages) == ("-rw-rw----", [])
 
 
@@ -101,10 +175,11 @@ def test_another_users_file_is_told_not_changed(
         pytest.skip("NOT TESTED: files of another user; needs root")
     file.chmod(0o644)
     os.chown(file, 12_345, 12_345)
-    Database(Settings(database_url=f"sqlite:///{file}"))
+    use(file)
     assert mode(file) == "-rw-r--r--"
     [line] = caplog.messages
-    assert line == f"{file} can be read by everybody, and belongs to another user: see to it"
+    assert line.startswith(f"{file}, ")
+    assert line.endswith(": can be read by everybody, and belongs to another user: see to it")
 
 
 def test_our_own_folder_is_closed_and_yours_left_as_it_is(
@@ -114,8 +189,83 @@ def test_our_own_folder_is_closed_and_yours_left_as_it_is(
     monkeypatch.setattr(sqlite_file, "LOCAL_DATABASE", ours / core_settings.LOCAL_DATABASE.name)
     for folder in (ours, yours):
         folder.mkdir(mode=0o755)
-        Database(Settings(database_url=f"sqlite:///{folder}/pinglet.db"))
+        use(folder / "pinglet.db")
     assert (mode(ours), mode(yours)) == ("drwx------", "drwxr-xr-x")
+
+
+def test_a_file_of_another_kind_keeps_its_mode(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not a database")
+    notes.chmod(0o644)
+    with pytest.raises(Unavailable, match="not a database"):
+        use(notes)
+    assert stat.S_IMODE(notes.stat().st_mode) == 0o644
+
+
+def test_what_a_link_leads_to_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "real.db")
+    database = Database(Settings(database_url=f"sqlite:///{tmp_path}/link.db"))
+    with database.reading():
+        assert stat.S_IMODE((tmp_path / "real.db").stat().st_mode) == 0o600
+    database.engine.dispose()
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe", "socket"])
+def test_what_is_no_file_beside_the_database_is_refused_and_keeps_its_mode(
+    file: Path, suffix: str, kind: str
+) -> None:
+    beside, notes = file.with_name(file.name + suffix), file.with_name("notes.txt")
+    notes.touch(0o644)
+    {
+        "link": lambda: beside.symlink_to(notes),
+        "dangling link": lambda: beside.symlink_to("nowhere"),
+        "folder": lambda: beside.mkdir(0o755),
+        "pipe": lambda: os.mkfifo(beside, 0o644),
+        "socket": lambda: os.mknod(beside, stat.S_IFSOCK | 0o644),
+    }[kind]()
+    before = beside.lstat().st_mode
+    with pytest.raises(Misconfigured, match=f"{beside} must be a file, got something else"):
+        use(file)
+    assert (beside.lstat().st_mode, mode(notes)) == (before, "-rw-r--r--")
+    assert not file.with_name("nowhere").exists()
+
+
+# Its locks
+
+
+def in_another_process(file: Path, statement: str) -> str:
+    """Run a statement on a file as another program does; return how that ended."""
+    program = (
+        "import sqlite3, sys;"
+        "file, statement = sys.argv[1:];"
+        "sqlite3.connect(file, timeout=0, isolation_level=None).execute(statement)"
+    )
+    command = [sys.executable, "-c", program, str(file), statement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr.strip().rpartition("\n")[2] or "done"
+
+
+@pytest.mark.parametrize(
+    ("journal", "statement"),
+    [
+        ("wal", "BEGIN IMMEDIATE"),
+        ("wal", "PRAGMA journal_mode=DELETE"),
+        ("delete", "BEGIN IMMEDIATE"),
+    ],
+)
+def test_another_engine_of_the_process_leaves_the_locks_of_the_first_in_force(
+    database: Database, file: Path, journal: str, statement: str
+) -> None:
+    """POSIX drops them when the process closes any descriptor of the file; SQLite never does."""
+    assert in_another_process(file, f"PRAGMA journal_mode={journal}") == "done"
+    with database.transaction() as session:
+        session.execute(text("UPDATE server SET name = 'other'"))
+        use(file)
+        refusal = "sqlite3.OperationalError: database is locked"
+        assert in_another_process(file, statement) == refusal
+    database.engine.dispose()
+    assert in_another_process(file, statement) == "done"
 
 
 # Whether it is still the one
@@ -222,8 +372,8 @@ def test_a_log_that_was_removed_alone_is_saved_and_nothing_is_lost(
     assert client.post("/", json=SERVER).status_code == 201
     left = tmp_path / "left"  # what the next start would find, were this process killed now
     left.mkdir()
-    for path in file.parent.glob("pinglet.db*"):
-        shutil.copy(path, left)
+    # By another process: this one would lose its locks on what it opens and closes.
+    subprocess.run(["cp", *file.parent.glob("pinglet.db*"), left], check=True)
     assert names_in(left / file.name) == ["early", "late"]
 
 
@@ -234,62 +384,3 @@ def test_a_worker_notices_in_the_round_that_follows(database: Database, file: Pa
         rounds.due(database, SLOT)
     with pytest.raises(DatabaseReplaced):
         rounds.store(database, SLOT, [ping(server_id)], SLOT)
-
-
-# How docs/keeping.md says that it is kept
-
-
-def run_recipe(number: int, folder: Path) -> None:
-    """Run a command of docs/keeping.md in a folder: 0 makes a backup, 1 restores it."""
-    page = Path(__file__).parents[2] / "docs" / "keeping.md"
-    commands = re.findall(r"```console\n\$ (.*?)```", page.read_text(), re.DOTALL)
-    subprocess.run(["sh", "-c", commands[number]], cwd=folder, check=True)
-
-
-def test_a_backup_that_is_restored_as_we_say_is_not_undone(
-    tmp_path: Path, sqlite_template: Path
-) -> None:
-    (tmp_path / "instance").mkdir()
-    file = Path(shutil.copy(sqlite_template, tmp_path / "instance" / "pinglet.db"))
-    with opened(Settings(database_url=f"sqlite:///{file}")) as database:
-        add(database, "early")
-        run_recipe(0, tmp_path)
-        assert mode(tmp_path / "backup.db") == "-rw-------"
-        add(database, "late")
-        left = shutil.copytree(tmp_path, tmp_path.with_name("killed"))
-    run_recipe(1, left)
-    file = left / "instance" / "pinglet.db"
-    with opened(Settings(database_url=f"sqlite:///{file}")) as restored:
-        assert names(restored) == ["early"]
-
-
-@pytest.mark.parametrize("kind", ["folder", "pipe"])
-def test_what_is_no_file_is_refused_and_keeps_its_mode(tmp_path: Path, kind: str) -> None:
-    named = tmp_path / kind
-    named.mkdir(mode=0o755) if kind == "folder" else os.mkfifo(named, 0o644)
-    mode = named.stat().st_mode
-    with pytest.raises(SettingsError, match="DATABASE_URL must name a file, got"):
-        Database(Settings(database_url=f"sqlite:///{named}"))
-    assert named.stat().st_mode == mode
-
-
-def test_a_file_of_another_kind_keeps_its_mode(tmp_path: Path) -> None:
-    notes = tmp_path / "notes.txt"
-    notes.write_text("not a database")
-    notes.chmod(0o644)
-    Database(Settings(database_url=f"sqlite:///{notes}")).engine.dispose()
-    assert stat.S_IMODE(notes.stat().st_mode) == 0o644
-
-
-def test_what_a_link_leads_to_is_made_for_its_owner_alone(tmp_path: Path) -> None:
-    (tmp_path / "link.db").symlink_to(tmp_path / "real.db")
-    database = Database(Settings(database_url=f"sqlite:///{tmp_path}/link.db"))
-    with database.reading():
-        assert stat.S_IMODE((tmp_path / "real.db").stat().st_mode) == 0o600
-    database.engine.dispose()
-
-
-@pytest.mark.parametrize("url", ["sqlite:///x.db?mode=ro", "sqlite:///file:x.db?uri=true"])
-def test_words_after_the_file_are_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match="must be sqlite:///FILE"):
-        Database(Settings(database_url=url))

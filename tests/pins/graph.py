@@ -3,8 +3,9 @@
 from tests.pins.calls import Call, call
 from tests.pins.world import PASSWORD
 
-SERVER = """id name ip probe port added intervalS enabled state uptime coverage strip meansMs
-lastPing { slot responseMs sent received } counts { up degraded down unobserved due }"""
+SERVER = """id name ip probe port added intervalS enabled state new uptime coverage strip
+stripCounts meansMs lastPing { slot responseMs sent received }
+counts { up degraded down unobserved due }"""
 NEW = '{name: "new", ip: "127.0.0.9"}'
 OUTCOME = "status detail field"
 FIGURES = """counts { up degraded down unobserved due } sent received bestMs worstMs meanMs
@@ -19,8 +20,8 @@ def asked(document: str, **variables: object) -> Call:
 
 QUERIES = [
     f"{{ servers(first: 1) {{ nodes {{ {SERVER} }} }} }}",
-    """{ servers { edges { cursor node { name } } totals { up degraded down unobserved } lastRound
-    pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }""",
+    """{ servers { edges { cursor node { name } } totals { up degraded down unobserved } paused new
+    lastRound pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }""",
     '{ servers(search: "WEB", state: up) { nodes { name } } }',
     "{ servers(sort: name, descending: true, first: 2) { nodes { name } } }",
     '{ servers(first: 1, after: "1") { nodes { name } pageInfo { hasNextPage endCursor } } }',

@@ -66,8 +66,9 @@ def credentials(world: World, kind: str) -> Credentials:
 def bare(place: Place) -> Iterator[Call]:
     """Yield a request without a body to each route by each method there is, and by OPTIONS."""
     for rule in sorted({rule.rule for rule in place.app.url_map.iter_rules()}):
-        path = re.sub("<int:[^>]*>", "1", rule).replace("<name>", "chart.js")
-        path = path.replace("<token>", "1").replace("<path:filename>", "icon.svg")
+        path = re.sub("<int:[^>]*>", "1", rule).replace("<token>", "1")
+        path = path.replace("<name>", "chart.js" if "/lib/" in rule else "icon.svg")
+        path = path.replace("<hash_there>", "0123456789abcdef")
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
             if not path.endswith("/ping"):  # that of server 2 takes no time
                 yield Call(method, path)
@@ -136,7 +137,8 @@ def _outline(page: str) -> list[str]:
 
 def _of_library(attribute: str) -> str:
     # From node_modules where npm has put them, else from a CDN.
-    return re.sub(r'"(?:https://[^"]*/npm/|/static/lib/).*"', '"<library>"', attribute)
+    found = re.sub(r'"(?:https://[^"]*/npm/|/static/lib/).*"', '"<library>"', attribute)
+    return re.sub(r"/static/[0-9a-f]{16}/", "/static/<hash>/", found)
 
 
 def normal(text: str) -> str:

@@ -120,7 +120,7 @@ def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionN
 def _validate(document: DocumentNode, query: str) -> None:
     errors = validate(SCHEMA, document, max_errors=5)
     if errors:
-        told = "; ".join(sentences.of_values(error, query) for error in errors)
+        told = "; ".join(sentences.of_values(error, query, SCHEMA) for error in errors)
         raise WrongRequest(f"not a valid GraphQL document: {told}", "query")
 
 
@@ -135,7 +135,7 @@ def _reply(result: ExecutionResult, operation: OperationType, query: str) -> Res
         if isinstance(cause, CoreError) and (nothing_done or again):
             raise cause
     if any(error.path is None for error in errors):  # nothing was executed: the values don't fit
-        told = "; ".join(sentences.of_values(error, query) for error in errors)
+        told = "; ".join(sentences.of_values(error, query, SCHEMA) for error in errors)
         raise WrongRequest(told, "variables")
     body = {"data": result.data} | ({"errors": list(map(_told, errors))} if errors else {})
     ours = errors and nothing_done

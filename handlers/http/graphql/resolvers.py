@@ -147,6 +147,8 @@ def find(_root: object, info: Info, **words: Any) -> dict[str, Any]:
             "end_cursor": cursors[-1] if cursors else None,
         },
         "totals": page.totals,
+        "paused": page.paused,
+        "new": page.new,
         "last_round": page.last_round,
     }
 

@@ -2,7 +2,9 @@
 
 import re
 
-from graphql import GraphQLError
+from graphql import GraphQLEnumType, GraphQLError, GraphQLNamedType, GraphQLSchema
+
+from core.refusals import one_of
 
 TAKE_SECRETS = re.compile(
     r"\b(changePassword|changeUser|createToken|createUser|removeToken|removeUser)\b"
@@ -11,7 +13,7 @@ TAKE_SECRETS = re.compile(
 TOKENS = r"((?:Unexpected|found) (?:Name|Int|Float|String|BlockString)) '.*"
 VALUES = (
     (r", found: .*", ""),
-    (r"(?<! has invalid) value: .*", " value"),
+    (r"(?<! has invalid) value: .*", " value."),
     (r"\bValue '.*' does not exist", "the value does not exist"),
 )
 """What is left out, and what stays instead."""
@@ -22,10 +24,20 @@ def of_syntax(error: GraphQLError) -> str:
     return re.sub(TOKENS, r"\1", error.message.removeprefix("Syntax Error: "), flags=re.DOTALL)
 
 
-def of_values(error: GraphQLError, query: str) -> str:
+ENUM = re.compile(r"(?<=Enum ')\w+(?=' cannot)|(?<=in ')\w+(?=' enum)")
+"""Where a message names the enum that a value isn't one of; it doesn't say which there are."""
+
+
+def of_values(error: GraphQLError, query: str, schema: GraphQLSchema) -> str:
     """Return what doesn't fit the schema in a document or in its variables, and where."""
     told = error.message
     for pattern, instead in VALUES if TAKE_SECRETS.search(query) else ():
         told = re.sub(pattern, instead, told, flags=re.DOTALL)
+    for name in ENUM.findall(error.message)[-1:]:
+        told += _expected(schema.type_map.get(name))
     places = [f"line {place.line}, column {place.column}" for place in error.locations or []]
     return told + (f" ({places[0]})" if places else "")
+
+
+def _expected(kind: GraphQLNamedType | None) -> str:
+    return f" Expected {one_of(kind.values)}." if isinstance(kind, GraphQLEnumType) else ""

@@ -1,24 +1,11 @@
-import { $, call, day, h, me, onSubmit, prefix, toast, when } from "./common.js";
+import { $, call, h, me, onSubmit, prefix, toast } from "./common.js";
+import { goOnRemoving, removeSoon } from "./removing.js";
+import { tokens } from "./tokens.js";
+import "./watch.js";
 
 $("#open").hidden = !me.open;
 $("#mine").hidden = me.open;
 $("#people").hidden = me.open || me.may !== "admin";
-
-async function tokens(after = "") {
-  const { tokens: found, next } = await call("GET", `tokens?after=${after}`);
-  if (!after) $("#tokens").replaceChildren();
-  $("#more-tokens").hidden = !next;
-  $("#more-tokens").onclick = () => tokens(next);
-  $("#tokens").append(...found.map((token) => h("tr", {},
-    h("td", { class: "title" }, h("bdi", {}, token.name || "browser session")),
-    h("td", { "data-label": "kind" }, token.kind), h("td", { "data-label": "scope" }, token.scope),
-    h("td", { "data-label": "last used" }, token.last_used ? when(token.last_used) : "never"),
-    h("td", { "data-label": "expires" }, day(token.expires)),
-    h("td", { class: "act" }, h("button", {
-      type: "button", class: "quiet danger", "aria-label": `Revoke ${token.name || token.kind}`,
-      onclick: () => tried(() => call("DELETE", `tokens/${token.id}`), tokens),
-    }, "Revoke")))));
-}
 
 async function users() {
   const found = (await call("GET", "users")).users;
@@ -44,19 +31,7 @@ async function tried(act, list) {
 
 const change = (user, what) => tried(() => call("PATCH", `users/${user.id}`, what), users);
 
-// It waits as long as it can be undone; whoever leaves the page has decided.
-const leaving = new Set();
-
-function remove(user) {
-  if (leaving.has(user.id)) return;
-  leaving.add(user.id);
-  toast(`${user.name} and all their tokens will be removed`, {
-    undo: () => leaving.delete(user.id),
-    gone: () => { leaving.delete(user.id); tried(() => call("DELETE", `users/${user.id}`), users); },
-  });
-}
-
-addEventListener("pagehide", () => { for (const id of leaving) call("DELETE", `users/${id}`).catch(() => {}); });
+const remove = (user) => removeSoon({ path: `users/${user.id}`, name: user.name, told: `${user.name} and all their tokens will be removed` }, () => users());
 
 // A token may never do more than whoever makes it.
 const SCOPES = ["read", "write", "admin"];
@@ -81,5 +56,7 @@ onSubmit($("#new-user"), async (form) => {
   await users();
 });
 
+document.addEventListener("zone", () => { if (!me.open) tokens(); });
 if (!me.open) await tokens();
 if (!$("#people").hidden) await users();
+goOnRemoving(() => users());

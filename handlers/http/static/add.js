@@ -1,4 +1,8 @@
-import { $, call, count, counted, h, me, onSubmit, toast } from "./common.js";
+import { $, call, me, onSubmit, toast } from "./common.js";
+import { fileAsked, leftOf, saidOf, told } from "./lists.js";
+import { keepTyped } from "./place.js";
+import { goOnRemoving } from "./removing.js";
+import "./watch.js";
 
 onSubmit($("#one"), async (form) => {
   const wanted = { name: form.get("name"), ip: form.get("ip").trim(), probe: form.get("probe") };
@@ -12,33 +16,21 @@ onSubmit($("#one"), async (form) => {
 // A list as people have it, read where every list is read.
 onSubmit($("#many"), async (form) => {
   const list = form.get("list");
+  $("#results").replaceChildren();
+  $("#done").hidden = true;
   const { results } = await call("POST", `servers/bulk?upsert=${form.get("upsert") !== null}`, list, "text/csv");
-  const watched = results.filter(isWatched);
-  const refused = results.filter((result) => result.detail && !isWatched(result));
-  $("#results").replaceChildren(
-    ...refused.map((result) => told("bad", result, result.detail)),
-    ...watched.map((result) => told("good", result, "was watched already")),
-  );
+  const said = saidOf(results);
+  $("#results").replaceChildren(...told(said));
+  $("#done").hidden = false;
+  $("#done").textContent = said.sentence;
   // What was refused stays, to be mended.
-  $("#many [name=list]").value = leftOf(list, refused, results.length);
-  toast([
-    `${counted(results.length - watched.length - refused.length, "server")} saved`,
-    watched.length && `${count(watched.length)} ${watched.length === 1 ? "was" : "were"} watched already`,
-    refused.length && `${count(refused.length)} refused`,
-  ].filter(Boolean).join(", "));
+  $("#many [name=list]").value = leftOf(list, said.refused, results.length);
+  toast(said.sentence);
 });
 
-const isWatched = ({ status }) => ["UNCHANGED", "NAME_ALREADY_EXIST"].includes(status);
+fileAsked($("#many [name=file]"), $("#many [name=list]"), $("#many .error"));
 
-const told = (kind, { text }, detail) =>
-  h("li", { class: kind }, h("bdi", {}, text), h("span", {}, detail));
-
-function leftOf(list, refused, number) {
-  const texts = refused.map(({ text }) => text);
-  if (/^\s*[[{]/.test(list)) return texts.length ? `[${texts.join(",\n")}]` : "";
-  const lines = list.split(/\r\n|\r|\n/).filter((line) => /[^ ,;\t]/.test(line) && !/^ *#/.test(line));
-  // A line more than servers: the first one names the columns.
-  return (texts.length && lines.length > number ? [lines[0], ...texts] : texts).join("\n");
-}
-
+keepTyped($("#one"));
+keepTyped($("#many"));
+goOnRemoving();
 $("#refused").hidden = me.mayWrite;

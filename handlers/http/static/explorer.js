@@ -1,5 +1,7 @@
 // GraphiQL on /graphql, with the session of this page. It is React's: the only page that is.
 import { $, prefix } from "./common.js";
+import { goOnRemoving } from "./removing.js";
+import "./watch.js";
 
 const EXAMPLE = `# Servers in the worst state first, with their last 30 days. Press Ctrl-Enter to run.
 query Fleet {
@@ -24,4 +26,5 @@ const root = ReactDOM.createRoot($("#graphiql"));
 const show = () => root.render(React.createElement(GraphiQL, { fetcher, defaultQuery: EXAMPLE, forcedTheme: theme() }));
 
 show();
+goOnRemoving();
 document.addEventListener("theme", show);

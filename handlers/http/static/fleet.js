@@ -1,10 +1,13 @@
-// The fleet: two requests a refresh, however many servers there are.
-import { $, ago, call, clock, colour, count, drawStates, fitted, h, health, me, ms, now, percent, prefix, runs, stateMark } from "./common.js";
+// The fleet: one request a refresh, however many servers there are.
+import { $, age, aging, between, call, colour, count, fitted, h, me, ms, now, percent, prefix, set, stateMark } from "./common.js";
+import { inAddress, keepList, keepScroll, sayInAddress } from "./place.js";
+import { goOnRemoving } from "./removing.js";
+import { WORDS, asked, byWord, drawStates, word } from "./states.js";
+import { firstAsked, upToDate } from "./watch.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
 const REFRESH_MS = 20_000;
-const GRACE_S = 60;
 const HALF_HOUR_MS = 1_800_000;
 
 const filter = $("#filter");
@@ -15,20 +18,26 @@ let next = null;
 
 function query() {
   const words = new URLSearchParams({ limit: PAGE });
-  for (const [name, value] of new FormData(filter)) if (value) words.set(name, value);
+  for (const [name, value] of new FormData(filter)) {
+    const said = name === "state" ? asked(value) : { [name]: value };
+    if (value) for (const [key, part] of Object.entries(said)) words.set(key, part);
+  }
   if (after.length) words.set("after", after.at(-1));
   return `servers?${words}`;
 }
 
 async function refresh() {
   const wanted = query();
-  const [page, { status, removal_waits: why }] = await Promise.all([call("GET", wanted), health()]);
+  const page = await call("GET", wanted);
   if (wanted !== query()) return; // the filter has changed meanwhile
-  show(page, status);
-  doubt(why);
+  filledAt = performance.now();
+  show(page);
 }
 
-function show(page, health) {
+let filledAt = 0; // by performance.now: what is shown was true then
+let lastRound = null;
+
+function show(page) {
   next = page.next;
   $("#loading").hidden = true;
   const filtered = [...new FormData(filter)].some(([name, value]) => value && name !== "sort");
@@ -40,48 +49,31 @@ function show(page, health) {
   $("#pager").hidden = !next && !after.length;
   $("#back").disabled = !after.length;
   $("#more").disabled = !next;
-  tiles(page.totals);
-  lateness(page.last_round, page.servers.filter((server) => server.enabled), health);
+  tiles(byWord(page));
+  lastRound = page.last_round;
+  lastAge();
   fill(page.servers);
 }
 
-const figures = Object.fromEntries(STATES.map((state) => [state, h("span", { class: "figure" })]));
-const buttons = Object.fromEntries(STATES.map((state) => [state, h("button", {
+const figures = Object.fromEntries(WORDS.map((state) => [state, h("span", { class: "figure" })]));
+const buttons = Object.fromEntries(WORDS.map((state) => [state, h("button", {
   type: "button", class: "tile count",
   onclick: () => { filter.elements.state.value = filter.elements.state.value === state ? "" : state; restart(); },
 }, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), figures[state], h("span", { class: "what" }, state))]));
 $("#summary").append(...Object.values(buttons));
 
 function tiles(totals) {
-  for (const state of STATES) {
+  for (const state of WORDS) {
     set(figures[state], count(totals[state] ?? 0));
     buttons[state].classList.toggle("none", !totals[state]);
-    buttons[state].setAttribute("aria-pressed", String(filter.elements.state.value === state));
+    const pressed = filter.elements.state.value === state;
+    buttons[state].setAttribute("aria-pressed", String(pressed));
+    // These two are there only where there are some.
+    if (["new", "paused"].includes(state)) buttons[state].hidden = !totals[state] && !pressed;
   }
-  // To be seen on a tab that is in the background.
-  document.title = totals.down ? `${count(totals.down)} down · Pinglet` : "Fleet · Pinglet";
 }
 
-function doubt(why) {
-  $("#doubt").hidden = !why;
-  set($("#doubt"), why ? `Nothing old is removed for now: ${why}.` : "");
-}
-
-const FAILS = "Rounds fail: of the newest one nothing was recorded, and the worker's log says why. Such time counts as unobserved, neither up nor down.";
-
-// A round is due at the shortest interval of those shown; paused ones are never due.
-function lateness(lastRound, due, health) {
-  const seconds = lastRound ? (now() - Date.parse(lastRound)) / 1000 : null;
-  const patience = 2 * Math.min(...due.map((server) => server.interval_s)) + GRACE_S;
-  const late = due.length > 0 && (seconds === null || seconds > patience);
-  $("#age").textContent = lastRound ? `last round ${ago(Math.max(0, seconds))}` : "";
-  const warning = $("#warning");
-  const fails = health === "ROUNDS_FAIL";
-  warning.hidden = !late && !fails;
-  set(warning, fails ? FAILS : late
-    ? `${lastRound ? `Monitoring has stopped: the last round was ${ago(seconds)}` : "Monitoring has not started: no round has run yet"}. Is the worker running? Time without rounds counts as unobserved, neither up nor down.`
-    : "");
-}
+const lastAge = () => set($("#age"), lastRound && now() ? `last round ${age(lastRound)}` : "");
 
 function fill(servers) {
   const wanted = new Set(servers.map((server) => server.id));
@@ -104,13 +96,13 @@ function update(server) {
   const known = rows.get(server.id) ?? made(server);
   const text = JSON.stringify(server);
   if (known.text === text) return known.row;
-  const drawn = JSON.stringify([server.strip, server.means_ms]);
+  const drawn = JSON.stringify([server.strip_counts, server.means_ms]);
   const changed = known.drawn !== drawn;
   Object.assign(known, { server, text, drawn });
   set(known.name, server.name);
   known.name.title = server.name;
   set(known.ip, server.ip);
-  if (known.state.textContent !== stateWord(server)) known.state.replaceChildren(stateMark(server.state, !server.enabled));
+  if (known.state.textContent !== word(server)) known.state.replaceChildren(stateMark(word(server)));
   set(known.ms, ms(server.last_ping?.response_ms));
   known.ms.classList.toggle("muted", server.state === "unobserved");
   set(known.uptime, percent(server.uptime));
@@ -121,8 +113,6 @@ function update(server) {
   return known.row;
 }
 
-const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
-const stateWord = (server) => server.enabled ? server.state : "paused";
 
 // Said once more as roles, since they aren't laid out as a table.
 const cell = (attributes, ...children) => h("td", { role: "cell", ...attributes }, ...children);
@@ -135,7 +125,7 @@ function made(server) {
     uptime: cell({ class: "number", "data-label": "uptime" }),
     coverage: cell({ class: "number", "data-label": "coverage" }),
   };
-  parts.row = h("tr", { role: "row" },
+  parts.row = h("tr", { role: "row", "data-id": server.id },
     cell({}, h("a", { href: `${prefix}/dashboard/servers/${server.id}` }, parts.name), parts.ip),
     parts.state, parts.ms, cell({ class: "wide" }, parts.strip), parts.uptime, parts.coverage);
   rows.set(server.id, parts);
@@ -162,14 +152,20 @@ function draw(strip) {
   if (!server || !strip.isConnected) return;
   const context = fitted(strip);
   sparkline(context, strip.clientWidth, LINE, server.means_ms);
-  drawStates(context, spansOf(server.strip), strip.clientWidth, LINE + GAP, CELLS, strip.clientWidth < 300 ? 1 : 2);
+  drawStates(context, partsOf(server.strip_counts), strip.clientWidth, LINE + GAP, CELLS, strip.clientWidth < 300 ? 1 : 2);
 }
 
-// A cell each, but what wasn't observed is one frame as long as it lasted.
-function spansOf(states) {
-  const each = states.map((state, index) => ({ state, from: index / states.length, to: (index + 1) / states.length }));
-  const hollow = runs(each).filter(({ state }) => state === "unobserved");
-  return [...each.filter(({ state }) => state !== "unobserved"), ...hollow];
+const named = ([up, degraded, down, unobserved]) => ({ up, degraded, down, unobserved });
+
+function partsOf(each) {
+  const parts = each.map((counts, index) => ({ counts: counts && named(counts), from: index / each.length, to: (index + 1) / each.length }));
+  return parts.filter(({ counts }) => counts);
+}
+
+// Such as "up", or "29 up, 1 down".
+function halfHour(counts) {
+  const there = Object.entries(named(counts)).filter(([, number]) => number);
+  return there.map(([state, number]) => stateMark(state, there.length > 1 ? `${number} ${state}` : state));
 }
 
 function sparkline(context, width, height, means) {
@@ -204,57 +200,84 @@ function point(event) {
   const server = strip && strips.get(strip);
   const place = area ? Math.floor((event.clientX - area.left) / area.width * server.strip.length) : -1;
   const over = area && event.clientY >= area.top && event.clientY <= area.bottom;
-  const state = over ? server.strip[place] : null;
-  tip.hidden = !state;
-  if (!state) return;
-  const since = (Math.floor(now() / 60_000) + 1) * 60_000 - (server.strip.length - place) * HALF_HOUR_MS;
+  const counts = over ? server.strip_counts[place] : null;
+  tip.hidden = !counts;
+  if (!counts) return;
+  const filled = now() - (performance.now() - filledAt);
+  const since = (Math.floor(filled / 60_000) + 1) * 60_000 - (server.strip.length - place) * HALF_HOUR_MS;
   const mean = server.means_ms[place];
-  tip.replaceChildren(h("span", {}, `${clock(since)} – ${clock(since + HALF_HOUR_MS)}`), stateMark(state), mean == null ? "" : h("span", {}, ms(mean)));
+  tip.replaceChildren(h("span", {}, ...between(since, since + HALF_HOUR_MS)), ...halfHour(counts), mean == null ? "" : h("span", {}, ms(mean)));
   const x = area.left + (place + 0.5) * area.width / server.strip.length;
   tip.style.left = `${Math.max(8, Math.min(x - tip.offsetWidth / 2, document.documentElement.clientWidth - tip.offsetWidth - 8))}px`;
   tip.style.top = `${area.top - tip.offsetHeight - 4}px`;
 }
 
 function restart() {
-  after = [];
-  // In the address, too: it survives a look at a server and can be sent to somebody.
-  const words = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value));
-  history.replaceState(null, "", words.size ? `?${words}` : location.pathname);
+  sayFilter();
   return guarded();
 }
 
+function sayFilter() {
+  after = [];
+  intoAddress();
+}
+
+function intoAddress(how) {
+  const words = new URLSearchParams([...new FormData(filter)].filter(([, value]) => value));
+  for (const cursor of after) words.append("after", cursor);
+  sayInAddress(words, how);
+  keepList();
+}
+
 function fromAddress() {
-  for (const [name, value] of new URLSearchParams(location.search)) {
-    const field = filter.elements.namedItem(name);
-    if (field) field.value = value;
-    if (field && field.selectedIndex === -1) field.value = "";
+  const words = inAddress();
+  for (const field of filter.elements) {
+    field.value = words.get(field.name) ?? "";
+    if (field.selectedIndex === -1) field.value = "";
   }
+  after = words.getAll("after");
+  keepList();
+}
+
+function turn(change) {
+  change();
+  intoAddress({ asNew: true });
+  guarded();
+  scrollTo(0, 0);
+}
+
+const scrollBack = keepScroll((element) => Number(element?.closest("tr")?.dataset.id), (id) => rows.get(id)?.row);
+
+async function comeBack() {
+  fromAddress();
+  await Promise.all([guarded(), firstAsked]); // a warning has its room above what one was looking at
+  scrollBack();
 }
 
 async function guarded() {
-  try { await refresh(); } catch (problem) {
-    $("#warning").hidden = false;
-    set($("#warning"), `The list can't be loaded: ${problem.message}`);
-    $("#loading").hidden = true;
-  }
+  if (await upToDate(refresh)) $("#loading").hidden = true;
 }
 
 let typing;
-filter.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(restart, 200); });
+filter.addEventListener("input", () => { sayFilter(); clearTimeout(typing); typing = setTimeout(guarded, 200); });
 filter.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
 $("#clear").addEventListener("click", () => { filter.reset(); restart(); });
 body.addEventListener("pointermove", point);
 body.addEventListener("pointerdown", point);
 body.addEventListener("pointerleave", () => { tip.hidden = true; });
 addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
-$("#more").addEventListener("click", () => { after.push(next); guarded(); scrollTo(0, 0); });
-$("#back").addEventListener("click", () => { after.pop(); guarded(); scrollTo(0, 0); });
+$("#more").addEventListener("click", () => turn(() => after.push(next)));
+$("#back").addEventListener("click", () => turn(() => after.pop()));
 addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
 document.addEventListener("theme", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
+document.addEventListener("reached", guarded);
+document.addEventListener("zone", () => { tip.hidden = true; });
+aging(lastAge);
 setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
 const token = me.open ? "" : " -H 'Authorization: Bearer TOKEN'";
 $("#example").textContent = `curl -X POST ${location.origin}${prefix && `${prefix}/`}${token} -d '{"server": {"name": "web", "IP": "192.0.2.10"}}'`;
-fromAddress();
-await guarded();
+addEventListener("popstate", comeBack);
+goOnRemoving(() => guarded());
+await comeBack();

@@ -1,4 +1,5 @@
 import { $, call, onSubmit, prefix } from "./common.js";
+import "./watch.js";
 
 onSubmit($("#login"), async (form) => {
   await call("POST", "session", { name: form.get("name"), password: form.get("password") });

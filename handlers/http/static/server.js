@@ -1,5 +1,12 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, ago, call, clock, colour, count, drawStates, fitted, h, lossShare, ms, now, onSubmit, percent, prefix, runs, stateMark, toast, when } from "./common.js";
+import { $, Refusal, age, aging, call, colour, count, fitted, h, lossShare, moment, ms, now, onSubmit, percent, prefix, set, toast, when } from "./common.js";
+import { foundBy } from "./echoes.js";
+import { inAddress, list, sayInAddress } from "./place.js";
+import { pointing } from "./pointing.js";
+import { goOnRemoving, removeSoon } from "./removing.js";
+import { drawStates, word } from "./states.js";
+import { ask, firstAsked, named, upToDate } from "./watch.js";
+import { apart, ticksOf, zoneOf } from "./zone.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
@@ -9,10 +16,28 @@ const REFRESH_MS = 30_000;
 let server = null;
 let range = "24 h";
 let zoom = null; // {since, until} in ms, or null for the whole range
+fromAddress();
 let buckets = [];
+let spells = { spells: [], left_off: 0 };
 let asked = 0;
 
 const iso = (time) => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
+
+function short(name) { return name.replace(" ", ""); }
+
+function fromAddress() {
+  const words = inAddress();
+  range = Object.keys(RANGES).find((name) => short(name) === words.get("range")) ?? range;
+  const [since, until] = ["since", "until"].map((name) => Date.parse(words.get(name)));
+  if (since < until) zoom = { since, until };
+}
+
+function intoAddress() {
+  const words = new URLSearchParams();
+  if (range !== "24 h") words.set("range", short(range));
+  if (zoom) for (const [name, time] of Object.entries(zoom)) words.set(name, iso(time));
+  sayInAddress(words);
+}
 
 function windowShown() {
   if (zoom) return zoom;
@@ -21,43 +46,52 @@ function windowShown() {
 }
 
 async function refresh() {
+  // Which window ends now is for Pinglet's clock to say.
+  await firstAsked;
+  if (now() === null) await ask();
+  if (now() === null) throw new Refusal({ detail: "Pinglet can't be reached" }, 0);
   const { since, until } = windowShown();
   const words = new URLSearchParams({ since: iso(since), until: iso(until) });
   const turn = ++asked;
-  const [shown, summary, series] = await Promise.all([
+  const [shown, summary, series, spelled] = await Promise.all([
     call("GET", `servers/${id}`),
     call("GET", `servers/${id}/summary?${words}`),
     call("GET", `servers/${id}/series?${words}&points=${POINTS}`),
+    call("GET", `servers/${id}/spells?${words}`),
   ]);
   if (turn !== asked) return; // another range was chosen meanwhile
   server = shown;
   buckets = series.buckets;
+  spells = spelled;
   heading();
   figures(summary);
   draw(since, until);
 }
 
 function heading() {
-  document.title = `${server.name} · Pinglet`;
+  named(server.name);
   set($("#name"), server.name);
-  $("#mark").className = `mark ${server.state}`;
-  const port = server.port ? `:${server.port}` : "";
-  const facts = [`${server.ip}${port}`, server.enabled ? server.state : "paused", every(server.interval_s / 60), lastSeen(server.last_ping)];
-  if (server.probe !== "auto") facts.splice(1, 0, server.probe);
-  if (facts.join() !== [...$("#address").children].map((fact) => fact.textContent).join()) {
-    $("#address").replaceChildren(...facts.map((fact) => h("bdi", {}, fact)));
-  }
+  $("#mark").className = `mark ${word(server)}`;
+  facts();
   set($("#pause"), server.enabled ? "Pause" : "Resume");
   for (const button of $(".actions").children) if (button !== pinging) button.disabled = false;
 }
 
-const set = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+function facts() {
+  if (!server) return;
+  const port = server.port ? `:${server.port}` : "";
+  const found = [`${server.ip}${port}`, word(server), every(server.interval_s / 60), lastSeen(server.last_ping)];
+  if (server.probe !== "auto") found.splice(1, 0, server.probe);
+  if (found.join() !== [...$("#address").children].map((fact) => fact.textContent).join()) {
+    $("#address").replaceChildren(...found.map((fact) => h("bdi", {}, fact)));
+  }
+}
 
 const every = (minutes) => minutes === 1 ? "every minute" : minutes % 60 ? `every ${minutes} minutes` : minutes === 60 ? "every hour" : minutes === 1440 ? "every day" : `every ${minutes / 60} hours`;
 
 function lastSeen(ping) {
   if (!ping) return "not pinged yet";
-  return `${ping.response_ms == null ? "no answer" : ms(ping.response_ms)}, ${ago(Math.max(0, (now() - Date.parse(ping.slot)) / 1000))}`;
+  return `${ping.response_ms == null ? "no answer" : ms(ping.response_ms)}, ${age(ping.slot)}`;
 }
 
 function figures(summary) {
@@ -81,30 +115,8 @@ function figure(name, value, more) {
 let chart = null;
 
 const MINUTE = 60_000;
-const TICKS_MIN = [1, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 10080, 20160, 43200];
 
-// Round local times, as many as there is room for.
-function ticksOf(since, until, width) {
-  const most = Math.max(2, Math.min(8, Math.floor(width / 60)));
-  const step = (TICKS_MIN.find((minutes) => (until - since) / MINUTE / minutes <= most) ?? 129600) * MINUTE;
-  const shift = new Date(since).getTimezoneOffset() * MINUTE;
-  const found = [];
-  for (let at = Math.ceil((since - shift) / step) * step + shift; at <= until; at += step) found.push({ value: at });
-  return found;
-}
-
-function tick(time, span) {
-  const date = new Date(time);
-  if (span <= 2 * 86400e3) return clock(time);
-  return date.toLocaleDateString(undefined, { month: "short", day: "numeric" });
-}
-
-function worst(counts) {
-  if (counts.down) return "down";
-  if (counts.degraded) return "degraded";
-  if (counts.unobserved > counts.up) return "unobserved";
-  return counts.up ? "up" : null;
-}
+const roomFor = (width) => Math.max(2, Math.min(8, Math.floor(width / 60)));
 
 const start = (bucket) => Date.parse(bucket.since);
 const end = (bucket) => Date.parse(bucket.until);
@@ -128,11 +140,10 @@ function datasets() {
 const seen = (bucket) => bucket.mean_ms != null || bucket.counts.down > 0;
 
 // Lost echoes have no time to draw. They stand on the ground, as high as the share that got lost:
-// where nothing answered, that is the whole height. Where nobody looked it is hatched, and where
-// the pointer is there is a line.
+// where nothing answered, that is the whole height. Where nobody looked it is hatched.
 const beneath = {
   id: "beneath",
-  beforeDatasetsDraw({ ctx, chartArea, scales, tooltip }) {
+  beforeDatasetsDraw({ ctx, chartArea, scales }) {
     const column = (bucket, share) => {
       const left = Math.max(chartArea.left, scales.x.getPixelForValue(start(bucket)));
       const right = Math.min(chartArea.right, scales.x.getPixelForValue(end(bucket)));
@@ -151,10 +162,6 @@ const beneath = {
     ctx.fillStyle = colour("degraded");
     for (const bucket of lossy) if (bucket.received > 0) column(bucket, 1 - bucket.received / bucket.sent);
     ctx.restore();
-    if (tooltip?.opacity) {
-      ctx.fillStyle = colour("muted");
-      ctx.fillRect(Math.round(tooltip.caretX), chartArea.top, 1, chartArea.height);
-    }
   },
   afterRender: drawStrip,
 };
@@ -173,16 +180,12 @@ function options(since, until) {
   const grid = { color: colour("edge") };
   return {
     animation: false, maintainAspectRatio: false, spanGaps: false, normalized: true,
-    interaction: { mode: "index", intersect: false },
+    events: [], // pointing.js says what is under the pointer: Chart.js knows nothing where no line is
     scales: {
-      x: { type: "linear", min: since, max: until, grid: { ...grid, drawOnChartArea: false }, border: grid, afterBuildTicks: (axis) => { axis.ticks = ticksOf(since, until, axis.width); }, ticks: { ...muted, autoSkip: false, maxRotation: 0, callback: (time) => tick(time, until - since) } },
+      x: { type: "linear", min: since, max: until, grid: { ...grid, drawOnChartArea: false }, border: grid, afterBuildTicks: (axis) => { axis.ticks = ticksOf(since, until, roomFor(axis.width)); }, ticks: { ...muted, autoSkip: false, maxRotation: 0, callback: (_time, index, ticks) => apart(ticks[index].label) } },
       y: { beginAtZero: true, grid, border: { display: false }, ticks: { ...muted, maxTicksLimit: 6, callback: (value) => `${value} ms` } },
     },
-    plugins: { legend: { display: false }, tooltip: {
-      backgroundColor: colour("ink"), titleColor: colour("page"), bodyColor: colour("page"),
-      displayColors: false, padding: 10, cornerRadius: 8, caretSize: 0, caretPadding: 12,
-      callbacks: { title, label: () => null, afterBody },
-    } },
+    plugins: { legend: { display: false }, tooltip: { enabled: false } },
   };
 }
 
@@ -190,11 +193,14 @@ let view = null; // {since, until}: what the chart shows
 let drawn = 0;
 
 function draw(since, until) {
+  const isElsewhere = !view || Math.max(Math.abs(since - view.since), Math.abs(until - view.until)) > MINUTE;
+  if (isElsewhere) pointer.hide();
   view = { since, until };
   drawn += 1;
   $("#out").hidden = !zoom;
-  const moment = (time) => h("time", { datetime: iso(time) }, when(time));
-  $("#window").replaceChildren(moment(since), " to ", moment(until));
+  const inZone = (time) => `${when(time)} ${zoneOf(time)}`;
+  $("#window").replaceChildren(moment(since, inZone), " to ", moment(until, inZone));
+  pointer.write();
   if (!globalThis.Chart) { missing(); return; }
   const made = { data: { datasets: datasets() }, options: options(since, until) };
   if (chart) { Object.assign(chart, made); chart.update("none"); }
@@ -212,24 +218,11 @@ function missing() {
   $(".chart").append(h("p", { class: "error" }, "The chart can't be drawn because Chart.js didn't load. Run ", h("code", {}, "npm ci"), " to install it."));
 }
 
-const title = (items) => items.length ? when(start(buckets[items[0].dataIndex])) : "";
-
-function afterBody(items) {
-  const bucket = buckets[items[0].dataIndex];
-  const lost = bucket.sent - bucket.received;
-  return [
-    `mean ${ms(bucket.mean_ms)}, p95 ${ms(bucket.p95_ms)}`,
-    `best ${ms(bucket.best_ms)}, worst ${ms(bucket.worst_ms)}`,
-    `${lost} of ${bucket.sent} echoes lost`,
-    ...["degraded", "down", "unobserved"].filter((state) => bucket.counts[state]).map((state) => `${bucket.counts[state]} × ${state}`),
-  ];
-}
-
 // As wide as the chart's own area, so that a state stands below its bucket.
 let strip = "";
 
 function drawStrip({ chartArea: { left, width } }) {
-  // The chart is painted at each move of the pointer, this only when it is another.
+  // The chart may be painted again for another reason, this only when it is another.
   const wanted = [left, width, drawn].join();
   if (wanted === strip) return;
   strip = wanted;
@@ -238,11 +231,8 @@ function drawStrip({ chartArea: { left, width } }) {
   canvas.style.marginLeft = `${left}px`;
   canvas.style.width = `${width}px`;
   const share = (time) => Math.min(1, Math.max(0, (time - since) / (until - since)));
-  const spans = buckets.map((bucket) => ({ state: worst(bucket.counts), from: share(start(bucket)), to: share(end(bucket)) }));
-  const rank = [null, "up", "unobserved", "degraded", "down"];
-  // The worst last: the least minute of it is a pixel wide, and isn't painted over.
-  const found = runs(spans).sort((one, other) => rank.indexOf(one.state) - rank.indexOf(other.state));
-  drawStates(fitted(canvas), found, canvas.clientWidth, 0, canvas.clientHeight);
+  const parts = buckets.map((bucket) => ({ counts: bucket.counts, from: share(start(bucket)), to: share(end(bucket)) }));
+  drawStates(fitted(canvas), parts, canvas.clientWidth, 0, canvas.clientHeight);
 }
 
 // Looking closer: by dragging, or by keys
@@ -254,10 +244,12 @@ function look(since, until) {
   const length = Math.max(SHORTEST, until - since);
   const to = Math.min(last, Math.ceil(until / MINUTE) * MINUTE);
   zoom = { since: to - Math.round(length / MINUTE) * MINUTE, until: to };
+  intoAddress();
   return guarded();
 }
 
 function byKey(event) {
+  if (pointer.step(event)) { event.preventDefault(); return; }
   const { since, until } = windowShown();
   const quarter = (until - since) / 4;
   if (event.key === "Escape") { if (zoom) wholeRange(); return; }
@@ -273,6 +265,7 @@ function byKey(event) {
 
 function wholeRange() {
   zoom = null;
+  intoAddress();
   return guarded();
 }
 
@@ -319,30 +312,16 @@ async function pingNow() {
   pinging.disabled = true;
   try {
     const found = await call("POST", `servers/${id}/ping`, {});
-    box.replaceChildren(h("div", { class: "row" }, stateMark(found.state), h("strong", {}, ms(found.response_ms)), found.reason ?? ""),
-      h("ul", { class: "echoes" }, ...found.echoes.map((echo) => h("li", {}, echo.rtt_ms == null
-        ? `${echo.verdict}${echo.reason ? `: ${echo.reason}` : ""}`
-        : `${echo.rtt_ms.toFixed(3)} ms, ${echo.clock} clock, ± ${echo.bound_ms.toFixed(3)} ms`))),
-      h("p", { class: "muted" }, "Not saved; history keeps scheduled checks only."));
+    box.replaceChildren(...foundBy(found));
   } catch (problem) { box.textContent = problem.message; } finally { pinging.disabled = false; pinging = null; }
 }
 
-// The removal waits as long as it can be undone; whoever leaves the page has decided.
-let removing = false;
+const remove = () => removeSoon({ path: `servers/${id}`, name: server.name, told: `${server.name} and its history will be removed` }, removed);
 
-function removeSoon() {
-  if (removing) return;
-  removing = true;
-  toast(`${server.name} and its history will be removed`, {
-    undo: () => { removing = false; },
-    gone: async () => {
-      removing = false;
-      try { await call("DELETE", `servers/${id}`); location.assign(`${prefix}/dashboard`); } catch (problem) { toast(problem.message); }
-    },
-  });
+// Back leads to no page of a server that is gone.
+function removed({ path }) {
+  if (path === `servers/${id}`) location.replace(list());
 }
-
-addEventListener("pagehide", () => { if (removing) call("DELETE", `servers/${id}`).catch(() => {}); });
 
 function edit() {
   const form = $("#editor form");
@@ -356,7 +335,7 @@ function edit() {
 
 function gone() {
   clearInterval(refreshing);
-  document.title = "Server not found · Pinglet";
+  named("Server not found");
   for (const part of $("#main").children) part.hidden = !part.contains($("#name"));
   $("#mark").hidden = true;
   $(".actions").hidden = true;
@@ -364,21 +343,27 @@ function gone() {
   $("#address").replaceChildren("It may have been removed. ", h("a", { href: `${prefix}/dashboard` }, "See all servers"));
 }
 
-let failing = false; // said once, not every half minute
-
 async function guarded() {
-  try { await refresh(); failing = false; } catch (problem) {
-    if (problem.status === 404) { gone(); return; }
-    if (!failing) toast(`The page can't be updated: ${problem.message}`);
-    failing = true;
-  }
+  await upToDate(async () => {
+    try { await refresh(); } catch (problem) {
+      if (problem.status !== 404) throw problem;
+      gone();
+    }
+  });
 }
+
+const pointer = pointing({
+  areas: [$(".chart"), $(".strip")],
+  shown: () => view && { ...view, chart, buckets, spells, now: now() },
+  look,
+});
 
 $("#ranges").append(...Object.keys(RANGES).map((name) => h("button", {
   type: "button", "aria-pressed": String(name === range),
   onclick: (event) => {
     range = name;
     zoom = null;
+    intoAddress();
     for (const button of $("#ranges").children) button.setAttribute("aria-pressed", String(button === event.currentTarget));
     guarded();
   },
@@ -391,17 +376,21 @@ $("#editor [data-close]").addEventListener("click", () => $("#editor").close());
 $("#pause").addEventListener("click", async () => {
   try { await call("PATCH", `servers/${id}`, { enabled: !server.enabled }); await guarded(); } catch (problem) { toast(problem.message); }
 });
-$("#remove").addEventListener("click", removeSoon);
+$("#remove").addEventListener("click", remove);
 onSubmit($("#editor form"), async (form) => {
   const port = form.get("port") ? Number(form.get("port")) : null;
   await call("PATCH", `servers/${id}`, { ...Object.fromEntries(form), port, interval_s: Number(form.get("interval_s")) });
   $("#editor").close();
   await guarded();
 });
-document.addEventListener("theme", () => { if (chart) draw(view.since, view.until); });
+for (const change of ["theme", "zone"]) document.addEventListener(change, () => { if (chart) draw(view.since, view.until); });
+document.addEventListener("reached", guarded);
+aging(facts);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
 // Also where one looks closer: the state above is of now.
 const refreshing = setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 
+$(".crumb a").href = list();
+goOnRemoving(removed);
 selecting();
 await guarded();

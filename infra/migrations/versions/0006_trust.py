@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("synchronised_s", sa.Double, nullable=False),
         sa.Column("doubted_s", sa.Double, nullable=False),
         sa.Column("contradicted", sa.Boolean, nullable=False),
+        sa.Column("gap_s", sa.Double, nullable=False),
     )
     op.create_table(
         "aside",

@@ -6,20 +6,21 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from core.accounts import tokens, users
+from core.accounts.attempts import Attempts, count_attempt
 from core.accounts.records import Identity, Level, Role, Scope, TokenKind
 from core.accounts.tokens import PREFIX, Grant, TokensQuery, TokenWanted
-from core.accounts.users import UserChange
+from core.accounts.users import Change, UserChange
 from core.errors import (
     Forbidden,
     TokenRejected,
     TokenUnknown,
     WrongRequest,
 )
-from core.models import Token
+from core.models import Attempt, Token
 from core.settings import Settings
 from infra.database import Database
 from tests.core.accounts.calls import (
@@ -103,10 +104,10 @@ def test_what_is_no_token_is_refused(database: Database) -> None:
 
 ENDS: dict[str, Callable[[Session, int], object]] = {
     "a new password": lambda session, user_id: users.change_user(
-        session, user_id, UserChange(password=PASSWORD)
+        session, user_id, Change.of(UserChange(password=PASSWORD))
     ),
     "being disabled": lambda session, user_id: users.change_user(
-        session, user_id, UserChange(enabled=False)
+        session, user_id, Change(enabled=False)
     ),
     "being removed": users.remove_user,
 }
@@ -195,13 +196,43 @@ def test_the_list_holds_what_still_works(database: Database) -> None:
     key = issue(database, user, kind=TokenKind.KEY)
     refresh(database, pair(database, user)[1])
     with database.reading() as session:
-        found = tokens.of_user(session, user.user_id, ALL, NOW + MINUTE).tokens
+        found = tokens.of_user(session, user, ALL, NOW + MINUTE).tokens
         assert [row.kind for row in found] == ["key", "access", "access", "refresh"]
         of_key = select(Token.id).where(Token.digest == tokens.digest(key))
         assert session.scalar(of_key) == found[0].id
     change(database, user, password=PASSWORD)
     with database.reading() as session:
-        assert not tokens.of_user(session, user.user_id, ALL, NOW).tokens
+        assert not tokens.of_user(session, user, ALL, NOW).tokens
+
+
+@pytest.mark.parametrize(
+    ("role", "scopes"),
+    [
+        (Role.VIEWER, ["read", "read", "read"]),
+        (Role.EDITOR, ["read", "write", "write"]),
+        (Role.ADMIN, ["read", "write", "admin"]),
+    ],
+)
+def test_a_listed_scope_reaches_as_far_as_its_users_role(
+    database: Database, role: Role, scopes: list[str]
+) -> None:
+    add(database)
+    user = add(database, "bob", role)
+    for scope in Scope:
+        issue(database, user, kind=TokenKind.KEY, scope=scope)
+    with database.reading() as session:
+        found = tokens.of_user(session, user, ALL, NOW).tokens
+    assert [one.scope for one in found] == scopes
+
+
+def test_the_list_marks_the_token_that_asks(database: Database) -> None:
+    user = add(database)
+    issue(database, user)
+    asking = verify(database, issue(database, user))
+    with database.reading() as session:
+        found = tokens.of_user(session, asking, ALL, NOW).tokens
+        assert [one.current for one in found] == [False, True]
+        assert not any(one.current for one in tokens.of_user(session, user, ALL, NOW).tokens)
 
 
 def test_the_list_is_read_page_by_page(database: Database) -> None:
@@ -211,14 +242,14 @@ def test_the_list_is_read_page_by_page(database: Database) -> None:
     pages, after = [], ""
     with database.reading() as session:
         while True:
-            page = tokens.of_user(session, user.user_id, TokensQuery(after=after, limit=2), NOW)
+            page = tokens.of_user(session, user, TokensQuery(after=after, limit=2), NOW)
             pages.append([one.name for one in page.tokens])
             if page.next is None:
                 break
             after = page.next
         for wrong in ("x", "-1", "9" * 30):
             with pytest.raises(WrongRequest, match="after must be"):
-                tokens.of_user(session, user.user_id, TokensQuery(after=wrong), NOW)
+                tokens.of_user(session, user, TokensQuery(after=wrong), NOW)
     assert pages == [["0", "1"], ["2", "3"], ["4"]]
 
 
@@ -242,9 +273,42 @@ def test_a_user_has_so_many_keys_and_no_more_however_many_are_made_at_once(
     with database.transaction() as session:
         with pytest.raises(WrongRequest, match="at most 3 named tokens"):
             tokens.issue_key(session, user, TokenWanted(name="more"), NOW)
-        one = tokens.of_user(session, user.user_id, ALL, NOW).tokens[0]
+        one = tokens.of_user(session, user, ALL, NOW).tokens[0]
         tokens.revoke(session, user, str(one.id))
     assert made(database, user)
+
+
+def test_keys_that_have_expired_are_kept_until_the_night_and_only_so_many(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "MOST_KEYS", 2)
+    monkeypatch.setattr(tokens, "MOST_KEPT_KEYS", 5)
+    user, other = add(database), add(database, "bob")
+    for _key in range(5):
+        issue(database, user, kind=TokenKind.KEY, life=-SECOND)
+    with pytest.raises(WrongRequest, match="at most 5 named tokens, expired ones included"):
+        issue(database, user, kind=TokenKind.KEY)
+    assert made(database, other)
+    with database.transaction() as session:
+        assert tokens.sweep(session, NOW, 9) == 5
+    assert made(database, user)
+
+
+def test_keys_of_an_older_password_make_room_for_others(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "MOST_KEYS", 2)
+    monkeypatch.setattr(tokens, "MOST_KEPT_KEYS", 2)
+    user, other = add(database), add(database, "bob")
+    kept = issue(database, other, kind=TokenKind.KEY)
+    for _generation in range(3):
+        with database.reading() as session:
+            user = users.identity_of(users.find_user(session, user.user_id))
+        assert [made(database, user) for _key in range(3)] == [True, True, False]
+        change(database, user, password=PASSWORD)
+    with database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Token)) == 3
+    assert not is_dead(database, kept)
 
 
 def test_a_further_log_in_ends_the_oldest(
@@ -332,7 +396,7 @@ def test_a_key_has_a_name(database: Database) -> None:
             assert refused.value.field == "name"
         tokens.issue_key(session, user, TokenWanted(name=" a:b "), NOW)
         tokens.issue_key(session, user, TokenWanted(name="Zu\u0308rich"), NOW)
-        listed = tokens.of_user(session, user.user_id, ALL, NOW).tokens
+        listed = tokens.of_user(session, user, ALL, NOW).tokens
         assert [one.name for one in listed] == ["a:b", "Z\u00fcrich"]
 
 
@@ -487,6 +551,26 @@ def test_what_is_over_is_swept_away(database: Database) -> None:
     assert attempt(database, address=ELSEWHERE, now=NOW + WINDOW - SECOND) is not None
 
 
+def test_what_somebody_holds_is_left_for_another_night(database: Database) -> None:
+    later = NOW + WINDOW
+    ann = Attempts("ann", HOME)
+    attempts(database, [("ann", HOME, NOW), ("bob", ELSEWHERE, NOW)])
+
+    def sweep() -> int:
+        with database.transaction() as session:
+            return tokens.sweep(session, later, 9)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            count_attempt(session, ann, later)
+            swept = thread.submit(sweep)
+            if database.engine.dialect.name == "postgresql":
+                swept.result(60)  # waits for nobody; SQLite has one writer at a time
+        assert swept.result(60) == 3
+    with database.reading() as session:
+        assert set(session.scalars(select(Attempt.subject))) == set(ann.limits)
+
+
 def test_attempts_are_forgotten_with_their_window_but_not_where_the_owner_logs_in(
     database: Database,
 ) -> None:
@@ -514,6 +598,26 @@ def test_tokens_made_by_a_clock_that_was_ahead_live_as_long_as_they_were_made_fo
     for text, end in ((early, NOW + 60 * MINUTE), (late, NOW + 60 * MINUTE + 60 * MINUTE)):
         assert not is_dead(database, text, end - SECOND)
         assert is_dead(database, text, end)
+
+
+def test_who_brings_tokens_back_waits_for_their_users_before_it_touches_any(
+    database: Database,
+) -> None:
+    ann, bob = add(database, "ann"), add(database, "bob")
+    for user in (bob, ann):
+        issue(database, user, NOW + timedelta(days=3_650))
+
+    def bring_back() -> None:
+        with database.transaction() as session:
+            tokens.bring_back(session, NOW)
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            users.remove_user(session, ann.user_id)
+            brought = thread.submit(bring_back)
+            wait_for_a_blocked_one(database)
+            session.execute(delete(Token))
+        brought.result(60)
 
 
 def test_a_use_noted_by_a_clock_that_was_ahead_is_noted_anew(

@@ -10,8 +10,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from core.accounts import users
-from core.accounts.records import Level, Role
-from core.accounts.users import DUMMY_HASH, HASHER, UserChange, UserWanted
+from core.accounts.records import Identity, Level, Role
+from core.accounts.users import DUMMY_HASH, HASHER, Change, NewUser, UserChange, UserWanted
 from core.errors import (
     TokenRejected,
     UserTaken,
@@ -28,29 +28,35 @@ def create(database: Database, name: Any, password: Any = PASSWORD, role: Role =
     """Create a user as the application does; return the id."""
     with database.transaction() as session:
         wanted = UserWanted(name=name, password=password, role=role)
-        return users.create_user(session, wanted, NOW).id
+        return users.create_user(session, NewUser.of(wanted), NOW).id
+
+
+def check(database: Database, name: str, password: str = PASSWORD) -> Identity:
+    """Try a password as the gate does."""
+    with database.reading() as session:
+        known = users.known(session, name)
+    return users.check_password(known, password)
 
 
 def test_a_user_gets_in_with_the_password_and_with_no_other(database: Database) -> None:
     create(database, " Ann ")
-    with database.reading() as session:
-        assert users.check_password(session, "Ann", PASSWORD).level is Level.ADMIN
-        for name, password in [
-            ("Ann", PASSWORD + " "),
-            ("Ann", PASSWORD.upper()),
-            ("Ann", ""),
-            ("Ann", PASSWORD + "\0"),
-            ("Ann", "\ud800"),
-            ("ann", PASSWORD),
-            (" Ann", PASSWORD),
-            ("Ann\0", PASSWORD),
-            ("\ud800", PASSWORD),
-            ("A" * 100_000, PASSWORD),
-            ("%", PASSWORD),
-            ("", PASSWORD),
-        ]:
-            with pytest.raises(TokenRejected):
-                users.check_password(session, name, password)
+    assert check(database, "Ann").level is Level.ADMIN
+    for name, password in [
+        ("Ann", PASSWORD + " "),
+        ("Ann", PASSWORD.upper()),
+        ("Ann", ""),
+        ("Ann", PASSWORD + "\0"),
+        ("Ann", "\ud800"),
+        ("ann", PASSWORD),
+        (" Ann", PASSWORD),
+        ("Ann\0", PASSWORD),
+        ("\ud800", PASSWORD),
+        ("A" * 100_000, PASSWORD),
+        ("%", PASSWORD),
+        ("", PASSWORD),
+    ]:
+        with pytest.raises(TokenRejected):
+            check(database, name, password)
 
 
 def test_an_unknown_name_costs_the_same_hash_as_a_known_one() -> None:
@@ -88,8 +94,7 @@ def test_any_eight_characters_are_a_password(database: Database) -> None:
     for number, password in enumerate(["12345678", "\0" * 8, "🔑" * 256, " " * 8]):
         name = str(number) * 64
         create(database, name, password)
-        with database.reading() as session:
-            users.check_password(session, name, password)
+        check(database, name, password)
 
 
 def test_a_second_user_of_the_same_name_is_refused(database: Database) -> None:
@@ -109,8 +114,8 @@ def test_the_first_user_is_an_admin(database: Database) -> None:
 
 LAST_ADMIN: list[Callable[[Session, int], object]] = [
     users.remove_user,
-    lambda session, user_id: users.change_user(session, user_id, UserChange(role=Role.EDITOR)),
-    lambda session, user_id: users.change_user(session, user_id, UserChange(enabled=False)),
+    lambda session, user_id: users.change_user(session, user_id, Change(role=Role.EDITOR)),
+    lambda session, user_id: users.change_user(session, user_id, Change(enabled=False)),
 ]
 
 
@@ -121,8 +126,7 @@ def test_the_last_admin_stays(database: Database, end: Callable[[Session, int], 
     add(database, "eve", Role.EDITOR)
     with pytest.raises(WrongRequest), database.transaction() as session:
         end(session, ann.user_id)
-    with database.reading() as session:
-        users.check_password(session, "ann", PASSWORD)
+    check(database, "ann")
 
 
 @pytest.mark.parametrize("end", LAST_ADMIN)
@@ -142,8 +146,24 @@ def test_two_admins_cannot_end_each_other_at_once(
             wait_for_a_blocked_one(database)
         with pytest.raises(WrongRequest):
             other.result(60)
-    with database.reading() as session:
-        assert users.check_password(session, "bob", PASSWORD).level is Level.ADMIN
+    assert check(database, "bob").level is Level.ADMIN
+
+
+def test_users_are_held_in_the_order_of_their_ids(database: Database) -> None:
+    viewer, admin = add(database, "vic", Role.VIEWER), add(database, "ann")
+    add(database, "bob")
+
+    def change_viewer() -> None:
+        with database.transaction() as session:
+            users.change_user(session, viewer.user_id, Change(role=Role.EDITOR))
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            users.find_user(session, viewer.user_id)
+            changed = thread.submit(change_viewer)
+            wait_for_a_blocked_one(database)
+            users.find_user(session, admin.user_id)
+        changed.result(60)
 
 
 def test_an_id_that_nobody_has_is_unknown(database: Database) -> None:
@@ -185,11 +205,11 @@ def test_two_changes_at_once_raise_the_generation_twice(database: Database) -> N
     def change_by_name() -> None:
         with database.transaction() as session:
             found = users.find_user_named(session, "ann")
-            users.change_user(session, found.id, UserChange(password=PASSWORD))
+            users.change_user(session, found.id, Change.of(UserChange(password=PASSWORD)))
 
     with ThreadPoolExecutor(1) as thread:
         with database.transaction() as session:
-            users.change_user(session, user.user_id, UserChange(password=PASSWORD))
+            users.change_user(session, user.user_id, Change.of(UserChange(password=PASSWORD)))
             other = thread.submit(change_by_name)
             wait_for_a_blocked_one(database)
         other.result(60)
@@ -205,24 +225,22 @@ def test_a_users_name_is_one_in_both_spellings(database: Database) -> None:
     for spelling in (COMPOSED, APART):
         with pytest.raises(UserTaken):
             create(database, spelling)
+        assert check(database, spelling).user_id == user_id
         with database.reading() as session:
-            assert users.check_password(session, spelling, PASSWORD).user_id == user_id
             assert users.find_user_named(session, spelling).name == COMPOSED
 
 
 def test_users_from_before_come_in_by_their_own_spelling(database: Database) -> None:
     older = add(database, APART).user_id
-    with database.reading() as session:
-        assert users.check_password(session, COMPOSED, PASSWORD).user_id == older
+    assert check(database, COMPOSED).user_id == older
     with pytest.raises(UserTaken):
         create(database, COMPOSED)
     newer = add(database, COMPOSED).user_id
     unseen = add(database, "ann\u200b").user_id
-    with database.reading() as session:
-        for name, user_id in ((APART, older), (COMPOSED, newer), ("ann\u200b", unseen)):
-            assert users.check_password(session, name, PASSWORD).user_id == user_id
-        with pytest.raises(TokenRejected):
-            users.check_password(session, "ann", PASSWORD)
+    for name, user_id in ((APART, older), (COMPOSED, newer), ("ann\u200b", unseen)):
+        assert check(database, name).user_id == user_id
+    with pytest.raises(TokenRejected):
+        check(database, "ann")
 
 
 def test_a_user_of_a_name_that_nobody_sees_is_refused(database: Database) -> None:

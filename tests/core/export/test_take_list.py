@@ -91,6 +91,16 @@ def test_what_is_wrong_anywhere_in_a_long_list_is_known_before_anything_is_added
     assert listed(database, good) == {"CREATED": 4_000}
 
 
+def test_a_name_is_one_in_both_spellings_however_far_apart_they_stand(database: Database) -> None:
+    others = "".join(f"web {number},192.0.2.1\n" for number in range(change.AT_ONCE))
+    for how in ({}, {"upsert": True}):
+        with pytest.raises(
+            WrongRequest, match="nothing was imported:\nline 2002: this name appears"
+        ):
+            listed(database, f"caf\u00e9,192.0.2.1\n{others}cafe\u0301,192.0.2.2\n", **how)
+    assert names(database) == []
+
+
 def test_a_step_before_which_somebody_was_quicker_says_what_was_imported(
     database: Database,
 ) -> None:

@@ -60,6 +60,8 @@ def test_a_line_of_the_fleet_is_the_summary_of_its_24_hours(
         since = day_ago + place * HOUR / 2
         assert half_hour.counts == history.figures(Bucket, since, since + HOUR / 2, now).counts
     assert line.strip == [half_hour.counts.worst for half_hour in half_hours]
+    each = [(c.up, c.degraded, c.down, c.unobserved) for c, *_ in half_hours]
+    assert line.strip_counts == [counts if any(counts) else None for counts in each]
     assert line.means_ms == [half_hour.mean_ms for half_hour in half_hours]
     remove(database, history.name)
 

@@ -1,6 +1,8 @@
 """Which clocks are believed, and how much of the time before is doubted."""
 
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,27 +10,13 @@ from hypothesis import strategies as st
 
 from core.errors import ClockContradicted
 from core.rounds import trust
-from core.rounds.kernel import Kernel
 from core.rounds.trust import Reading, Trust
-from core.servers import schedule
-from infra.database import Database
+from core.slots import AHEAD
+from tests.core.rounds.readings import DAY, HOUR, MINUTE, reading
 from tests.counts import examples
-from tests.infra.rows import SLOT, add, ping, record
+from tests.infra.rows import SLOT
 
 NOBODY = Trust([])
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-def reading(
-    wall: timedelta,
-    *,
-    boot: str = "first",
-    set_by: timedelta = timedelta(0),
-    synchronised: bool = False,
-) -> Reading:
-    """What shows so long after SLOT, where the wall clock was set by so much since the start."""
-    uptime_s = (wall - set_by).total_seconds() + 1e6
-    return Reading(SLOT + wall, Kernel(boot, uptime_s, synchronised))
 
 
 def a_round_every(step: timedelta, until: timedelta, synchronised: bool = False) -> Trust:
@@ -145,6 +133,158 @@ def test_a_clock_that_stays_behind_is_believed_after_as_long_as_what_speaks_agai
     assert stretch.ended == SLOT - DAY + 10 * HOUR
 
 
+def shown(found: Trust, first: timedelta, until: timedelta, boot: str, **more: Any) -> Trust:
+    """Go on with an hour's rounds by a clock that shows `first`, until it shows `until`."""
+    for number in range((until - first) // HOUR + 1):
+        found = trust.after(found, reading(first + number * HOUR, boot=boot, **more))
+    return found
+
+
+def test_a_synchronised_clock_outweighs_whatever_others_told_after_ten_minutes() -> None:
+    ahead = shown(a_round_every(HOUR, 3 * DAY), 900 * DAY, 905 * DAY, "second")
+    assert not ahead.contradicted
+    for number in range(11):
+        assert number == 0 or ahead.contradicted
+        later = reading(8 * DAY + number * MINUTE, boot="third", synchronised=True)
+        ahead = trust.after(ahead, later)
+    assert not ahead.contradicted
+    assert [one.ended for one in ahead.stretches] == [SLOT + 3 * DAY, later.wall]
+    assert ahead.doubted == 5 * DAY
+
+
+def test_what_a_synchronised_clock_told_is_outweighed_by_no_other_before_a_week() -> None:
+    found = a_round_every(HOUR, HOUR, synchronised=True)
+    behind = shown(found, -30 * DAY, -23 * DAY - HOUR, "second")
+    assert behind.contradicted
+    assert not trust.after(behind, reading(-23 * DAY, boot="second")).contradicted
+
+
+def test_of_two_synchronised_clocks_the_longer_wins() -> None:
+    found = a_round_every(HOUR, 10 * HOUR, synchronised=True)
+    behind = shown(found, -30 * DAY, -30 * DAY + 9 * HOUR, "second", synchronised=True)
+    assert behind.contradicted
+    for synchronised in (False, True):
+        last = reading(-30 * DAY + 10 * HOUR, boot="second", synchronised=synchronised)
+        assert trust.after(behind, last).contradicted != synchronised
+
+
+def test_in_one_start_a_clock_is_back_at_once_however_long_it_was_wrong() -> None:
+    set_by = 900 * DAY - 2 * HOUR
+    ahead = shown(a_round_every(HOUR, HOUR), 900 * DAY, 905 * DAY, "first", set_by=set_by)
+    assert not ahead.contradicted
+    back = trust.after(ahead, reading(5 * DAY + 3 * HOUR))
+    [stretch] = back.stretches
+    assert (stretch.ended, back.contradicted) == (SLOT + 5 * DAY + 3 * HOUR, False)
+
+
+def test_rounds_that_were_made_since_are_not_undone_by_a_clock_that_forgot_them() -> None:
+    """A machine without a clock of its own begins at the time that it saved; its power was cut."""
+    found = a_round_every(MINUTE, DAY)
+    since = shown(found, 8 * DAY, 8 * DAY + 2 * HOUR, "second")
+    for saved in (DAY, DAY + HOUR):
+        again = trust.after(since, reading(saved, boot="third"))
+        assert again.contradicted
+        right = trust.after(again, reading(8 * DAY + 3 * HOUR, boot="third"))
+        assert not right.contradicted
+        assert right.doubted == since.doubted
+
+
+def test_a_machine_that_slept_for_long_doubts_that_also_where_its_clock_was_set() -> None:
+    for slept, doubted in ((DAY, HOUR), (3 * DAY, 3 * DAY + HOUR)):
+        first = reading(HOUR + slept + HOUR, set_by=HOUR)
+        found = trust.after(a_round_every(MINUTE, HOUR), first)
+        last = reading(HOUR + slept + HOUR + 10 * MINUTE, set_by=HOUR)
+        found = trust.after(found, last)
+        assert (found.contradicted, found.doubted) == (False, doubted)
+
+
+def rare(gaps: Iterable[timedelta], *, boots: bool, synchronised: bool = False) -> Trust:
+    """Let one round be made after each gap, where nobody knows of starts or each has its own."""
+    found, wall = NOBODY, timedelta(0)
+    for number, gap in enumerate(gaps):
+        wall += gap
+        boot = f"boot {number}" if boots else ""
+        later = reading(wall, boot=boot, set_by=wall, synchronised=synchronised)
+        for _time in ("before the round", "with its results"):
+            found = trust.after(found, later)
+    return found
+
+
+@pytest.mark.parametrize("boots", [False, True])
+@pytest.mark.parametrize(("synchronised", "days"), [(True, 1), (False, 7)])
+@pytest.mark.parametrize("hours", [2, 12, 24])
+def test_rounds_that_come_as_rarely_as_usual_vouch(
+    hours: int, synchronised: bool, days: int, boots: bool
+) -> None:
+    uneven = [hours * HOUR + minutes * MINUTE for minutes in (0, 60, -30, 9, -9)]
+    first = rare(uneven[:2], boots=boots, synchronised=synchronised)
+    assert first.doubted == uneven[1]
+    count = days * 24 // hours
+    gaps = [*uneven[:2], *[hours * HOUR] * count]
+    assert rare(gaps[:-1], boots=boots, synchronised=synchronised).doubted == uneven[1]
+    done = rare(gaps, boots=boots, synchronised=synchronised)
+    assert done.removal_waits is None
+    assert done.vouched == SLOT + sum(gaps, timedelta(0))
+    assert len(done.stretches) == 2
+    assert rare([*gaps, *uneven], boots=boots, synchronised=synchronised).removal_waits is None
+
+
+@pytest.mark.parametrize("boots", [False, True])
+@pytest.mark.parametrize(
+    ("gap", "doubted"),
+    [
+        (4 * HOUR, 4 * HOUR),
+        (40 * DAY, 40 * DAY + 2 * HOUR),  # after it nobody knows what is usual
+    ],
+)
+def test_a_gap_that_is_longer_than_usual_is_doubted_for_a_week_of_rounds(
+    gap: timedelta, doubted: timedelta, boots: bool
+) -> None:
+    usual = [2 * HOUR] * 90
+    week = 84 if doubted == gap else 85
+    assert rare([*usual, gap, *usual[: week - 1]], boots=boots).doubted == doubted
+    assert rare([*usual, gap, *usual[:week]], boots=boots).removal_waits is None
+
+
+def test_rounds_that_come_more_rarely_than_once_a_day_never_vouch() -> None:
+    assert rare([26 * HOUR] * 30, boots=True).doubted == 29 * 26 * HOUR
+
+
+@pytest.mark.parametrize("synchronised", [False, True])
+def test_a_rare_caller_whose_clock_was_ahead_records_on_with_the_third_round(
+    synchronised: bool,
+) -> None:
+    ahead = 900 * DAY
+    gaps = [*[2 * HOUR] * 3, ahead + 2 * HOUR, 2 * HOUR, 2 * HOUR - ahead, 2 * HOUR]
+    assert rare(gaps, boots=True, synchronised=synchronised).contradicted
+    found = rare([*gaps, 2 * HOUR], boots=True, synchronised=synchronised)
+    assert not found.contradicted
+    assert len(found.stretches) == 3
+
+
+@examples(100, 20_000)
+@given(
+    st.timedeltas(6 * MINUTE, 900 * DAY),
+    st.lists(st.tuples(st.timedeltas(MINUTE, 3 * DAY), st.booleans()), max_size=12),
+)
+def test_no_clock_that_starts_behind_is_believed_until_it_is_synchronised_or_a_week_is_over(
+    behind: timedelta, steps: list[tuple[timedelta, bool]]
+) -> None:
+    """It tells nothing of minutes that nobody saw, however often the machine is started anew."""
+    known = a_round_every(HOUR, 3 * HOUR, synchronised=True)
+    found, wall, boots = known, 3 * HOUR - behind, 0
+    for goes, starts_anew in [(timedelta(0), True), *steps]:
+        wall, boots = wall + goes, boots + starts_anew
+        if wall >= 3 * HOUR - AHEAD or wall >= 7 * DAY + 3 * HOUR - behind:
+            break
+        found = trust.after(found, reading(wall, boot=f"behind {boots}"))
+        assert found.contradicted
+        assert found.stretches[:-1] == known.stretches
+    again = trust.after(found, reading(3 * HOUR + MINUTE, boot="right", synchronised=True))
+    assert not again.contradicted
+    assert len(again.stretches) == 1
+
+
 @examples(100, 20_000)
 @given(
     st.lists(
@@ -173,58 +313,8 @@ def test_whatever_clocks_show_no_more_is_removed_than_rounds_vouch_for(
         if found.vouched is not None:
             known = sum(one.agreed_s for one in accepted)
             bridged = sum(one.doubted_s for one in accepted) - found.doubted.total_seconds()
-            restarts = (trust.RESTART.total_seconds() + 600) * len(found.stretches)
-            assert found.vouched <= SLOT + timedelta(seconds=known + bridged + restarts)
-
-
-def test_what_was_noted_is_read_back(database: Database) -> None:
-    for later in (reading(MINUTE), reading(2 * MINUTE), reading(9 * DAY), reading(-9 * DAY)):
-        with database.transaction() as session:
-            told = trust.note(session, later)
-        with database.reading() as session:
-            assert trust.kept(session) == told
-    assert [one.contradicted for one in told.stretches] == [False, False, True]
-    with database.transaction() as session:
-        trust.forget(session, SLOT + 8 * DAY)
-        assert [one.ended for one in trust.kept(session).stretches] == [SLOT + 9 * DAY]
-
-
-def test_what_an_older_release_recorded_vouches_until_its_newest_ping(database: Database) -> None:
-    server_id = add(database)
-    with database.reading() as session:
-        assert trust.kept(session) == NOBODY
-    record(database, SLOT + HOUR, [ping(server_id)])
-    with database.transaction() as session:
-        assert trust.kept(session).vouched == SLOT + HOUR
-        assert trust.note(session, reading(9 * DAY)).vouched == SLOT + HOUR
-        assert trust.kept(session).vouched == SLOT + HOUR
-
-
-def test_what_an_older_release_left_in_the_future_of_a_paused_server_stops_nobody(
-    database: Database,
-) -> None:
-    server_id, paused = add(database), add(database, "paused")
-    record(database, SLOT + 900 * DAY, [ping(paused)])
-    record(database, SLOT, [ping(server_id)])
-    with database.transaction() as session:
-        schedule.reschedule(session, {paused: {"enabled": False}}, SLOT)
-        told = trust.note(session, reading(MINUTE))
-        assert (told.contradicted, told.vouched) == (False, SLOT + MINUTE)
-        assert trust.was_ahead(session, told, SLOT + MINUTE)
-        trust.put_right(session, SLOT + MINUTE)
-        assert not trust.was_ahead(session, told, SLOT + MINUTE)
-
-
-def test_who_is_believed_goes_on_without_a_doubt(database: Database) -> None:
-    with database.transaction() as session:
-        for later in (reading(timedelta(0)), reading(HOUR), reading(9 * DAY)):
-            trust.note(session, later)
-        trust.note(session, reading(8 * DAY, boot="second"))
-        assert trust.kept(session).contradicted
-        told = trust.believe(session, reading(8 * DAY, boot="second"))
-        assert trust.kept(session) == told
-    [stretch] = told.stretches
-    assert (stretch.agreed_s, told.vouched) == (3_600.0, SLOT + 8 * DAY)
+            between = (trust.ASLEEP.total_seconds() + 600) * len(found.stretches)
+            assert found.vouched <= SLOT + timedelta(seconds=known + bridged + between)
 
 
 @pytest.mark.parametrize("off", [6 * MINUTE, -6 * MINUTE, 900 * DAY])

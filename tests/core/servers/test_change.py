@@ -205,7 +205,9 @@ def test_many_servers_are_cut_into_portions_and_a_name_counts_once_in_all(
 ) -> None:
     names = [f"web {number}" for number in range(servers_change.AT_ONCE)]
     wanted = [BulkServer.saying({"name": name, "ip": IP}) for name in (*names, "web 0", "last")]
-    first, second = servers_change.portions(wanted, database.settings)
+    with database.reading() as session:
+        whole = servers_change.checked(session, wanted, database.settings)
+    first, second = servers_change.portions(whole)
     assert (len(first), len(second)) == (servers_change.AT_ONCE, 2)
     outcomes = [
         outcome

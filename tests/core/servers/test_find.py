@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import compress
 from typing import NamedTuple
 
 import pytest
@@ -44,6 +45,22 @@ class Watched(NamedTuple):
         if not enabled or not fresh:
             return State.UNOBSERVED
         return State.of(self.last_ping.sent, self.last_ping.received)
+
+    def enabled(self, now: datetime) -> bool:
+        """Return whether it is to be looked at."""
+        return self._row(now)[2]
+
+    def new(self, now: datetime) -> bool:
+        """Return what the rule says, for one server."""
+        since, interval_s, enabled = self._row(now)
+        minute = since.replace(second=0, microsecond=0)
+        is_young = now - 2 * interval_s * SECOND <= minute
+        return self.last_ping is None and enabled and is_young
+
+    def _row(self, now: datetime) -> tuple[datetime, int, bool]:
+        """The row of the schedule that is in force, or the first one."""
+        rows = sorted(self.schedule)
+        return [*rows[:1], *(row for row in rows if row[0] <= now)][-1]
 
 
 minutes = st.one_of(st.integers(-12, 12), st.integers(-1_441, 2_881)).map(
@@ -127,6 +144,16 @@ def test_the_state_that_the_database_derives_is_that_of_the_rule(
                 server_id for server_id, one in zip(ids, expected, strict=True) if one is state
             ]
             assert page.totals == {state: expected.count(state) for state in State}
+        new = [watched.new(now) for watched in fleet]
+        assert [one.new for one in found] == new
+        idle = [not watched.enabled(now) for watched in fleet]
+        assert (page.paused, page.new) == (sum(idle), sum(new))
+        for query, wanted in [(FleetQuery(enabled=False), idle), (FleetQuery(new=True), new)]:
+            page = find.page(session, query, now)
+            assert [one.id for one in page.servers] == list(compress(ids, wanted))
+        unseen = FleetQuery(state=State.UNOBSERVED, enabled=True, new=False)
+        others = expected.count(State.UNOBSERVED) - page.paused - page.new
+        assert len(find.page(session, unseen, now).servers) == others
     with database.transaction() as session:
         session.execute(delete(Server))
 
@@ -149,6 +176,7 @@ def test_a_server_stands_with_its_schedule_in_force_and_its_newest_ping(
         interval_s=300,
         enabled=True,
         state=State.DEGRADED,
+        new=False,
         last_ping=heard,
     )
 

@@ -365,7 +365,7 @@ LISTED = {
     **{"id": 7, "name": "web", "ip": "192.0.2.1", "probe": "tcp", "port": 443},
     **{"added": "2026-01-01T00:00:00Z", "interval_s": 300, "enabled": False, "state": "up"},
     **{"last_ping": None, "uptime": None, "coverage": None, "counts": {}, "strip": []},
-    "means_ms": [],
+    **{"new": False, "strip_counts": [], "means_ms": []},
 }
 
 

@@ -1,5 +1,6 @@
 """`flask db` and `flask demo`, and a database that can't be used: one line each."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from core.models import SCHEMA_VERSION
 from core.settings import Settings
 from handlers.cli import app as local
 from tests.handlers.cli.commands import done, refused
-from tests.handlers.conftest import open_to_all
+from tests.handlers.conftest import ROOT, Flask, open_to_all
 from tests.infra.databases import database_in, role
 from tests.postgres import Postgres
 
@@ -32,6 +33,52 @@ def test_the_demo_makes_up_servers_and_history_once(sqlite_settings: Settings) -
     assert {None} < {ms for ping in history["pings"] for ms in ping.values()}
     assert "exists already" in refused(cli, "demo")
     assert done(cli, "servers", "list").splitlines() == listed
+    app.extensions["pinglet"].database.engine.dispose()
+
+
+def console_lines(page: str) -> list[list[str]]:
+    """Return the commands that a page of docs shows behind `flask`."""
+    shown = (ROOT / "docs" / page).read_text()
+    return [line.split() for line in re.findall(r"^\$ flask (.*)$", shown, re.MULTILINE)]
+
+
+def test_a_backup_is_made_and_put_back_as_the_page_says(
+    flask: Flask, sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    backup, restore = console_lines("keeping.md")
+    assert (backup[:2], restore[:2]) == (["db", "backup"], ["db", "restore"])
+    made = str(tmp_path / backup[2])
+    flask("servers", "add", "web", "127.0.0.1")
+    done = flask("db", "backup", made)
+    assert (done.stdout, done.stderr) == (f"Backed up 1 server to {made}\n", "")
+    flask("servers", "add", "mail", "127.0.0.2")
+    done = flask("db", "restore", str(tmp_path / restore[2]))
+    file = sqlite_settings.database_url.removeprefix("sqlite:///")
+    kept = f"what was there is in {file}.before-restore"
+    assert done.stdout == f"Restored 1 server from {made}; {kept}\n"
+    assert done.stderr == ""
+    assert flask("servers", "list").stdout.startswith("web\t")
+
+
+def test_a_restored_database_that_was_gone_says_who_starts_again(
+    flask: Flask, no_database: Path, tmp_path: Path
+) -> None:
+    made = str(tmp_path / "backup.db")
+    flask("db", "backup", made)
+    url = f"sqlite:///{no_database}"
+    refused = flask("db", "backup", made, database_url=url)
+    nothing = f"Error: there is nothing to back up: {no_database} isn't there\n"
+    assert (refused.returncode, refused.stderr) == (1, nothing)
+    done = flask("db", "restore", made, database_url=url)
+    again = "start Pinglet again if it is running"
+    assert done.stdout == f"Restored 0 servers from {made}; {again}\n"
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_a_postgres_has_its_own_backups(postgres_settings: Settings, command: str) -> None:
+    app = local.create_app(postgres_settings)
+    said = refused(app.test_cli_runner(), "db", command, "backup.db")
+    assert said == "Error: this is for SQLite: use pg_dump and pg_restore for Postgres\n"
     app.extensions["pinglet"].database.engine.dispose()
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskCliRunner
 
+from core.servers.change import AT_ONCE
 from core.settings import Settings
 from handlers.cli import app as local
+from infra.database import Database
 from tests.handlers.cli.commands import done, refused, run
 from tests.handlers.conftest import Rows, open_to_all
+from tests.infra.databases import away_after_the_first, names
 
 
 def test_a_server_is_added_listed_and_removed(cli: FlaskCliRunner) -> None:
@@ -264,3 +267,16 @@ def test_of_many_wrong_lines_the_first_twenty_are_named(cli: FlaskCliRunner) -> 
     assert [line.partition(":")[0] for line in said[1:21]] == [f"line {at}" for at in range(2, 22)]
     assert said[21:] == ["and 5 more"]
     assert done(cli, "servers", "list") == ""
+
+
+def test_an_import_that_is_cut_off_says_what_is_there_and_how_to_go_on(
+    cli: FlaskCliRunner, database: Database
+) -> None:
+    lines = "".join(f"web {number},192.0.2.1\n" for number in range(AT_ONCE + 1))
+    with away_after_the_first(cli.app.extensions["pinglet"].database):
+        said = refused(cli, "servers", "import", "-", stdin=lines)
+    assert "servers so far: added 2,000, changed 0" in said
+    assert "import the same file with --update" in said
+    again = done(cli, "servers", "import", "-", "--update", stdin=lines)
+    assert again == "Added 1 server, changed 0 servers\n"
+    assert len(names(database)) == AT_ONCE + 1

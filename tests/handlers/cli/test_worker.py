@@ -6,7 +6,7 @@ from datetime import timedelta
 from flask.testing import FlaskCliRunner
 
 from core.clock import utc_now
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from core.settings import Settings
@@ -77,7 +77,7 @@ def test_by_a_clock_that_is_contradicted_no_round_is_made_until_a_person_says_so
 ) -> None:
     done(cli, "servers", "add", "web", "127.0.0.1", "--probe", "tcp", "--port", listening)
     with cli.app.extensions["pinglet"].database.transaction() as session:
-        trust.note(session, Reading(utc_now() + timedelta(days=1), SILENT))
+        stretches.note(session, Reading(utc_now() + timedelta(days=1), SILENT))
     refused = run(cli, "worker", "--once")
     assert refused.exit_code == 1
     assert "nothing is recorded or removed until it is back or has proved right" in refused.stderr

@@ -68,7 +68,7 @@ def _allow(database: Database) -> None:
     """Make TOKEN an admin's."""
     with database.transaction() as session:
         wanted = UserWanted(name="ann", password="a long password", role=Role.ADMIN)
-        users.create_user(session, wanted, utc_now())
+        users.create_user(session, users.NewUser.of(wanted), utc_now())
         ann = users.find_user_named(session, "ann")
         tokens.issue(session, users.identity_of(ann), Grant(TokenKind.KEY), utc_now())
         session.execute(update(Token).values(digest=tokens.digest(TOKEN)))

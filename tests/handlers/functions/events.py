@@ -87,8 +87,11 @@ def answer(event: object) -> tuple[int, Any]:
 def is_a_clean_answer(reply: dict[str, Any], method: str = "") -> None:
     assert reply["statusCode"] in {200, 201, 400, 401, 403, 404, 405, 409, 413, 415, 421}
     json.dumps(reply)
-    # Hypothesis reads our source: it asks for /login, too, and gets that page.
-    is_page = reply["statusCode"] == 200 and "text/" in content_type(reply)
+    # Hypothesis reads our source: it asks for /login, too, and gets that page; or as a browser
+    # does, and is told by a page what is wrong.
+    is_page = "text/html" in content_type(reply) or (
+        reply["statusCode"] == 200 and "text/" in content_type(reply)
+    )
     if method != "HEAD" and reply.get("body") and not is_page:
         json.loads(reply["body"])
 

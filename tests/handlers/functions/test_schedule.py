@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core import slots
 from core.clock import utc_now
 from core.errors import ClockContradicted, Unavailable, WrongRequest
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from handlers.functions import schedule, warm
@@ -56,7 +56,21 @@ def test_a_round_that_can_not_be_sent_fails_loudly(
 def test_no_round_is_sent_by_a_clock_that_lies_behind_the_rounds(fleet: dict[str, Queue]) -> None:
     add_five(warm.warm_instance().database)
     with warm.warm_instance().database.transaction() as session:
-        trust.note(session, Reading(utc_now() + timedelta(days=1), SILENT))
+        stretches.note(session, Reading(utc_now() + timedelta(days=1), SILENT))
     with pytest.raises(ClockContradicted):
         schedule.schedule(every_minute(slots.slot_of(utc_now())), Context())
     assert fleet["batches"].texts() == []
+
+
+def test_a_clock_that_agrees_with_the_databases_counts_as_synchronised(
+    fleet: dict[str, Queue],
+) -> None:
+    add_five(warm.warm_instance().database)
+    with warm.warm_instance().database.transaction() as session:
+        before = Reading(utc_now() - timedelta(hours=1), schedule.LAMBDA.kernel())
+        stretches.note(session, before)
+    schedule.schedule(every_minute(slots.slot_of(utc_now())), Context())
+    with warm.warm_instance().database.reading() as session:
+        [stretch] = stretches.kept(session).stretches
+    assert stretch.synchronised_s == stretch.agreed_s >= 3_600
+    assert len(fleet["batches"].texts()) == 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from core.settings import Settings
@@ -18,7 +18,7 @@ def test_the_function_of_its_own_does_the_same(
 ) -> None:
     _history, now = made_up(database, 1)
     with database.transaction() as session:
-        trust.note(session, Reading(now, SILENT))
+        stretches.note(session, Reading(now, SILENT))
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
     warm.warm_instance.cache_clear()
     done = tidy.tidy({}, None)

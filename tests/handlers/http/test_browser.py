@@ -43,6 +43,46 @@ def test_who_changes_something_gets_no_page(method: str) -> None:
     assert not wants_page(BROWSER, method)
 
 
+MOZILLA = "Mozilla/5.0"
+WEBKIT = f"{MOZILLA} (%s) AppleWebKit/537.36 (KHTML, like Gecko) %s"
+MAC = "Macintosh; Intel Mac OS X 10_15_7"
+
+
+@pytest.mark.parametrize(
+    ("agent", "called"),
+    [
+        (
+            f"{MOZILLA} (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0",
+            "Firefox on Linux",
+        ),
+        (
+            WEBKIT % ("Windows NT 10.0; Win64; x64", "Chrome/129.0 Safari/537.36"),
+            "Chrome on Windows",
+        ),
+        (WEBKIT % ("Windows NT 10.0", "Chrome/129.0 Safari/537.36 Edg/129.0"), "Edge on Windows"),
+        (WEBKIT % (MAC, "Version/17.0 Safari/605.1.15"), "Safari on macOS"),
+        (
+            WEBKIT % ("iPhone; CPU iPhone OS 17_0 like Mac OS X", "Version/17.0 Safari/604.1"),
+            "Safari on iPhone",
+        ),
+        (
+            WEBKIT % ("Linux; Android 10; K", "Chrome/129.0 Mobile Safari/537.36"),
+            "Chrome on Android",
+        ),
+        (WEBKIT % (MAC, "Chrome/129.0 Safari/537.36 OPR/115.0"), "Opera on macOS"),
+        ("curl/8.5.0", "curl"),
+        ("python-requests/2.32", "python-requests"),
+        (f"{MOZILLA} (compatible)", ""),
+        ("", ""),
+        ("<img src=x>", ""),
+        ("a" * 5_000, ""),
+    ],
+)
+def test_a_browser_is_called_what_people_call_it(agent: str, called: str) -> None:
+    with Flask("nothing").test_request_context("/", headers={"User-Agent": agent}):
+        assert browser.device() == called
+
+
 def test_after_the_log_in_a_browser_is_where_it_wanted_to_be() -> None:
     assert sent_to("/dashboard") == "/login?next=%2Fdashboard"
     assert (

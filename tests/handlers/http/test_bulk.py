@@ -3,12 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import update
 
+from core.models import Server
 from core.servers import find
+from core.servers.change import AT_ONCE
 from infra.database import Database
 from tests.handlers.conftest import Rows
 from tests.handlers.histories import IP, add, record, this_slot
+from tests.infra.databases import away_after_the_first
 
 BULK = "/api/v1/servers/bulk"
 LIMIT = 1_000_000
@@ -71,7 +76,7 @@ def test_an_upsert_changes_what_is_said_and_nothing_else(client: FlaskClient) ->
         ]
         before |= change
     shown = client.get(f"/api/v1/servers/{made['id']}").get_json()
-    assert shown | {"counts": before["counts"]} == before
+    assert shown == before | {"counts": shown["counts"], "new": False}  # it is paused
 
 
 def test_an_upsert_to_a_new_address_forgets_what_the_old_one_said(
@@ -108,6 +113,68 @@ def test_ten_thousand_servers_fit_into_one_call(client: FlaskClient) -> None:
     again = client.post(BULK, json=body).get_json()["results"]
     assert words(again) == ["UNCHANGED"] * 10_000
     assert len(client.get("/").get_json()["servers"]) == 10_000
+
+
+COMPOSED, APART = "caf\u00e9", "cafe\u0301"
+
+
+def web(count: int) -> list[dict[str, str]]:
+    return [{"name": f"web {number}", "ip": IP} for number in range(count)]
+
+
+def test_what_was_put_before_the_database_went_away_is_told(
+    app: Flask, client: FlaskClient
+) -> None:
+    wanted = [
+        *web(AT_ONCE),
+        {"name": "late", "ip": IP},
+        {"name": "odd"},
+        {"name": "last", "ip": IP},
+    ]
+    with away_after_the_first(app.extensions["pinglet"].database):
+        *stored, late, odd, last = put(client, *wanted)
+    assert words(stored) == ["CREATED"] * AT_ONCE
+    assert words([late, odd, last]) == [
+        *("SERVICE_UNAVAILABLE", "WRONG_REQUEST", "SERVICE_UNAVAILABLE")
+    ]
+    assert late["detail"] == "the database went away before this one: send it again"
+    assert len(client.get("/").get_json()["servers"]) == AT_ONCE
+    assert words(put(client, *wanted)[-3:]) == ["CREATED", "WRONG_REQUEST", "CREATED"]
+
+
+def test_where_nothing_was_put_the_whole_is_unavailable(app: Flask, client: FlaskClient) -> None:
+    add(client, "there")
+    with away_after_the_first(app.extensions["pinglet"].database):
+        response = client.post(BULK, json={"servers": web(AT_ONCE + 1)})
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+
+
+def test_a_name_is_one_in_both_spellings_however_far_apart_they_stand(client: FlaskClient) -> None:
+    wanted = [
+        {"name": COMPOSED, "ip": IP},
+        *web(AT_ONCE),
+        {"name": APART, "ip": "127.0.0.9"},
+    ]
+    first, *others, second = put(client, *wanted, upsert=True)
+    assert words([first, second]) == ["CREATED", "NAME_ALREADY_EXIST"]
+    assert second["detail"] == "this name appears twice in the request"
+    assert words(others) == ["CREATED"] * AT_ONCE
+    assert client.get(f"/api/v1/servers/{first['id']}").get_json()["ip"] == IP
+
+
+def test_servers_from_before_that_have_both_spellings_are_both_put(
+    client: FlaskClient, database: Database
+) -> None:
+    ids = add(client, "older", "newer")
+    with database.transaction() as session:
+        for server_id, name in zip(ids, (APART, COMPOSED), strict=True):
+            session.execute(update(Server).where(Server.id == server_id).values(name=name))
+    wanted = [{"name": APART, "ip": IP}, *web(AT_ONCE), {"name": COMPOSED, "ip": "127.0.0.9"}]
+    first, *_others, last = put(client, *wanted, upsert=True)
+    assert [(one["status"], one["id"]) for one in (first, last)] == [
+        ("UNCHANGED", ids[0]),
+        ("UPDATED", ids[1]),
+    ]
 
 
 def test_an_empty_bulk_does_nothing(client: FlaskClient, rows: Callable[[], Rows]) -> None:
@@ -169,7 +236,8 @@ def test_a_list_in_csv_says_what_is_wrong_on_which_line(client: FlaskClient) -> 
     assert refused == REFUSED
     shown = client.get(f"/api/v1/servers/{new['id']}").get_json()
     assert (shown["port"], shown["enabled"]) == (443, False)
-    same = {"status": "UNCHANGED", "id": new["id"]}
+    line = LIST.splitlines()[2]
+    same = {"status": "UNCHANGED", "id": new["id"], "place": "line 3", "text": line}
     moved = {"status": "UPDATED", "id": there}
     assert put_list(client, LIST, "?upsert=true") == [same, moved, *REFUSED]
 

@@ -1,4 +1,4 @@
-"""What isn't there is said in the contract's shape, never in HTML."""
+"""What isn't there is said to programs in the contract's shape, never in HTML."""
 
 import pytest
 from flask.testing import FlaskClient
@@ -102,8 +102,8 @@ def test_a_method_is_not_changed_by_a_header_or_a_query(client: FlaskClient) -> 
     assert names(client) == ["web"]
 
 
-@pytest.mark.parametrize("accept", ["text/html", "*/*", "image/png", "", "text/html;q=0.9,*/*"])
-def test_an_error_is_json_whatever_the_client_prefers(client: FlaskClient, accept: str) -> None:
+@pytest.mark.parametrize("accept", ["*/*", "image/png", "", "text/html;q=0.9,*/*"])
+def test_an_error_is_json_whatever_a_program_prefers(client: FlaskClient, accept: str) -> None:
     assert told(client.get("/nowhere", headers={"Accept": accept})) == NOT_FOUND
     assert told(client.patch("/", headers={"Accept": accept})) == NOT_ALLOWED
 
@@ -129,8 +129,9 @@ def test_every_refusal_has_a_code_and_every_code_a_word() -> None:
         return {kind}.union(*(all_kinds(below) for below in kind.__subclasses__()))
 
     # A wrong setting is no reply: nothing was started. The same is true of a newer database. By a
-    # contradicted clock rounds are refused, never requests.
-    never_replies = {"CoreError", "SettingsError", "NewerSchema", "ClockContradicted"}
+    # contradicted clock rounds are refused, never requests; backups are made by commands.
+    never_replies = {"CoreError", "SettingsError", "NewerSchema"}
+    never_replies |= {"ClockContradicted", "BackupRefused"}
     for kind in all_kinds(CoreError):
         if kind.__name__ not in never_replies:
             assert any(base in HTTP_CODES for base in kind.__mro__), kind

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import func, select, text
+from sqlalchemy import delete, func, select, text
 
 from core.checks.records import Ping, Probe, quantised_ms
 from core.clock import utc_now
 from core.export import give as export_give
+from core.export import take as export_take
 from core.history import figures, slices
 from core.history import upkeep as history_upkeep
 from core.models import Day, Schedule, Server, StoredPing
@@ -36,7 +37,7 @@ from tests.handlers.conftest import Rows
 from tests.handlers.histories import IP, MINUTE, add, record, record_minutes, this_slot
 from tests.handlers.http.test_servers import problem
 from tests.infra import rows
-from tests.infra.databases import names, opened
+from tests.infra.databases import away_after_the_first, names, opened
 from tests.instances import instance
 
 EXPORT, IMPORT = "/api/v1/export", "/api/v1/import"
@@ -255,7 +256,8 @@ def test_a_day_that_was_packed_counts_what_was_due_there_before_it_came_here(
     take(client, json.dumps({"servers": [web]}).encode())
     [server] = client.get("/api/v1/servers").get_json()["servers"]
     record_minutes(database, [server["id"]], noon, 3)
-    worker_upkeep.tidy(instance(database), utc_now())
+    for step in worker_upkeep.plan(instance(database), utc_now()):
+        step()
     path = f"/api/v1/servers/{server['id']}/summary"
     day = noon.replace(hour=0)
     window = {"since": iso(day), "until": iso(day + timedelta(days=1))}
@@ -543,3 +545,28 @@ def test_others_write_while_a_page_is_imported(app: Flask) -> None:
             rows.add(quick, name)
         assert not importing.done()
         assert importing.result() == {"servers": 1, "schedules": 1, "pings": days}
+
+
+def test_an_import_that_is_cut_off_says_what_is_there(app: Flask, client: FlaskClient) -> None:
+    database = app.extensions["pinglet"].database
+    began = "2026-01-01T00:00:00Z"
+    page = {
+        "servers": [
+            {"name": f"web {number}", "ip": "127.0.0.1", "added": began}
+            for number in range(export_take.NEW_AT_ONCE + 1)
+        ]
+    }
+    lines = "".join(f"db {number},127.0.0.1\n" for number in range(change.AT_ONCE + 1))
+    for body, kind, there in (
+        (json.dumps(page), JSON, export_take.NEW_AT_ONCE),
+        (lines, "text/csv", change.AT_ONCE),
+    ):
+        with away_after_the_first(database):
+            cut = client.post("/api/v1/import", data=body, content_type=kind)
+        assert (cut.status_code, cut.headers["Retry-After"]) == (503, "5")
+        told = cut.get_json()["detail"]
+        assert told.startswith(f"the database went away: servers imported so far: {there:,}, ")
+        again = client.post("/api/v1/import", data=body, content_type=kind)
+        assert again.get_json()["servers"] == 1
+        with database.transaction() as session:
+            session.execute(delete(Server))

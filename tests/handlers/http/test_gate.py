@@ -118,7 +118,7 @@ def of_before_the_password(database: Database, user: Identity) -> Headers:
 
 def _afterwards(database: Database, user: Identity, **changes: Any) -> Headers:
     with database.transaction() as session:
-        users.change_user(session, user.user_id, users.UserChange(enabled=True))
+        users.change_user(session, user.user_id, users.Change(enabled=True))
         user = users.identity_of(users.find_user(session, user.user_id))
     text = token(database, user)
     change(database, user, **changes)
@@ -251,7 +251,6 @@ def test_what_is_public_is_a_short_list(app: Flask) -> None:
     ]
     assert sorted(public) == [
         "GET /api/v1/docs",
-        "GET /api/v1/docs.css",
         "GET /api/v1/health",
         "GET /api/v1/openapi.json",
         "POST /api/v1/session",
@@ -372,6 +371,16 @@ def test_every_reply_says_what_browsers_must_not_do(
     assert codes >= {200, 201, 400, 401, 403, 404, 405, 409, 413, 429, 503}
 
 
+def test_the_date_is_left_to_the_server_that_serves_us(app: Flask, database: Database) -> None:
+    admin = bearer(token(database, add(database)))
+    first = app.test_client().get("/api/v1/servers", headers=admin)
+    known = {"If-None-Match": first.headers["ETag"]}
+    again = app.test_client().get("/api/v1/servers", headers=admin | known)
+    assert (first.status_code, again.status_code) == (200, 304)
+    assert "Date" not in first.headers
+    assert "Date" not in again.headers
+
+
 def test_only_a_401_asks_who_it_is(app: Flask, database: Database) -> None:
     for response in replies(app, database, "http://localhost"):
         asks = response.headers.get("WWW-Authenticate")
@@ -484,7 +493,7 @@ def test_whoever_sits_at_the_machine_has_no_tokens(open_app: Flask) -> None:
         assert response.status_code == 400
     wanted = {"old": "", "new": people.PASSWORD}
     response = client.put("/api/v1/me/password", json=wanted, environ_overrides=NEAR)
-    assert response.status_code == 401
+    assert response.status_code == 400
 
 
 @pytest.mark.parametrize("value", ["0", "false", "no", "OFF"])

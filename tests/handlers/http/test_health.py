@@ -10,15 +10,19 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.clock import utc_now
 from core.rounds import log as round_log
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
+from core.servers import change
+from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.http.app import create_app
+from handlers.http.health import LOOKED
 from handlers.worker import rounds
 from infra.database import Database
-from tests.handlers.histories import MINUTE, add, record, this_slot
+from tests.handlers.histories import IP, MINUTE, add, at, record, this_slot
 from tests.instances import instance
 
 HEALTH = "/api/v1/health"
@@ -32,8 +36,71 @@ def health(client: FlaskClient, query: str = "") -> tuple[int, dict[str, Any]]:
 
 
 def test_it_is_well_before_the_first_round(client: FlaskClient) -> None:
-    well = {"status": "OK", "database": True, "last_round_age_s": None, "removal_waits": None}
-    assert health(client) == (200, well)
+    code, body = health(client)
+    assert code == 200
+    assert body == {
+        "status": "OK",
+        "database": True,
+        "last_round_age_s": None,
+        "removal_waits": None,
+        "now": body["now"],
+        "late": False,
+    }
+
+
+def add_as_if(database: Database, name: str, *, interval_s: int, ago: timedelta) -> list[int]:
+    """Add a server as if some time ago; return its id."""
+    wanted = ServerWanted(name=name, ip=IP, interval_s=interval_s)
+    with database.transaction() as session:
+        return [change.add(session, wanted, database.settings, utc_now() - ago)]
+
+
+def test_each_answer_says_what_time_it_is_here(client: FlaskClient) -> None:
+    before = utc_now()
+    _code, first = health(client)
+    _code, second = health(client)  # what it says of the database is kept for a second
+    assert before <= at(first["now"]) < at(second["now"]) <= utc_now()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "interval_s", "late"),
+    [(2, 60, False), (4, 60, True), (60, 3_600, False), (122, 3_600, True), (None, 60, False)],
+)
+def test_rounds_are_late_by_the_shortest_interval_of_any_server(
+    client: FlaskClient, database: Database, minutes: int | None, interval_s: int, late: bool
+) -> None:
+    ids = [
+        *add_as_if(database, "web", interval_s=interval_s, ago=timedelta(days=minutes is not None)),
+        *add_as_if(database, "slower", interval_s=7_200, ago=timedelta(0)),
+    ]
+    if minutes is not None:
+        record(database, ids, this_slot() - minutes * MINUTE, (4, 1.5))
+    code, body = health(client)
+    assert (code, body["status"], body["late"]) == (200, "OK", late)
+
+
+def test_without_any_round_it_is_late_once_one_was_due(
+    client: FlaskClient, database: Database
+) -> None:
+    add_as_if(database, "web", interval_s=60, ago=2 * MINUTE)
+    assert health(client)[1]["late"] is False
+    add_as_if(database, "older", interval_s=60, ago=4 * MINUTE)
+    LOOKED.clear()
+    assert health(client)[1]["late"] is True
+
+
+def test_who_goes_on_after_a_pause_is_not_late(client: FlaskClient, database: Database) -> None:
+    ids = add_as_if(database, "web", interval_s=60, ago=timedelta(days=2))
+    record(database, ids, this_slot() - timedelta(days=1), (4, 1.5))
+    client.patch(f"/api/v1/servers/{ids[0]}", json={"enabled": False})
+    client.patch(f"/api/v1/servers/{ids[0]}", json={"enabled": True})
+    assert health(client)[1]["late"] is False
+
+
+def test_nothing_is_late_where_every_server_is_paused(client: FlaskClient) -> None:
+    (server_id,) = add(client, "web")
+    client.patch(f"/api/v1/servers/{server_id}", json={"enabled": False})
+    assert health(client)[1]["late"] is False
 
 
 @pytest.mark.parametrize(
@@ -88,6 +155,8 @@ def test_a_database_that_is_away_is_said_with_a_503(postgres_settings: Settings)
         "database": False,
         "last_round_age_s": None,
         "removal_waits": None,
+        "now": body["now"],
+        "late": False,
     }
 
 
@@ -95,16 +164,17 @@ def test_whoever_asks_often_asks_the_database_once_a_second(
     client: FlaskClient, database: Database
 ) -> None:
     ids = add(client, "web")
-    before = health(client)
+    _code, before = health(client)
     record(database, ids, this_slot(), (4, 1.5))
-    assert health(client) == before
+    _code, again = health(client)
+    assert again | {"now": before["now"]} == before
 
 
 def test_removal_that_waits_is_told(client: FlaskClient, database: Database) -> None:
     week_ago = this_slot() - timedelta(days=7)
     with database.transaction() as session:
-        trust.note(session, Reading(week_ago, SILENT))
-        trust.note(session, Reading(this_slot(), SILENT))
+        stretches.note(session, Reading(week_ago, SILENT))
+        stretches.note(session, Reading(this_slot(), SILENT))
     code, body = health(client)
     assert (code, body["status"]) == (200, "OK")
     assert "rounds don't vouch yet for 168.0 hours" in body["removal_waits"]
@@ -114,8 +184,8 @@ def test_a_clock_that_lies_behind_its_rounds_is_told(
     client: FlaskClient, database: Database
 ) -> None:
     with database.transaction() as session:
-        trust.note(session, Reading(this_slot(), SILENT))
-        trust.note(session, Reading(this_slot() - timedelta(days=7), SILENT))
+        stretches.note(session, Reading(this_slot(), SILENT))
+        stretches.note(session, Reading(this_slot() - timedelta(days=7), SILENT))
     _code, body = health(client)
     assert body["removal_waits"].startswith("the clock is contradicted: nothing is recorded")
 

@@ -11,7 +11,7 @@ from prometheus_client.samples import Sample
 
 from core.clock import utc_now
 from core.rounds import log as round_log
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from core.servers import find, schedule
@@ -120,7 +120,7 @@ def test_a_clock_in_doubt_is_told(client: FlaskClient, database: Database) -> No
         (now - timedelta(days=3), 1, 7 * 86_400),
     ):
         with database.transaction() as session:
-            trust.note(session, Reading(wall, SILENT))
+            stretches.note(session, Reading(wall, SILENT))
         found = scrape(client)
         assert found["pinglet_clock_contradicted"] == {NOBODY: contradicted}
         assert found["pinglet_clock_doubted_seconds"][NOBODY] >= doubted_s

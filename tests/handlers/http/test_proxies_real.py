@@ -1,13 +1,15 @@
-"""A real nginx and a real Caddy in front of a real server, configured as docs/proxies.md says."""
+"""Real nginx, Caddy and gunicorn, configured as docs/proxies.md says."""
 
 import http.client
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +24,8 @@ from werkzeug.serving import make_server
 
 from core.settings import Settings
 from handlers.http.app import create_app
+from infra.database import Database
+from tests.handlers.conftest import environment
 from tests.people import PASSWORD, Headers, add, basic
 
 ROOT = Path(__file__).parents[3]
@@ -96,11 +100,15 @@ class Front:
         return response
 
 
+def shown(kind: str) -> list[str]:
+    """Return what docs/proxies.md shows of this kind, in its order."""
+    return re.findall(rf"```{kind}\n(.*?)```", (ROOT / "docs/proxies.md").read_text(), re.DOTALL)
+
+
 def configuration(kind: str, prefix: str) -> str:
-    """Return what docs/proxies.md shows of this kind."""
-    shown = re.findall(rf"```{kind}\n(.*?)```", (ROOT / "docs/proxies.md").read_text(), re.DOTALL)
-    (found,) = (one for one in shown if ("X-Forwarded-Prefix /pinglet" in one) == bool(prefix))
-    return found
+    """Return the configuration for a name of its own, or for a prefix that the proxy takes away."""
+    at_root, under_prefix, *_ = shown(kind)
+    return under_prefix if prefix else at_root
 
 
 def free_port() -> int:
@@ -186,6 +194,32 @@ PROXIES = {"nginx": nginx, "caddy": caddy}
 
 
 @contextmanager
+def gunicorn(settings: Settings, listening: socket.socket, **more: str) -> Iterator[None]:
+    """Serve Pinglet with gunicorn on a socket that listens already, with an admin "ann"."""
+    database = Database(settings)
+    add(database)
+    database.engine.dispose()
+    (line,) = (line for block in shown("sh") for line in block.splitlines() if "gunicorn" in line)
+    command = shlex.split(replaced(line, {"127.0.0.1:5000": f"fd://{listening.fileno()}"}))
+    variables = {
+        "PINGLET_HOSTS": ",".join(settings.hosts),
+        "PINGLET_TRUSTED_PROXIES": ",".join(map(str, settings.trusted_proxies)),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=environment(settings.database_url, **variables, **more),
+        pass_fds=[listening.fileno()],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            assert process.wait(DEADLINE_S) == 0
+
+
+@contextmanager
 def served(settings: Settings, front: Front) -> Iterator[int]:
     """Serve Pinglet on a free port of this machine, with an admin "ann"; yield the port."""
     app = create_app(settings)
@@ -211,17 +245,28 @@ def served(settings: Settings, front: Front) -> Iterator[int]:
 
 @contextmanager
 def proxied(
-    kind: str, settings: Settings, folder: Path, prefix: str, shown: str
+    kind: str, settings: Settings, folder: Path, prefix: str, configured: str
 ) -> Iterator[Front]:
     """Run a proxy of this kind, so configured, in front of an instance so set up."""
-    if not shutil.which(kind):
-        pytest.skip(f"NOT TESTED: Pinglet behind {kind}; needs {kind} (nginx-light, caddy)")
+    need(kind)
     front = Front(free_port(), prefix)
     with (
         served(settings, front) as upstream,
-        PROXIES[kind](folder, shown, front.port, upstream),
+        PROXIES[kind](folder, configured, front.port, upstream),
     ):
         yield front
+
+
+def need(kind: str) -> None:
+    """Have a proxy of this kind, or say aloud that it isn't tested."""
+    if not shutil.which(kind):
+        pytest.skip(f"NOT TESTED: Pinglet behind {kind}; needs {kind} (nginx-light, caddy)")
+
+
+@pytest.fixture
+def guarded(sqlite_settings: Settings) -> Settings:
+    """Settings of an instance that is known by its name and trusts the proxy."""
+    return replace(sqlite_settings, hosts=(NAME,), trusted_proxies=(ip_network("127.0.0.1"),))
 
 
 @pytest.fixture(params=["nginx", "caddy"])
@@ -233,16 +278,16 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=["", "/pinglet"], ids=["at the root", "under a prefix"])
 def front(
-    request: pytest.FixtureRequest, kind: str, sqlite_settings: Settings, tmp_path: Path
+    request: pytest.FixtureRequest, kind: str, guarded: Settings, tmp_path: Path
 ) -> Iterator[Front]:
     """The proxy of docs/proxies.md, in front of an instance that trusts it."""
-    settings = replace(sqlite_settings, hosts=(NAME,), trusted_proxies=(ip_network("127.0.0.1"),))
-    shown = configuration(kind, request.param)
-    with proxied(kind, settings, tmp_path, request.param, shown) as running:
+    configured = configuration(kind, request.param)
+    with proxied(kind, guarded, tmp_path, request.param, configured) as running:
         yield running
 
 
-def test_one_logs_in_and_walks_on(front: Front) -> None:
+def log_in_and_walk_on(front: Front) -> None:
+    """Do as a browser does, and look at where it is led."""
     prefix = front.prefix
     to_form = front.ask("GET", f"{prefix}/dashboard", {"Accept": "text/html"})
     assert to_form.status == 302
@@ -257,9 +302,13 @@ def test_one_logs_in_and_walks_on(front: Front) -> None:
         f"; Secure; HttpOnly; Path={prefix or '/'}; SameSite=Lax"
     )
     assert "Strict-Transport-Security" in begun.headers
-    shown = {"Cookie": begun.headers["Set-Cookie"].partition(";")[0], "Accept": "text/html"}
-    assert front.ask("GET", f"{prefix}/dashboard", shown).status == 200
-    assert front.ask("GET", f"{prefix}/", shown).headers["Location"] == f"{prefix}/dashboard"
+    known = {"Cookie": begun.headers["Set-Cookie"].partition(";")[0], "Accept": "text/html"}
+    assert front.ask("GET", f"{prefix}/dashboard", known).status == 200
+    assert front.ask("GET", f"{prefix}/", known).headers["Location"] == f"{prefix}/dashboard"
+
+
+def test_one_logs_in_and_walks_on(front: Front) -> None:
+    log_in_and_walk_on(front)
 
 
 def test_no_other_page_and_no_other_name_is_answered(front: Front) -> None:
@@ -292,3 +341,71 @@ def test_log_in_works_behind_an_nginx_that_says_nothing(
         ):
             said = {"Sec-Fetch-Site": site, "Origin": origin}
             assert front.ask("POST", "/api/v1/session", said, LOG_IN).status == status
+
+
+# gunicorn
+
+
+UNDER = {"SCRIPT_NAME": "/pinglet"}
+
+
+@pytest.mark.parametrize(
+    ("number", "variables"),
+    [(0, {}), (1, {}), (2, UNDER)],
+    ids=["at the root", "X-Forwarded-Prefix", "SCRIPT_NAME"],
+)
+def test_one_logs_in_and_walks_on_with_gunicorn(
+    guarded: Settings, tmp_path: Path, number: int, variables: dict[str, str]
+) -> None:
+    need("nginx")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port, front = listening.getsockname()[1], Front(free_port(), "/pinglet" if number else "")
+        with (
+            gunicorn(guarded, listening, **variables),
+            nginx(tmp_path, shown("nginx")[number], front.port, port),
+        ):
+            log_in_and_walk_on(front)
+            said = FORGED | {"SCRIPT_NAME": "/forged"}
+            form = front.ask("GET", f"{front.prefix}/dashboard", said | {"Accept": "text/html"})
+            assert form.headers["Location"].startswith(f"{front.prefix}/login?")
+
+
+def test_gunicorn_answers_500_to_what_lacks_its_prefix(guarded: Settings) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        gunicorn(guarded, listening, **UNDER),
+    ):
+        paths = ("/pinglet/api/v1/health", "/api/v1/health")
+        assert [asked(listening, "GET", path, {}).status for path in paths] == [200, 500]
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+def test_gunicorn_leaves_what_proxies_say_to_us(
+    guarded: Settings, tmp_path: Path, family: socket.AddressFamily
+) -> None:
+    """Here nobody is trusted."""
+    place = ("127.0.0.1", 0) if family == socket.AF_INET else str(tmp_path / "gunicorn.sock")
+    with (
+        socket.create_server(place, family=family) as listening,
+        gunicorn(replace(guarded, trusted_proxies=()), listening),
+    ):
+        said = {"SCRIPT_NAME": "/api", "X-Forwarded-Prefix": "/api", "X-Forwarded-Proto": "https"}
+        begun = asked(listening, "POST", "/api/v1/session", said, LOG_IN)
+        assert begun.status == 201
+        assert "; Path=/;" in begun.headers["Set-Cookie"]
+        # Of a Unix socket gunicorn believes the scheme: only the proxy can connect there.
+        assert ("Secure" in begun.headers["Set-Cookie"]) == (family == socket.AF_UNIX)
+
+
+def asked(
+    listening: socket.socket, method: str, path: str, said: Headers, body: str | None = None
+) -> http.client.HTTPResponse:
+    """Ask without a proxy; the body is read."""
+    connection = http.client.HTTPConnection(NAME)
+    with socket.socket(listening.family) as connection.sock:
+        connection.sock.settimeout(DEADLINE_S)
+        connection.sock.connect(listening.getsockname())
+        connection.request(method, path, body, said)
+        response = connection.getresponse()
+        response.read()
+    return response

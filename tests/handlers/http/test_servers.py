@@ -61,11 +61,13 @@ def test_a_server_is_added_and_shown(client: FlaskClient) -> None:
         "interval_s": 60,
         "enabled": True,
         "state": "unobserved",
+        "new": True,
         "last_ping": None,
         "uptime": None,
         "coverage": None,
         "counts": {"up": 0, "degraded": 0, "down": 0, "unobserved": 0, "due": 0},
         "strip": [None] * 48,
+        "strip_counts": [None] * 48,
         "means_ms": [None] * 48,
     }
 
@@ -231,6 +233,8 @@ def test_an_empty_fleet_is_a_page_too(client: FlaskClient) -> None:
     assert client.get(SERVERS).get_json() == {
         "servers": [],
         "totals": {"up": 0, "degraded": 0, "down": 0, "unobserved": 0},
+        "paused": 0,
+        "new": 0,
         "last_round": None,
         "next": None,
     }
@@ -260,6 +264,22 @@ def test_a_name_finds_its_id_whatever_is_in_it(client: FlaskClient) -> None:
     _, wanted, _ = add(client, "a", strange, f"{strange}!")
     page = client.get(SERVERS, query_string={"name": strange}).get_json()
     assert [server["id"] for server in page["servers"]] == [wanted]
+
+
+def test_paused_and_new_servers_are_told_from_those_that_nobody_looked_at(
+    client: FlaskClient, database: Database
+) -> None:
+    _new, paused, seen = add(client, "new", "paused", "seen")
+    client.patch(f"{SERVERS}/{paused}", json={"enabled": False})
+    record(database, [seen], this_slot() - 9 * MINUTE, (4, 1.0))
+    page = client.get(SERVERS).get_json()
+    assert (page["totals"]["unobserved"], page["paused"], page["new"]) == (3, 1, 1)
+    for query, name in [
+        ("new=true", "new"),
+        ("enabled=false", "paused"),
+        ("state=unobserved&enabled=true&new=false", "seen"),
+    ]:
+        assert names(client.get(f"{SERVERS}?{query}").get_json()) == [name], query
 
 
 def test_totals_count_also_what_another_state_hides(

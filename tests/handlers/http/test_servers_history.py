@@ -1,4 +1,4 @@
-"""/api/v1/servers/{id}: pings, series, summary, and ping now."""
+"""/api/v1/servers/{id}: pings, series, summary, spells, and ping now."""
 
 from datetime import timedelta
 from itertools import product
@@ -120,6 +120,18 @@ def test_a_series_cuts_the_same_window_into_buckets(client: FlaskClient, server_
         assert edges == [found["since"], *(bucket["until"] for bucket in found["buckets"])]
 
 
+def test_spells_tell_from_when_to_when_and_why(client: FlaskClient, server_id: int) -> None:
+    window = {"since": SLOTS[0].isoformat(), "until": (SLOTS[0] + 10 * MINUTE).isoformat()}
+    found = page(client, f"/api/v1/servers/{server_id}/spells", **window, limit=2)
+    outages = [
+        (one["state"], at(one["since"]), at(one["until"]), one["reason"]) for one in found["spells"]
+    ]
+    why = "none of 4 echoes came back"
+    assert outages == [("down", SLOTS[n], SLOTS[n + 1], why) for n in (2, 5)]
+    assert found["left_off"] == 1
+    assert client.get("/api/v1/servers/4711/spells").status_code == 404
+
+
 def test_without_a_window_it_is_the_last_day_up_to_this_slot(
     client: FlaskClient, database: Database
 ) -> None:
@@ -160,7 +172,7 @@ WRONG_WINDOWS = [
 
 def test_a_time_that_is_none_is_refused_with_its_field(client: FlaskClient) -> None:
     [added] = add(client, "web")
-    parts, fields = ("pings", "series", "summary"), ("since", "until")
+    parts, fields = ("pings", "series", "summary", "spells"), ("since", "until")
     for part, field, time in product(parts, fields, WRONG_TIMES):
         response = client.get(f"/api/v1/servers/{added}/{part}", query_string={field: time})
         assert problem(response) == (400, "WRONG_REQUEST", field), (part, field, time)
@@ -175,7 +187,8 @@ def test_a_window_that_holds_nothing_or_too_much_is_refused(client: FlaskClient)
 
 def test_numbers_out_of_their_range_are_refused_with_their_field(client: FlaskClient) -> None:
     [added] = add(client, "web")
-    for query in ("pings?limit=0", "pings?limit=10001", "series?points=0", "series?points=2001"):
+    wrong = ["pings?limit=0", "pings?limit=10001", "series?points=0", "series?points=2001"]
+    for query in (*wrong, "spells?limit=0", "spells?limit=10001"):
         field = query.partition("?")[2].partition("=")[0]
         response = client.get(f"/api/v1/servers/{added}/{query}")
         assert problem(response) == (400, "WRONG_REQUEST", field)
@@ -185,7 +198,7 @@ def test_a_window_at_the_ends_of_time_is_served(client: FlaskClient) -> None:
     [added] = add(client, "web")
     for since, until in (("1970-01-01", "1970-01-02"), ("8999-12-30", "8999-12-31")):
         window = {"since": since, "until": until}
-        for part in ("summary", "series", "pings"):
+        for part in ("summary", "series", "spells", "pings"):
             page(client, f"/api/v1/servers/{added}/{part}", **window)
     counts = page(client, f"/api/v1/servers/{added}/summary", **window)["counts"]
     assert counts["due"] == 0

@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,12 +22,24 @@ from core import slots
 from core.checks.records import Probe
 from core.clock import utc_now
 from core.rounds import log as round_log
+from core.rounds import stretches, trust
+from core.rounds.kernel import SILENT
 from core.settings import Settings
 from handlers.worker import rounds as worker_rounds
 from infra.database import Database
 from tests.core.probe.engine import ROOT, need_root
 from tests.infra.databases import opened
-from tests.infra.rows import MINUTE, SLOT, add, add_many, rows_in, server, stored
+from tests.infra.rows import (
+    MINUTE,
+    SLOT,
+    add,
+    add_many,
+    ping,
+    rows_in,
+    server,
+    stored,
+    wait_for_a_blocked_one,
+)
 from tests.instances import ALONE, instance
 
 HERE = "127.0.0.1"
@@ -373,3 +386,19 @@ def test_a_worker_that_lacks_nothing_says_nothing(caplog: pytest.LogCaptureFixtu
     need_root()
     worker_rounds.say_what_is_missing()
     assert caplog.messages == []
+
+
+def test_a_round_waits_for_the_clocks_stretches_before_it_touches_a_server(
+    database: Database,
+) -> None:
+    server_id = add(database)
+    reading = trust.Reading(SLOT, SILENT)
+    beginning = worker_rounds.Beginning(1, reading)
+    given = [database, SLOT, [ping(server_id)], SLOT + MINUTE, beginning]
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            stretches.note(session, reading)
+            recorded = thread.submit(worker_rounds.store, *given)
+            wait_for_a_blocked_one(database)
+            stretches.put_right(session, SLOT)
+        assert recorded.result(60) == 1

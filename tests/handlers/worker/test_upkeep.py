@@ -23,7 +23,7 @@ from core.accounts.attempts import Attempts, count_attempt
 from core.clock import utc_now
 from core.rounds import log as round_log
 from core.rounds import record as rounds_record
-from core.rounds import trust
+from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
 from core.servers import change, schedule
@@ -33,6 +33,7 @@ from core.slots import SLOT
 from handlers.worker import rounds, upkeep
 from handlers.worker.rounds import Nights
 from handlers.worker.upkeep import Tidied
+from infra import patience
 from infra.database import Database
 from tests import people
 from tests.core.history.histories import (
@@ -90,20 +91,25 @@ def slots_kept(database: Database) -> int:
         return int(packed or 0) + (raw or 0)
 
 
+def tidied_at(database: Database, now: datetime) -> Tidied:
+    """Do the whole night's work as it is to be done at `now`."""
+    return sum((step() for step in upkeep.plan(instance(database), now)), Tidied())
+
+
 def test_a_night_packs_what_is_over_and_removes_what_is_old(database: Database) -> None:
     history, now = made_up(database, 1)
     dates = [slot.date() for slot in history.pings]
     old = dates.count(now.date() - 3 * DAY)
-    done = upkeep.tidy(instance(database), now)
+    done = tidied_at(database, now)
     assert done == Tidied(packed=len({*dates} - {now.date()}), pings=old)
     assert everything(database, history)
-    done = upkeep.tidy(instance(database), now + 10 * DAY)
+    done = tidied_at(database, now + 10 * DAY)
     assert counts(database)[0] == 0
     assert done.pings == len(history.pings) - old
     assert everything(database, history)
-    assert upkeep.tidy(instance(database), now + 10 * DAY) == Tidied()
-    assert upkeep.tidy(instance(database), now + 399 * DAY).days > 0
-    assert upkeep.tidy(instance(database), now + 500 * DAY).days > 0
+    assert tidied_at(database, now + 10 * DAY) == Tidied()
+    assert tidied_at(database, now + 399 * DAY).days > 0
+    assert tidied_at(database, now + 500 * DAY).days > 0
     assert counts(database) == (0, 0)
 
 
@@ -111,13 +117,13 @@ def test_raw_rows_stay_until_their_day_is_as_old_as_the_setting(settings: Settin
     database = Database(replace(settings, keep_raw_hours=26))
     history, now = made_up(database, 1)
     over = now.replace(hour=2, minute=0, second=0) + DAY  # the day that ended 26 hours ago is old
-    upkeep.tidy(instance(database), over - SLOT)
+    tidied_at(database, over - SLOT)
     with database.reading() as session:
         kept = session.scalars(select(models.StoredPing.slot)).all()
     assert {slot.date() for slot in kept} == {
         slot.date() for slot in history.pings if slot.date() >= over.date() - 2 * DAY
     }
-    upkeep.tidy(instance(database), over)
+    tidied_at(database, over)
     with database.reading() as session:
         kept = session.scalars(select(models.StoredPing.slot)).all()
     assert {slot.date() for slot in kept} == {
@@ -133,7 +139,7 @@ def test_a_night_that_comes_three_days_late_or_twice_loses_and_doubles_nothing(
     histories = [made_up(database, seed, f"web-{seed}", THIN, DATES[:1]) for seed in range(4)]
     late = max(now for _history, now in histories) + 3 * DAY
     for moment in (late, late, late + DAY, late + 9 * DAY):
-        upkeep.tidy(instance(database), moment)
+        tidied_at(database, moment)
         assert all(everything(database, history) for history, _now in histories)
     assert slots_kept(database) == sum(len(history.pings) for history, _now in histories)
 
@@ -142,10 +148,10 @@ def test_pings_that_are_late_by_days_are_added_and_their_rows_removed(database: 
     chance = random.Random(3)
     history, now = made_up(database, 11, shares=THIN)
     for number in range(3):
-        upkeep.tidy(instance(database), now + (number + 4) * DAY)
+        tidied_at(database, now + (number + 4) * DAY)
         add_late(database, history, chance)
         assert everything(database, history)
-    upkeep.tidy(instance(database), now + 7 * DAY)
+    tidied_at(database, now + 7 * DAY)
     assert counts(database)[0] == 0
     assert everything(database, history)
 
@@ -155,9 +161,9 @@ def test_a_night_cut_off_at_any_statement_is_finished_by_the_next(database: Data
     for number in chance.sample(range(1, 41), CUTS):
         history, now = made_up(database, number, f"web-{number}", THIN)
         with cut_off_at(database, number), suppress(Cut):
-            upkeep.tidy(instance(database), now + 4 * DAY)
+            tidied_at(database, now + 4 * DAY)
         assert everything(database, history), number
-        upkeep.tidy(instance(database), now + 4 * DAY)
+        tidied_at(database, now + 4 * DAY)
         assert everything(database, history), number
         assert slots_kept(database) == len(history.pings)
         with database.transaction() as session:
@@ -193,7 +199,7 @@ def test_a_night_killed_at_any_moment_is_finished_by_the_next(
                 process.stdout.readline()
             process.send_signal(signal.SIGKILL)
         assert all(everything(database, history) for history, _now in histories)
-    upkeep.tidy(instance(database), late)
+    tidied_at(database, late)
     assert all(everything(database, history) for history, _now in histories)
     assert slots_kept(database) == sum(len(history.pings) for history, _now in histories)
 
@@ -215,12 +221,12 @@ def test_two_nights_at_once_beside_late_rounds_and_removals_lose_and_double_noth
             change.remove(session, histories[5][0].name)
 
     with ThreadPoolExecutor(3) as threads:
-        working = [threads.submit(upkeep.tidy, instance(database), late) for _ in range(2)]
+        working = [threads.submit(tidied_at, database, late) for _ in range(2)]
         working.append(threads.submit(disturb))
         for one in working:
             one.result(250)
     assert all(everything(database, history) for history in kept)
-    upkeep.tidy(instance(database), late)
+    tidied_at(database, late)
     assert all(everything(database, history) for history in kept)
     assert slots_kept(database) == sum(len(history.pings) for history in kept)
 
@@ -247,7 +253,7 @@ def paused(database: Database, seed: int) -> tuple[History, datetime]:
 def vouch(database: Database, now: datetime) -> None:
     """Let a round have been begun at `now`: what is kept is measured by it."""
     with database.transaction() as session:
-        trust.note(session, Reading(now, SILENT))
+        stretches.note(session, Reading(now, SILENT))
 
 
 def nights_told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -392,10 +398,10 @@ def test_rows_are_rounds_recorded_times_servers_alive(database: Database) -> Non
             with database.transaction() as session:
                 change.remove(session, alive.pop(gone))
         if number % 50 == 49:
-            upkeep.tidy(instance(database), slot + chance.choice((0, 1, 4)) * DAY)
+            tidied_at(database, slot + chance.choice((0, 1, 4)) * DAY)
     tracemalloc.stop()
     expected = sum(recorded[server_id] for server_id in alive)
-    upkeep.tidy(instance(database), first + 9 * DAY)
+    tidied_at(database, first + 9 * DAY)
     assert counts(database)[0] == 0
     assert slots_kept(database) == expected
     assert max(used[1:]) - used[0] < 2_000_000, used
@@ -419,7 +425,7 @@ def test_rounds_are_kept_as_long_as_raw_rows_are(database: Database) -> None:
     with database.transaction() as session:
         for number in range(5):
             round_log.begin(session, first + number * DAY, 1, first)
-    upkeep.tidy(instance(database), first + 4 * DAY)
+    tidied_at(database, first + 4 * DAY)
     with database.reading() as session:
         kept = round_log.between(session, first, first + 9 * DAY)
     assert [one.slot for one in kept] == [first + number * DAY for number in (2, 3, 4)]
@@ -437,7 +443,7 @@ def test_a_night_forgets_tokens_and_tries_at_passwords_that_are_over(
         with database.transaction() as session:
             for name in ("ann", "bob", "eve"):
                 count_attempt(session, Attempts(name, "192.0.2.1"), utc_now())
-        upkeep.tidy(instance(database), utc_now() + DAY)
+        tidied_at(database, utc_now() + DAY)
         with database.reading() as session:
             assert session.scalar(select(func.count()).select_from(models.Token)) == 1
             assert not session.scalars(select(models.Attempt)).all()
@@ -448,9 +454,28 @@ def test_where_less_is_kept_than_before_all_that_is_older_goes_in_one_night(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _history, now = made_up(database, 11, shares=THIN)
-    upkeep.tidy(instance(database), now + DAY)
+    tidied_at(database, now + DAY)
     monkeypatch.setattr(upkeep, "ROWS_AT_ONCE", 2)
     packed = counts(database)[1]
     assert packed > 2
-    assert upkeep.tidy(instance(database), now + 500 * DAY).days == packed
+    assert tidied_at(database, now + 500 * DAY).days == packed
     assert counts(database)[1] == 0
+
+
+def test_each_step_of_a_night_waits_for_room_as_long_as_the_first(database: Database) -> None:
+    """Room for a connection, on a Postgres that has none to spare, is awaited by each anew."""
+    _history, now = made_up(database, 1, shares=THIN)
+    rooms: list[float] = []
+
+    def spend(*_arguments: Any) -> None:
+        given = patience.current(database.settings)
+        rooms.append(given.room_s)
+        given.spend_room(1.0)
+
+    event.listen(database.engine, "before_cursor_execute", spend)
+    steps = upkeep.plan(instance(database), now + 5 * DAY)
+    for step in steps:
+        rooms.clear()
+        step()
+        assert rooms[0] == database.settings.connect_timeout_s
+    assert len(steps) > 5

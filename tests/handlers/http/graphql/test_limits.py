@@ -312,7 +312,7 @@ LISTS = {
 
 
 @pytest.mark.parametrize("way", LISTS)
-@pytest.mark.parametrize("name", ["uptime", "coverage", "strip", "meansMs"])
+@pytest.mark.parametrize("name", ["uptime", "coverage", "strip", "stripCounts", "meansMs"])
 def test_the_day_weighs_where_it_is_asked_for(way: str, name: str) -> None:
     own = 1_000 * COSTS.get(f"Server.{name}", lambda *_: 1)({}, 0)
     asked, without = (cost(LISTS[way] % fields) for fields in (f"id {name}", "id"))

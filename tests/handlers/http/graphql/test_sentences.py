@@ -28,12 +28,13 @@ def test_where_a_document_breaks_off_is_told_without_the_word(document: str, tol
     [
         (
             'mutation {createToken(token: {name: "x", scope: "hunter2"}) {status}}',
-            "Enum 'Scope' cannot represent non-enum value (line 1, column 49)",
+            "Enum 'Scope' cannot represent non-enum value. Expected read, write or admin. "
+            "(line 1, column 49)",
         ),
         (
             'mutation {createToken(token: {name: "hunter2", scope: reed}) {status}}',
             "the value does not exist in 'Scope' enum. Did you mean the enum value 'read'? "
-            "(line 1, column 55)",
+            "Expected read, write or admin. (line 1, column 55)",
         ),
         (
             'mutation {createToken(token: {label: "hunter2"}) {status}}',
@@ -42,10 +43,11 @@ def test_where_a_document_breaks_off_is_told_without_the_word(document: str, tol
         ),
         (
             '{servers(state: "worst") {nodes {id}}}',
-            "Enum 'State' cannot represent non-enum value: \"worst\". (line 1, column 17)",
+            "Enum 'State' cannot represent non-enum value: \"worst\". "
+            "Expected up, degraded, down or unobserved. (line 1, column 17)",
         ),
     ],
 )
 def test_values_are_told_where_no_secret_is_asked_for(document: str, told: str) -> None:
     errors = validate(SCHEMA, parse(document))
-    assert sentences.of_values(errors[0], document) == told
+    assert sentences.of_values(errors[0], document, SCHEMA) == told

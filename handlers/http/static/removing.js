@@ -1,0 +1,45 @@
+// A removal waits as long as it can be undone. F5, Back and a closed tab keep what was to be removed;
+// a link to another page of ours takes the Undo along.
+import { call, toast } from "./common.js";
+
+const waiting = new Map(); // path -> {path, name, told}
+const LEFT = "removals left waiting";
+const LATELY_MS = 8000;
+
+// `told` says it, such as "web and its history will be removed"; `done` is called when it was.
+export function removeSoon(removal, done = () => {}) {
+  const { path, told } = removal;
+  if (waiting.has(path)) return;
+  waiting.set(path, removal);
+  toast(told, {
+    undo: () => waiting.delete(path),
+    gone: async () => {
+      if (!waiting.delete(path)) return; // the page was left meanwhile
+      try { await call("DELETE", path); done(removal); } catch (problem) { toast(problem.message); }
+    },
+  });
+}
+
+let byLink = false;
+
+addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey; // in another tab: this page stays
+  byLink = link !== null && !link.hash && !elsewhere;
+});
+
+addEventListener("pagehide", () => {
+  if (!waiting.size) return;
+  sessionStorage.setItem(LEFT, JSON.stringify({ at: Date.now(), byLink, removals: [...waiting.values()] }));
+  waiting.clear();
+});
+
+// What waited on the page before this one.
+export function goOnRemoving(done) {
+  const { at, byLink: goesOn, removals = [] } = JSON.parse(sessionStorage.getItem(LEFT) ?? "{}");
+  sessionStorage.removeItem(LEFT);
+  for (const removal of removals) {
+    if (goesOn && Date.now() - at < LATELY_MS) removeSoon(removal, done);
+    else toast(`${removal.name} was not removed: you left the page before that`);
+  }
+}

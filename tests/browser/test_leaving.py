@@ -1,0 +1,333 @@
+"""Nothing is lost by leaving a page: by F5, by Back, by closing the tab."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlalchemy import select
+
+from core.models import User
+from core.servers import find
+from tests.browser import steps
+from tests.browser.site import Site, slots
+
+pytestmark = pytest.mark.xdist_group("browser")
+DAY = timedelta(days=1)
+LIST_PAGE = 1_000
+
+
+def names(site: Site) -> list[str]:
+    with site.database.reading() as session:
+        return list(find.names(session))
+
+
+@pytest.fixture
+def watched_server(site: Site) -> int:
+    """A server with an hour of history."""
+    (server_id,) = site.add("web", ago=DAY)
+    site.history([server_id], slots(timedelta(hours=1)))
+    return server_id
+
+
+def start_to_remove(page: Page, site: Site, server_id: int) -> None:
+    steps.server(page, site, server_id)
+    steps.button(page, "Remove")
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+
+
+# A removal
+
+
+def test_a_reload_while_undo_is_shown_keeps_the_server_and_its_history(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    page.clock.install()
+    start_to_remove(page, site, watched_server)
+    page.reload()
+    expect(page.locator(".toast")).to_have_text(
+        "web was not removed: you left the page before that"
+    )
+    page.clock.fast_forward(20_000)
+    with page.expect_response(lambda response: "/series" in response.url):
+        steps.button(page, "6 h")
+    assert names(site) == ["web"]
+    expect(page.locator("[data-figure=uptime]")).to_have_text("100 %")
+
+
+def test_a_tab_that_is_closed_while_undo_is_shown_keeps_the_server(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    start_to_remove(page, site, watched_server)
+    other = page.context.new_page()
+    page.close(run_before_unload=True)
+    # It would have been asked for before this page was.
+    steps.fleet(other, site)
+    assert names(site) == ["web"]
+
+
+def test_back_while_undo_is_shown_keeps_the_server(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    page.clock.install()
+    steps.fleet(page, site)
+    start_to_remove(page, site, watched_server)
+    page.go_back()
+    expect(page.locator(".toast")).to_contain_text("web was not removed")
+    page.clock.fast_forward(20_000)
+    steps.look_again(page)
+    assert names(site) == ["web"]
+
+
+def test_a_link_takes_the_undo_along(site: Site, page: Page, watched_server: int) -> None:
+    page.clock.install()
+    start_to_remove(page, site, watched_server)
+    page.get_by_role("link", name="Account").click()
+    expect(page.locator(".toast")).to_contain_text("web and its history will be removed")
+    page.get_by_role("link", name="Fleet").click()
+    steps.button(page, "Undo")
+    expect(page.locator(".toast")).to_have_count(0)
+    page.clock.fast_forward(20_000)
+    steps.look_again(page)
+    assert names(site) == ["web"]
+
+
+def test_a_removal_that_a_link_took_along_happens_there(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    page.clock.install()
+    start_to_remove(page, site, watched_server)
+    page.get_by_role("link", name="Fleet").click()
+    expect(page.locator("#servers tbody tr")).to_have_count(1)
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    page.clock.fast_forward(9_000)
+    expect(page.locator("#empty")).to_be_visible()
+    assert names(site) == []
+
+
+def test_a_removed_server_leaves_no_page_to_come_back_to(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    site.add("other", first=9)
+    page.clock.install()
+    page.goto(f"{site.url}/dashboard?search=e&sort=name")
+    page.locator("#servers tbody tr").first.get_by_role("link").hover()
+    start_to_remove(page, site, watched_server)
+    page.clock.fast_forward(9_000)
+    page.wait_for_url(f"{site.url}/dashboard?search=e&sort=name")
+    page.go_back()
+    expect(page).to_have_url(f"{site.url}/dashboard?search=e&sort=name")
+    expect(page.locator("#servers tbody tr")).to_have_count(1)
+
+
+def test_a_reload_while_undo_is_shown_keeps_a_user(guarded_site: Site, page: Page) -> None:
+    page.clock.install()
+    steps.log_in(page, guarded_site, at="/dashboard/account")
+    steps.button(page, "Remove eve")
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    page.reload()
+    expect(page.locator(".toast")).to_contain_text("eve was not removed")
+    page.clock.fast_forward(20_000)
+    expect(page.get_by_role("button", name="Remove eve")).to_be_visible()
+    with guarded_site.database.reading() as session:
+        assert "eve" in set(session.scalars(select(User.name)))
+
+
+# The place where one was
+
+
+@pytest.fixture
+def long_list(site: Site) -> Site:
+    """A list of more than a page."""
+    site.add(*(f"web-{number:04}" for number in range(LIST_PAGE + 200)), ago=DAY)
+    return site
+
+
+def rows(page: Page, first: str) -> None:
+    """Wait until the list begins with this server."""
+    expect(page.locator("#servers tbody tr").first).to_contain_text(first)
+
+
+def open_row(page: Page, name: str) -> None:
+    page.get_by_role("link", name=name).click()
+    page.wait_for_url("**/servers/*")
+    expect(page.locator("h1")).to_contain_text(name)
+
+
+def in_sight(page: Page, name: str) -> float:
+    """Wait until a row is seen; return how far down in the window."""
+    row = page.get_by_role("link", name=name)
+    expect(row).to_be_in_viewport()
+    box = row.bounding_box()
+    assert box is not None
+    return box["y"]
+
+
+def told(page: Page) -> None:
+    """Wait until what stands above the list is there, too."""
+    expect(page.locator("#warning")).to_contain_text("Monitoring has not started")
+
+
+LEAVINGS: dict[str, Callable[[Page], object]] = {
+    "a look at a server and Back": lambda page: (open_row(page, "web-1050"), page.go_back()),
+    "F5": lambda page: page.reload(),
+    "another page and Back": lambda page: (
+        page.get_by_role("link", name="Add", exact=True).click(),
+        page.wait_for_url("**/add"),
+        page.go_back(),
+    ),
+}
+
+
+@pytest.mark.parametrize("leaving", LEAVINGS)
+def test_the_same_page_filter_and_place_of_the_list_are_there_after(
+    long_list: Site, page: Page, leaving: str
+) -> None:
+    page.goto(f"{long_list.url}/dashboard?search=web&sort=name")
+    rows(page, "web-0000")
+    steps.button(page, "Next")
+    rows(page, "web-1000")
+    in_sight(page, "web-1000")
+    told(page)
+    page.get_by_role("link", name="web-1050").scroll_into_view_if_needed()
+    down = in_sight(page, "web-1050")
+    LEAVINGS[leaving](page)
+    rows(page, "web-1000")
+    assert in_sight(page, "web-1050") == pytest.approx(down, abs=2)
+    expect(page.get_by_label("Search")).to_have_value("web")
+    expect(page.get_by_label("Order")).to_have_value("name")
+    steps.button(page, "Previous")
+    rows(page, "web-0000")
+
+
+def test_back_and_forward_turn_the_pages_of_the_list(long_list: Site, page: Page) -> None:
+    steps.fleet(page, long_list)
+    rows(page, "web-0000")
+    told(page)
+    more = page.get_by_role("button", name="Next", exact=True)
+    page.keyboard.press("End")
+    down = in_sight(page, "web-0999")
+    more.click()
+    rows(page, "web-1000")
+    in_sight(page, "web-1000")
+    page.go_back()
+    rows(page, "web-0000")
+    assert in_sight(page, "web-0999") == pytest.approx(down, abs=2)
+    page.go_forward()
+    rows(page, "web-1000")
+    expect(more).to_be_disabled()
+
+
+def test_a_page_of_the_list_can_be_sent_to_somebody(long_list: Site, page: Page) -> None:
+    steps.fleet(page, long_list)
+    steps.button(page, "Next")
+    rows(page, "web-1000")
+    other = page.context.new_page()
+    other.goto(page.url)
+    rows(other, "web-1000")
+    steps.button(other, "Previous")
+    rows(other, "web-0000")
+    expect(other).to_have_url(f"{long_list.url}/dashboard")
+
+
+def test_what_was_sought_a_moment_ago_is_in_the_address(site: Site, page: Page) -> None:
+    site.add("alpha", "beta", ago=DAY)
+    page.clock.install()
+    steps.fleet(page, site)
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))
+    page.get_by_label("Search").fill("bet")
+    # Nothing has been asked for yet: time stands still.
+    page.reload()
+    expect(page.locator("#servers tbody tr")).to_have_count(1)
+    expect(page.get_by_label("Search")).to_have_value("bet")
+
+
+def test_the_link_to_all_servers_finds_the_list_as_it_was_left(site: Site, page: Page) -> None:
+    site.add("alpha", "beta", ago=DAY)
+    page.goto(f"{site.url}/dashboard?search=bet")
+    open_row(page, "beta")
+    page.get_by_role("link", name="All servers").click()
+    expect(page.get_by_label("Search")).to_have_value("bet")
+    expect(page.locator("#servers tbody tr")).to_have_count(1)
+
+
+def test_range_and_zoom_are_in_the_address(site: Site, page: Page, watched_server: int) -> None:
+    steps.server(page, site, watched_server)
+    steps.button(page, "6 h")
+    steps.shows(page, hours=6)
+    expect(page).to_have_url(f"{site.url}/dashboard/servers/{watched_server}?range=6h")
+    page.reload()
+    steps.shows(page, hours=6)
+    expect(page.get_by_role("button", name="6 h")).to_have_attribute("aria-pressed", "true")
+    page.locator(".chart").focus()
+    page.keyboard.press("+")
+    steps.shows(page, hours=3)
+    latest = page.locator("#window").inner_text()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#window")).not_to_have_text(latest)
+    window = page.locator("#window").inner_text()
+    page.reload()
+    steps.shows(page, hours=3)
+    expect(page.locator("#window")).to_have_text(window)
+    page.keyboard.press("Tab")
+    steps.button(page, "Show the full range")
+    steps.shows(page, hours=6)
+    expect(page).to_have_url(f"{site.url}/dashboard/servers/{watched_server}?range=6h")
+
+
+def test_back_from_a_chart_that_was_looked_into_leads_to_the_list(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    steps.fleet(page, site)
+    open_row(page, "web")
+    steps.button(page, "1 h")
+    page.locator(".chart").focus()
+    page.keyboard.press("+")
+    expect(page.locator("#out")).to_be_visible()
+    page.go_back()
+    expect(page).to_have_url(f"{site.url}/dashboard")
+    page.go_forward()
+    expect(page.locator("#out")).to_be_visible()
+    assert watched_server
+
+
+@pytest.mark.parametrize("words", ["range=forever", "since=2026&until=never", "since=5&until=4"])
+def test_an_address_that_names_no_window_shows_a_day(
+    site: Site, page: Page, watched_server: int, words: str
+) -> None:
+    page.goto(f"{site.url}/dashboard/servers/{watched_server}?{words}")
+    steps.shows(page, hours=24)
+
+
+# What was typed
+
+
+@pytest.mark.parametrize("leaving", ["F5", "Back"])
+def test_a_list_that_was_typed_is_there_until_it_is_sent(
+    site: Site, page: Page, leaving: str
+) -> None:
+    page.goto(f"{site.url}/dashboard/add")
+    box = page.get_by_label("One server per line")
+    box.fill("web, 127.0.0.2\nbad, 127.1")
+    page.get_by_label("Update existing servers").check()
+    if leaving == "F5":
+        page.reload()
+    else:
+        page.get_by_role("link", name="Fleet").click()
+        expect(page.locator("#empty")).to_be_visible()
+        page.go_back()
+    expect(box).to_have_value("web, 127.0.0.2\nbad, 127.1")
+    expect(page.get_by_label("Update existing servers")).to_be_checked()
+    steps.button(page, "Add all")
+    expect(page.locator("#results .bad")).to_have_count(1)
+    page.reload()
+    expect(box).to_have_value("bad, 127.1")
+
+
+def test_who_logs_in_next_is_not_told_what_was_typed(guarded_site: Site, page: Page) -> None:
+    steps.log_in(page, guarded_site, at="/dashboard/add")
+    page.get_by_label("One server per line").fill("secret, 127.0.0.2")
+    steps.button(page, "Log out")
+    page.wait_for_url("**/login")
+    steps.log_in(page, guarded_site, "eve", at="/dashboard/add")
+    expect(page.get_by_label("One server per line")).to_have_value("")

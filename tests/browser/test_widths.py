@@ -1,0 +1,153 @@
+"""From 320 to 2,560 pixels nothing is cut off, and no page is wider than its window."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import people
+from tests.browser import steps
+from tests.browser.site import Site, slots
+
+pytestmark = pytest.mark.xdist_group("browser")
+DAY = timedelta(days=1)
+WIDTHS = [
+    *(320, 360, 390, 480, 560, 640, 700, 720, 721, 768, 820, 831, 900, 960, 1000, 1001),
+    *(1100, 1200, 1280, 1440, 1920, 2560),
+]
+LONG = "the-longest-name-of-a-server-that-anybody-has-ever-seen.rack-17.example.org"
+
+# What sticks out of the window or of its own box, or is cut off there. What ends in dots must tell
+# all of it in its title; what scrolls by itself is no fault.
+FAULTS = """async () => {
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  await frame(); await frame(); await frame();
+  const wide = document.documentElement.clientWidth;
+  const found = [];
+  const told = (element) => `${element.tagName.toLowerCase()}#${element.id}.${element.className}` +
+    ` "${(element.innerText ?? "").slice(0, 40)}"`;
+  if (document.documentElement.scrollWidth > wide) {
+    found.push(`the page is ${document.documentElement.scrollWidth} wide`);
+  }
+  const clipped = (element) => element &&
+    (getComputedStyle(element).clipPath === "inset(50%)" || clipped(element.parentElement));
+  // GraphiQL's own parts scroll by themselves.
+  const others = ".skip, svg, .graphiql-container *";
+  const filled = "input, textarea, select, canvas";
+  for (const element of document.body.querySelectorAll("*")) {
+    if (!element.checkVisibility() || element.closest(others) || clipped(element)) continue;
+    const { left, right, width } = element.getBoundingClientRect();
+    if (!width) continue;
+    if (right > wide + 1 || left < -1) found.push(`outside: ${told(element)}`);
+    const style = getComputedStyle(element);
+    if (style.display === "inline" || element.matches(filled)) continue;
+    if (["auto", "scroll"].includes(style.overflowX)) continue;
+    const across = element.scrollWidth - element.clientWidth;
+    const down = element.scrollHeight - element.clientHeight;
+    const isCut = across > 1 || (style.overflowY === "hidden" && down > 1);
+    if (isCut && !element.title) found.push(`cut off by ${across}, ${down}: ${told(element)}`);
+  }
+  return found;
+}"""
+
+
+def faults(page: Page) -> dict[int, list[str]]:
+    """Return what is wrong at each width."""
+    found = {}
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        if wrong := page.evaluate(FAULTS):
+            found[width] = wrong
+    return found
+
+
+def opened(path: str, shown: str) -> Callable[[Page, Site], None]:
+    """Return how to open a page and wait until `shown` is there."""
+
+    def open_it(page: Page, site: Site) -> None:
+        page.goto(site.url + path)
+        expect(page.locator(shown).first).to_be_visible()
+
+    return open_it
+
+
+def with_all_open(page: Page, site: Site) -> None:
+    """Open a server, zoomed, pinged, and about to be removed."""
+    steps.server(page, site, 1)
+    page.locator(".chart").focus()
+    page.keyboard.press("+")
+    expect(page.locator("#out")).to_be_visible()
+    steps.button(page, "Ping now")
+    expect(page.locator("#echoes li")).to_have_count(4)
+    steps.button(page, "Remove")
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+
+
+def edited(page: Page, site: Site) -> None:
+    """Open a server's form, with something wrong in it."""
+    steps.server(page, site, 1)
+    steps.button(page, "Edit")
+    form = page.get_by_role("dialog")
+    form.get_by_label("IPv4 address").fill("127.1" + 30 * "9")
+    form.get_by_role("button", name="Save").click()
+    expect(form.get_by_role("alert")).not_to_be_empty()
+
+
+def pasted(page: Page, site: Site) -> None:
+    """Add a list of which some lines are wrong."""
+    page.goto(f"{site.url}/dashboard/add")
+    page.get_by_label("One server per line").fill(f"{LONG}{LONG}, 127.1\nfine, 127.0.0.9")
+    steps.button(page, "Add all")
+    expect(page.locator("#results .bad")).to_have_count(1)
+
+
+VIEWS: dict[str, Callable[[Page, Site], None]] = {
+    "fleet": opened("/dashboard", "#servers tbody tr"),
+    "fleet, searched": opened("/dashboard?search=the-long&state=down", "#nothing"),
+    "server": with_all_open,
+    "server, edited": edited,
+    "server, gone": opened("/dashboard/servers/4711", "h1:has-text('not found')"),
+    "add": pasted,
+    "explorer": opened("/dashboard/graphql", ".graphiql-container"),
+    "docs": opened("/api/v1/docs", "h1"),
+}
+
+
+@pytest.fixture
+def everything(site: Site) -> Site:
+    """Servers of each state, with long names, and a worker that died twenty minutes ago."""
+    names = (LONG, "db", "paused", f"{LONG}2")
+    ids = site.add(*names, ago=DAY)
+    site.history(ids, slots(DAY, timedelta(minutes=5), end=slots(timedelta(minutes=20))[0]))
+    site.add("new", first=9)
+    return site
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_is_cut_off_at_any_width(everything: Site, page: Page, view: str) -> None:
+    VIEWS[view](page, everything)
+    assert faults(page) == {}
+
+
+def test_an_empty_fleet_fits_too(site: Site, page: Page) -> None:
+    steps.fleet(page, site)
+    assert faults(page) == {}
+
+
+def test_the_form_to_log_in_fits(guarded_site: Site, page: Page) -> None:
+    page.goto(f"{guarded_site.url}/login")
+    steps.button(page, "Log in")
+    assert faults(page) == {}
+
+
+def test_an_account_with_long_names_fits(guarded_site: Site, page: Page) -> None:
+    people.add(guarded_site.database, "u" * 64, people.Role.VIEWER)
+    steps.log_in(page, guarded_site, at="/dashboard/account")
+    form = page.locator("#new-token")
+    form.get_by_label("Name").fill("a-token-for-a-script-" * 3)
+    form.get_by_label("Your password").fill(people.PASSWORD)
+    steps.button(page, "Create token")
+    expect(page.locator("#made")).to_be_visible()
+    expect(page.locator("#users tr")).to_have_count(4)
+    assert faults(page) == {}
