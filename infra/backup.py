@@ -7,6 +7,7 @@ from its next transaction on. A copy is one file, its owner's alone.
 import contextlib
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
@@ -67,8 +68,8 @@ def back_up(database: Database, wanted: Path, show: Bar) -> int:
 def restore(database: Database, given: Path, show: Bar) -> Restored:
     """Put the content of a backup into the database, upgraded to this release.
 
-    It is there as a whole or, whatever is raised, not at all. What it takes the place of is kept
-    in a file beside. Raises BackupRefused, NewerSchema, Unavailable.
+    It is there as a whole or not at all, whatever is raised. What it takes the place of is kept
+    in a file beside, also where this is cut off. Raises BackupRefused, NewerSchema, Unavailable.
     """
     live = _live_file(database)
     driver: Any = database.engine.dialect.loaded_dbapi
@@ -124,13 +125,17 @@ def _in_our_words(driver: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _new(file: Path) -> Iterator[None]:
-    """Make an empty file, its owner's alone; remove it if what follows fails. Raises OSError."""
+def _new(file: Path, whole: threading.Event | None = None) -> Iterator[None]:
+    """Make an empty file, its owner's alone; remove it if what follows fails. Raises OSError.
+
+    Once it is `whole` it stays, whatever happens: it may be all that is left of what it holds.
+    """
     os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, sqlite_file.OURS_ALONE))
     try:
         yield
     except BaseException:
-        file.unlink()
+        if not (whole and whole.is_set()):
+            file.unlink()
         raise
 
 
@@ -278,10 +283,15 @@ def _put_back(
         if pages <= 1:  # no tables yet
             _copy(source, wanted, progress, wait_s=wait_s)
             return None
-        kept = _free_name(live)
-        with _new(kept):
+        kept, whole = _free_name(live), threading.Event()
+
+        def keep() -> None:
+            _keep(driver, live, kept)
+            whole.set()
+
+        with _new(kept, whole):
             # Nobody can write in between: what is kept is what is replaced, to the last change.
-            _copy(source, wanted, progress, lambda: _keep(driver, live, kept), wait_s)
+            _copy(source, wanted, progress, keep, wait_s)
         with contextlib.suppress(driver.OperationalError):  # others still read what was there
             wanted.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return kept

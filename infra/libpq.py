@@ -92,6 +92,8 @@ def with_first_host(text_url: str) -> str:
     several = HOSTS.match(text_url)
     if not several:
         return text_url
+    if "@" in several[0][len(several[1]) :]:  # the comma is the password's
+        raise SettingsError("DATABASE_URL: @ and , in a password must be written as %40 and %2C")
     _warn_of_hosts()
     return several[1] + text_url[several.end() :]
 
@@ -122,9 +124,10 @@ def with_places(url: URL, said: Mapping[str, str]) -> URL:
         place: said[word] for word, place in PLACES.items() if said.get(word)
     }
     if "port" in places:
-        if not str(places["port"]).isascii() or not str(places["port"]).isdigit():
-            raise SettingsError("DATABASE_URL: port must be a number")
-        places["port"] = int(places["port"])
+        text = str(places["port"])
+        if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65_535:
+            raise SettingsError("DATABASE_URL: port must be 1 to 65535")
+        places["port"] = int(text)
     return url.set(**places)  # type: ignore[arg-type]
 
 

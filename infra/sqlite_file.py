@@ -144,7 +144,7 @@ def _make_private(file: Path) -> None:
     What was opened to a group alone was opened by somebody; that stays.
     """
     _take_from_others([beside(file, suffix) for suffix in BESIDE], stat.S_IFREG, OURS_ALONE)
-    if file.parent == LOCAL_DATABASE.parent:
+    if file.parent == LOCAL_DATABASE.parent.resolve():
         _take_from_others([file.parent], stat.S_IFDIR, OUR_FOLDER)
 
 

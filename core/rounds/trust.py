@@ -212,7 +212,7 @@ def _settled(accepted: Sequence[Stretch], newest: Stretch) -> list[Stretch]:
 
 
 def _has_proved_right(newest: Stretch, against: Sequence[Stretch]) -> bool:
-    enough = newest.worth_s >= SETTLED_S and _outweighs(newest, against)
+    enough = newest.agreed_s >= SETTLED_S and _outweighs(newest, against)
     return enough or newest.worth_s >= VOUCHED_S
 
 

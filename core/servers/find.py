@@ -4,7 +4,7 @@ Every function takes a session inside a transaction that its caller ends.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import isfinite
 from typing import Any
 
@@ -38,7 +38,7 @@ from core.models import LARGEST_ID, Schedule, Server
 from core.reading import folded, nfc
 from core.servers.records import FIELDS, FleetPage, FleetQuery, LastPing, Sort, Standing
 from core.servers.schedule import in_force, in_force_or_first
-from core.slots import AHEAD, SLOT, slot_time
+from core.slots import AHEAD, EPOCH, SLOT, slot_time
 from core.sql import NOW, UtcDateTime, as_rows, by_code_point, epoch_minute, incoming
 
 
@@ -196,23 +196,28 @@ def newest_slot(session: Session, now: datetime) -> datetime | None:
 def is_late(session: Session, newest: datetime | None, now: datetime) -> bool:
     """Whether servers are due, but `newest`, the newest slot of any, says that nobody looks.
 
-    It is late a minute after two of the shortest intervals: until then a round may be under way.
-    So it is after the first server was added, or all that were paused go on.
+    Each is late a minute after two of its intervals, from `newest` or from when it was added or
+    went on: until then a round may be under way.
     """
     if newest is not None and now <= newest + 3 * SLOT:
         return False  # no interval is shorter than a minute
-    shortest_s, due_since = session.execute(DUE, {"now": now}).one()
-    if shortest_s is None:
-        return False
-    looked = due_since if newest is None else max(newest, due_since)
-    return bool(now > looked + timedelta(seconds=2 * shortest_s) + SLOT)
+    given = {"now": now, "newest": newest or EPOCH, "newest_s": (newest or EPOCH).timestamp()}
+    soonest_s = session.scalar(SOONEST_S, given)
+    return soonest_s is not None and now.timestamp() > soonest_s + SLOT.total_seconds()
 
 
-DUE = (
-    select(func.min(Schedule.interval_s), func.min(Schedule.since))
-    .join(Server, and_(Schedule.server_id == Server.id, in_force_or_first()))
-    .where(Schedule.enabled)
-)
+def _soonest_s() -> Select[float | None]:
+    newest = bindparam("newest", type_=UtcDateTime())
+    newest_s: BindParameter[float] = bindparam("newest_s", type_=Double())
+    looked_s = case((Schedule.since > newest, epoch_minute(Schedule.since) * 60), else_=newest_s)
+    return (
+        select(func.min(looked_s + 2 * Schedule.interval_s))
+        .join(Server, and_(Schedule.server_id == Server.id, in_force_or_first()))
+        .where(Schedule.enabled)
+    )
+
+
+SOONEST_S = _soonest_s()
 
 
 KEPT = [name for name in Standing.__struct_fields__ if name not in ("state", "new", "last_ping")]

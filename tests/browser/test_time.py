@@ -192,7 +192,14 @@ def broken(page: Page, site: Site) -> Callable[[], object]:
     return lambda: page.unroute("**/api/v1/**")
 
 
-@pytest.mark.parametrize("cut_off", [refused, hanging, broken])
+def in_front(page: Page, site: Site) -> Callable[[], object]:
+    """Have a gateway answer in Pinglet's place, as AWS's does; return what mends it."""
+    body = '{"message": "Internal Server Error"}'
+    page.route("**/api/v1/**", lambda route: route.fulfill(status=502, body=body))
+    return lambda: page.unroute("**/api/v1/**")
+
+
+@pytest.mark.parametrize("cut_off", [refused, hanging, broken, in_front])
 def test_while_pinglet_cannot_be_reached_ages_go_on_and_marks_lose_their_colour(
     site: Site,
     page: Page,
@@ -202,7 +209,10 @@ def test_while_pinglet_cannot_be_reached_ages_go_on_and_marks_lose_their_colour(
     page.clock.install()
     steps.fleet(page, site)
     expect(page).to_have_title("1 down · Pinglet")
-    assert [colour_of(page, one) for one in (".mark", "canvas")] == ["none", "none"]
+    shown = ("#servers .mark", "#servers canvas")
+    for one in shown:
+        expect(page.locator(one).first).to_be_visible()
+    assert [colour_of(page, one) for one in shown] == ["none", "none"]
     mend = cut_off(page, site)
     page.clock.run_for(40_000)
     expect(page.locator("#warning")).to_contain_text("can't be reached")

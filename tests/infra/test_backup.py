@@ -240,6 +240,28 @@ def test_nobody_writes_between_what_is_kept_and_what_is_put_back(
     assert names(database) == ["early"]
 
 
+@pytest.mark.parametrize("cut_off_at", [1, backup.PARTS // 2, backup.PARTS])
+def test_whoever_is_cut_off_while_it_is_put_back_keeps_what_was_there(
+    database: Database, file: Path, backed_up: Path, cut_off_at: int
+) -> None:
+    @contextlib.contextmanager
+    def cut_off(label: str) -> Iterator[backup.Progress]:
+        done = 0
+
+        def count(parts: int) -> None:
+            nonlocal done
+            done += parts
+            if label.startswith("Writing") and done >= cut_off_at:
+                raise KeyboardInterrupt
+
+        yield count
+
+    with pytest.raises(KeyboardInterrupt):
+        backup.restore(database, backed_up, cut_off)
+    assert names_in(Path(f"{file}.before-restore")) == ["early", "late"]
+    assert names(database) in (["early", "late"], ["early"])
+
+
 def test_a_backup_of_an_earlier_release_is_upgraded_before_it_is_put_back(
     database: Database, backed_up: Path
 ) -> None:

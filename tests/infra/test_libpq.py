@@ -158,7 +158,8 @@ def test_what_is_no_word_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("port=many", "port must be a number"),
+        ("port=many", "port must be 1 to 65535"),
+        ("port=99999", "port must be 1 to 65535"),
         ("sslcert=/no/such/file&sslmode=require", "sslcert and sslkey must be files"),
         ("host=other.example", "host must be a socket's folder"),
         ("sslrootcert=/no/such&sslmode=require", "^sslrootcert or PINGLET_DATABASE_CA must be"),
@@ -202,6 +203,12 @@ def test_so_is_the_first_host_of_a_secret(caplog: pytest.LogCaptureFixture) -> N
     url = url_in_secret('{"host": "a,b", "dbname": "x"}', Settings())
     assert _postgres_arguments(url, Settings())["host"] == "a"
     assert len(caplog.messages) == 1
+
+
+def test_a_password_with_a_comma_never_reaches_another_host() -> None:
+    with pytest.raises(SettingsError, match="must be written as %40 and %2C") as refused:
+        libpq.with_first_host("postgres://u:p@ss,word@db.example/pinglet")
+    assert "word@" not in str(refused.value)
 
 
 def test_a_comma_elsewhere_is_none_between_hosts(caplog: pytest.LogCaptureFixture) -> None:

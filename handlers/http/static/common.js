@@ -1,4 +1,5 @@
 // What every page stands on: elements without HTML, calls of /api/v1, the bar on top, words for figures.
+import { forGood, forTab } from "./kept.js";
 
 // Who is looking: the page was written for them.
 const { may, open, prefix: given } = document.documentElement.dataset;
@@ -141,7 +142,7 @@ export function fitted(canvas) {
 
 $("#theme")?.addEventListener("click", () => {
   const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  localStorage.setItem("theme", next);
+  forGood.setItem("theme", next);
   document.documentElement.dataset.theme = next;
   document.dispatchEvent(new Event("theme"));
 });
@@ -149,7 +150,7 @@ $("#theme")?.addEventListener("click", () => {
 $("#log-out")?.addEventListener("click", async () => {
   try { await call("DELETE", "session"); } catch (problem) { toast(problem.message); return; }
   // Whoever logs in next isn't told what was typed here.
-  addEventListener("pagehide", () => sessionStorage.clear());
+  addEventListener("pagehide", () => forTab.clear());
   location.replace(`${prefix}/login`);
 });
 

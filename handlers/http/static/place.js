@@ -1,6 +1,7 @@
 // Where one is and was: what is looked at stands in the address, so it survives F5 and Back and can be
 // sent to somebody; how far down one was, and what was typed, is kept in the tab.
 import { prefix } from "./common.js";
+import { forTab } from "./kept.js";
 
 export const inAddress = () => new URLSearchParams(location.search);
 
@@ -34,19 +35,19 @@ export function keepScroll(idOf, rowOf) {
 
 // The list as it was left, for links back to it.
 const LIST = "list";
-export const keepList = () => sessionStorage.setItem(LIST, location.search);
-export const list = () => `${prefix}/dashboard${sessionStorage.getItem(LIST) ?? ""}`;
+export const keepList = () => forTab.setItem(LIST, location.search);
+export const list = () => `${prefix}/dashboard${forTab.getItem(LIST) ?? ""}`;
 
 // What was typed into a form stands there again until it was sent; but no password and no file.
 export function keepTyped(form) {
   const key = `typed into ${form.id}`;
   const value = (field) => field.type === "checkbox" ? "checked" : "value";
-  for (const [name, typed] of JSON.parse(sessionStorage.getItem(key) ?? "[]")) {
+  for (const [name, typed] of JSON.parse(forTab.getItem(key) ?? "[]")) {
     const field = form.elements.namedItem(name);
     field[value(field)] = typed;
   }
   addEventListener("pagehide", () => {
     const fields = [...form.elements].filter(({ name, type }) => name && !["password", "file"].includes(type));
-    sessionStorage.setItem(key, JSON.stringify(fields.map((field) => [field.name, field[value(field)]])));
+    forTab.setItem(key, JSON.stringify(fields.map((field) => [field.name, field[value(field)]])));
   });
 }

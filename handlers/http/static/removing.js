@@ -1,6 +1,7 @@
 // A removal waits as long as it can be undone. F5, Back and a closed tab keep what was to be removed;
 // a link to another page of ours takes the Undo along.
 import { call, toast } from "./common.js";
+import { forTab } from "./kept.js";
 
 const waiting = new Map(); // path -> {path, name, told}
 const LEFT = "removals left waiting";
@@ -30,14 +31,14 @@ addEventListener("click", (event) => {
 
 addEventListener("pagehide", () => {
   if (!waiting.size) return;
-  sessionStorage.setItem(LEFT, JSON.stringify({ at: Date.now(), byLink, removals: [...waiting.values()] }));
+  forTab.setItem(LEFT, JSON.stringify({ at: Date.now(), byLink, removals: [...waiting.values()] }));
   waiting.clear();
 });
 
 // What waited on the page before this one.
 export function goOnRemoving(done) {
-  const { at, byLink: goesOn, removals = [] } = JSON.parse(sessionStorage.getItem(LEFT) ?? "{}");
-  sessionStorage.removeItem(LEFT);
+  const { at, byLink: goesOn, removals = [] } = JSON.parse(forTab.getItem(LEFT) ?? "{}");
+  forTab.removeItem(LEFT);
   for (const removal of removals) {
     if (goesOn && Date.now() - at < LATELY_MS) removeSoon(removal, done);
     else toast(`${removal.name} was not removed: you left the page before that`);

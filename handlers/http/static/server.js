@@ -53,12 +53,13 @@ async function refresh() {
   const { since, until } = windowShown();
   const words = new URLSearchParams({ since: iso(since), until: iso(until) });
   const turn = ++asked;
-  const [shown, summary, series, spelled] = await Promise.all([
+  const [shown, summary, series] = await Promise.all([
     call("GET", `servers/${id}`),
     call("GET", `servers/${id}/summary?${words}`),
     call("GET", `servers/${id}/series?${words}&points=${POINTS}`),
-    call("GET", `servers/${id}/spells?${words}`),
   ]);
+  // After the others: of a long window each is costly, and who asks has one turn at a time.
+  const spelled = await call("GET", `servers/${id}/spells?${words}`);
   if (turn !== asked) return; // another range was chosen meanwhile
   server = shown;
   buckets = series.buckets;
@@ -238,10 +239,11 @@ function drawStrip({ chartArea: { left, width } }) {
 // Looking closer: by dragging, or by keys
 
 const SHORTEST = 5 * MINUTE;
+const LONGEST = 2 * 365 * 1440 * MINUTE; // the API draws 800 days at most
 
 function look(since, until) {
   const last = Math.ceil(now() / MINUTE) * MINUTE;
-  const length = Math.max(SHORTEST, until - since);
+  const length = Math.min(LONGEST, Math.max(SHORTEST, until - since));
   const to = Math.min(last, Math.ceil(until / MINUTE) * MINUTE);
   zoom = { since: to - Math.round(length / MINUTE) * MINUTE, until: to };
   intoAddress();

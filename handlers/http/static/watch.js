@@ -23,7 +23,10 @@ export async function ask() {
   askedAt = performance.now();
   try {
     const [told, states] = await Promise.all([get("health"), me.may && get("servers?limit=1")]);
-    health = await told.json();
+    const said = await told.json();
+    // What stands in front of Pinglet may answer in its place, in JSON as well.
+    if (Number.isNaN(Date.parse(said.now))) throw new TypeError("no answer of Pinglet's");
+    health = said;
     heard(health.now);
     lastRound = health.last_round_age_s == null ? null : now() - 1000 * health.last_round_age_s;
     if (states?.ok) down = (await states.json()).totals.down ?? 0;

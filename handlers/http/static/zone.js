@@ -1,7 +1,9 @@
 // In which zone times are shown, the browser's or UTC, and what they are called there.
+import { forGood } from "./kept.js";
+
 const KEPT = "zone";
 const UTC = "UTC";
-let inUtc = localStorage.getItem(KEPT) === UTC;
+let inUtc = forGood.getItem(KEPT) === UTC;
 
 const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
@@ -106,7 +108,7 @@ function show() {
 
 button?.addEventListener("click", () => {
   inUtc = !inUtc;
-  if (inUtc) localStorage.setItem(KEPT, UTC); else localStorage.removeItem(KEPT);
+  if (inUtc) forGood.setItem(KEPT, UTC); else forGood.removeItem(KEPT);
   show();
   document.dispatchEvent(new Event("zone"));
 });

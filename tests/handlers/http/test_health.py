@@ -97,6 +97,18 @@ def test_who_goes_on_after_a_pause_is_not_late(client: FlaskClient, database: Da
     assert health(client)[1]["late"] is False
 
 
+def test_who_is_due_more_often_from_now_on_makes_nothing_late(
+    client: FlaskClient, database: Database
+) -> None:
+    ids = add_as_if(database, "hourly", interval_s=3_600, ago=timedelta(days=2))
+    record(database, ids, this_slot() - 40 * MINUTE, (4, 1.5))
+    add_as_if(database, "web", interval_s=60, ago=timedelta(0))
+    assert health(client)[1]["late"] is False
+    client.patch(f"/api/v1/servers/{ids[0]}", json={"interval_s": 60})
+    LOOKED.clear()
+    assert health(client)[1]["late"] is False
+
+
 def test_nothing_is_late_where_every_server_is_paused(client: FlaskClient) -> None:
     (server_id,) = add(client, "web")
     client.patch(f"/api/v1/servers/{server_id}", json={"enabled": False})
