@@ -48,28 +48,27 @@ class PingsQuery(Request, frozen=True):
         return _read(self.since, "since"), _read(self.until, "until")
 
 
-class SeriesQuery(Request, frozen=True):
+class WindowQuery(Request, frozen=True):
+    """A window, by default the last 24 hours."""
+
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+
+    def between(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return the window that is meant at `now`. Raises WrongRequest."""
+        return _between(self.since, self.until, "24h", now)
+
+
+class SeriesQuery(WindowQuery, frozen=True):
     """A window, by default the last 24 hours, and into how many buckets at most."""
 
-    since: Moment | UnsetType = UNSET
-    until: Moment | UnsetType = UNSET
     points: Annotated[int, Meta(ge=1, le=2_000)] = 300
 
-    def between(self, now: datetime) -> tuple[datetime, datetime]:
-        """Return the window that is meant at `now`. Raises WrongRequest."""
-        return _between(self.since, self.until, "24h", now)
 
-
-class SpellsQuery(Request, frozen=True):
+class SpellsQuery(WindowQuery, frozen=True):
     """A window, by default the last 24 hours, and how many of its spells at most: the longest."""
 
-    since: Moment | UnsetType = UNSET
-    until: Moment | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
-
-    def between(self, now: datetime) -> tuple[datetime, datetime]:
-        """Return the window that is meant at `now`. Raises WrongRequest."""
-        return _between(self.since, self.until, "24h", now)
 
 
 class SummaryQuery(Request, frozen=True):

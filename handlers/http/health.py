@@ -59,8 +59,9 @@ class Health(Record, frozen=True):
     DATABASE_REPLACED: its file was removed, or another one put in its place. What is wrong with
     rounds is 503 only where an age was asked for: whoever sends requests here may go on.
     `removal_waits` says why nothing old is removed: the clock is doubted. Else it is null.
-    `now` is our clock: whoever tells ages by it needs no clock of their own. `late`: servers are
-    due, but the newest ping of any is older than a minute and two of their shortest intervals.
+    `now` is our clock: whoever tells ages by it needs no clock of their own. `late`: a
+    server is due, but two of its intervals and a minute have passed since the newest ping of any,
+    or since it was added or went on.
     """
 
     status: str

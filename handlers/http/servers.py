@@ -213,6 +213,11 @@ def all_series(here: Instance, wanted: SeriesQuery, ids: Sequence[int]) -> dict[
         return figures.all_series(session, there, window, wanted.points, now)
 
 
+def _is_long(wanted: SummaryQuery | SpellsQuery) -> bool:
+    since, until = wanted.between(utc_now())
+    return (until - since).days > MANY
+
+
 @ROUTES(
     "GET",
     f"{SERVER}/summary",
@@ -221,15 +226,11 @@ def all_series(here: Instance, wanted: SeriesQuery, ids: Sequence[int]) -> dict[
     gives=Summary,
     errors=[UNKNOWN],
     fresh=True,
-    costly=lambda wanted: _is_long(*wanted.between(utc_now())),
+    costly=_is_long,
 )
 def summary(here: Instance, wanted: SummaryQuery, server_id: int) -> Summary:
     """Sum up a window of a server's history: uptime, coverage, exact percentiles."""
     return _of(server_id, summaries(here, wanted, [server_id]))
-
-
-def _is_long(since: datetime, until: datetime) -> bool:
-    return (until - since).days > MANY
 
 
 def summaries(here: Instance, wanted: SummaryQuery, ids: Sequence[int]) -> dict[int, Summary]:
@@ -248,7 +249,7 @@ def summaries(here: Instance, wanted: SummaryQuery, ids: Sequence[int]) -> dict[
     gives=Spells,
     errors=[UNKNOWN],
     fresh=True,
-    costly=lambda wanted: _is_long(*wanted.between(utc_now())),
+    costly=_is_long,
 )
 def spells(here: Instance, wanted: SpellsQuery, server_id: int) -> Spells:
     """Tell from when to when a server was down, unobserved or paused, and why."""

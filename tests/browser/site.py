@@ -20,7 +20,7 @@ from core import slots as core_slots
 from core.checks.records import Ping, Probe, figures_ms
 from core.clock import utc_now
 from core.rounds import record
-from core.servers import change
+from core.servers import change, find
 from core.servers.records import ServerWanted
 from core.settings import Settings
 from core.slots import SLOT
@@ -66,6 +66,11 @@ class Site:
             now = utc_now() - ago
             done = change.put(session, wanted, self.database.settings, now, upsert=False)
         return [outcome.id for outcome in done if outcome.id is not None]
+
+    def names(self) -> list[str]:
+        """Return the names of all servers, in order of creation."""
+        with self.database.reading() as session:
+            return list(find.names(session))
 
     def wait_for(self, method: str, status: int) -> None:
         """Wait until a call of this method has been answered so; empties what was before it."""

@@ -8,18 +8,12 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from core.models import User
-from core.servers import find
 from tests.browser import steps
 from tests.browser.site import Site, slots
 
 pytestmark = pytest.mark.xdist_group("browser")
 DAY = timedelta(days=1)
 LIST_PAGE = 1_000
-
-
-def names(site: Site) -> list[str]:
-    with site.database.reading() as session:
-        return list(find.names(session))
 
 
 @pytest.fixture
@@ -51,7 +45,7 @@ def test_a_reload_while_undo_is_shown_keeps_the_server_and_its_history(
     page.clock.fast_forward(20_000)
     with page.expect_response(lambda response: "/series" in response.url):
         steps.button(page, "6 h")
-    assert names(site) == ["web"]
+    assert site.names() == ["web"]
     expect(page.locator("[data-figure=uptime]")).to_have_text("100 %")
 
 
@@ -63,7 +57,7 @@ def test_a_tab_that_is_closed_while_undo_is_shown_keeps_the_server(
     page.close(run_before_unload=True)
     # It would have been asked for before this page was.
     steps.fleet(other, site)
-    assert names(site) == ["web"]
+    assert site.names() == ["web"]
 
 
 def test_back_while_undo_is_shown_keeps_the_server(
@@ -76,7 +70,7 @@ def test_back_while_undo_is_shown_keeps_the_server(
     expect(page.locator(".toast")).to_contain_text("web was not removed")
     page.clock.fast_forward(20_000)
     steps.look_again(page)
-    assert names(site) == ["web"]
+    assert site.names() == ["web"]
 
 
 def test_a_link_takes_the_undo_along(site: Site, page: Page, watched_server: int) -> None:
@@ -89,7 +83,7 @@ def test_a_link_takes_the_undo_along(site: Site, page: Page, watched_server: int
     expect(page.locator(".toast")).to_have_count(0)
     page.clock.fast_forward(20_000)
     steps.look_again(page)
-    assert names(site) == ["web"]
+    assert site.names() == ["web"]
 
 
 def test_a_removal_that_a_link_took_along_happens_there(
@@ -102,7 +96,7 @@ def test_a_removal_that_a_link_took_along_happens_there(
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
     page.clock.fast_forward(9_000)
     expect(page.locator("#empty")).to_be_visible()
-    assert names(site) == []
+    assert site.names() == []
 
 
 def test_a_removed_server_leaves_no_page_to_come_back_to(

@@ -12,7 +12,7 @@ from core.rounds import log as round_log
 from core.rounds import stretches
 from core.rounds.kernel import SILENT
 from core.rounds.trust import Reading
-from core.servers import change, find
+from core.servers import change
 from core.servers.records import ServerChange
 from handlers.http import health
 from tests.browser import steps
@@ -21,11 +21,6 @@ from tests.browser.site import Site, slots
 
 pytestmark = pytest.mark.xdist_group("browser")
 DAY = timedelta(days=1)
-
-
-def names(site: Site) -> list[str]:
-    with site.database.reading() as session:
-        return list(find.names(session))
 
 
 @pytest.fixture
@@ -82,7 +77,7 @@ def test_a_wrong_address_is_refused_beside_its_field(site: Site, page: Page) -> 
     address = form.get_by_label("IPv4 address")
     expect(address).to_have_attribute("aria-invalid", "true")
     expect(address).to_be_focused()
-    assert names(site) == []
+    assert site.names() == []
 
 
 def test_many_servers_are_added_at_once_each_with_its_result(site: Site, page: Page) -> None:
@@ -106,7 +101,7 @@ def test_many_servers_are_added_at_once_each_with_its_result(site: Site, page: P
     expect(page.locator("#toasts")).to_have_text(
         "2 servers saved, 1 was watched already, 2 refused"
     )
-    assert names(site) == ["taken", "web, 1", "db"]
+    assert site.names() == ["taken", "web, 1", "db"]
     expect(form.get_by_label("One server per line")).to_have_value(wrong)
 
 
@@ -122,7 +117,7 @@ def test_what_was_refused_of_a_csv_keeps_its_columns(site: Site, page: Page) -> 
     form.get_by_role("button", name="Add all").click()
     expect(page.locator("#toasts div").last).to_have_text("1 server saved")
     expect(box).to_have_value("")
-    assert names(site) == ["web", "bad"]
+    assert site.names() == ["web", "bad"]
 
 
 def test_an_export_may_be_pasted(site: Site, page: Page) -> None:
@@ -136,7 +131,7 @@ def test_an_export_may_be_pasted(site: Site, page: Page) -> None:
     page.get_by_label("Update existing servers").check()
     steps.button(page, "Add all")
     expect(page.locator("#toasts")).to_have_text("1 server saved, 1 was watched already, 1 refused")
-    assert names(site) == ["web", "new"]
+    assert site.names() == ["web", "new"]
     [left] = json.loads(box.input_value())
     assert (left["name"], left["ip"]) == ("bad", "127.1")
 
@@ -146,7 +141,7 @@ def test_an_address_alone_is_the_name_too(site: Site, page: Page) -> None:
     page.get_by_label("One server per line").fill("127.0.0.2\n127.0.0.3")
     steps.button(page, "Add all")
     expect(page.locator("#toasts")).to_have_text("2 servers saved")
-    assert names(site) == ["127.0.0.2", "127.0.0.3"]
+    assert site.names() == ["127.0.0.2", "127.0.0.3"]
 
 
 def test_the_chart_is_drawn_and_another_range_draws_another(
@@ -274,7 +269,7 @@ def test_a_removal_is_undone(site: Site, page: Page, watched_server: int) -> Non
     expect(page.locator(".toast")).to_have_count(0)
     page.clock.fast_forward(20_000)
     steps.fleet(page, site)
-    assert names(site) == ["web"]
+    assert site.names() == ["web"]
 
 
 def test_undo_has_the_focus_and_gives_it_back(site: Site, page: Page, watched_server: int) -> None:
@@ -287,7 +282,7 @@ def test_undo_has_the_focus_and_gives_it_back(site: Site, page: Page, watched_se
     expect(page.locator(".toast")).to_have_count(0)
     expect(page.get_by_role("button", name="Remove")).to_be_focused()
     page.clock.fast_forward(20_000)
-    assert names(site) == ["web"]
+    assert site.names() == ["web"]
 
 
 def test_a_removal_that_is_not_undone_happens(site: Site, page: Page, watched_server: int) -> None:
@@ -295,11 +290,11 @@ def test_a_removal_that_is_not_undone_happens(site: Site, page: Page, watched_se
     steps.server(page, site, watched_server)
     steps.button(page, "Remove")
     expect(page.locator(".toast")).to_be_visible()
-    assert names(site) == ["web"]
+    assert site.names() == ["web"]
     page.clock.fast_forward(9_000)
     page.wait_for_url(f"{site.url}/dashboard")
     expect(page.locator("#empty")).to_be_visible()
-    assert names(site) == []
+    assert site.names() == []
 
 
 def test_a_server_that_is_gone_is_said_to_be_gone(site: Site, page: Page) -> None:
