@@ -158,6 +158,7 @@ def store(
     slot: datetime,
     measured: Sequence[Ping],
     now: datetime,
+    *,
     beginning: Beginning | None = None,
     unobserved: Sequence[Unobserved] = (),
 ) -> int:
@@ -200,7 +201,12 @@ async def run_round(
 
     def store_all() -> int:
         return store(
-            here.database, slot, measured.pings, going_on(), beginning, measured.unobserved
+            here.database,
+            slot,
+            measured.pings,
+            going_on(),
+            beginning=beginning,
+            unobserved=measured.unobserved,
         )
 
     beginning = Beginning(len(targets), reading)

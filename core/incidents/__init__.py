@@ -1,0 +1,1 @@
+"""When bad is bad enough: rules, the judge, incidents."""

@@ -1,0 +1,45 @@
+"""What incidents a history has, told by one who reads it whole. It imports nothing of core.
+
+Written from docs/design.md, in another way than the judge is: it remembers nothing and counts anew.
+"""
+
+from collections.abc import Sequence
+
+
+def decisions(
+    history: Sequence[tuple[int, str]], bad: int, of: int, clear: int
+) -> list[tuple[str, int, int]]:
+    """Return each turn: its name, the slot that decided it, and the slot since when it is so.
+
+    `history` are the due slots in order, each good (`g`), bad (`b`) or blind (`x`).
+    """
+    turns: list[tuple[str, int, int]] = []
+    for end in range(1, len(history) + 1):
+        seen = history[:end]
+        slot = seen[-1][0]
+        if turns and turns[-1][0] != "resolved":
+            since = resolved_since(seen, 15 if is_flapping(turns) and clear < 15 else clear)
+            if since is not None:
+                turns.append(("resolved", slot, since))
+            continue
+        window = [place for place, letter in seen[-of:] if letter == "b"]
+        if len(window) >= bad:
+            again = bool(turns) and slot - turns[-1][1] <= 15
+            turns.append(("reopened" if again else "opened", slot, window[0]))
+    return turns
+
+
+def resolved_since(seen: Sequence[tuple[int, str]], clear: int) -> int | None:
+    """Return the first good slot since the last bad one, if there are enough of them."""
+    last = max(place for place, (_, letter) in enumerate(seen) if letter == "b")
+    good = [slot for slot, letter in seen[last + 1 :] if letter == "g"]
+    return good[0] if len(good) >= clear else None
+
+
+def is_flapping(turns: Sequence[tuple[str, int, int]]) -> bool:
+    """Whether what is open was opened again for the fourth time in an hour, or a later one."""
+    name, slot, _ = turns[-1]
+    if name != "reopened":
+        return False
+    begin = max(place for place, turn in enumerate(turns) if turn[0] == "opened")
+    return sum(turn[0] == "reopened" and slot - turn[1] < 60 for turn in turns[begin:]) >= 4
