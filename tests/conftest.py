@@ -162,7 +162,7 @@ def client(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def listening() -> Iterator[tuple[str, int]]:
+def accepting() -> Iterator[tuple[str, int]]:
     """Where a service accepts connections."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()

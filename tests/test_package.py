@@ -112,10 +112,10 @@ def test_the_api_answers_a_request_and_an_event_that_is_none(start: Start) -> No
 
 
 def test_a_round_goes_through_the_three_functions_as_packed(
-    start: Start, sqs: Any, postgres_settings: Settings, listening: tuple[str, int]
+    start: Start, sqs: Any, postgres_settings: Settings, accepting: tuple[str, int]
 ) -> None:
     database = Database(postgres_settings)
-    ip, port = listening
+    ip, port = accepting
     (server_id,) = add_many(database, ["web"], ip, probe=Probe.TCP, port=port)
     slot = slots.slot_of(utc_now())
     with start("pinglet.zip", "handlers.functions.schedule.schedule") as schedule:

@@ -44,7 +44,7 @@ def as_then(address: str, told: Any) -> Any:
     """Leave out what an answer has gained since, where another answer had a key of that name."""
     if address == "/api/v1/tokens":  # it comes in pages, and this is the last one
         assert told[1].pop("next") is None
-    if address.startswith("/api/v1/servers"):
+    if address.startswith("/api/v1/servers") and told[0] == 200:
         of_lists = [one for key in ("servers", "pings") for one in told[1].get(key, [])]
         for one in [told[1], *of_lists]:
             # Why it isn't up: of what v0.1.0 recorded nobody knows.

@@ -34,10 +34,10 @@ def on_a_terminal(database_url: str, *arguments: str) -> tuple[int, str]:
 
 
 def test_in_a_pipe_there_are_lines_and_no_colours(
-    flask: Flask, tmp_path: Path, listening: tuple[str, int]
+    flask: Flask, tmp_path: Path, accepting: tuple[str, int]
 ) -> None:
     file = tmp_path / "servers.csv"
-    lines = [f"{name},{listening[0]},tcp,{listening[1]}" for name in ("web", "mail [red]x[/red]")]
+    lines = [f"{name},{accepting[0]},tcp,{accepting[1]}" for name in ("web", "mail [red]x[/red]")]
     file.write_text("\n".join(["name,IP,probe,port", *lines]))
     imported = flask("servers", "import", str(file))
     assert (imported.returncode, imported.stderr) == (0, "")
@@ -114,9 +114,9 @@ def test_nobody_is_asked_about_a_server_that_is_not_there(flask: Flask) -> None:
 
 
 def test_on_a_terminal_there_is_a_table(
-    flask: Flask, sqlite_settings: Settings, listening: tuple[str, int]
+    flask: Flask, sqlite_settings: Settings, accepting: tuple[str, int]
 ) -> None:
-    ip, port = listening
+    ip, port = accepting
     flask("servers", "add", "mail [red]x[/red]", ip, "--probe", "tcp", "--port", str(port))
     code, seen = on_a_terminal(sqlite_settings.database_url, "worker", "--once")
     assert code == 0
