@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from core.reading import NAME_LENGTH, USER_NAME_LENGTH
 from core.sql import UtcDateTime
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
 
 
@@ -263,8 +263,59 @@ class Attempt(Base):
     tries: Mapped[int]
 
 
+class Incident(Base):
+    """When bad was bad enough: core/incidents. Whoever is gone stays readable in it."""
+
+    __tablename__ = "incident"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    rule: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    severity: Mapped[str] = mapped_column(String(8))  # critical, warning or info
+    server_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="SET NULL"), index=True
+    )
+    server_name: Mapped[str] = mapped_column(String(NAME_LENGTH))  # as it was opened
+    opened: Mapped[datetime] = mapped_column(index=True)  # its first bad slot
+    confirmed: Mapped[datetime]  # the slot that decided it
+    resolved: Mapped[datetime | None] = mapped_column(index=True)  # the first good slot, or when
+    how: Mapped[str | None] = mapped_column(String(8))  # it was resolved: good, hand, paused, ...
+    flaps: Mapped[int] = mapped_column(SmallInteger)
+    is_flapping: Mapped[bool]
+    reason: Mapped[str | None] = mapped_column(String(16))  # of its first bad slot, as in `why`
+    detail: Mapped[str | None] = mapped_column(String(300))
+    acked_by: Mapped[str | None] = mapped_column(String(USER_NAME_LENGTH))
+    acked_until: Mapped[datetime | None]
+
+
+class Event(Base):
+    """What happened to an incident, or what somebody did: a line of its timeline."""
+
+    __tablename__ = "event"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    incident_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("incident.id", ondelete="CASCADE"), index=True
+    )
+    at: Mapped[datetime]  # the slot that decided it, or when somebody did it
+    kind: Mapped[str] = mapped_column(String(16))
+    who: Mapped[str | None] = mapped_column(String(USER_NAME_LENGTH))
+    note: Mapped[str | None] = mapped_column(String(1_000))
+
+
+class Judged(Base):
+    """What the judge remembers of a server that isn't quiet. Of one that is there is no row."""
+
+    __tablename__ = "judged"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    revision: Mapped[int]  # the server's, as it was judged
+    memory: Mapped[str] = mapped_column(String)  # core/incidents/judge.py, as JSON
+
+
 class Latch(Base):
-    """Something that has happened and can't be undone, such as `authentication`."""
+    """Something that has happened and can't be undone, such as `authentication`, or how far."""
 
     __tablename__ = "latch"
 
@@ -280,6 +331,10 @@ SERVER = Base.metadata.tables["server"]
 SCHEDULE = Base.metadata.tables["schedule"]
 DATA = Base.metadata.tables["data"]
 WHY = Base.metadata.tables["why"]
+INCIDENT = Base.metadata.tables["incident"]
+EVENT = Base.metadata.tables["event"]
+JUDGED = Base.metadata.tables["judged"]
+LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]
 STRETCH = Base.metadata.tables["stretch"]

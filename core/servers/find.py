@@ -109,15 +109,18 @@ def targets(session: Session, slot: datetime) -> list[Target]:
 
     A server is first due in the slot in which it was added, so that nobody waits a minute in vain.
     """
+    return [_target(row) for row in session.execute(due_in(slot, TARGET).order_by(Server.id))]
+
+
+def due_in(slot: datetime, columns: Sequence[Any]) -> Select[*tuple[Any, ...]]:
+    """Select these columns of the servers due in `slot`."""
     second = int(slot.timestamp())  # wider than interval_s, or 2038 would be the last year
-    rows = session.execute(
-        select(*TARGET)
+    return (
+        select(*columns)
         .join(Schedule, Schedule.server_id == Server.id)
         .where(in_force(slot + SLOT))
         .where(Schedule.enabled, literal(second, BigInteger) % Schedule.interval_s == 0)
-        .order_by(Server.id)
     )
-    return [_target(row) for row in rows]
 
 
 def target(session: Session, server_id: int) -> Target:

@@ -5,7 +5,7 @@ Functions that take a session run inside a transaction that their caller ends.
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import pairwise
@@ -101,6 +101,16 @@ def due_from(planned: Sequence[Span], first: int, end: int) -> int:
     today = due(planned, first - passed, end)
     tomorrow = due(planned, first - passed + DAY_SLOTS, end)
     return (today | tomorrow << DAY_SLOTS) >> passed & WHOLE_DAY
+
+
+def due_slots(planned: Sequence[Span], first: int, end: int) -> Iterator[int]:
+    """Yield the slots from `first` to before `end` that were due, in order."""
+    for since in range(first, end, DAY_SLOTS):
+        bits = due_from(planned, since, end)
+        while bits:
+            lowest = bits & -bits
+            yield since + lowest.bit_length() - 1
+            bits ^= lowest
 
 
 @cache

@@ -1,0 +1,59 @@
+"""Incidents, what happened to them, and what the judge remembers."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+phase = "pre"
+
+ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+TIME = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    """Add the tables. The judge begins with the round after the upgrade: the past is no incident."""
+    op.create_table(
+        "incident",
+        sa.Column("id", ID),
+        sa.Column("rule", sa.String(255), nullable=False),
+        sa.Column("severity", sa.String(8), nullable=False),
+        sa.Column("server_id", ID),
+        sa.Column("server_name", sa.String(255), nullable=False),
+        sa.Column("opened", TIME, nullable=False),
+        sa.Column("confirmed", TIME, nullable=False),
+        sa.Column("resolved", TIME),
+        sa.Column("how", sa.String(8)),
+        sa.Column("flaps", sa.SmallInteger, nullable=False),
+        sa.Column("is_flapping", sa.Boolean, nullable=False),
+        sa.Column("reason", sa.String(16)),
+        sa.Column("detail", sa.String(300)),
+        sa.Column("acked_by", sa.String(64)),
+        sa.Column("acked_until", TIME),
+        sa.PrimaryKeyConstraint("id"),
+        sa.ForeignKeyConstraint(["server_id"], ["server.id"], ondelete="SET NULL"),
+        sqlite_autoincrement=True,
+    )
+    for column in ("server_id", "opened", "resolved"):
+        op.create_index(f"ix_incident_{column}", "incident", [column])
+    op.create_table(
+        "event",
+        sa.Column("id", ID),
+        sa.Column("incident_id", ID, nullable=False),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("kind", sa.String(16), nullable=False),
+        sa.Column("who", sa.String(64)),
+        sa.Column("note", sa.String(1_000)),
+        sa.PrimaryKeyConstraint("id"),
+        sa.ForeignKeyConstraint(["incident_id"], ["incident.id"], ondelete="CASCADE"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_event_incident_id", "event", ["incident_id"])
+    op.create_table(
+        "judged",
+        sa.Column("server_id", ID, autoincrement=False),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("memory", sa.String, nullable=False),
+        sa.PrimaryKeyConstraint("server_id"),
+        sa.ForeignKeyConstraint(["server_id"], ["server.id"], ondelete="CASCADE"),
+    )
