@@ -155,7 +155,13 @@ def _given() -> Select[int]:
 
 
 NEWLY_BAD = _newly_bad()
-REVISIONS = select(SERVER.c.id, SERVER.c.revision).where(SERVER.c.id.in_(_given()))
+# Held before anything is written of them: whoever removes a server does so before or after.
+REVISIONS = (
+    select(SERVER.c.id, SERVER.c.revision)
+    .where(SERVER.c.id.in_(_given()))
+    .order_by(SERVER.c.id)
+    .with_for_update(read=True, key_share=True)
+)
 ROWS = select(DATA.c.server_id, DATA.c.datetime, DATA.c.received).where(
     DATA.c.server_id.in_(_given()), WITHIN
 )
@@ -328,9 +334,7 @@ def _resolve() -> Executable:
     given = incoming(DECIDED)
     over = {"how": How.GOOD.value, "is_flapping": False, "acked_by": None, "acked_until": None}
     return (
-        update(INCIDENT)
-        .where(_is_newest_of(given))
-        .values(**over, resolved=time_at(given.c.since))
+        update(INCIDENT).where(_is_newest_of(given)).values(**over, resolved=time_at(given.c.since))
     )
 
 

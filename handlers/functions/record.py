@@ -15,7 +15,7 @@ from core.rounds.messages import Results
 from core.slots import AHEAD
 from handlers.functions.queues import Delivery, Message
 from handlers.functions.warm import warm_instance
-from handlers.worker.rounds import store
+from handlers.worker.rounds import announce, store
 from infra import logs
 from infra.database import Database
 
@@ -76,6 +76,7 @@ class Recorder:
                 self.now(),
                 unobserved=list(lost.values()),
             )
+            announce(self.database, slot)
         except Unavailable:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught

@@ -14,7 +14,7 @@ from core.rounds.trust import Reading
 from core.slots import AHEAD
 from handlers.functions.warm import warm_instance
 from handlers.instance import Instance
-from handlers.worker.rounds import Beginning, Witnesses, check_clock, due, note_beginning
+from handlers.worker.rounds import Beginning, Witnesses, check_clock, close, due, note_beginning
 from infra import aws, logs
 
 log = logging.getLogger("pinglet.worker")
@@ -45,6 +45,7 @@ def send_round(here: Instance, slot: datetime, now: datetime) -> dict[str, Any]:
     targets = due(here.database, slot)
     beginning = Beginning(len(targets), Reading(now, LAMBDA.kernel()))
     note_beginning(here.database, slot, beginning)
+    close(here.database, slot)
     batches = measure.batches(slot, targets, here.settings.batch_size)
     aws.send(here.settings.batch_queue_url, [batch.text() for batch in batches])
     sent = {"due": len(targets), "batches": len(batches)}

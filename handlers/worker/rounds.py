@@ -17,6 +17,7 @@ from core import probe, slots
 from core.checks.records import Ping, State, Target, Unobserved
 from core.clock import Now, going_on_from, utc_now
 from core.errors import CoreError, Unavailable, WrongRequest
+from core.incidents import announce as announcing
 from core.probe import Pace
 from core.reading import iso
 from core.rounds import log as round_log
@@ -180,6 +181,25 @@ def store(
     return database.write(write, durable=False)
 
 
+def announce(database: Database, slot: datetime) -> None:
+    """Decide what the round of that slot, once nothing of it is missing, says of incidents.
+
+    Raises Unavailable. Whoever does it again, or for a slot that is decided, changes nothing.
+    """
+    database.write(partial(announcing.announce, slot=slot), durable=False)
+
+
+def close(database: Database, slot: datetime) -> None:
+    """Decide, as the round of that slot begins, what can't be waited for any longer.
+
+    Where that can't be written, the round is made all the same: the next one does it.
+    """
+    try:
+        database.write(partial(announcing.close, slot=slot), durable=False)
+    except Exception:  # pylint: disable=broad-exception-caught
+        log.exception("can't decide what came before round %s", iso(slot))
+
+
 async def run_round(
     here: Instance,
     slot: datetime,
@@ -211,11 +231,12 @@ async def run_round(
 
     beginning = Beginning(len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.
-    note = partial(note_beginning, here.database, slot, beginning)
+    note = partial(_note_and_close, here.database, slot, beginning)
     await asyncio.wait([asyncio.create_task(asyncio.to_thread(note))], timeout=NOTE_S)
     measured = await measure.measure(targets, _pace(here, measure.left(slot, going_on())), progress)
     measured = measure.in_time(measured, slot, going_on())
     recorded = await _patiently(store_all, slot, slot + 2 * SLOT, going_on)
+    await _patiently(partial(announce, here.database, slot), slot, slot + 2 * SLOT, going_on)
     for lost in measured.unobserved:
         log.warning("server %s unobserved: %s", lost.server_id, lost.detail)
     return RoundReport(
@@ -226,6 +247,11 @@ async def run_round(
         recorded,
         (going_on() - started).total_seconds(),
     )
+
+
+def _note_and_close(database: Database, slot: datetime, beginning: Beginning) -> None:
+    note_beginning(database, slot, beginning)
+    close(database, slot)
 
 
 def _pace(here: Instance, left: timedelta) -> Pace:

@@ -12,7 +12,7 @@ TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Add the tables. The judge begins with the round after the upgrade: the past is no incident."""
+    """Add the tables. The judge begins with the next round: the past is no incident."""
     op.create_table(
         "incident",
         sa.Column("id", ID),

@@ -17,7 +17,7 @@ from core.models import EVENT, INCIDENT, JUDGED
 from core.rounds import record
 from core.servers import change
 from core.servers.records import ServerChange
-from core.slots import slot_number, slot_time
+from core.slots import slot_number
 from infra.database import Database
 from tests.core.incidents import oracle
 from tests.counts import count, named
