@@ -149,6 +149,24 @@ class NameTaken(CoreError):
         return "a server of that name exists already"
 
 
+class IncidentUnknown(CoreError):
+    """No incident has that id."""
+
+    status = "INCIDENT_DID_NOT_FOUND"
+
+    def __init__(self, incident_id: int) -> None:
+        super().__init__(f"no incident has the id {incident_id}")
+
+
+class IncidentOver(CoreError):
+    """The incident is resolved: there is nothing left to acknowledge or to resolve."""
+
+    status = "INCIDENT_IS_RESOLVED"
+
+    def __init__(self, incident_id: int) -> None:
+        super().__init__(f"incident {incident_id} is resolved already; it can only be commented on")
+
+
 class UserUnknown(CoreError):
     """No such user."""
 

@@ -39,7 +39,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from core.incidents import judge, rules
-from core.incidents.change import end
+from core.incidents.change import ANNOUNCED, end, hold_announcing
 from core.incidents.judge import NOTHING, Decision, Memory, Turn, Verdict
 from core.incidents.records import How
 from core.models import DATA, EVENT, INCIDENT, JUDGED, LATCH, SERVER, WHY, Schedule
@@ -48,7 +48,6 @@ from core.servers.schedule import Planned, due_slots, in_force, schedules, spans
 from core.slots import SLOT, slot_number, slot_time
 from core.sql import UtcDateTime, as_rows, incoming, time_at
 
-ANNOUNCED = "announced"
 FENCE = 2 * SLOT
 """A round later than that is judged without what is still missing of it."""
 
@@ -73,10 +72,11 @@ def _newest(session: Session, slot: datetime) -> datetime:
 
     Who has never announced begins with `slot`: nothing of the past is told.
     """
-    first = insert(LATCH).values(name=ANNOUNCED, since=slot - SLOT).on_conflict_do_nothing()
-    session.execute(first)
-    held = select(LATCH.c.since).where(LATCH.c.name == ANNOUNCED).with_for_update()
-    newest: datetime = session.execute(held).scalar_one()
+    newest = hold_announcing(session)
+    if newest is None:
+        first = insert(LATCH).values(name=ANNOUNCED, since=slot - SLOT).on_conflict_do_nothing()
+        session.execute(first)
+        newest = hold_announcing(session) or slot - SLOT
     return newest
 
 

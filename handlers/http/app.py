@@ -18,6 +18,7 @@ from handlers.http import (
     contract,
     gate,
     health,
+    incidents,
     pages,
     people,
     proxies,
@@ -142,7 +143,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.jinja_env.globals["static"] = assets.address
     app.wsgi_app = _patiently(here, app.wsgi_app)  # type: ignore[method-assign]
     gate.guard(app, here)
-    for part in (contract, people, servers, health, assets, pages):
+    for part in (contract, people, servers, incidents, health, assets, pages):
         routes.register(app, here, part.ROUTES.table)
     routes.register(app, here, LATER)
     compression.register(app)
