@@ -108,7 +108,7 @@ def _open(memory: Memory, slot: int, limits: Limits) -> tuple[Memory, Decision |
     if first is None or memory.verdicts[-limits.of :].count(Verdict.BAD) < limits.bad:
         return memory, None
     if memory.resolved is None or slot - memory.resolved > REOPEN_M:
-        opened = memory._replace(is_open=True, is_flapping=False, resolved=None, flaps=())
+        opened = memory._replace(is_open=True, resolved=None, flaps=())
         return opened, Decision(Turn.OPENED, slot, first)
     flaps = tuple(one for one in (*memory.flaps, slot) if slot - one < FLAPS_M)
     again = memory._replace(is_open=True, is_flapping=len(flaps) >= FLAPS, flaps=flaps)
