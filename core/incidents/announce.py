@@ -17,11 +17,8 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    ColumnElement,
     Executable,
-    FromClause,
     Integer,
-    ScalarSelect,
     Select,
     String,
     and_,
@@ -130,7 +127,10 @@ def _look(session: Session, first: datetime, last: datetime) -> Found:
     rows: dict[int, dict[int, int]] = defaultdict(dict)
     for server_id, slot, received in session.execute(ROWS, wanted):
         rows[server_id][slot_number(slot)] = received
-    return Found(now, memories, rows, schedules(session, list(now)))
+    # Where every slot has its ping nobody asks what was due.
+    slots = slot_number(last) - slot_number(first) + 1
+    gaps = [one for one in now if len(rows.get(one, ())) < slots]
+    return Found(now, memories, rows, schedules(session, gaps) if gaps else {})
 
 
 FIRST = bindparam("first", type_=UtcDateTime())
@@ -253,30 +253,22 @@ FORGET = delete(JUDGED).where(JUDGED.c.server_id.in_(_given()))
 
 
 def _carry_out(session: Session, decided: Sequence[Decided]) -> None:
-    for turn, statement in STATEMENTS.items():
-        rows = [
-            [
-                one.server_id,
-                slot_time(one.decision.slot),
-                slot_time(one.decision.since),
-                turn,
-                one.is_flapping,
-            ]
-            for one in decided
-            if one.decision.turn is turn
-        ]
+    """Carry out a decision of each of these servers. Four statements at most, however many."""
+    opened = [one for one in decided if one.decision.turn is Turn.OPENED]
+    if opened:
+        named = {"rule": rules.DEFAULT.name, "severity": rules.DEFAULT.severity}
+        session.execute(OPEN_NEW, named | {"rows": as_rows(_row(one) for one in opened)})
+    servers = {"rows": as_rows([one.server_id] for one in decided)}
+    newest = dict(session.execute(NEWEST, servers).all())
+    for turn, statement in (Turn.REOPENED, OPEN_AGAIN), (Turn.RESOLVED, RESOLVE):
+        rows = [_row(one, newest) for one in decided if one.decision.turn is turn]
         if rows:
-            given = {
-                "rows": as_rows(rows),
-                "rule": rules.DEFAULT.name,
-                "severity": rules.DEFAULT.severity,
-            }
-            session.execute(statement, given)
-            session.execute(NOTE, given)
+            session.execute(statement, {"rows": as_rows(rows)})
+    session.execute(NOTE, {"rows": as_rows(_row(one, newest) for one in decided)})
 
 
 DECIDED: Mapping[str, TypeEngine[Any]] = {
-    "server_id": BigInteger(),
+    "id": BigInteger(),  # of the server, while its incident has none
     "slot": BigInteger(),
     "since": BigInteger(),
     "kind": String(),
@@ -284,68 +276,58 @@ DECIDED: Mapping[str, TypeEngine[Any]] = {
 }
 
 
-def _newest_of(server_id: ColumnElement[int]) -> ScalarSelect[int]:
-    other = INCIDENT.alias()
-    return select(func.max(other.c.id)).where(other.c.server_id == server_id).scalar_subquery()
-
-
-def _is_newest_of(given: FromClause) -> ColumnElement[bool]:
-    newest = _newest_of(given.c.server_id).correlate(given)
-    return and_(INCIDENT.c.server_id == given.c.server_id, INCIDENT.c.id == newest)
+def _row(one: Decided, incidents: Mapping[int, int] | None = None) -> list[object]:
+    turn, slot, since = one.decision
+    known = one.server_id if incidents is None else incidents[one.server_id]
+    return [known, slot_time(slot), slot_time(since), turn, one.is_flapping]
 
 
 def _open_new() -> Executable:
-    given = incoming(DECIDED)
+    given = incoming(DECIDED, "id", "slot", "since", "is_flapping")
     since = time_at(given.c.since)
-    why = and_(WHY.c.server_id == given.c.server_id, WHY.c.observed, WHY.c.datetime == since)
-    rows = (
-        select(
-            bindparam("rule", type_=String()),
-            bindparam("severity", type_=String()),
-            given.c.server_id,
-            SERVER.c.name,
-            since,
-            time_at(given.c.slot),
-            literal(0),
-            given.c.is_flapping,
-            WHY.c.reason,
-            WHY.c.detail,
-        )
-        .join_from(given, SERVER, SERVER.c.id == given.c.server_id)
-        .outerjoin(WHY, why)
-        .order_by(given.c.server_id)
-    )
-    named = ["rule", "severity", "server_id", "server_name", "opened", "confirmed"]
-    more = ["flaps", "is_flapping", "reason", "detail"]
-    return insert(INCIDENT).from_select([*named, *more], rows)
+    why = and_(WHY.c.server_id == given.c.id, WHY.c.observed, WHY.c.datetime == since)
+    said = {
+        "rule": bindparam("rule", type_=String()),
+        "severity": bindparam("severity", type_=String()),
+        "server_id": SERVER.c.id,
+        "server_name": SERVER.c.name,
+        "opened": since,
+        "confirmed": time_at(given.c.slot),
+        "flaps": literal(0),
+        "is_flapping": given.c.is_flapping,
+        "reason": WHY.c.reason,
+        "detail": WHY.c.detail,
+    }
+    rows = select(*said.values()).join_from(given, SERVER, SERVER.c.id == given.c.id)
+    rows = rows.outerjoin(WHY, why).order_by(SERVER.c.id)
+    return insert(INCIDENT).from_select(list(said), rows)
 
 
-def _open_again() -> Executable:
+def _changed(**values: object) -> Executable:
     given = incoming(DECIDED)
-    again = {"resolved": None, "how": None, "flaps": INCIDENT.c.flaps + 1}
-    return (
-        update(INCIDENT)
-        .where(_is_newest_of(given))
-        .values(**again, is_flapping=given.c.is_flapping)
-    )
-
-
-def _resolve() -> Executable:
-    given = incoming(DECIDED)
-    over = {"how": How.GOOD.value, "is_flapping": False, "acked_by": None, "acked_until": None}
-    return (
-        update(INCIDENT).where(_is_newest_of(given)).values(**over, resolved=time_at(given.c.since))
-    )
+    values = {"is_flapping": given.c.is_flapping} | values
+    said = {
+        name: time_at(given.c.since) if value is SINCE else value for name, value in values.items()
+    }
+    return update(INCIDENT).where(INCIDENT.c.id == given.c.id).values(**said)
 
 
 def _note() -> Executable:
-    given = incoming(DECIDED)
-    incident = _newest_of(given.c.server_id).correlate(given)
-    rows = select(incident, time_at(given.c.slot), given.c.kind).where(incident.is_not(None))
+    given = incoming(DECIDED, "id", "slot", "kind")
+    rows = select(given.c.id, time_at(given.c.slot), given.c.kind).order_by(given.c.id)
     return insert(EVENT).from_select(["incident_id", "at", "kind"], rows)
 
 
-STATEMENTS = {Turn.OPENED: _open_new(), Turn.REOPENED: _open_again(), Turn.RESOLVED: _resolve()}
+SINCE = object()
+"""In the place of a value: the slot since when it is so."""
+OPEN_NEW = _open_new()
+NEWEST = (
+    select(INCIDENT.c.server_id, func.max(INCIDENT.c.id))
+    .where(INCIDENT.c.server_id.in_(_given()))
+    .group_by(INCIDENT.c.server_id)
+)
+OPEN_AGAIN = _changed(resolved=None, how=None, flaps=INCIDENT.c.flaps + 1)
+RESOLVE = _changed(resolved=SINCE, how=How.GOOD.value, acked_by=None, acked_until=None)
 NOTE = _note()
 
 

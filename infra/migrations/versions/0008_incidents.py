@@ -45,7 +45,6 @@ def upgrade() -> None:
         sa.Column("who", sa.String(64)),
         sa.Column("note", sa.String(1_000)),
         sa.PrimaryKeyConstraint("id"),
-        sa.ForeignKeyConstraint(["incident_id"], ["incident.id"], ondelete="CASCADE"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_event_incident_id", "event", ["incident_id"])
