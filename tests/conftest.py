@@ -126,7 +126,9 @@ def postgres_settings(postgres: Postgres) -> Settings:
     settings = Settings(database_url=postgres.url())
     database = Database(settings)
     with database.transaction() as session:
-        session.execute(text("TRUNCATE server, round, stretch, incident, event RESTART IDENTITY CASCADE"))
+        session.execute(
+            text("TRUNCATE server, round, stretch, incident, event RESTART IDENTITY CASCADE")
+        )
     people.forget_everybody(database)
     database.engine.dispose()
     return settings

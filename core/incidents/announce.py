@@ -10,7 +10,7 @@ Every function takes a session inside a transaction that its caller ends.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import islice, zip_longest
+from itertools import islice, takewhile, zip_longest
 from typing import Any, NamedTuple
 
 import msgspec
@@ -39,7 +39,7 @@ from core.incidents import judge, rules
 from core.incidents.change import ANNOUNCED, end, hold_announcing
 from core.incidents.judge import NOTHING, Decision, Memory, Turn, Verdict
 from core.incidents.records import How
-from core.models import DATA, EVENT, INCIDENT, JUDGED, LATCH, SERVER, WHY, Schedule
+from core.models import DATA, EVENT, INCIDENT, JUDGED, LATCH, ROUND, SERVER, WHY, Schedule
 from core.servers.find import due_in
 from core.servers.schedule import Planned, due_slots, in_force, schedules, spans
 from core.slots import SLOT, slot_number, slot_time
@@ -50,31 +50,36 @@ FENCE = 2 * SLOT
 
 
 def announce(session: Session, slot: datetime) -> int:
-    """Announce up to `slot` if nothing of it is missing; return how many decisions that made."""
-    newest = _newest(session, slot)
-    if newest >= slot or any(_is_missing(session, one) for one in _slots(newest + SLOT, slot)):
+    """Announce what nothing is missing of, now that results of `slot` came; return how many
+    decisions that made.
+
+    Nothing of the past is told: before a round begins that notes it there is nothing to announce.
+    """
+    newest = hold_announcing(session)
+    if newest is None or newest >= slot:
         return 0
-    return _go_on(session, newest + SLOT, slot)
+    # What came before its turn is waiting behind it.
+    begun = session.scalar(select(func.max(ROUND.c.slot)))
+    whole = takewhile(
+        lambda one: not _is_missing(session, one),
+        _slots(newest + SLOT, max(slot, begun or slot)),
+    )
+    last = max(whole, default=newest)
+    return _go_on(session, newest + SLOT, last) if last > newest else 0
 
 
 def close(session: Session, slot: datetime) -> int:
-    """Announce what the beginning of the round of `slot` leaves behind the fence."""
-    last = slot - FENCE
-    newest = _newest(session, last)
-    return _go_on(session, newest + SLOT, last) if newest < last else 0
+    """Announce what the beginning of the round of `slot` leaves behind the fence.
 
-
-def _newest(session: Session, slot: datetime) -> datetime:
-    """Hold the latch, so that one at a time goes on; return the newest slot that was announced.
-
-    Who has never announced begins with `slot`: nothing of the past is told.
+    Who begins the first round of all begins with its slot.
     """
     newest = hold_announcing(session)
     if newest is None:
         first = insert(LATCH).values(name=ANNOUNCED, since=slot - SLOT).on_conflict_do_nothing()
         session.execute(first)
-        newest = hold_announcing(session) or slot - SLOT
-    return newest
+        return 0
+    last = slot - FENCE
+    return _go_on(session, newest + SLOT, last) if newest < last else 0
 
 
 def _slots(first: datetime, last: datetime) -> Iterator[datetime]:

@@ -95,6 +95,7 @@ def test_two_bad_minutes_of_three_are_an_incident_and_two_good_ones_end_it(
 
 def test_it_says_why_its_first_bad_slot_was_bad(database: Database) -> None:
     server_id = add(database)
+    begin(database, SLOT)
     for slot, detail in ((SLOT, "connection refused"), (SLOT + MINUTE, "no route")):
         bad = ping(server_id, None)
         with database.transaction() as session:
@@ -115,6 +116,7 @@ def test_it_says_why_its_first_bad_slot_was_bad(database: Database) -> None:
 
 def test_a_slot_waits_for_everybody_who_was_due(database: Database) -> None:
     first, second = add(database), add(database, "db")
+    begin(database, SLOT)
     for slot in (SLOT, SLOT + MINUTE):
         arrive(database, slot, [(first, DOWN)])
         assert told(database) == []
@@ -131,6 +133,15 @@ def test_who_never_answers_is_waited_for_until_the_round_after_next(database: Da
     assert told(database) == []
     begin(database, SLOT + 3 * MINUTE)
     assert told(database) == [Told(0, 1, None, None, 0)]
+
+
+def test_nothing_of_the_past_is_told(database: Database) -> None:
+    server_id = add(database)
+    for slot in (SLOT - 2 * MINUTE, SLOT - MINUTE):
+        arrive(database, slot, [(server_id, DOWN)])
+    begin(database, SLOT)
+    arrive(database, SLOT, [(server_id, DOWN)])
+    assert told(database) == []
 
 
 def test_what_comes_behind_the_fence_decides_nothing(database: Database) -> None:

@@ -11,15 +11,19 @@ from sqlalchemy import text
 
 from core import slots
 from core.clock import utc_now
+from core.incidents import find as find_incidents
+from core.rounds import log as round_log
+from core.rounds.messages import Results
 from core.servers import change, find
 from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.functions.record import Recorder
+from handlers.worker import rounds
 from infra.database import Database
 from tests.cloud import event_of, failed
 from tests.counts import EVENTS, MESSAGES, examples
 from tests.handlers.functions.messages import MINUTE, POISON, SLOT, names, results_of
-from tests.infra.rows import add_many, rows_in, stored
+from tests.infra.rows import add_many, ping, rows_in, stored
 from tests.infra.rows import server as server_row
 
 
@@ -48,6 +52,25 @@ def test_results_delivered_again_and_out_of_order_change_nothing_and_lose_nothin
         newest = _never_back(recorder.database, newest)
     assert len(stored(recorder.database)) == len(ids) * (len(slots) + 1)
     assert set(newest.values()) == {slots[-1]}
+
+
+def test_results_make_incidents_whatever_their_order(recorder: Recorder) -> None:
+    ids = add_many(recorder.database, names(2))
+    later = SLOT + MINUTE
+    rounds.close(recorder.database, SLOT)
+    with recorder.database.transaction() as session:
+        round_log.begin(session, later, len(ids), later)
+    down = [
+        next(iter(Results(slot, [ping(server_id, None)], []).texts()))
+        for slot in (later, SLOT)
+        for server_id in ids
+    ]
+    for text_ in [*down[:3], *down]:
+        assert failed(recorder.answer(event_of(text_))) == []
+    with recorder.database.reading() as session:
+        found = find_incidents.open_ones(session, later)
+    assert [one.server.id for one in found] == ids
+    assert {(one.opened, one.confirmed) for one in found} == {(SLOT, later)}
 
 
 def _never_back(database: Database, before: dict[int, datetime]) -> dict[int, datetime]:

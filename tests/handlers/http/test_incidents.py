@@ -31,6 +31,7 @@ def minutes(client: FlaskClient, *pings: Ping) -> None:
     """Record rounds, the last one of the slot we are in."""
     database = database_of(client)
     slot = this_slot() - len(pings) * SLOT
+    rounds.close(database, slot + SLOT)
     for ping in pings:
         slot += SLOT
         rounds.store(database, slot, [ping], utc_now())
@@ -135,6 +136,7 @@ def test_resolved_by_hand_it_takes_two_new_bad_slots_to_open_another(client: Fla
 
 def test_a_list_is_filtered_and_goes_on(client: FlaskClient) -> None:
     ids = add(client, "web", "db")
+    rounds.close(database_of(client), this_slot() - SLOT)
     for slot in (this_slot() - SLOT, this_slot()):
         rounds.store(database_of(client), slot, [down(one) for one in ids], utc_now())
         rounds.announce(database_of(client), slot)
