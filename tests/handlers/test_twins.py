@@ -20,6 +20,7 @@ from handlers.http.routes import routes_of
 from tests.handlers.graph import root_fields
 
 SERVERS, SERVER = "/api/v1/servers", "/api/v1/servers/<int:server_id>"
+INCIDENT = "/api/v1/incidents/<int:incident_id>"
 USERS, USER = "/api/v1/users", "/api/v1/users/<int:user_id>"
 
 
@@ -56,6 +57,13 @@ TWINS: list[tuple[str | No, str | No, str | No]] = [
     (f"GET {SERVER}/spells", OF_CHARTS, OF_PAGES),
     ("GET /api/v1/export", OF_FILES, "servers export"),
     ("POST /api/v1/import", OF_FILES, No("`servers import` takes servers; history goes over HTTP")),
+    # Incidents
+    ("GET /api/v1/incidents", "query incidents", "incidents list"),
+    (f"GET {INCIDENT}", "query incident", "incidents show"),
+    (f"POST {INCIDENT}/ack", "mutation acknowledgeIncident", "incidents ack"),
+    (f"POST {INCIDENT}/unack", "mutation unacknowledgeIncident", "incidents unack"),
+    (f"POST {INCIDENT}/resolve", "mutation resolveIncident", "incidents resolve"),
+    (f"POST {INCIDENT}/comment", "mutation commentIncident", "incidents comment"),
     # Oneself
     ("POST /api/v1/session", OF_COOKIES, OF_NOBODY),
     ("DELETE /api/v1/session", OF_COOKIES, OF_NOBODY),

@@ -7,6 +7,7 @@ asked for.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -19,7 +20,7 @@ from core.accounts.records import Level, Me, TokenIssued, TokenListed, TokenPair
 from core.accounts.tokens import TokensQuery, TokenWanted
 from core.accounts.users import PasswordChange, UserChange, UserWanted
 from core.checks.records import PingNow
-from core.errors import CoreError, IdUnknown, Unavailable, WrongRequest
+from core.errors import CoreError, IdUnknown, IncidentUnknown, Unavailable, WrongRequest
 from core.history.records import (
     PingsPage,
     PingsQuery,
@@ -29,6 +30,14 @@ from core.history.records import (
     ServerStatus,
     Summary,
     SummaryQuery,
+)
+from core.incidents.records import (
+    Acknowledgement,
+    Comment,
+    IncidentPage,
+    IncidentsQuery,
+    IncidentTold,
+    Resolution,
 )
 from core.reading import Request, iso
 from core.servers.records import (
@@ -40,7 +49,7 @@ from core.servers.records import (
     Standing,
     server_name,
 )
-from handlers.http import bulk, people, servers
+from handlers.http import bulk, incidents, people, servers
 from handlers.http.graphql.selection import Info, asks_servers
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE, Done
@@ -180,6 +189,24 @@ def _there(info: Info, server_id: int) -> Sequence[Standing]:
         return []
 
 
+@_query("incidents", may=READ)
+def list_incidents(_root: object, info: Info, **words: Any) -> IncidentPage:
+    """Return a page of incidents."""
+    here: Instance = info.context
+    numbers = {name: _number(words.pop(name)) for name in ("server", "before") if words.get(name)}
+    given = words | numbers | {"limit": words.pop("first")}
+    return incidents.listed(here, _read(IncidentsQuery, given, limit="first"))
+
+
+@_query("incident", may=READ)
+def find_incident(_root: object, info: Info, **words: Any) -> IncidentTold | None:
+    """Return an incident with its timeline."""
+    here: Instance = info.context
+    with suppress(IncidentUnknown):
+        return incidents.show(here, _number(words["id"]))
+    return None
+
+
 @_query("me", may=READ)
 def me(_root: object, info: Info) -> Me:
     """Say who is asking."""
@@ -293,6 +320,30 @@ def ping(here: Instance, which: str) -> PingNow:
     return ping_now(here, _number(which))
 
 
+@_mutation("acknowledgeIncident", "UPDATED", "incident", may=WRITE)
+def acknowledge_incident(here: Instance, which: str, **words: Any) -> IncidentTold:
+    """Say that one looks after an incident."""
+    return incidents.acknowledge(here, _read(Acknowledgement, words), _number(which))
+
+
+@_mutation("unacknowledgeIncident", "UPDATED", "incident", may=WRITE)
+def unacknowledge_incident(here: Instance, which: str) -> IncidentTold:
+    """Take it back."""
+    return incidents.unacknowledge(here, _number(which))
+
+
+@_mutation("resolveIncident", "UPDATED", "incident", may=WRITE)
+def resolve_incident(here: Instance, which: str, **words: Any) -> IncidentTold:
+    """Resolve an incident by hand."""
+    return incidents.resolve(here, _read(Resolution, words), _number(which))
+
+
+@_mutation("commentIncident", "UPDATED", "incident", may=WRITE)
+def comment_incident(here: Instance, which: str, **words: Any) -> IncidentTold:
+    """Write into a timeline."""
+    return incidents.comment(here, _read(Comment, words), _number(which))
+
+
 @_mutation("createToken", "CREATED", "token", may=READ)
 def create_token(here: Instance, token: dict[str, Any]) -> TokenIssued:
     """Make a named token."""
@@ -352,7 +403,7 @@ def _read(shape: type[Wanted], words: Mapping[str, Any], **called_here: str) -> 
         raise error.called(name) from None
 
 
-QUERIES = (FleetQuery, PingsQuery, SeriesQuery, SummaryQuery, TokensQuery)
+QUERIES = (FleetQuery, IncidentsQuery, PingsQuery, SeriesQuery, SummaryQuery, TokensQuery)
 
 
 def _number(text: str) -> int:

@@ -1,0 +1,50 @@
+"""Incidents read back, in a number of statements that doesn't grow."""
+
+from datetime import timedelta
+
+import pytest
+
+from core.errors import IncidentUnknown, WrongRequest
+from core.incidents import find
+from core.incidents.records import IncidentsQuery, Standing
+from infra.database import Database
+from tests.core.incidents.test_announce import arrive, begin, minutes
+from tests.infra.rows import MINUTE, SLOT, add
+from tests.infra.statements import counted
+
+NOW = SLOT + timedelta(hours=1)
+
+
+def ids(database: Database, **wanted: object) -> list[int]:
+    with database.reading() as session:
+        page = find.page(session, IncidentsQuery.of(wanted), NOW)
+    return [one.id for one in page.incidents]
+
+
+def test_what_was_over_before_a_time_is_left_out(database: Database) -> None:
+    server_id = add(database)
+    minutes(database, server_id, "bbgg" + "g" * 16 + "bb")
+    older, newer = reversed(ids(database))
+    assert ids(database, since=SLOT.isoformat()) == [newer, older]
+    assert ids(database, since=(SLOT + 2 * MINUTE).isoformat()) == [newer]
+    assert ids(database, state=Standing.RESOLVED) == [older]
+    with pytest.raises(WrongRequest, match="since"):
+        ids(database, since="yesterday")
+
+
+def test_many_take_the_statements_of_one(database: Database) -> None:
+    servers = [add(database, name) for name in ("web", "db", "mail")]
+    for number in range(2):
+        slot = SLOT + number * MINUTE
+        begin(database, slot)
+        arrive(database, slot, [(one, "b") for one in servers])
+    with counted(database) as statements:
+        assert len(ids(database)) == 3
+    assert len(statements) <= 3
+    with database.reading() as session:
+        assert [one.server.id for one in find.open_ones(session, NOW)] == servers
+
+
+def test_no_incident_is_told_of_an_unknown_id(database: Database) -> None:
+    with database.reading() as session, pytest.raises(IncidentUnknown):
+        find.told(session, 4711, NOW)

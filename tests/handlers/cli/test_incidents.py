@@ -1,0 +1,44 @@
+"""flask incidents: what is wrong, and what was."""
+
+from flask.testing import FlaskCliRunner
+
+from core.clock import utc_now
+from core.slots import SLOT, slot_of
+from handlers.worker import rounds
+from infra.database import Database
+from tests.handlers.cli.conftest import done
+from tests.infra.rows import add, ping
+
+
+def an_outage(cli: FlaskCliRunner) -> Database:
+    database: Database = cli.app.extensions["pinglet"].database
+    server_id = add(database)
+    now = slot_of(utc_now())
+    for slot in (now - SLOT, now):
+        rounds.close(database, slot)
+        rounds.store(database, slot, [ping(server_id, None)], now)
+        rounds.announce(database, slot)
+    return database
+
+
+def test_an_incident_is_listed_acknowledged_and_resolved(cli: FlaskCliRunner) -> None:
+    assert done(cli, "incidents", "list") == ""
+    an_outage(cli)
+    number, state, name, *_ = done(cli, "incidents", "list").split("\t")
+    assert (state, name) == ("open", "web")
+    assert "You look after" in done(cli, "incidents", "ack", number, "--note", "a cable")
+    assert "looks after it" in done(cli, "incidents", "list")
+    done(cli, "incidents", "unack", number)
+    done(cli, "incidents", "comment", number, "found it")
+    done(cli, "incidents", "resolve", number)
+    assert done(cli, "incidents", "list") == ""
+    assert done(cli, "incidents", "list", "--all").split("\t")[1] == "resolved"
+    lines = [line.split("\t") for line in done(cli, "incidents", "show", number).splitlines()]
+    kinds = ["opened", "acknowledged", "unacknowledged", "comment", "resolved"]
+    assert [kind for _, kind, *_ in lines] == kinds
+    assert [note for *_, note in lines] == ["", "a cable", "", "found it", ""]
+
+
+def test_an_incident_that_is_not_there_is_one_line(cli: FlaskCliRunner) -> None:
+    result = cli.invoke(args=["incidents", "resolve", "4711"])
+    assert (result.exit_code, result.stderr) == (1, "Error: no incident has the id 4711\n")
