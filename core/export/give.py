@@ -25,7 +25,7 @@ from core.export.records import (
 from core.history import days, slices
 from core.history.codec import Rows, Slots, merged
 from core.models import DATA, DAY, Schedule, Server
-from core.servers import lists, schedule
+from core.servers import lists, parents, schedule, tags
 from core.servers.records import FIELDS, LIMIT
 from core.servers.schedule import Planned, in_force_or_first
 from core.slots import DAY_SLOTS, date_of, first_slot, slot_time
@@ -35,6 +35,12 @@ SERVERS_AT_ONCE = 1_000
 RAW_AT_ONCE = 20_000
 DAYS_AT_ONCE = 30
 TABLES = {"server": Server, "schedule": Schedule}
+COLUMNS = {
+    field.name: getattr(TABLES[field.table], field.name)
+    for field in FIELDS
+    if field.table in TABLES
+} | {"parent": parents.BEHIND.name}
+"""Of a server's fields, those that stand in one row with it."""
 WRONG_CURSOR = "after must be the `next` of a previous page"
 BUDGET = 900_000
 """Octets of a page: with its frame it stays below the limit of a body, so it can be imported."""
@@ -87,19 +93,24 @@ def plain_page(session: Session, after: str, now: datetime) -> tuple[bytes, str 
 def plain(
     session: Session, now: datetime, first_id: int = 0, limit: int | None = None
 ) -> dict[int, dict[str, object]]:
-    """Return the servers from that id on as they can be wanted elsewhere, by id. One statement.
+    """Return the servers from that id on as they can be wanted elsewhere, by id. Two statements.
 
     Each has a value for every one of records.FIELDS; interval and pause are those in force.
     """
-    rows = session.execute(
-        select(Server.id, *(getattr(TABLES[field.table], field.name) for field in FIELDS))
+    query = (
+        select(Server.id, *COLUMNS.values())
+        .select_from(Server)
         .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force_or_first()))
         .where(Server.id >= first_id)
         .order_by(Server.id)
-        .limit(limit),
-        {"now": now},
+        .limit(limit)
     )
-    return {server_id: dict(zip(lists.NAMES, values, strict=True)) for server_id, *values in rows}
+    rows = session.execute(parents.with_parent(query), {"now": now}).all()
+    tagged = tags.of(session, [row[0] for row in rows])
+    return {
+        server_id: dict(zip(COLUMNS, values, strict=True)) | {"tags": tagged.get(server_id)}
+        for server_id, *values in rows
+    }
 
 
 def _items(session: Session, after: str) -> Iterator[tuple[ServerKept | DayKept | None, str]]:

@@ -70,9 +70,9 @@ def read(given: bytes | str, *, bounded: bool = True) -> list[Entry]:
 
     JSON is a list of objects, or has one under `servers`. CSV has commas, semicolons or tabs, and
     may begin with the columns' names, in any order; without them the columns are those of FIELDS,
-    the address may come first, and blanks may stand between the two. Lines that are empty or begin
-    with # are passed over, and so is what an export holds beyond its servers and their newest
-    schedule. Raises WrongRequest for what is no list.
+    the address may come first, and blanks may stand between the two. Between tags there are blanks.
+    Lines that are empty or begin with # are passed over, and so is what an export holds beyond its
+    servers and their newest schedule. Raises WrongRequest for what is no list.
     """
     text = _text(given, bounded)
     is_json = text.lstrip().startswith(("[", "{"))
@@ -104,7 +104,8 @@ def to_json(servers: Iterable[Mapping[str, object]]) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else FORMULA.sub(r"\1'", str(value))
+    text = " ".join(value) if isinstance(value, list | tuple) else str(value)
+    return "" if value is None else FORMULA.sub(r"\1'", text)
 
 
 def _text(given: bytes | str, bounded: bool) -> str:

@@ -35,6 +35,7 @@ from core.servers.records import (
     BulkItem,
     FleetPage,
     FleetQuery,
+    Removed,
     ServerChange,
     ServerWanted,
     Standing,
@@ -276,7 +277,7 @@ def change_server(here: Instance, which: str, change: dict[str, Any]) -> Listed:
 
 
 @_mutation("removeServer", "DELETED", may=WRITE)
-def remove_server(here: Instance, which: str) -> Done:
+def remove_server(here: Instance, which: str) -> Removed:
     """Delete a server."""
     return servers.remove(here, _number(which))
 

@@ -39,7 +39,7 @@ def plain_pages(database: Database) -> Iterator[bytes]:
 
 def test_an_empty_instance_gives_an_empty_page(database: Database) -> None:
     assert list(pages(database)) == [Exported()]
-    assert list(plain_pages(database)) == [b"name,ip,probe,port,interval_s,enabled\n"]
+    assert list(plain_pages(database)) == [b"name,ip,probe,port,interval_s,enabled,tags,parent\n"]
 
 
 def test_a_day_is_given_once_with_its_packed_and_its_raw_pings(database: Database) -> None:
@@ -119,6 +119,8 @@ def test_a_plain_server_says_what_is_in_force(database: Database) -> None:
             "port": 443,
             "interval_s": 300,
             "enabled": False,
+            "tags": None,
+            "parent": None,
         }
     ]
 

@@ -60,6 +60,8 @@ def test_a_server_is_added_and_shown(client: FlaskClient) -> None:
         "port": 443,
         "interval_s": 60,
         "enabled": True,
+        "tags": [],
+        "parent": None,
         "state": "unobserved",
         "new": True,
         "last_ping": None,
@@ -178,7 +180,8 @@ def test_a_server_goes_with_all_its_rows(
 ) -> None:
     [server_id] = add(client, "web")
     record(database, [server_id], this_slot(), (4, 1.5))
-    assert client.delete(f"{SERVERS}/{server_id}").get_json() == {"status": "DELETED"}
+    gone = {"status": "DELETED", "children": 0}
+    assert client.delete(f"{SERVERS}/{server_id}").get_json() == gone
     assert {name: len(rows()[name]) for name in ("server", "schedule", "data", "day")} == {
         "server": 0,
         "schedule": 0,
