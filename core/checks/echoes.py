@@ -23,6 +23,12 @@ REASONS = {
     Verdict.NO_ANSWER: Reason.TIMEOUT,
 }
 TELLING = list(REASONS)
+WORDS = {
+    Reason.REFUSED: "connection refused",
+    Reason.UNREACHABLE: "unreachable",
+    Reason.TIMEOUT: "no answer",
+}
+"""What people are told where the network itself has said nothing."""
 OF_ENGINE = {probe.OUT_OF_TIME: Reason.OUT_OF_TIME, probe.NOT_ALLOWED: Reason.NOT_ALLOWED}
 
 ByKind = dict[Kind, list[Target]]
@@ -106,7 +112,8 @@ def _why(missing: Sequence[Echo]) -> Why:
     if not missing:
         return Why()
     telling = min(missing, key=lambda echo: TELLING.index(echo.verdict))
-    return Why(reason=REASONS[telling.verdict], detail=telling.reason)
+    reason = REASONS[telling.verdict]
+    return Why(reason=reason, detail=telling.reason or WORDS[reason])
 
 
 def _unsent(target: Target, echoes: Sequence[Echo]) -> Unobserved:

@@ -153,7 +153,7 @@ class EchoShown(Struct, frozen=True, kw_only=True):
 class PingNow(Struct, frozen=True, kw_only=True):
     """The echoes of a ping on demand; nothing is stored.
 
-    Where we couldn't observe the server, `state` is unobserved and `reason` says why.
+    `reason` and `detail` say why it isn't up, or why we couldn't observe it.
     """
 
     state: State
@@ -161,4 +161,5 @@ class PingNow(Struct, frozen=True, kw_only=True):
     response_ms: float | None
     port: int | None
     echoes: list[EchoShown]
-    reason: str | None
+    reason: ReasonCode | None
+    detail: str | None

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Select, and_, delete, func, select
+from sqlalchemy import BigInteger, Boolean, Integer, Select, and_, bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from core.checks.records import State
 from core.models import WHY
 from core.servers.records import Standing
-from core.sql import as_rows, incoming
+from core.slots import slot_time
+from core.sql import UtcDateTime, as_rows, epoch_minute, incoming
 
 
 class Cause(NamedTuple):
@@ -83,6 +84,65 @@ def of_pings(
         (server_id, slot): Cause(reason, detail)
         for server_id, slot, reason, detail in session.execute(query)
     }
+
+
+class Stretch(NamedTuple):
+    """Slots of a server from `first` to before `end`: those with a ping, or those without."""
+
+    first: int
+    end: int
+    observed: bool
+
+
+class Main(NamedTuple):
+    """Why a stretch is as it is, mostly: its cause, and how many of its slots say so."""
+
+    cause: Cause
+    slots: int
+
+
+def of_stretches(
+    session: Session, server_id: int, stretches: Sequence[Stretch]
+) -> list[Main | None]:
+    """Return what most slots of each stretch say, the earliest of equals; None where none does.
+
+    One statement; none without stretches.
+    """
+    main: list[Main | None] = [None] * len(stretches)
+    if not stretches:
+        return main
+    parameters = {
+        "rows": as_rows([number, *one] for number, one in enumerate(stretches)),
+        "server_id": server_id,
+        "since": slot_time(min(one.first for one in stretches)),
+        "until": slot_time(max(one.end for one in stretches)),
+    }
+    for number, reason, detail, slots in session.execute(MOSTLY, parameters):
+        if main[number] is None:
+            main[number] = Main(Cause(reason, detail), slots)
+    return main
+
+
+def _mostly() -> Select[int, str, str, int]:
+    given = incoming(
+        {"number": Integer(), "first": Integer(), "end": Integer(), "observed": Boolean()}
+    )
+    slot = epoch_minute(WHY.c.datetime)
+    within = and_(WHY.c.observed == given.c.observed, slot >= given.c.first, slot < given.c.end)
+    return (
+        select(given.c.number, WHY.c.reason, WHY.c.detail, func.count())
+        .join_from(given, WHY, within)
+        .where(
+            WHY.c.server_id == bindparam("server_id", type_=BigInteger()),
+            WHY.c.datetime >= bindparam("since", type_=UtcDateTime()),
+            WHY.c.datetime < bindparam("until", type_=UtcDateTime()),
+        )
+        .group_by(given.c.number, WHY.c.reason, WHY.c.detail)
+        .order_by(func.count().desc(), func.min(WHY.c.datetime))
+    )
+
+
+MOSTLY = _mostly()
 
 
 def forget(session: Session, before: datetime) -> None:

@@ -266,14 +266,16 @@ class Series(Record, frozen=True):
 class Spell(Record, frozen=True):
     """Slots in a row in which a server was down, unobserved, or paused (`state` is null).
 
-    `until` is when it was over, null where it lasts; `slots` are those of it that count.
+    `until` is when it was over, null where it lasts; `slots` are those of it that count. `reason`
+    is the code that most of them have, null where none is kept; `detail` says it to people.
     """
 
     state: State | None
     since: datetime
     until: datetime | None
     slots: int
-    reason: str
+    reason: str | None
+    detail: str
 
 
 class Spells(Record, frozen=True):

@@ -13,6 +13,7 @@ from flask.cli import AppGroup
 from core.checks.records import Probe
 from core.clock import utc_now
 from core.export import give, take_list
+from core.history import reasons
 from core.reading import iso
 from core.servers import change, find, lists
 from core.servers.records import ServerWanted, Standing, server_name
@@ -54,15 +55,18 @@ def add(name: str, ip: str, how: str | None, port: int | None) -> None:
 def list_servers() -> None:
     """List the servers with their state and latest ping."""
     with refusals(), current_database().reading() as session:
-        rows = [_line(server) for server in find.standings(session, utc_now())]
-    print_table(["name", "IP", "state", "ms", "slot"], rows)
+        servers = find.standings(session, utc_now())
+        causes = reasons.of_servers(session, servers)
+    rows = [_line(server, causes.get(server.id)) for server in servers]
+    print_table(["name", "IP", "state", "ms", "slot", "reason"], rows)
 
 
-def _line(server: Standing) -> list[str]:
+def _line(server: Standing, cause: reasons.Cause | None) -> list[str]:
     slot, ms = "", None
     if server.last_ping:
         slot, ms = iso(server.last_ping.slot), server.last_ping.response_ms
-    return [server.name, server.ip, server.state, shown_ms(ms), slot]
+    why = cause.detail if cause else ""
+    return [server.name, server.ip, server.state, shown_ms(ms), slot, why]
 
 
 @servers_group.command("remove")

@@ -102,7 +102,12 @@ function update(server) {
   set(known.name, server.name);
   known.name.title = server.name;
   set(known.ip, server.ip);
-  if (known.state.textContent !== word(server)) known.state.replaceChildren(stateMark(word(server)));
+  if (known.state.dataset.word !== word(server)) {
+    known.state.dataset.word = word(server);
+    known.state.replaceChildren(stateMark(word(server)), known.why);
+  }
+  set(known.why, server.detail ?? "");
+  known.why.title = server.detail ?? "";
   set(known.ms, ms(server.last_ping?.response_ms));
   known.ms.classList.toggle("muted", server.state === "unobserved");
   set(known.uptime, percent(server.uptime));
@@ -120,6 +125,7 @@ const cell = (attributes, ...children) => h("td", { role: "cell", ...attributes 
 function made(server) {
   const parts = {
     name: h("bdi", { class: "name" }), ip: h("span", { class: "ip" }), state: cell(),
+    why: h("span", { class: "why" }),
     ms: cell({ class: "number", "data-label": "round trip" }),
     strip: h("canvas", { role: "img" }),
     uptime: cell({ class: "number", "data-label": "uptime" }),

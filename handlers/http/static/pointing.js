@@ -20,7 +20,7 @@ function told(spell, shown) {
     mark(spell), " ",
     h("span", {}, ...(isCut ? ["before "] : []), ...between(spell.since, spell.until)), " ",
     h("span", {}, isCut ? `${lasting(length)} at least` : lasting(length)), " ",
-    h("span", { class: "reason" }, spell.reason),
+    h("span", { class: "reason" }, spell.detail),
   ];
 }
 

@@ -81,7 +81,8 @@ function heading() {
 function facts() {
   if (!server) return;
   const port = server.port ? `:${server.port}` : "";
-  const found = [`${server.ip}${port}`, word(server), every(server.interval_s / 60), lastSeen(server.last_ping)];
+  const why = server.detail ? `: ${server.detail}` : "";
+  const found = [`${server.ip}${port}`, `${word(server)}${why}`, every(server.interval_s / 60), lastSeen(server.last_ping)];
   if (server.probe !== "auto") found.splice(1, 0, server.probe);
   if (found.join() !== [...$("#address").children].map((fact) => fact.textContent).join()) {
     $("#address").replaceChildren(...found.map((fact) => h("bdi", {}, fact)));

@@ -22,8 +22,8 @@ def test_a_server_is_added_listed_and_removed(cli: FlaskCliRunner) -> None:
     done(cli, "servers", "add", "mail server", "127.0.0.2", "--probe", "tcp", "--port", "25")
     lines = [line.split("\t") for line in done(cli, "servers", "list").splitlines()]
     assert lines == [
-        ["web", "127.0.0.1", "unobserved", "", ""],
-        ["mail server", "127.0.0.2", "unobserved", "", ""],
+        ["web", "127.0.0.1", "unobserved", "", "", ""],
+        ["mail server", "127.0.0.2", "unobserved", "", "", ""],
     ]
     assert done(cli, "servers", "remove", "web", "--yes") == "Removed web\n"
     assert done(cli, "servers", "list").startswith("mail server\t")
