@@ -26,7 +26,9 @@ IN_OUR_OBJECTS = {
     *("id", "added", "last_port", "last_ping", "schedule"),
     *("state", "new", "uptime", "coverage", "counts", "strip", "strip_counts", "means_ms"),
 }
-BESIDE_OUR_SERVERS = {"servers", "days", "next", "totals", "paused", "new", "last_round"}
+BESIDE_OUR_SERVERS = {"servers", "parents", "days", "next"} | {
+    *("totals", "paused", "new", "last_round"),
+}
 NAMES = [field.name for field in FIELDS]
 COLUMNS = {name: field for field in FIELDS for name in (field.name, *field.names)}
 """The fields by the names that a list may give them, in lower case."""
@@ -160,13 +162,27 @@ def _json_rows(text: str) -> list[Row]:
         key = min(unknown)
         told = "unknown key {} beside servers"
         raise WrongRequest(told, key, got=key)
+    behind = _behind(body.get("parents", []) if isinstance(body, dict) else [])
     return [
-        Row(f"server {number}", json.dumps(given, ensure_ascii=False), partial(_of_object, given))
+        Row(
+            f"server {number}",
+            json.dumps(given, ensure_ascii=False),
+            partial(_of_object, given, behind),
+        )
         for number, given in enumerate(objects, 1)
     ]
 
 
-def _of_object(given: object) -> dict[str, object]:
+def _behind(links: object) -> dict[str, object]:
+    """The parents of an export, by the servers' names."""
+    if not isinstance(links, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("server"), str) for one in links
+    ):
+        raise WrongRequest("parents must be a list of objects with server and parent", "parents")
+    return {one["server"]: one.get("parent") for one in links}
+
+
+def _of_object(given: object, behind: Mapping[str, object]) -> dict[str, object]:
     if not isinstance(given, dict):
         raise WrongRequest("a server must be an object with name and ip", got=given)
     said: dict[str, object] = {}
@@ -178,6 +194,9 @@ def _of_object(given: object) -> dict[str, object]:
             raise WrongRequest(f"{field.name} appears twice", field.name)
         if field is not None:
             said[field.name] = value
+    name = said.get("name")
+    if isinstance(name, str) and name in behind:
+        said = {"parent": behind[name]} | said
     return said | _newest(given.get("schedule", []))
 
 

@@ -486,6 +486,17 @@ def test_what_we_write_we_read(listed: list[Any]) -> None:
     assert servers(json.dumps(listed)) == listed
 
 
+def test_the_parents_of_an_export_are_those_of_its_servers() -> None:
+    page = {
+        "servers": [WEB | {"tags": ["eu"]}, DB],
+        "parents": [{"server": "web", "parent": "db"}, {"server": "gone", "parent": "web"}],
+    }
+    assert servers(json.dumps(page)) == [WEB | {"tags": ("eu",), "parent": "db"}, DB]
+    for wrong in ({}, [1], [{"parent": "web"}]):
+        told = "parents must be a list of objects with server and parent"
+        assert refusal(json.dumps(page | {"parents": wrong})) == told
+
+
 TAGS = st.lists(st.from_regex(r"[a-z0-9._-]{1,40}", fullmatch=True), max_size=20, unique=True)
 
 
