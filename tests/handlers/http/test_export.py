@@ -477,7 +477,7 @@ OLD_PINGS = b"ping,web,2026-01-01T00:01:00Z,,,,,,,1.5,1.0,2.0,4,4\r\n"
 
 def test_the_csv_of_an_old_release_is_read_for_its_servers(client: FlaskClient) -> None:
     assert take(client, OLD_CSV, CSV) == {"servers": 1, "schedules": 1, "pings": 0}
-    assert plain(client) == [("web", IP, "tcp", 443, 300, False)]
+    assert plain(client) == [("web", IP, "tcp", 443, 300, False, [], None)]
 
 
 def test_the_pings_of_an_old_csv_are_not_lost_without_a_word(
