@@ -235,7 +235,9 @@ def _with_parents(
     # What isn't to be changed counts as it is.
     said = {name: parent for name, parent in said.items() if upsert or name not in there}
     coming = {one.name for one in servers}
-    refused = parents.refusals(said, coming, there, parents.by_name(session))
+    # Nobody stands behind one that is new: a circle through such ones is all of wanted parents.
+    known = parents.by_name(session) if there & said.keys() else {}
+    refused = parents.refusals(said, coming, there, known)
     return [
         BulkItem.refused(refused[one.name])
         if isinstance(one, BulkServer) and one.name in refused

@@ -353,6 +353,9 @@ def test_a_circle_in_a_list_is_refused_and_hurts_no_other(database: Database) ->
     assert put(database, circle, upsert=True) == outcomes
     taken = [("NAME_ALREADY_EXIST", "name"), ("NAME_ALREADY_EXIST", "name")]
     assert put(database, circle) == taken
+    of_new = "name,ip,parent\none,192.0.2.9,two\ntwo,192.0.2.9,one\nthree,192.0.2.9,switch"
+    refused = ("WRONG_REQUEST", "parent")
+    assert put(database, of_new) == [refused, refused, ("CREATED", None)]
 
 
 def test_of_two_that_want_to_stand_behind_each_other_at_once_one_may(database: Database) -> None:
