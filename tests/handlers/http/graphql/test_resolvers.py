@@ -56,7 +56,7 @@ PUT = """mutation($s: [BulkServer!]!, $u: Boolean!) {
   putServers(servers: $s, upsert: $u) { status results { status id field } }
 }"""
 ALL_OF_A_SERVER = """
-  id name ip probe port added intervalS enabled tags parent state new uptime coverage
+  id name ip probe port added intervalS enabled tags parent state new reason detail uptime coverage
   strip stripCounts meansMs
   lastPing { slot responseMs sent received } counts { up degraded down unobserved due }
 """
@@ -259,7 +259,7 @@ def test_a_history_is_what_rest_says_it_is(client: FlaskClient) -> None:
     window = {"since": first.isoformat(), "until": (first + timedelta(hours=2)).isoformat()}
     query = f"""query($since: DateTime, $until: DateTime) {{ servers(first: 2) {{ nodes {{
       pings(since: $since, until: $until, limit: 30) {{
-        pings {{ slot state responseMs bestMs worstMs sent received }} prev next }}
+        pings {{ slot state responseMs bestMs worstMs sent received reason detail }} prev next }}
       newest: pings(limit: 7) {{ pings {{ slot }} prev next }}
       series(since: $since, until: $until, points: 10) {{ since until buckets {{ {FIGURES} }} }}
       summary(since: $since, until: $until) {{ {FIGURES} uptime coverage lostShare p99Ms }}
