@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 
 from flask import request
 from msgspec import structs
@@ -53,21 +54,22 @@ def _put_list(here: Instance, entries: Sequence[Entry], upsert: bool) -> ListDon
 def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
     """Do it in portions; where the database goes away after one, each of the rest says so."""
     with here.database.reading() as session:
-        wanted = change.checked(session, wanted, here.settings)
+        wanted = change.checked(session, wanted, here.settings, upsert=upsert)
+        parts = change.portions(session, wanted)
     how = partial(change.put, settings=here.settings, now=utc_now(), upsert=upsert)
-    portions = [partial(how, wanted=some) for some in change.portions(wanted)]
+    portions = [partial(how, wanted=[wanted[place] for place in places]) for places in parts]
     try:
         done: Sequence[list[BulkItem]] = steps.each(here.database, portions, _told)
     except CutOff as error:
         log.error("%s: %s", error, error.__cause__)
         done = error.done
-    outcomes = [outcome for some in done for outcome in some]
-    left = [one if isinstance(one, BulkItem) else LEFT for one in wanted[len(outcomes) :]]
-    return outcomes + left
+    outcomes = dict(zip(chain(*parts), chain(*done), strict=False))  # as many as are done
+    left = [one if isinstance(one, BulkItem) else LEFT for one in wanted]
+    return [outcomes.get(place, one) for place, one in enumerate(left)]
 
 
 def _told(done: Sequence[list[BulkItem]]) -> str:
-    return f"only the first {sum(map(len, done)):,} servers of a request were put"
+    return f"only {sum(map(len, done)):,} servers of a request were put"
 
 
 LEFT = BulkItem(
