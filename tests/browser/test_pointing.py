@@ -242,7 +242,7 @@ def test_what_begins_and_ends_with_the_window_is_told_so(
 def test_what_goes_on_beyond_the_window_is_told_so(site: Site, page: Page, story: Story) -> None:
     since, until = story.outage[0] + 5 * MINUTES, story.outage[1] - 10 * MINUTES
     spell = window(page, site, story.server_id, since, until)
-    expect(spell).to_contain_text(f"before {since.day} {since:%b %Y, %H:%M} – after ")
+    expect(spell).to_contain_text(f"before {since.day} {since:%b %Y, %H:%M} \u2013 after ")
     expect(spell).to_contain_text(f"{until:%H:%M} 45 min at least none of")
 
 

@@ -119,19 +119,17 @@ export function strips(body, dayOf) {
     return more ? [...lines, h("span", {}, shorter(more, "open the server"))] : lines;
   }
 
-  // By keys
+  // By keys: in the row of a server, from its link or from its strip
 
   function press(event) {
     const row = event.target.closest("tr");
     if (!row || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-    const strip = row.querySelector("canvas");
+    const stripOf = (one) => one?.querySelector("canvas");
+    const strip = stripOf(row);
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    const isInside = document.activeElement === strip;
+    const goals = { Escape: row.querySelector("a"), ArrowUp: stripOf(row.previousElementSibling), ArrowDown: stripOf(row.nextElementSibling) };
     if (by) { strip.focus(); step(strip, by); }
-    else if (!isInside) return;
-    else if (event.key === "Escape") row.querySelector("a").focus();
-    else if (event.key === "ArrowUp") row.previousElementSibling?.querySelector("canvas").focus();
-    else if (event.key === "ArrowDown") row.nextElementSibling?.querySelector("canvas").focus();
+    else if (document.activeElement === strip && event.key in goals) goals[event.key]?.focus();
     else return;
     event.preventDefault();
   }
