@@ -371,30 +371,38 @@ def test_what_lasts_is_said_to_last_in_a_strip(site: Site, page: Page, lasting: 
 def test_only_where_somebody_points_outages_are_asked_for_and_once(
     site: Site, page: Page, seen: Seen, story: Story, lasting: Lasting
 ) -> None:
+    def point() -> None:
+        for hours in (4.5, 1.7, 4.5, 1.7):
+            page.mouse.move(*in_strip(page, "web", timedelta(hours=hours)))
+            expect(page.locator("#tip .spell").first).to_be_visible()
+        page.mouse.move(2, 2)
+
     listed(page, site)
     assert asked(seen) == []
-    for ago in (4.5, 1.7, 4.5, 1.7):
-        page.mouse.move(*in_strip(page, "web", ago * 60 * MINUTES))
-        expect(page.locator("#tip .spell").first).to_be_visible()
-    assert asked(seen) == [str(story.server_id)]
-    page.mouse.move(2, 2)
+    point()
+    before = len(asked(seen))
     steps.look_again(page)
-    page.mouse.move(*in_strip(page, "web", 4.5 * 60 * MINUTES))
-    expect(page.locator("#tip .spell").first).to_be_visible()
-    assert asked(seen) == [str(story.server_id)] * 2
+    point()
+    # The list may have been read anew by itself, too.
+    assert (
+        1 <= before < len(asked(seen)) <= sum("/servers?limit=1000" in one for one in seen.calls())
+    )
     assert str(lasting.server_id) not in asked(seen)
+    assert set(asked(seen)) == {str(story.server_id)}
 
 
 def test_nothing_is_asked_where_each_minute_had_an_answer(
-    site: Site, page: Page, seen: Seen, story: Story
+    site: Site, page: Page, seen: Seen, story: Story, lasting: Lasting
 ) -> None:
+    page.clock.install()
     listed(page, site)
     page.mouse.move(*in_strip(page, "web", 3.25 * 60 * MINUTES))
     expect(page.locator("#tip")).to_contain_text("up1.50 ms", use_inner_text=False)
-    # It had been asked by the time that this one's is.
-    page.mouse.move(*in_strip(page, "web", story.now - story.gap[0] - 5 * MINUTES))
+    page.clock.run_for(1_000)
+    page.mouse.move(*in_strip(page, "bad", (lasting.now - lasting.began) / 2))
+    page.clock.run_for(1_000)
     expect(page.locator("#tip .spell")).to_be_visible()
-    assert len(asked(seen)) == 1
+    assert str(story.server_id) not in asked(seen)
 
 
 def test_that_outages_cannot_be_read_is_no_outage(site: Site, page: Page, story: Story) -> None:
@@ -456,6 +464,15 @@ def test_a_refresh_tells_anew_what_is_pointed_at(
     expect(spell).not_to_contain_text("since")
 
 
+# A key that is held, as fast as can be.
+HELD = """(times) => {
+  for (let time = 0; time < times; time += 1) {
+    const pressed = new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true });
+    document.activeElement.dispatchEvent(pressed);
+  }
+}"""
+
+
 def test_a_hundred_rows_have_one_strip_in_the_way_of_the_tab_key(
     site: Site, page: Page, seen: Seen
 ) -> None:
@@ -464,13 +481,13 @@ def test_a_hundred_rows_have_one_strip_in_the_way_of_the_tab_key(
     tabbable = page.locator("#servers canvas[tabindex='0']")
     expect(tabbable).to_have_count(1)
     strip_of(page, "web-000").focus()
-    for _ in range(60):
-        page.keyboard.press("ArrowDown")
+    with page.expect_response("**/servers/61/spells?*"):
+        page.evaluate(HELD, 60)
     expect(strip_of(page, "web-060")).to_be_focused()
     expect(tabbable).to_have_count(1)
     expect(page.locator("#said")).to_have_text("1 gap in these 24 hours")
     assert asked(seen)[-1] == "61"
-    assert len(asked(seen)) < 30  # keys that are held ask for none in between
+    assert set(asked(seen)) <= {"1", "61"}  # none of those in between
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="web-061")).to_be_focused()
     page.keyboard.press("Tab")
