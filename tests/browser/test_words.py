@@ -5,11 +5,13 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.accounts import tokens, users
+from core.accounts.tokens import TokenWanted
 from core.clock import utc_now
 from core.settings import Settings
 from tests.browser import steps
@@ -192,6 +194,20 @@ def test_a_scripts_log_in_is_not_called_a_browser(guarded_site: Site, page: Page
     steps.log_in(page, guarded_site, at="/dashboard/account")
     names = page.locator("#tokens .title > bdi")
     expect(names).to_have_text(["a script's log-in", "a script's log-in", "Chrome on Linux"])
+
+
+def test_a_key_that_has_expired_says_so_and_can_be_revoked(guarded_site: Site, page: Page) -> None:
+    long_ago = utc_now() - timedelta(days=2)
+    with guarded_site.database.transaction() as session:
+        ann = users.identity_of(users.find_user_named(session, "ann"))
+        for name, life_s in (("old script", 86_400), ("new script", 7 * 86_400)):
+            tokens.issue_key(session, ann, TokenWanted(name=name, expires_in_s=life_s), long_ago)
+    steps.log_in(page, guarded_site, at="/dashboard/account")
+    chips = page.locator("#tokens tr", has=page.locator(".chip", has_text="expired"))
+    expect(chips.locator(".title > bdi")).to_have_text(["old script"])
+    steps.button(page, "Revoke old script")
+    steps.button(page, "Revoke")
+    expect(page.locator("#tokens .title > bdi")).to_have_text(["new script", "Chrome on Linux"])
 
 
 @SCHEMES
