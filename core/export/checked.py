@@ -36,7 +36,8 @@ def checked(page: Exported, settings: Settings, now: datetime) -> Exported:
 def named(session: Session, page: Exported) -> Exported:
     """Return the page with the names that servers have here, or that new ones will be kept under.
 
-    Raises WrongRequest for a name that no new server may have.
+    Raises WrongRequest for a name that no new server may have, or that stands there twice, in
+    whatever spelling.
     """
     here = find.names_here(
         session, {one.name for one in page.servers} | {one.server for one in page.days}
@@ -45,8 +46,17 @@ def named(session: Session, page: Exported) -> Exported:
         replace(one, name=here.get(one.name) or _checked(new_name, one.name, f"servers[{at}].name"))
         for at, one in enumerate(page.servers)
     ]
+    _refuse_twice([one.name for one in servers])
     days = [replace(one, server=here.get(one.server) or nfc(one.server)) for one in page.days]
     return replace(page, servers=servers, days=days)
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    first: dict[str, int] = {}
+    for at, name in enumerate(names):
+        if first.setdefault(name, at) != at:
+            sentence = f"{{}} appears twice (first: servers[{first[name]}])"
+            raise WrongRequest(sentence, f"servers[{at}].name", got=name)
 
 
 def _server(one: ServerKept, place: str, now: datetime) -> ServerKept:
