@@ -255,10 +255,17 @@ def test_open_access_is_never_for_whoever_comes_through_a_trusted_proxy(
 ) -> None:
     app = create_app(replace(settings, trusted_proxies=(ip_network("127.0.0.0/8"),)))
     client = app.test_client()
-    assert ask(client, "GET", "/", {}, "127.0.0.1").status_code == 200
+    assert ask(client, "GET", "/", {}, "127.0.0.1").status_code == 401  # it says nothing
     for name in ("For", "Proto", "Host", "Port", "Prefix"):
         said = {f"X-Forwarded-{name}": {"For": "127.0.0.1", "Host": "localhost"}.get(name, "")}
         assert ask(client, "GET", "/", said, "127.0.0.1").status_code == 401, name
+    app.extensions["pinglet"].database.engine.dispose()
+
+
+def test_open_access_stays_for_whoever_sits_beside_a_trusted_proxy(settings: Settings) -> None:
+    app = create_app(replace(settings, trusted_proxies=(ip_network("127.0.0.9/32"),)))
+    for peer, status in (("127.0.0.1", 200), ("127.0.0.9", 401)):
+        assert ask(app.test_client(), "GET", "/", {}, peer).status_code == status
     app.extensions["pinglet"].database.engine.dispose()
 
 
