@@ -84,8 +84,8 @@ def _past(given: datetime, what: str, field: str, now: datetime) -> datetime:
     """
     got = given.isoformat().replace("+00:00", "Z")
     # The latest day's last hours lie beyond datetime's end elsewhere.
-    year_9000 = datetime(9000, 1, 1)  # noqa: DTZ001
-    if not EPOCH.replace(tzinfo=None) <= given.replace(tzinfo=None) < year_9000:
+    first = EPOCH.replace(tzinfo=None)
+    if not first <= given.replace(tzinfo=None) < first.replace(year=9000):
         raise WrongRequest(f"{what} must be a time from 1970 to 8999", field, got=got)
     if given > now + AHEAD:
         raise WrongRequest(f"{what} must be a time in the past", field, got=got)

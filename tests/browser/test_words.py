@@ -351,11 +351,11 @@ def test_a_file_is_read_into_the_list_before_it_is_sent(site: Site, page: Page) 
     box, chosen = page.get_by_label("One server per line"), page.get_by_label("Or a file")
     text = "\ufeffname,ip\nweb,127.0.0.1\nZürich,127.0.0.2\n"
     latin = {"name": "old.csv", "mimeType": "text/csv", "buffer": text[1:].encode("latin-1")}
-    chosen.set_input_files(latin)  # type: ignore[arg-type]
+    chosen.set_input_files(latin)
     expect(page.get_by_role("alert").last).to_contain_text("old.csv must be text in UTF-8")
     expect(box).to_have_value("")
     right = {"name": "new.csv", "mimeType": "text/csv", "buffer": text.encode()}
-    chosen.set_input_files(right)  # type: ignore[arg-type]
+    chosen.set_input_files(right)
     expect(box).to_have_value(text[1:])
     expect(page.get_by_role("alert").last).to_be_hidden()
     steps.button(page, "Add all")
