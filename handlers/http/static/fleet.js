@@ -32,6 +32,8 @@ async function refresh() {
   if (wanted !== query()) return; // the filter has changed meanwhile
   filledAt = performance.now();
   show(page);
+  await firstAsked; // a warning has its room above what one was looking at
+  if (wanted === query()) scrollBack();
 }
 
 let filledAt = 0; // by performance.now: what is shown was true then
@@ -199,7 +201,7 @@ function point(event) {
   const area = strip?.getBoundingClientRect();
   const server = strip && strips.get(strip);
   const place = area ? Math.floor((event.clientX - area.left) / area.width * server.strip.length) : -1;
-  const over = area && event.clientY >= area.top && event.clientY <= area.bottom;
+  const over = area && now() !== null && event.clientY >= area.top && event.clientY <= area.bottom;
   const counts = over ? server.strip_counts[place] : null;
   tip.hidden = !counts;
   if (!counts) return;
@@ -248,10 +250,9 @@ function turn(change) {
 
 const scrollBack = keepScroll((element) => Number(element?.closest("tr")?.dataset.id), (id) => rows.get(id)?.row);
 
-async function comeBack() {
+function comeBack() {
   fromAddress();
-  await Promise.all([guarded(), firstAsked]); // a warning has its room above what one was looking at
-  scrollBack();
+  return guarded();
 }
 
 async function guarded() {
@@ -266,8 +267,9 @@ body.addEventListener("pointermove", point);
 body.addEventListener("pointerdown", point);
 body.addEventListener("pointerleave", () => { tip.hidden = true; });
 addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
-$("#more").addEventListener("click", () => turn(() => after.push(next)));
-$("#back").addEventListener("click", () => turn(() => after.pop()));
+// Nothing follows a page that isn't there yet, such as where Enter is held down.
+$("#more").addEventListener("click", () => { if (next) turn(() => { after.push(next); next = null; }); });
+$("#back").addEventListener("click", () => { if (after.length) turn(() => after.pop()); });
 addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
 document.addEventListener("theme", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
