@@ -214,7 +214,7 @@ def test_keys_wait_until_pinglet_has_said_what_time_it_is(
     page.goto(f"{site.url}/dashboard/servers/{watched_server}")
     expect(page.get_by_role("button", name="24 h")).to_be_visible()
     page.locator(".chart").focus()
-    for key in ("+", "-", "ArrowLeft", "Escape"):
+    for key in ("+", "-", "ArrowLeft"):
         page.keyboard.press(key)
     for route in told:
         route.continue_()
@@ -234,7 +234,7 @@ def test_a_strip_is_not_dated_before_pinglet_has_said_what_time_it_is(
     box = page.locator("#servers canvas").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 4, box["y"] + 30)
-    expect(page.locator("#tip")).to_be_hidden()
+    assert page.locator("#tip").is_hidden()
     for route in told:
         route.continue_()
     page.unroute("**/health")

@@ -92,7 +92,7 @@ HEAR = """(live) => {
   window.heard = [];
   new MutationObserver((changes) => {
     for (const { target } of changes) {
-      const region = (target.nodeType === Node.TEXT_NODE ? target.parentNode : target).closest(live);
+      const region = (target.closest ? target : target.parentNode).closest(live);
       if (region) window.heard.push(region.textContent);
     }
   }).observe(document, { subtree: true, childList: true, characterData: true });
