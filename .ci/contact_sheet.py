@@ -123,7 +123,7 @@ def row(browser: Browser, instance: Watched, view: str, state: str, scheme: str)
     for width in WIDTHS:
         context = browser.new_context(
             viewport={"width": width, "height": HEIGHT},
-            color_scheme=scheme,  # type: ignore[arg-type]
+            color_scheme=scheme,
             locale="en-GB",
             timezone_id="UTC",
         )

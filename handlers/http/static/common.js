@@ -7,8 +7,8 @@ const { may, open } = document.documentElement.dataset;
 export const me = { may, open: open !== undefined, mayWrite: may === "write" || may === "admin" };
 
 export { prefix } from "./place.js";
-export { age, aging, lasting, now } from "./time.js";
-export { between, clock, day, moment, when } from "./zone.js";
+export { age, aging, iso, lasting, now } from "./time.js";
+export { between, clock, day, moment, when, whenInZone } from "./zone.js";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
