@@ -168,7 +168,7 @@ def filled(site: Site, browser: Browser, *, is_alive: bool) -> Instance:
     with watched(browser) as (context, _seen):
         steps.log_in(context.new_page(), site)
         instance = Instance(site, is_alive, newest, context.storage_state())
-    instance.record(slots(DAY, 30 * MINUTE, end=newest))
+    instance.record(slots(DAY, 120 * MINUTE, end=newest))
     return instance
 
 
