@@ -86,7 +86,7 @@ AXES: dict[str, Sequence[str]] = {
     "width": ["320", "390", "768", "820", "1440", "2560"],
     "state": [FINE, DEAD, SILENT, PREFIXED],
     "locale": ["en-GB", "ar-EG"],
-    "other": [name for name, other in OTHERS.items() if other.name],
+    "other": ["add", "account", "log in"],  # every other one in `make full`
 }
 Crossing = Mapping[str, str]
 """A value of each axis."""
