@@ -204,16 +204,20 @@ class Row:
 
 
 BOTH = ("light", "dark")
-ALONE = [*VIEWS][2:-1]  # shown when all is well
+MAIN = ("fleet", "server")
 ROWS = [
     *(
         Row(view, scheme, state)
         for state in (WELL, DEAD, SILENT)
-        for view in ("fleet", "server")
+        for view in MAIN
         for scheme in BOTH
     ),
-    *(Row(view, scheme) for view in ALONE for scheme in BOTH),
-    *(Row("no user yet", scheme, NEW) for scheme in BOTH),
+    *(
+        Row(view, scheme, NEW if view == "no user yet" else WELL)
+        for view in VIEWS
+        if view not in MAIN
+        for scheme in BOTH
+    ),
     Row("add", "light", DEAD),
     Row("account", "dark", SILENT),
     Row("fleet", "light", PREFIXED),
