@@ -42,8 +42,17 @@ def edited(page: Page, site: Site) -> None:
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+def pointed(page: Page, site: Site) -> None:
+    """Open the list and go to an outage or a gap of its first server."""
+    opened("/dashboard", "#servers tbody tr")(page, site)
+    page.locator("#servers canvas").first.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#tip .spell")).to_be_visible()
+
+
 VIEWS: dict[str, Opened] = {
     "fleet": opened("/dashboard", "#servers tbody tr"),
+    "pointed": pointed,
     "nothing found": opened("/dashboard?search=nowhere", "#nothing"),
     "edit": edited,
     "add": opened("/dashboard/add", "#one"),

@@ -8,8 +8,8 @@ export const me = { may, open: open !== undefined, mayWrite: may === "write" || 
 // Where Pinglet is: "" or, under a prefix, that.
 export const prefix = given ?? "";
 
-export { age, aging, lasting, now } from "./time.js";
-export { between, clock, day, moment, when } from "./zone.js";
+export { age, aging, iso, lasting, now } from "./time.js";
+export { between, clock, day, moment, when, whenInZone } from "./zone.js";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 

@@ -1,12 +1,13 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, Refusal, age, aging, call, colour, count, fitted, h, lossShare, moment, ms, now, onSubmit, percent, prefix, set, toast, when } from "./common.js";
+import { $, Refusal, age, aging, call, colour, count, fitted, h, iso, lossShare, moment, ms, now, onSubmit, percent, prefix, set, toast, whenInZone } from "./common.js";
 import { foundBy } from "./echoes.js";
 import { inAddress, list, sayInAddress } from "./place.js";
 import { pointing } from "./pointing.js";
 import { goOnRemoving, removeSoon } from "./removing.js";
+import { spellsOf } from "./spells.js";
 import { drawStates, word } from "./states.js";
 import { ask, firstAsked, named, upToDate } from "./watch.js";
-import { apart, ticksOf, zoneOf } from "./zone.js";
+import { apart, ticksOf } from "./zone.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
@@ -18,10 +19,8 @@ let range = "24 h";
 let zoom = null; // {since, until} in ms, or null for the whole range
 fromAddress();
 let buckets = [];
-let spells = { spells: [], left_off: 0 };
+let spells = { spells: [], leftOff: 0 };
 let asked = 0;
-
-const iso = (time) => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
 
 function short(name) { return name.replace(" ", ""); }
 
@@ -59,7 +58,7 @@ async function refresh() {
     call("GET", `servers/${id}/series?${words}&points=${POINTS}`),
   ]);
   // After the others: of a long window each is costly, and who asks has one turn at a time.
-  const spelled = await call("GET", `servers/${id}/spells?${words}`);
+  const spelled = await spellsOf(shown, { since, until });
   if (turn !== asked) return; // another range was chosen meanwhile
   server = shown;
   buckets = series.buckets;
@@ -199,8 +198,7 @@ function draw(since, until) {
   view = { since, until };
   drawn += 1;
   $("#out").hidden = !zoom;
-  const inZone = (time) => `${when(time)} ${zoneOf(time)}`;
-  $("#window").replaceChildren(moment(since, inZone), " to ", moment(until, inZone));
+  $("#window").replaceChildren(moment(since, whenInZone), " to ", moment(until, whenInZone));
   pointer.write();
   if (!globalThis.Chart) { missing(); return; }
   const made = { data: { datasets: datasets() }, options: options(since, until) };
@@ -385,7 +383,7 @@ onSubmit($("#editor form"), async (form) => {
   $("#editor").close();
   await guarded();
 });
-for (const change of ["theme", "zone"]) document.addEventListener(change, () => { if (chart) draw(view.since, view.until); });
+for (const change of ["theme", "zone"]) document.addEventListener(change, () => { if (view) draw(view.since, view.until); });
 document.addEventListener("reached", guarded);
 aging(facts);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
