@@ -236,10 +236,10 @@ def drawn(browser: Browser, instance: Watched, row: Row) -> str:
     for width in WIDTHS:
         context = browser.new_context(
             viewport={"width": width, "height": HEIGHT},
-            color_scheme=row.scheme,  # type: ignore[arg-type]
+            color_scheme=row.scheme,
             locale=row.locale,
             timezone_id=row.zone,
-            storage_state=instance.cookies,  # type: ignore[arg-type]
+            storage_state=instance.cookies,
         )
         page = context.new_page()
         VIEWS[row.view](page, instance.site)

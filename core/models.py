@@ -152,7 +152,7 @@ class Round(Base):
     ended: Mapped[datetime | None]  # when the last of them was recorded
 
 
-class Stretch(Base):
+class StoredStretch(Base):
     """Rounds whose times agree, one after the other: core/rounds/trust.py says what for."""
 
     __tablename__ = "stretch"

@@ -36,7 +36,8 @@ def checked(page: Exported, settings: Settings, now: datetime) -> Exported:
 def named(session: Session, page: Exported) -> Exported:
     """Return the page with the names that servers have here, or that new ones will be kept under.
 
-    Raises WrongRequest for a name that no new server may have.
+    Raises WrongRequest for a name that no new server may have, or that stands there twice, in
+    whatever spelling.
     """
     here = find.names_here(
         session, {one.name for one in page.servers} | {one.server for one in page.days}
@@ -45,8 +46,17 @@ def named(session: Session, page: Exported) -> Exported:
         replace(one, name=here.get(one.name) or _checked(new_name, one.name, f"servers[{at}].name"))
         for at, one in enumerate(page.servers)
     ]
+    _refuse_twice([one.name for one in servers])
     days = [replace(one, server=here.get(one.server) or nfc(one.server)) for one in page.days]
     return replace(page, servers=servers, days=days)
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    first: dict[str, int] = {}
+    for at, name in enumerate(names):
+        if first.setdefault(name, at) != at:
+            sentence = f"{{}} appears twice (first: servers[{first[name]}])"
+            raise WrongRequest(sentence, f"servers[{at}].name", got=name)
 
 
 def _server(one: ServerKept, place: str, now: datetime) -> ServerKept:
@@ -74,8 +84,8 @@ def _past(given: datetime, what: str, field: str, now: datetime) -> datetime:
     """
     got = given.isoformat().replace("+00:00", "Z")
     # The latest day's last hours lie beyond datetime's end elsewhere.
-    year_9000 = datetime(9000, 1, 1)  # noqa: DTZ001
-    if not EPOCH.replace(tzinfo=None) <= given.replace(tzinfo=None) < year_9000:
+    first = EPOCH.replace(tzinfo=None)
+    if not first <= given.replace(tzinfo=None) < first.replace(year=9000):
         raise WrongRequest(f"{what} must be a time from 1970 to 8999", field, got=got)
     if given > now + AHEAD:
         raise WrongRequest(f"{what} must be a time in the past", field, got=got)

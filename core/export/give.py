@@ -190,11 +190,9 @@ def _kept_day(server: str, day: int, slots: Slots) -> DayKept:
 
 
 def _slots(stored: Mapping[Key, Slots], raw: Mapping[Key, Rows], key: Key) -> Slots:
-    known = stored.get(key)
     if key in raw:
-        return merged(known, raw[key])
-    assert known is not None  # noqa: S101 (a key is of one or the other)
-    return known
+        return merged(stored.get(key), raw[key])
+    return stored[key]
 
 
 def _raw_from(session: Session, place: Cursor) -> tuple[dict[Key, Rows], Key | None]:

@@ -358,7 +358,8 @@ def _alter() -> Executable:
 
 
 CLAIM_NAMES = select(turn(literal_column("7046154739")))
-"""Any number that nothing else in the same database locks; that of migrations is one less."""
+"""Any number that nothing else in the same database locks; that of migrations is one less,
+that of stretches one more."""
 INSERT_SERVERS = _insert_servers()
 IDS = _ids()
 ALTER = _alter()

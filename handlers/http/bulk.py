@@ -1,6 +1,5 @@
 """POST /api/v1/servers/bulk: many servers at once. Loaded at first use."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -8,7 +7,7 @@ from flask import request
 from msgspec import structs
 
 from core.clock import utc_now
-from core.errors import CutOff, Unavailable, WrongRequest
+from core.errors import CutOff, RefusedLate, WrongRequest
 from core.reading import read_json
 from core.servers import change, lists
 from core.servers.lists import Entry
@@ -24,8 +23,6 @@ from core.servers.records import (
 from handlers import steps
 from handlers.http.routes import CSV
 from handlers.instance import Instance
-
-log = logging.getLogger("pinglet.api")
 
 SAVED = ("CREATED", "UPDATED")
 """Outcomes that need no line beside them."""
@@ -51,28 +48,25 @@ def _put_list(here: Instance, entries: Sequence[Entry], upsert: bool) -> ListDon
 
 
 def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
-    """Do it in portions; where the database goes away after one, each of the rest says so."""
+    """Do it in portions; of what comes after one that fails each says why it wasn't put."""
     with here.database.reading() as session:
         wanted = change.checked(session, wanted, here.settings)
     how = partial(change.put, settings=here.settings, now=utc_now(), upsert=upsert)
     portions = [partial(how, wanted=some) for some in change.portions(wanted)]
     try:
-        done: Sequence[list[BulkItem]] = steps.each(here.database, portions, _told)
-    except CutOff as error:
-        log.error("%s: %s", error, error.__cause__)
-        done = error.done
-    outcomes = [outcome for some in done for outcome in some]
-    left = [one if isinstance(one, BulkItem) else LEFT for one in wanted[len(outcomes) :]]
-    return outcomes + left
+        return _all(steps.each(here.database, portions, _told))
+    except (CutOff, RefusedLate) as error:
+        outcomes, left = _all(error.done), BulkItem.refused(error)
+    rest = wanted[len(outcomes) :]
+    return outcomes + [one if isinstance(one, BulkItem) else left for one in rest]
+
+
+def _all(done: Sequence[list[BulkItem]]) -> list[BulkItem]:
+    return [outcome for some in done for outcome in some]
 
 
 def _told(done: Sequence[list[BulkItem]]) -> str:
-    return f"only the first {sum(map(len, done)):,} servers of a request were put"
-
-
-LEFT = BulkItem(
-    status=Unavailable.status, detail="the database went away before this one: send it again"
-)
+    return f"only the first {sum(map(len, done)):,} servers of the request were put"
 
 
 def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:

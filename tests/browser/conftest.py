@@ -58,7 +58,7 @@ class Seen:
         return [address for address in self.requests if not address.startswith(f"{site.url}/")]
 
 
-def launch(playwright) -> Browser:  # type: ignore[no-untyped-def]
+def launch(playwright) -> Browser:
     """Start Debian's Chromium without a window."""
     return playwright.chromium.launch(executable_path=CHROMIUM, args=QUIETLY)
 
@@ -121,7 +121,7 @@ def watched(browser: Browser, **more: object) -> Iterator[tuple[BrowserContext, 
     context.on("dialog", lambda dialog: (seen.faults.append(dialog.message), dialog.dismiss()))
     context.on("weberror", lambda error: seen.faults.append(str(error.error)))
 
-    def note(message) -> None:  # type: ignore[no-untyped-def]
+    def note(message) -> None:
         # A refusal that a test provokes is logged by the browser itself.
         provoked = ("Failed to load resource", "Failed to find a valid digest")
         if message.type == "error" and not message.text.startswith(provoked):

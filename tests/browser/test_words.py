@@ -5,11 +5,13 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from core.accounts import tokens, users
+from core.accounts.tokens import TokenWanted
 from core.clock import utc_now
 from core.settings import Settings
 from tests.browser import steps
@@ -194,6 +196,20 @@ def test_a_scripts_log_in_is_not_called_a_browser(guarded_site: Site, page: Page
     expect(names).to_have_text(["a script's log-in", "a script's log-in", "Chrome on Linux"])
 
 
+def test_a_key_that_has_expired_says_so_and_can_be_revoked(guarded_site: Site, page: Page) -> None:
+    long_ago = utc_now() - timedelta(days=2)
+    with guarded_site.database.transaction() as session:
+        ann = users.identity_of(users.find_user_named(session, "ann"))
+        for name, life_s in (("old script", 86_400), ("new script", 7 * 86_400)):
+            tokens.issue_key(session, ann, TokenWanted(name=name, expires_in_s=life_s), long_ago)
+    steps.log_in(page, guarded_site, at="/dashboard/account")
+    chips = page.locator("#tokens tr", has=page.locator(".chip", has_text="expired"))
+    expect(chips.locator(".title > bdi")).to_have_text(["old script"])
+    steps.button(page, "Revoke old script")
+    steps.button(page, "Revoke")
+    expect(page.locator("#tokens .title > bdi")).to_have_text(["new script", "Chrome on Linux"])
+
+
 @SCHEMES
 def test_revoking_asks_first_by_keyboard_too(
     guarded_site: Site, browser: Browser, scheme: str
@@ -335,11 +351,11 @@ def test_a_file_is_read_into_the_list_before_it_is_sent(site: Site, page: Page) 
     box, chosen = page.get_by_label("One server per line"), page.get_by_label("Or a file")
     text = "\ufeffname,ip\nweb,127.0.0.1\nZürich,127.0.0.2\n"
     latin = {"name": "old.csv", "mimeType": "text/csv", "buffer": text[1:].encode("latin-1")}
-    chosen.set_input_files(latin)  # type: ignore[arg-type]
+    chosen.set_input_files(latin)
     expect(page.get_by_role("alert").last).to_contain_text("old.csv must be text in UTF-8")
     expect(box).to_have_value("")
     right = {"name": "new.csv", "mimeType": "text/csv", "buffer": text.encode()}
-    chosen.set_input_files(right)  # type: ignore[arg-type]
+    chosen.set_input_files(right)
     expect(box).to_have_value(text[1:])
     expect(page.get_by_role("alert").last).to_be_hidden()
     steps.button(page, "Add all")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from core.errors import WrongRequest
 from core.export import give, take
@@ -100,6 +100,26 @@ def test_pings_of_a_server_that_nobody_has_are_refused(database: Database) -> No
         "pings",
         "server must exist here or be on this page (import the pages in their order), got 'web'",
     )
+
+
+@pytest.mark.parametrize("second", ["Zu\u0308rich", "Z\u00fcrich "])
+def test_a_page_with_one_name_twice_in_whatever_spelling_is_refused(
+    database: Database, second: str
+) -> None:
+    twice = [ServerKept(name=name, ip=IP, added=SLOT) for name in ("Z\u00fcrich", "web", second)]
+    assert refused(database, servers=twice) == (
+        "servers[2].name",
+        "'Z\u00fcrich' appears twice (first: servers[0])",
+    )
+    assert names(database) == []
+
+
+def test_two_spellings_from_before_are_taken_where_both_are_here(database: Database) -> None:
+    both = [ServerKept(name=name, ip=IP, added=SLOT) for name in ("Zu\u0308rich", "Z\u00fcrich")]
+    ids = add(database, "was"), add(database, both[1].name)
+    with database.transaction() as session:
+        session.execute(update(Server).where(Server.id == ids[0]).values(name=both[0].name))
+    assert taken(database, Exported(servers=both)).servers == 0
 
 
 def test_of_a_page_with_something_wrong_nothing_is_added(database: Database) -> None:

@@ -13,7 +13,7 @@ from core.servers.change import AT_ONCE
 from infra.database import Database
 from tests.handlers.conftest import Rows
 from tests.handlers.histories import IP, add, record, this_slot
-from tests.infra.databases import away_after_the_first
+from tests.infra.databases import away_after_the_first, no_address_twice
 
 BULK = "/api/v1/servers/bulk"
 LIMIT = 1_000_000
@@ -137,9 +137,23 @@ def test_what_was_put_before_the_database_went_away_is_told(
     assert words([late, odd, last]) == [
         *("SERVICE_UNAVAILABLE", "WRONG_REQUEST", "SERVICE_UNAVAILABLE")
     ]
-    assert late["detail"] == "the database went away before this one: send it again"
+    told = "the database went away: only the first 2,000 servers of the request were put"
+    assert late["detail"] == told
     assert len(client.get("/").get_json()["servers"]) == AT_ONCE
     assert words(put(client, *wanted)[-3:]) == ["CREATED", "WRONG_REQUEST", "CREATED"]
+
+
+def test_what_was_put_before_a_fault_of_ours_is_told(app: Flask, client: FlaskClient) -> None:
+    wanted = [
+        {"name": f"web {number}", "ip": f"127.0.{number // 250}.{1 + number % 250}"}
+        for number in range(AT_ONCE)
+    ]
+    with no_address_twice(app.extensions["pinglet"].database):
+        *stored, last = put(client, *wanted, {"name": "last", "ip": "127.0.0.1"})
+    assert words(stored) == ["CREATED"] * AT_ONCE
+    told = "Pinglet failed; its log says why: only the first 2,000 servers of the request were put"
+    assert last == {"status": "SERVICE_UNAVAILABLE", "detail": told}
+    assert len(client.get("/").get_json()["servers"]) == AT_ONCE
 
 
 def test_where_nothing_was_put_the_whole_is_unavailable(app: Flask, client: FlaskClient) -> None:
