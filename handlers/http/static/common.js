@@ -118,7 +118,8 @@ export function percent(share) {
 // Never rounded down to 0 either, where something was lost.
 export const lossShare = (share) => share > 0 && share < 0.0001 ? "< 0.01 %" : percent(share);
 
-export const count = (number) => number.toLocaleString();
+// In the digits of all other figures here, whatever those of the language are.
+export const count = (number) => number.toLocaleString(undefined, { numberingSystem: "latn" });
 
 export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
