@@ -62,6 +62,7 @@ VIEWS: dict[str, Opened] = {
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),
     "documentation": opened("/api/v1/docs", "h1"),
     "nothing there": opened("/nowhere", "h1"),
+    "no such server": opened("/dashboard/servers/4711", "h1"),
 }
 
 

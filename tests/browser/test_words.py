@@ -3,12 +3,13 @@
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from core.accounts import tokens, users
 from core.accounts.tokens import TokenWanted
@@ -360,6 +361,53 @@ def test_a_file_is_read_into_the_list_before_it_is_sent(site: Site, page: Page) 
     expect(page.get_by_role("alert").last).to_be_hidden()
     steps.button(page, "Add all")
     expect(page.locator("#done")).to_have_text("2 servers saved")
+
+
+def drop(page: Page, files: Sequence[Path], onto: Locator) -> None:
+    """Drag files from outside the browser, and let them fall."""
+    onto.scroll_into_view_if_needed()
+    box = onto.bounding_box()
+    assert box is not None
+    dragged = {
+        "items": [],
+        "files": [str(file) for file in files],
+        "dragOperationsMask": 1,
+    }
+    mouse = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        mouse.send("Input.dispatchDragEvent", {"type": kind, **at, "data": dragged})
+
+
+@pytest.mark.parametrize("where", ["textarea", "[type=file]", "h1"])
+def test_a_file_is_dropped_anywhere_on_the_page(
+    site: Site, page: Page, tmp_path: Path, where: str
+) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("name,ip\nweb,127.0.0.1\nZürich,127.0.0.2\n", encoding="utf-8")
+    page.goto(f"{site.url}/dashboard/add")
+    expect(page.locator("#zone-name")).not_to_be_empty()  # its scripts have run
+    drop(page, [file], page.locator(where).first)
+    box = page.get_by_label("One server per line")
+    expect(box).to_have_value("name,ip\nweb,127.0.0.1\nZürich,127.0.0.2\n")
+    expect(box).to_be_focused()
+    steps.button(page, "Add all")
+    expect(page.locator("#done")).to_have_text("2 servers saved")
+    assert site.names() == ["web", "Zürich"]
+
+
+def test_a_file_that_is_no_text_is_refused_where_it_falls(
+    site: Site, page: Page, tmp_path: Path
+) -> None:
+    file = tmp_path / "list.xlsx"
+    file.write_bytes(b"PK\x03\x04\xff")
+    page.goto(f"{site.url}/dashboard/add")
+    expect(page.locator("#zone-name")).not_to_be_empty()
+    box = page.get_by_label("One server per line")
+    box.fill("web, 127.0.0.1")
+    drop(page, [file], box)
+    expect(page.get_by_role("alert").last).to_contain_text("list.xlsx must be text in UTF-8")
+    expect(box).to_have_value("web, 127.0.0.1")
 
 
 # Files of the pages

@@ -32,6 +32,8 @@ async function refresh() {
   if (wanted !== query()) return; // the filter has changed meanwhile
   filledAt = performance.now();
   show(page);
+  await firstAsked; // a warning has its room above what one was looking at
+  if (wanted === query()) scrollBack();
 }
 
 let filledAt = 0; // by performance.now: what is shown was true then
@@ -246,10 +248,9 @@ function turn(change) {
 
 const scrollBack = keepScroll((element) => Number(element?.closest("tr")?.dataset.id), (id) => rows.get(id)?.row);
 
-async function comeBack() {
+function comeBack() {
   fromAddress();
-  await Promise.all([guarded(), firstAsked]); // a warning has its room above what one was looking at
-  scrollBack();
+  return guarded();
 }
 
 async function guarded() {
@@ -260,8 +261,9 @@ let typing;
 filter.addEventListener("input", () => { sayFilter(); clearTimeout(typing); typing = setTimeout(guarded, 200); });
 filter.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
 $("#clear").addEventListener("click", () => { filter.reset(); restart(); });
-$("#more").addEventListener("click", () => turn(() => after.push(next)));
-$("#back").addEventListener("click", () => turn(() => after.pop()));
+// Nothing follows a page that isn't there yet, such as where Enter is held down.
+$("#more").addEventListener("click", () => { if (next) turn(() => { after.push(next); next = null; }); });
+$("#back").addEventListener("click", () => { if (after.length) turn(() => after.pop()); });
 addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
 document.addEventListener("theme", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });

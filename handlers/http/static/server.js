@@ -13,6 +13,9 @@ const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
 const POINTS = 360;
 const REFRESH_MS = 30_000;
+const MINUTE = 60_000;
+const SHORTEST = 5 * MINUTE;
+const LONGEST = 2 * 365 * 1440 * MINUTE; // the API draws 800 days at most
 
 let server = null;
 let range = "24 h";
@@ -28,7 +31,7 @@ function fromAddress() {
   const words = inAddress();
   range = Object.keys(RANGES).find((name) => short(name) === words.get("range")) ?? range;
   const [since, until] = ["since", "until"].map((name) => Date.parse(words.get(name)));
-  if (since < until) zoom = { since, until };
+  if (since < until) zoom = { since: Math.max(since, until - LONGEST), until };
 }
 
 function intoAddress() {
@@ -119,8 +122,6 @@ function figure(name, value, more) {
 // The chart
 
 let chart = null;
-
-const MINUTE = 60_000;
 
 const roomFor = (width) => Math.max(2, Math.min(8, Math.floor(width / 60)));
 
@@ -242,9 +243,6 @@ function drawStrip({ chartArea: { left, width } }) {
 
 // Looking closer: by dragging, or by keys
 
-const SHORTEST = 5 * MINUTE;
-const LONGEST = 2 * 365 * 1440 * MINUTE; // the API draws 800 days at most
-
 function look(since, until) {
   const last = Math.ceil(now() / MINUTE) * MINUTE;
   const length = Math.min(LONGEST, Math.max(SHORTEST, until - since));
@@ -255,6 +253,7 @@ function look(since, until) {
 }
 
 function byKey(event) {
+  if (now() === null) return; // what is shown has no end yet
   if (pointer.step(event)) { event.preventDefault(); return; }
   const { since, until } = windowShown();
   const quarter = (until - since) / 4;

@@ -193,6 +193,12 @@ def test_the_page_tells_every_operation_and_every_shape(client: FlaskClient) -> 
         assert f'id="{name}"' in page
 
 
+def test_the_page_shows_code_as_code(client: FlaskClient) -> None:
+    page = client.get("/api/v1/docs").text
+    assert "by id or <code>current</code>, and all others" in page
+    assert "`" not in page
+
+
 def test_the_page_asks_nobody_else_for_anything_and_runs_nothing(client: FlaskClient) -> None:
     response = client.get("/api/v1/docs")
     policy = response.headers["Content-Security-Policy"]

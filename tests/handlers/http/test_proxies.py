@@ -12,6 +12,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from core.accounts.records import Identity, TokenKind
+from core.clock import utc_now
+from core.servers import change
+from core.servers.records import ServerWanted
 from core.settings import UNIX_SOCKET, Proxy, Settings
 from handlers.http import proxies
 from handlers.http.app import create_app
@@ -352,11 +355,15 @@ def test_every_address_of_every_page_is_under_the_prefix(
     make: Make, database: Database, ann: Identity
 ) -> None:
     shown = cookie(token(database, ann, TokenKind.SESSION))
+    web = ServerWanted(name="web", ip="127.0.0.1")
+    with database.transaction() as session:
+        change.put(session, [web], database.settings, utc_now(), upsert=False)
     pages = [address for _, address, _, _ in PAGES]
+    servers = ["/dashboard/servers/1", "/dashboard/servers/4711"]
     for asked in ways_under_a_prefix(make):
-        for path in ("/login", *pages, "/dashboard/servers/1", "/api/v1/docs"):
+        for path in ("/login", *pages, *servers, "/api/v1/docs"):
             page = asked("GET", path, shown)
-            assert page.status_code == 200, path
+            assert page.status_code == (404 if path == servers[1] else 200), path
             found = ADDRESSES.findall(page.text)
             assert found, path
             assert [one for one in found if not one.startswith("/monitor/pinglet/")] == [], path
