@@ -1,6 +1,7 @@
 """docs/screenshots/sheet.webp: the pages at every width, light and dark: `make docs`.
 
-When all is well, with a dead worker, and while Pinglet can't be reached. To be looked at.
+When all is well, with a dead worker, while Pinglet can't be reached, behind a prefix, in a language
+that runs the other way, and the pages that say why there is no other. To be looked at.
 """
 
 import base64
@@ -9,10 +10,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import product
+from functools import partial
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -26,6 +27,7 @@ from handlers.cli import demo
 from infra import migrations
 from infra.database import Database
 from screenshots import OFFICE, PICTURES, ROOT
+from tests import people
 from tests.browser import steps
 from tests.browser.conftest import CHROMIUM, launch
 from tests.browser.site import Site, serve
@@ -37,9 +39,11 @@ HEIGHT = 1000
 SCALE = 0.36
 QUALITY = 55
 DAYS = 2
-DEAD_FOR = timedelta(minutes=20)
 SHEET_STYLE = """body { margin: 16px; background: #b9c1c9; font: 15px sans-serif; }
 h2 { margin: 16px 0 6px; font-size: 17px; } div { display: flex; gap: 10px; align-items: start; }"""
+
+
+# What is looked at
 
 
 def fleet(page: Page, site: Site) -> None:
@@ -50,6 +54,42 @@ def fleet(page: Page, site: Site) -> None:
 def server(page: Page, site: Site) -> None:
     """A server with an outage."""
     steps.server(page, site, OFFICE)
+
+
+def add(page: Page, site: Site) -> None:
+    """The forms to add servers, after a list of which a line was refused."""
+    page.goto(f"{site.url}/dashboard/add")
+    page.get_by_label("One server per line").fill("demo office, 127.0.0.5\nweb-1, 192.0.2")
+    steps.button(page, "Add all")
+    expect(page.locator("#results .bad").first).to_be_visible()
+
+
+def opened(path: str, shown: str, page: Page, site: Site) -> None:
+    """A page that is there once `shown` is."""
+    page.goto(site.url + path)
+    expect(page.locator(shown).first).to_be_visible()
+
+
+def unknown_name(page: Page, site: Site) -> None:
+    """What is said to whoever comes by a name that Pinglet doesn't know."""
+    page.goto(site.url.replace("127.0.0.1", "pinglet.localhost"))
+
+
+VIEWS: dict[str, Callable[[Page, Site], None]] = {
+    "fleet": fleet,
+    "server": server,
+    "add": add,
+    "account": partial(opened, "/dashboard/account", "#users tr"),
+    "API explorer": partial(opened, "/dashboard/graphql", ".graphiql-container"),
+    "documentation": partial(opened, "/api/v1/docs", "h1"),
+    "log in": partial(opened, "/login", "#login"),
+    "nothing there": partial(opened, "/nowhere", "h1"),
+    "unknown name": unknown_name,
+    "no user yet": partial(opened, "/dashboard", "h1"),
+}
+
+
+# In which state
 
 
 def as_it_is(_page: Page) -> None:
@@ -63,26 +103,39 @@ def unreachable(page: Page) -> None:
     expect(page.get_by_text("can't be reached").first).to_be_visible()
 
 
-VIEWS: dict[str, Callable[[Page, Site], None]] = {"fleet": fleet, "server": server}
-STATES: dict[str, tuple[timedelta, Callable[[Page], None]]] = {
-    "all is well": (timedelta(0), as_it_is),
-    "dead worker": (DEAD_FOR, as_it_is),
-    "Pinglet can't be reached": (timedelta(0), unreachable),
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How an instance is: its rounds ended `ended` ago, and "ann" uses it unless nobody does."""
+
+    ended: timedelta = timedelta(0)
+    prefix: str = ""
+    used: bool = True
+
+
+WELL, DEAD, SILENT = "all is well", "dead worker", "Pinglet can't be reached"
+PREFIXED, NEW = "behind a prefix", "just installed"
+STATES: dict[str, tuple[Kind, Callable[[Page], None]]] = {
+    WELL: (Kind(), as_it_is),
+    DEAD: (Kind(ended=timedelta(minutes=20)), as_it_is),
+    SILENT: (Kind(), unreachable),
+    PREFIXED: (Kind(prefix="/monitor/pinglet"), as_it_is),
+    NEW: (Kind(used=False), as_it_is),
 }
-"""How long ago rounds ended, and what happens to the page."""
+"""What is looked at, and what happens to the page."""
 
 
 @dataclass
 class Watched:
-    """A served instance whose rounds ended `ended` ago; `ids` are of the servers they ping."""
+    """A served instance; `ids` are of the servers that are pinged."""
 
     site: Site
-    ended: timedelta
-    ids: dict[str, int]
+    kind: Kind
+    ids: dict[str, int] = field(default_factory=dict)
+    cookies: object = None
 
     def catch_up(self) -> None:
         """Record the rounds that are due by now."""
-        until = utc_now() + SLOT - self.ended
+        until = utc_now() + SLOT - self.kind.ended
         with self.site.database.reading() as session:
             newest = find.newest_slot(session, until)
         for chunk in demo.made_up_rounds(self.ids, until, DAYS):
@@ -103,47 +156,110 @@ def fill(site: Site) -> dict[str, int]:
     return ids
 
 
+def log_in(browser: Browser, site: Site) -> object:
+    """Add users and log one in; return her cookies."""
+    for name, role in (("ann", "admin"), ("eve", "editor"), ("viv", "viewer")):
+        people.add(site.database, name, people.Role(role))
+    context = browser.new_context(locale="en-GB")
+    steps.log_in(context.new_page(), site)
+    cookies = context.storage_state()
+    context.close()
+    return cookies
+
+
 @contextmanager
-def watched(ended: timedelta) -> Iterator[Watched]:
-    """Serve an instance whose rounds ended so long ago."""
+def watched(browser: Browser, kind: Kind) -> Iterator[Watched]:
+    """Serve an instance of this kind."""
     folder = Path(tempfile.mkdtemp())
     try:
-        settings = Settings(database_url=f"sqlite:///{folder / 'pinglet.db'}", authentication=False)
+        settings = Settings(database_url=f"sqlite:///{folder / 'pinglet.db'}", authentication=True)
         migrations.upgrade(Database(settings).engine)
-        with serve(settings) as site:
-            yield Watched(site, ended, fill(site))
+        with serve(settings, kind.prefix) as site:
+            if kind.used:
+                yield Watched(site, kind, fill(site), log_in(browser, site))
+            else:
+                yield Watched(site, kind)
     finally:
         shutil.rmtree(folder)
 
 
-def row(browser: Browser, instance: Watched, view: str, state: str, scheme: str) -> str:
-    """Return a row of the sheet: this view at every width."""
+# The sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A view at every width."""
+
+    view: str
+    scheme: str
+    state: str = WELL
+    locale: str = "en-GB"
+    zone: str = "UTC"
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+        language = "" if self.locale == "en-GB" else f", {self.locale} in {self.zone}"
+        return html.escape(f"{self.view}, {self.scheme}: {self.state}{language}")
+
+
+BOTH = ("light", "dark")
+MAIN = ("fleet", "server")
+ROWS = [
+    *(
+        Row(view, scheme, state)
+        for state in (WELL, DEAD, SILENT)
+        for view in MAIN
+        for scheme in BOTH
+    ),
+    *(
+        Row(view, scheme, NEW if view == "no user yet" else WELL)
+        for view in VIEWS
+        if view not in MAIN
+        for scheme in BOTH
+    ),
+    Row("add", "light", DEAD),
+    Row("account", "dark", SILENT),
+    Row("fleet", "light", PREFIXED),
+    Row("server", "dark", PREFIXED),
+    *(
+        Row(view, scheme, locale="ar-EG", zone="Africa/Cairo")
+        for view, scheme in (("fleet", "light"), ("server", "dark"), ("account", "light"))
+    ),
+]
+
+
+def drawn(browser: Browser, instance: Watched, row: Row) -> str:
+    """Return a row of the sheet."""
     instance.catch_up()
     pictures = []
     for width in WIDTHS:
         context = browser.new_context(
             viewport={"width": width, "height": HEIGHT},
-            color_scheme=scheme,  # type: ignore[arg-type]
-            locale="en-GB",
-            timezone_id="UTC",
+            color_scheme=row.scheme,
+            locale=row.locale,
+            timezone_id=row.zone,
+            storage_state=instance.cookies,
         )
         page = context.new_page()
-        VIEWS[view](page, instance.site)
+        VIEWS[row.view](page, instance.site)
         page.wait_for_load_state("networkidle")
-        STATES[state][1](page)
+        STATES[row.state][1](page)
         data = base64.b64encode(page.screenshot()).decode()
         pictures.append(f'<img width="{width * SCALE:.0f}" src="data:image/png;base64,{data}">')
         context.close()
-    title = html.escape(f"{view}, {scheme}: {state}")
-    return f"<h2>{title}</h2><div>{''.join(pictures)}</div>"
+    return f"<h2>{row.title}</h2><div>{''.join(pictures)}</div>"
 
 
 def rows(browser: Browser) -> Iterator[str]:
     """Return every row of the sheet."""
-    for state, (ended, _what) in STATES.items():
-        with watched(ended) as instance:
-            for view, scheme in product(VIEWS, ("light", "dark")):
-                yield row(browser, instance, view, state, scheme)
+    instances: dict[Kind, Watched] = {}
+    with ExitStack() as stack:
+        for row in ROWS:
+            kind = STATES[row.state][0]
+            if kind not in instances:
+                instances[kind] = stack.enter_context(watched(browser, kind))
+            yield drawn(browser, instances[kind], row)
 
 
 def draw(browser: Browser, found: str) -> bytes:

@@ -65,8 +65,8 @@ def take(browser: Browser, site: Site) -> None:
     """Take every picture."""
     for name, view, scheme, viewport in VIEWS:
         context = browser.new_context(
-            viewport=viewport,  # type: ignore[arg-type]
-            color_scheme=scheme,  # type: ignore[arg-type]
+            viewport=viewport,
+            color_scheme=scheme,
             locale="en-GB",
             timezone_id="UTC",
         )

@@ -1,6 +1,8 @@
 """What the dearest answers take, and so what GraphQL's fields weigh: `python -m benchmarks.costs`.
 
-    python -m benchmarks.costs [--servers 1000] [--only SQLite]
+    python -m benchmarks.costs [--servers 1000] [--only SQLite] [--write]
+
+Prints a page; `--write` keeps it as docs/benchmarks/costs.md.
 
 On both databases, of servers with 2.8 days of raw rows and a year of packed days. Each request is
 asked of a process of its own, three times; the least processor time counts, its own and that of
@@ -14,6 +16,7 @@ units are the request's own.
 import argparse
 import multiprocessing
 import os
+import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -35,6 +38,19 @@ from handlers.http.graphql import limits
 from infra.database import Database
 
 UNIT_US, LONGEST_S, MOST_MB = 20, 2.0, 100.0
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks" / "costs.md"
+HEADER = """# What the dearest answers take
+
+Made by `python -m benchmarks.costs {arguments}` on {date}; do not edit. {system}
+
+{servers:,} servers with 2.8 days of raw rows and a year of packed days. Each request is asked of a
+process of its own, three times: *ms* is the least processor time, the process's own and that of
+Postgres, *MB* by how much the process grew at most. *Units* of {unit_us} us are what a server took
+beyond being listed; the last column is what `handlers/http/graphql/limits.py` says that the
+document costs, and how long a document would take that costs as much as one may. What isn't refused
+takes at most {longest_s:g} s and {most_mb:g} MB; anything else is marked EXCEEDED.
+The fewer servers, the more of their units are the request's own."""
 HEAD = (
     "| what | ms | MB | units a server, beyond its listing | what limits.py says |\n"
     "|---|--:|--:|--:|---|"
@@ -155,25 +171,46 @@ def _weighed(took_s: float, listed_s: float, count: int, cost: int) -> str:
     return f"{beyond:,.1f} | {cost:,}: at the limit {took_s * limits.LIMITS.cost / cost:.2f} s"
 
 
+def _header(servers: int) -> str:
+    return HEADER.format(
+        arguments=" ".join(sys.argv[1:]),
+        date=f"{world.NOW:%Y-%m-%d}",
+        system=f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}.",
+        servers=servers,
+        unit_us=UNIT_US,
+        longest_s=LONGEST_S,
+        most_mb=MOST_MB,
+    )
+
+
 def main() -> int:
     """Measure on both databases, print, judge."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.costs")
     parser.add_argument("--servers", type=int, default=1_000)
     parser.add_argument("--only", choices=["Postgres", "SQLite"])
+    parser.add_argument("--write", action="store_true", help=f"keep the page as {PAGE}")
     given = parser.parse_args()
     world.NOW = utc_now()  # an application reads the last days by the real clock
     size = Size(given.servers, given.servers * world.RAW_SLOTS, 365)
-    all_fit = True
+    page, all_fit = [], True
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        page.append(line)
+
+    say(_header(given.servers))
     for name, made in (("Postgres", postgres_world), ("SQLite", sqlite_world)):
         if given.only not in (None, name):
             continue
-        print(f"\n{name}\n{HEAD}")
+        say(f"\n## {name}\n\n{HEAD}")
         with made() as (database, _cool_down):
             world.add_servers(database.engine, size)
             world.fill(database.engine, size)
             for line, fits in lines(database, given.servers):
-                print(line if fits else f"{line} EXCEEDED", flush=True)
+                say(line if fits else f"{line} EXCEEDED")
                 all_fit &= fits
+    if given.write:
+        PAGE.write_text("\n".join(page) + "\n", encoding="utf-8")
     return int(not all_fit)
 
 

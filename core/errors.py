@@ -2,6 +2,7 @@
 
 CoreError
 ├── WrongRequest       what was sent can't be understood or isn't allowed
+│   └── RefusedLate    after some steps of long work; the message says what is done
 ├── NameUnknown        no server has that name
 │   └── IdUnknown      or that id
 ├── NameTaken          another server has that name
@@ -17,7 +18,7 @@ CoreError
 │   ├── Misconfigured  it refuses what the settings ask for: somebody has to see to it
 │   ├── PlatformError  it is too old, or was built without what is needed; told at the start
 │   ├── DatabaseReplaced its file was removed, or another one put in its place
-│   ├── CutOff         it went away in the midst of long work; the message says what is done
+│   ├── CutOff         in the midst of long work; the message says what is done
 │   └── Busy           enough costly work is being done already: try again
 ├── ClockContradicted  this machine's clock is wrong: nothing is recorded by it
 └── SettingsError      a setting is wrong; raised at the start, never by a request
@@ -106,6 +107,15 @@ class WrongRequest(CoreError):
 
 def _with(got: str, sentence: str) -> str:
     return sentence.replace("{}", got) if "{}" in sentence else f"{sentence}, got {got}"
+
+
+class RefusedLate(WrongRequest):
+    """A step of long work was refused after others were done; `done` is what they returned."""
+
+    def __init__(self, refusal: CoreError, told: str, done: Sequence[Any]) -> None:
+        super().__init__(f"{refusal}\n{told}", getattr(refusal, "field", None))
+        self._logged = f"{refusal.logged}\n{told}"
+        self.done = done
 
 
 class NameUnknown(CoreError):
@@ -278,10 +288,10 @@ class DatabaseReplaced(Unavailable):
 
 
 class CutOff(Unavailable):
-    """The database went away after some steps of a long work; `done` is what they returned."""
+    """Long work ended after some of its steps; `done` is what they returned."""
 
-    def __init__(self, told: str, done: Sequence[Any]) -> None:
-        super().__init__(f"the database went away: {told}")
+    def __init__(self, why: str, told: str, done: Sequence[Any]) -> None:
+        super().__init__(f"{why}: {told}")
         self.done = done
 
 

@@ -15,10 +15,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from core.reading import NAME_LENGTH, USER_NAME_LENGTH
+from core.reading import NAME_LENGTH, TAG_LENGTH, USER_NAME_LENGTH
 from core.sql import UtcDateTime
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
 
 
@@ -74,6 +74,37 @@ class Schedule(Base):
     since: Mapped[datetime] = mapped_column(primary_key=True)
     interval_s: Mapped[int]
     enabled: Mapped[bool]
+
+
+class Tag(Base):
+    """A word that groups servers: one row for each of a server's tags."""
+
+    __tablename__ = "tag"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    tag: Mapped[str] = mapped_column(String(TAG_LENGTH), primary_key=True)
+
+    __table_args__ = (Index("tag_tag", tag),)  # who has a tag is asked for by it
+
+
+class Parent(Base):
+    """Behind which server another one stands, such as its switch.
+
+    No column of `server`: to remove a parent then writes no row of another server, which a round
+    may hold, and no index makes a round's updates of servers costlier. Whoever goes, as parent or
+    as child, takes the row along.
+    """
+
+    __tablename__ = "parent"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    parent_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), index=True
+    )
 
 
 class StoredPing(Base):
@@ -175,7 +206,7 @@ class Round(Base):
     ended: Mapped[datetime | None]  # when the last of them was recorded
 
 
-class Stretch(Base):
+class StoredStretch(Base):
     """Rounds whose times agree, one after the other: core/rounds/trust.py says what for."""
 
     __tablename__ = "stretch"
@@ -331,6 +362,8 @@ LARGEST_ID = 2**63 - 1  # no database has larger ones
 # The plain tables, for statements about rows: the ORM has no part in them.
 SERVER = Base.metadata.tables["server"]
 SCHEDULE = Base.metadata.tables["schedule"]
+TAG = Base.metadata.tables["tag"]
+PARENT = Base.metadata.tables["parent"]
 DATA = Base.metadata.tables["data"]
 WHY = Base.metadata.tables["why"]
 INCIDENT = Base.metadata.tables["incident"]

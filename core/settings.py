@@ -75,7 +75,8 @@ PROXIES = Parser(
 
 def _setting(default: object, variable: str, meaning: str, parser: Parser = TEXT) -> Any:
     metadata = {"variable": variable, "meaning": meaning, "parser": parser}
-    return field(default=default, metadata=metadata)  # pylint: disable=invalid-field-call
+    # pylint: disable-next=invalid-field-call  # it is called where a dataclass has its fields
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)

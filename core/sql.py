@@ -31,6 +31,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from core.slots import EPOCH
 
 
+# We send no time as a literal, so nothing here writes one.
 class UtcDateTime(TypeDecorator[datetime]):  # pylint: disable=abstract-method
     """Aware UTC times, also from SQLite, which keeps no zone."""
 
@@ -53,7 +54,11 @@ class UtcDateTime(TypeDecorator[datetime]):  # pylint: disable=abstract-method
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class json_rows(GenericFunction[str]):  # pylint: disable=invalid-name
+# Functions of SQL have names as SQL has them.
+# pylint: disable=invalid-name
+
+
+class json_rows(GenericFunction[str]):
     """A table function: one row for each element of a JSON array, in the column `value`.
 
     Every database has it under a name of its own; infra/postgres.py and infra/sqlite.py know them.
@@ -63,13 +68,13 @@ class json_rows(GenericFunction[str]):  # pylint: disable=invalid-name
     inherit_cache = True
 
 
-class json_item(GenericFunction[str]):  # pylint: disable=invalid-name
+class json_item(GenericFunction[str]):
     """The element at that place of a JSON array, as text or number; NULL for JSON's null."""
 
     inherit_cache = True
 
 
-class epoch_minute(GenericFunction[int]):  # pylint: disable=invalid-name
+class epoch_minute(GenericFunction[int]):
     """A time as whole minutes since 1970. infra/postgres.py and infra/sqlite.py say it.
 
     Times cross the border as numbers where there are many of them: they are read far faster.
@@ -79,7 +84,7 @@ class epoch_minute(GenericFunction[int]):  # pylint: disable=invalid-name
     type = Integer()
 
 
-class by_code_point(GenericFunction[str]):  # pylint: disable=invalid-name
+class by_code_point(GenericFunction[str]):
     """A text that sorts by its characters' numbers, wherever the database was made.
 
     infra/postgres.py and infra/sqlite.py say it.
@@ -89,7 +94,7 @@ class by_code_point(GenericFunction[str]):  # pylint: disable=invalid-name
     type = String()
 
 
-class time_at(GenericFunction[datetime]):  # pylint: disable=all
+class time_at(GenericFunction[datetime]):
     """The time so many microseconds after 1970 began, as the columns hold it.
 
     The way in for many times in one parameter: JSON has none.
@@ -99,7 +104,7 @@ class time_at(GenericFunction[datetime]):  # pylint: disable=all
     type = UtcDateTime()
 
 
-class turn(GenericFunction[int]):  # pylint: disable=invalid-name
+class turn(GenericFunction[int]):
     """Waits until no other transaction has the turn of this number, and has it to its end.
 
     What several rows' locks can't bring into one order is done one after the other. Where there is

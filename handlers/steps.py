@@ -1,13 +1,15 @@
 """Long work, step by step, each in a transaction of its own."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from core.errors import CutOff, Unavailable
+from core.errors import CoreError, CutOff, RefusedLate, Unavailable
 from infra.database import Database
 
+log = logging.getLogger("pinglet.database")
 T = TypeVar("T")
 
 
@@ -18,15 +20,25 @@ def each(
 ) -> list[T]:
     """Do the steps in their order; return what they return.
 
-    Raises Unavailable where the database can't serve the first; CutOff where it went away after
-    some, with what these returned and what is `told` of it.
+    What ends the first is raised as it is. What ends a later one becomes RefusedLate, or CutOff
+    where it isn't the caller's fault, with what those before returned and what is `told` of it.
     """
     done: list[T] = []
     for step in steps:
         try:
             done.append(database.write(step))
-        except Unavailable as error:
+        except Exception as error:
             if not done:
                 raise
-            raise CutOff(told(done), done) from error
+            raise _ended(error, told(done), done) from error
     return done
+
+
+def _ended(error: Exception, told: str, done: Sequence[T]) -> CoreError:
+    if isinstance(error, Unavailable):
+        log.error("a step of long work can't be done: %s", error.logged)
+        return CutOff("the database went away", told, done)
+    if isinstance(error, CoreError):
+        return RefusedLate(error, told, done)
+    log.error("a step of long work failed", exc_info=error)
+    return CutOff("Pinglet failed; its log says why", told, done)

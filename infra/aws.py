@@ -85,8 +85,8 @@ def _send_once(queue_url: str, entries: list[Entry]) -> dict[str, str]:
 
 @cache
 def _client(service: str) -> Any:
-    import boto3  # pylint: disable=import-outside-toplevel
-    from botocore.config import Config  # pylint: disable=import-outside-toplevel
+    import boto3
+    from botocore.config import Config
 
     # The defaults wait a minute for a connection, longer than a round lasts; and attempts of the
     # client's own would multiply ours.
@@ -95,7 +95,7 @@ def _client(service: str) -> Any:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    from botocore.exceptions import (  # pylint: disable=import-outside-toplevel
+    from botocore.exceptions import (
         BotoCoreError,
         ClientError,
     )

@@ -7,11 +7,11 @@ from its next transaction on. A copy is one file, its owner's alone.
 import contextlib
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -125,17 +125,13 @@ def _in_our_words(driver: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _new(file: Path, whole: threading.Event | None = None) -> Iterator[None]:
-    """Make an empty file, its owner's alone; remove it if what follows fails. Raises OSError.
-
-    Once it is `whole` it stays, whatever happens: it may be all that is left of what it holds.
-    """
+def _new(file: Path) -> Iterator[None]:
+    """Make an empty file, its owner's alone; remove it if what fills it fails. Raises OSError."""
     os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, sqlite_file.OURS_ALONE))
     try:
         yield
     except BaseException:
-        if not (whole and whole.is_set()):
-            file.unlink()
+        file.unlink()
         raise
 
 
@@ -267,7 +263,17 @@ def _swap(staged: Database, live: Path) -> Path | None:
         with contextlib.suppress(FileNotFoundError):
             sqlite_file.beside(live, suffix).rename(sqlite_file.beside(kept, suffix))
     ready.rename(live)
+    _sync_names(live.parent)
     return kept if kept.exists() else None
+
+
+def _sync_names(folder: Path) -> None:
+    """Have the disk hold the names in a folder, so that no power cut takes what was moved."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _put_back(
@@ -276,30 +282,25 @@ def _put_back(
     """Copy the source into the database; return where what was there is kept, if anything."""
     driver: Any = database.engine.dialect.loaded_dbapi
     wait_s = database.settings.statement_timeout_s
+    kept = _free_name(live)
     with _opened(database) as wanted:
         _match_pages(source, wanted)
         wanted.execute("PRAGMA synchronous=FULL")
-        (pages,) = wanted.execute("PRAGMA page_count").fetchone()
-        if pages <= 1:  # no tables yet
-            _copy(source, wanted, progress, wait_s=wait_s)
-            return None
-        kept, whole = _free_name(live), threading.Event()
-
-        def keep() -> None:
-            _keep(driver, live, kept)
-            whole.set()
-
-        with _new(kept, whole):
-            # Nobody can write in between: what is kept is what is replaced, to the last change.
-            _copy(source, wanted, progress, keep, wait_s)
+        # Nobody can write in between: what is kept is what is replaced, to the last change.
+        _copy(source, wanted, progress, partial(_keep, driver, live, kept), wait_s)
         with contextlib.suppress(driver.OperationalError):  # others still read what was there
             wanted.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return kept
+    return kept if kept.exists() else None
 
 
 def _keep(driver: Any, live: Path, kept: Path) -> None:
-    with closing(driver.connect(live)) as source, closing(driver.connect(kept)) as copy:
-        _copy(source, copy, None)
+    """Copy what there is, if anything, into a file that then stays: it may be all that is left."""
+    with closing(driver.connect(live)) as source:
+        (pages,) = source.execute("PRAGMA page_count").fetchone()
+        if pages <= 1:  # no tables yet
+            return
+        with _new(kept), closing(driver.connect(kept)) as copy:
+            _copy(source, copy, None)
 
 
 def _match_pages(source: Any, wanted: Any) -> None:

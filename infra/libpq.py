@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from sqlalchemy import URL
 
@@ -120,15 +121,13 @@ def with_places(url: URL, said: Mapping[str, str]) -> URL:
 
     Raises SettingsError.
     """
-    places: dict[str, str | int] = {
-        place: said[word] for word, place in PLACES.items() if said.get(word)
-    }
+    places: dict[str, Any] = {place: said[word] for word, place in PLACES.items() if said.get(word)}
     if "port" in places:
         text = str(places["port"])
         if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 65_535:
             raise SettingsError("DATABASE_URL: port must be 1 to 65535")
         places["port"] = int(text)
-    return url.set(**places)  # type: ignore[arg-type]
+    return url.set(**places)
 
 
 def options(text: str) -> dict[str, str]:

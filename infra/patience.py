@@ -131,6 +131,7 @@ def _do(asked: "Future[T]", what: Hashable, work: Callable[[], T]) -> None:
     try:
         done = work()
     except BaseException as error:  # pylint: disable=broad-exception-caught
+        # It belongs to whoever waits, in another thread.
         _forget(what)
         asked.set_exception(error)
     else:

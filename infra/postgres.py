@@ -274,7 +274,7 @@ def _verifying(ca: str, own: str, key: str | None, password: str | None) -> ssl.
     return context
 
 
-class PostgresConnection(pg8000.Connection):  # type: ignore[misc]
+class PostgresConnection(pg8000.Connection):  # type: ignore[misc]  # it has no types
     """pg8000's connection with the gaps closed that SQLAlchemy falls through.
 
     It is pg8000.Connection, not that of pg8000.dbapi: SQLAlchemy is written for this one, which

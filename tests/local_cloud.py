@@ -108,6 +108,7 @@ class LocalCloud:
 
     def _answers(self) -> bool:
         try:
+            # Our own address.
             with urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=5):  # noqa: S310
                 return True
         except urllib.error.HTTPError:

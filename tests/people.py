@@ -73,7 +73,7 @@ def token(
 
 def change(database: Database, user: Identity, **changes: object) -> None:
     """Change a user in a transaction of its own."""
-    wanted = users.Change.of(users.UserChange(**changes))  # type: ignore[arg-type]
+    wanted = users.Change.of(users.UserChange(**changes))
     with database.transaction() as session:
         users.change_user(session, user.user_id, wanted)
 

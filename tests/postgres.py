@@ -8,8 +8,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,6 +96,37 @@ class Postgres:
 
     def start(self, *options: str) -> Self:
         """Start it and return when it takes connections."""
+        command = self._command(*options)
+        self._spawn(command)
+        self._await_ready(command)
+        return self
+
+    def begin_to_start(self) -> Callable[[], None]:
+        """Start it as a standby that lets nobody in (57P03) until the function returned is called.
+
+        It must have been started and stopped before.
+        """
+        self.write("data/standby.signal", b"")
+        self._spawn(self._command("-c", "hot_standby=off"))
+        self._until(lambda: self._refusal() == CANNOT_CONNECT_NOW)
+        return partial(self._run, "pg_ctl", "promote", "-D", self.data)
+
+    def await_refusals(self, number: int) -> None:
+        """Return when it has sent so many more away."""
+        before = self._sent_away()
+        self._until(lambda: self._sent_away() >= before + number)
+
+    def _sent_away(self) -> int:
+        return (self.folder / "log").read_text().count("FATAL:")
+
+    def _until(self, is_so: Callable[[], bool]) -> None:
+        give_up = time.monotonic() + 250
+        while not is_so():
+            if time.monotonic() > give_up:
+                raise TimeoutError((self.folder / "log").read_text()[-2000:])
+            time.sleep(0.05)
+
+    def _command(self, *options: str) -> list[str]:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -102,10 +134,7 @@ class Postgres:
             "fsync": "off",  # a killed server process is no power cut: nothing is lost by this
         }
         flags = [part for item in settings.items() for part in ("-c", "=".join(item))]
-        command = [str(self.programs / "postgres"), "-D", self.data, *flags, *options]
-        self._spawn(command)
-        self._await_ready(command)
-        return self
+        return [str(self.programs / "postgres"), "-D", self.data, *flags, *options]
 
     def _spawn(self, command: list[str]) -> None:
         with (self.folder / "log").open("ab") as log:
@@ -114,24 +143,23 @@ class Postgres:
             )
 
     def _await_ready(self, command: list[str]) -> None:
-        give_up = time.monotonic() + 250
-        while not self._answers():
+        def is_ready() -> bool:
             assert self.process is not None
             if self.process.poll() is not None:
                 self._spawn(command)  # after a kill -9 the old shared memory is held for a moment
-            if time.monotonic() > give_up:
-                raise TimeoutError((self.folder / "log").read_text()[-2000:])
-            time.sleep(0.05)
+            return self._refusal() not in ("", CANNOT_CONNECT_NOW)
 
-    def _answers(self) -> bool:
-        """Whether it lets somebody in, or refuses for another reason than that it is starting."""
+        self._until(is_ready)
+
+    def _refusal(self) -> str | None:
+        """Return the SQLSTATE by which it lets nobody in, empty where it says nothing."""
         try:
             pg8000.connect("postgres", host="127.0.0.1", port=self.port, timeout=10).close()
         except pg8000.Error as error:
-            return sqlstate(error) not in ("", CANNOT_CONNECT_NOW)
+            return sqlstate(error)
         except OSError:
-            return False
-        return True
+            return ""
+        return None
 
     def kill(self) -> None:
         """End it as `kill -9` does, its children included: no time to say goodbye."""

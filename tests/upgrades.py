@@ -134,7 +134,7 @@ def _copy(source: sqlite3.Connection, cursor: Any, table: str) -> None:
         (table,),
     )
     kinds = dict(cursor.fetchall())
-    rows = source.execute(f'SELECT * FROM "{table}"')  # noqa: S608 (our own names)
+    rows = source.execute(f'SELECT * FROM "{table}"')
     columns = [name for name, *_ in rows.description]
     readers = [READERS.get(kinds[name], _as_it_is) for name in columns]
     read = [[reader(value) for reader, value in zip(readers, row, strict=True)] for row in rows]

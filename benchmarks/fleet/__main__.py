@@ -106,7 +106,7 @@ def run(database: Database, number: int) -> Measured:
     """Run a round for so many servers."""
     add_servers(database, number)
     queues = Queues()
-    aws.send = queues.send  # type: ignore[assignment]
+    aws.send = queues.send
     # A few minutes ahead: one process does all that hundreds do at once, in more than a minute.
     slot = slots.slot_of(utc_now() + AHEAD - SLOT)
     schedule, probe, record = Calls("schedule"), Calls("probe"), Calls("record")

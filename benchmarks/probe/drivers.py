@@ -60,7 +60,7 @@ def ours(addresses: list[str], count: int, kind: str, port: int) -> None:
 def icmplib(addresses: list[str], count: int, kind: str, port: int) -> None:
     """icmplib's async_multiping, 500 tasks at once; `kind` is raw or dgram."""
     del port
-    from icmplib import async_multiping  # type: ignore[import-not-found]
+    from icmplib import async_multiping
 
     begun = perf_counter()
     hosts = asyncio.run(

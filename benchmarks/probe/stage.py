@@ -266,7 +266,7 @@ def _deepen_backlog() -> None:
 
 def _await_port(port: int) -> None:
     """Until somebody listens there."""
-    import socket  # pylint: disable=import-outside-toplevel
+    import socket
 
     until = time.monotonic() + 10
     while time.monotonic() < until:

@@ -304,7 +304,7 @@ class World:
             try:
                 enter(self.namespace)
                 answers.append(work(*arguments))
-            except BaseException as error:  # pylint: disable=broad-exception-caught
+            except BaseException as error:
                 errors.append(error)
 
         thread = threading.Thread(target=enter_and_work)

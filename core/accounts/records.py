@@ -124,7 +124,7 @@ class UserList(Record, frozen=True):
 
 
 class TokenListed(Record, frozen=True):
-    """A valid token, without its secret.
+    """A token that is valid, or a named one that has expired, without its secret.
 
     `scope` is what it allows, so never more than its user's role; a session's name is its browser.
     """
@@ -140,7 +140,10 @@ class TokenListed(Record, frozen=True):
 
 
 class TokenList(Record, frozen=True):
-    """Your valid tokens, oldest first. `next`: the `after` of the page that follows."""
+    """Your tokens, oldest first: those that are valid, and named ones that have expired.
+
+    `next`: the `after` of the page that follows.
+    """
 
     tokens: list[TokenListed]
     next: str | None

@@ -149,7 +149,7 @@ def _refuse_further_key(session: Session, user: Identity, now: datetime) -> None
     """Raise WrongRequest where a user has as many keys as there may be.
 
     Those of an older password never work again and go at once. Those that have expired stay until
-    the night, as `now` may be told by a clock that is wrong.
+    their user or the night removes them, as `now` may be told by a clock that is wrong.
     """
     mine = Token.user_id == user.user_id, Token.kind == TokenKind.KEY
     session.execute(delete(Token).where(*mine, Token.generation < user.generation))
@@ -159,7 +159,7 @@ def _refuse_further_key(session: Session, user: Identity, now: datetime) -> None
         raise WrongRequest(f"a user must have at most {MOST_KEYS} named tokens: revoke one first")
     if kept >= MOST_KEPT_KEYS:
         told = f"a user must have at most {MOST_KEPT_KEYS:,} named tokens, expired ones included"
-        raise WrongRequest(f"{told}: these are removed at night")
+        raise WrongRequest(f"{told}: revoke one first")
 
 
 def _end_oldest(session: Session, user_id: int, kind: TokenKind) -> None:
@@ -275,16 +275,21 @@ def note_use(session: Session, token_id: int, now: datetime) -> None:
 
 
 def of_user(session: Session, user: Identity, wanted: TokensQuery, now: datetime) -> TokenList:
-    """Return a page of a user's tokens that still work, oldest first. Raises WrongRequest."""
-    working = (
+    """Return a page of a user's tokens that work, and keys that have expired, oldest first.
+
+    Those count among the user's keys, and by a clock that is wrong they only seem to have expired.
+    Raises WrongRequest.
+    """
+    shown_still = or_(Token.expires > now, Token.kind == TokenKind.KEY)
+    kept = (
         select(Token, User)
         .join(User, User.id == Token.user_id)
-        .where(Token.user_id == user.user_id, Token.expires > now, Token.spent.is_(None))
+        .where(Token.user_id == user.user_id, shown_still, Token.spent.is_(None))
         .where(User.generation == Token.generation, Token.id > _place(wanted.after))
         .order_by(Token.id)
         .limit(wanted.limit + 1)
     )
-    rows = session.execute(working).all()
+    rows = session.execute(kept).all()
     shown = [_listed(row, owner, user.token_id) for row, owner in rows]
     more = len(shown) > wanted.limit
     page = shown[: wanted.limit]

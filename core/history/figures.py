@@ -19,7 +19,7 @@ STEPS = (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1_440)
 """How many slots a bucket of a series may hold; beyond these, whole days."""
 
 
-def series(  # pylint: disable=too-many-positional-arguments
+def series(
     session: Session, server: Server, since: datetime, until: datetime, points: int, now: datetime
 ) -> Series:
     """Reduce the slots of [since, until) to at most `points` buckets, oldest first.

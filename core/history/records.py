@@ -185,8 +185,8 @@ class ServerStatus(Standing, frozen=True, kw_only=True):
 class ServerPage(Record, frozen=True):
     """Servers in order of creation. `next`: the `after` of the page that follows.
 
-    `totals` counts the states of all servers that search and name find, on whatever page; of the
-    unobserved ones, `paused` are not to be looked at, and `new` were not to be yet.
+    `totals` counts the states of all servers that search, name and tag find, on whatever page; of
+    the unobserved ones, `paused` are not to be looked at, and `new` were not to be yet.
     """
 
     servers: list[ServerStatus]

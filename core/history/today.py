@@ -36,7 +36,7 @@ from core.sql import epoch_minute
 def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPage, Sequence[str]]:
     """Return the page of servers that `wanted` asks for; beside it the cursor of each.
 
-    Five statements at most. Raises WrongRequest for an `after` that no page gave.
+    Six statements at most. Raises WrongRequest for an `after` that no page gave.
     """
     found = find.page(session, wanted, now)
     shown = _with_day(session, found.servers, now, [server.id for server in found.servers])
@@ -55,7 +55,7 @@ def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPag
 def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> list[ServerStatus]:
     """Return every server, or those of `ids`, with state and last 24 hours, in order of creation.
 
-    Four statements at most, however many servers there are.
+    Five statements at most, however many servers there are.
     """
     return _with_day(session, find.standings(session, now, ids), now, ids)
 

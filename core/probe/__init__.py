@@ -62,7 +62,7 @@ async def probe_async(
 ) -> list[Result]:
     """The same under asyncio, beside other tasks; cancelling it closes every socket."""
     # Loaded by who uses it: asyncio would double the cold start of a function that doesn't.
-    from core.probe.aloop import drive_async  # pylint: disable=import-outside-toplevel
+    from core.probe.aloop import drive_async
 
     sweep = _sweep(kind, targets, pace, heard, system)
     await drive_async(sweep)

@@ -74,7 +74,7 @@ def _marks(place: Sockaddr) -> bool:
 def free_descriptors() -> int:
     """How many more files this process may open."""
     try:
-        import resource  # pylint: disable=import-outside-toplevel  # Unix only
+        import resource  # Unix only
     except ImportError:
         return 400  # Windows' select takes 512
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -90,7 +90,7 @@ async def measure(
     probed from here, is unobserved.
     """
     # Loaded by who uses it: asyncio would double the cold start of the prober, which doesn't.
-    import asyncio  # pylint: disable=import-outside-toplevel
+    import asyncio
 
     by_kind, impossible = divide(targets)
     heard = (lambda _target, _number, _echo: progress(1)) if progress else None

@@ -171,11 +171,13 @@ def _outweighs(one: Stretch, others: Sequence[Stretch]) -> bool:
 
 def _longer(one: Stretch, reading: Reading) -> Stretch:
     passed_s = max(0.0, (reading.wall - one.ended).total_seconds())
+    ended = max(one.ended, reading.wall)
+    behind_s = (ended - reading.wall).total_seconds()
     return msgspec.structs.replace(
         one,
-        ended=max(one.ended, reading.wall),
+        ended=ended,
         boot_id=reading.kernel.boot_id,
-        uptime_s=reading.kernel.uptime_s,
+        uptime_s=reading.kernel.uptime_s + behind_s,  # as it is when this clock shows `ended`
         agreed_s=one.agreed_s + passed_s,
         synchronised_s=one.synchronised_s + passed_s * reading.kernel.synchronised,
         gap_s=passed_s or one.gap_s,  # a round is noted before and after it is made

@@ -63,9 +63,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         for row in rows:
             click.echo("\t".join(map(str, row)))
         return
-    from rich.console import Console  # pylint: disable=import-outside-toplevel
-    from rich.table import Table  # pylint: disable=import-outside-toplevel
-    from rich.text import Text  # pylint: disable=import-outside-toplevel
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(*header, box=None, pad_edge=False)
     for row in rows:

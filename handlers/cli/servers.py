@@ -41,9 +41,18 @@ def servers_group() -> None:
 @click.argument("ip", metavar="IP")
 @click.option("--probe", "how", type=choice(Probe), help="How to probe the server.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="TCP port to probe.")
-def add(name: str, ip: str, how: str | None, port: int | None) -> None:
+@click.option("--tag", "tags", multiple=True, help="Tag the server; may be given several times.")
+@click.option("--parent", help="The server behind which it stands, such as its switch.")
+def add(  # pylint: disable=too-many-arguments, too-many-positional-arguments
+    name: str,
+    ip: str,
+    how: str | None,
+    port: int | None,
+    tags: Sequence[str],
+    parent: str | None,
+) -> None:
     """Add a server."""
-    given = {"name": name, "ip": ip, "probe": how, "port": port}
+    given = {"name": name, "ip": ip, "probe": how, "port": port, "tags": tags, "parent": parent}
     with refusals():
         wanted = ServerWanted.of({key: value for key, value in given.items() if value is not None})
         add_it = partial(change.add, wanted=wanted, settings=current_settings(), now=utc_now())
@@ -52,13 +61,15 @@ def add(name: str, ip: str, how: str | None, port: int | None) -> None:
 
 
 @servers_group.command("list")
-def list_servers() -> None:
+@click.option("--tag", help="Only those with that tag.")
+def list_servers(tag: str | None) -> None:
     """List the servers with their state and latest ping."""
     with refusals(), current_database().reading() as session:
-        servers = find.standings(session, utc_now())
+        every = find.standings(session, utc_now())
+        servers = [one for one in every if tag is None or tag.lower() in one.tags]
         causes = reasons.of_servers(session, servers)
     rows = [_line(server, causes.get(server.id)) for server in servers]
-    print_table(["name", "IP", "state", "ms", "slot", "reason"], rows)
+    print_table(["name", "IP", "state", "ms", "slot", "reason", "tags", "parent"], rows)
 
 
 def _line(server: Standing, cause: reasons.Cause | None) -> list[str]:
@@ -66,7 +77,8 @@ def _line(server: Standing, cause: reasons.Cause | None) -> list[str]:
     if server.last_ping:
         slot, ms = iso(server.last_ping.slot), server.last_ping.response_ms
     why = cause.detail if cause else ""
-    return [server.name, server.ip, server.state, shown_ms(ms), slot, why]
+    said = [server.name, server.ip, server.state, shown_ms(ms), slot, why]
+    return [*said, " ".join(server.tags), server.parent or ""]
 
 
 @servers_group.command("remove")
@@ -80,8 +92,9 @@ def remove(name: str, yes: bool) -> None:
             with current_database().reading() as session:
                 find.by_name(session, wanted)
             click.confirm(f"Remove {wanted} and all its history?", abort=True)
-        current_database().write(partial(change.remove, name=wanted))
-    click.echo(f"Removed {wanted}")
+        children = current_database().write(partial(change.remove, name=wanted))
+    told = f"; {counted(children, 'server')} had it as a parent" if children else ""
+    click.echo(f"Removed {wanted}{told}")
 
 
 @servers_group.command("import")
@@ -92,7 +105,8 @@ def import_servers(file: BinaryIO, update: bool, _kind: str | None) -> None:
     """Add the servers in FILE (`-` for standard input). If one is invalid, none is added.
 
     FILE is CSV or JSON: what `export` and /api/v1/export write, or lines such as web,192.0.2.10.
-    The first line may name the columns: name, ip, probe, port, interval_s, enabled.
+    The first line may name the columns: name, ip, probe, port, interval_s, enabled, tags, parent.
+    Between tags stand blanks; a parent may come later in FILE.
     """
     with refusals():
         entries = lists.read(file.read(), bounded=False)

@@ -154,9 +154,10 @@ def _can_be_encoded(value: str) -> bool:
 
 
 def _list(value: object, what: str) -> list[str]:
-    if not isinstance(value or [], list):
+    items = value or []
+    if not isinstance(items, list):
         raise WrongRequest(f"{what} must be a list of strings")
-    return [_text(item, what) for item in value or []]  # type: ignore[attr-defined]
+    return [_text(item, what) for item in items]
 
 
 def _texts(event: Mapping[str, Any], what: str) -> dict[str, str]:

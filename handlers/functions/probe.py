@@ -27,7 +27,7 @@ SENDING = timedelta(seconds=5)
 warm_settings = cache(Settings.from_env)
 
 
-class Context(Protocol):  # pylint: disable=too-few-public-methods
+class Context(Protocol):
     """What Lambda says of an invocation."""
 
     def get_remaining_time_in_millis(self) -> int:
@@ -73,6 +73,7 @@ class Prober:
             for message in messages:
                 delivery.fail(message, error)
         except Exception as error:  # pylint: disable=broad-exception-caught
+            # Whatever is wrong with one message must not hurt its neighbours.
             if len(messages) == 1:
                 log.exception("can't measure a batch")
                 delivery.fail(messages[0], repr(error))

@@ -80,6 +80,7 @@ class Recorder:
         except Unavailable:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught
+            # Whatever is wrong with one message must not hurt its neighbours.
             if len(messages) == 1:
                 log.exception("can't store results")
                 delivery.fail(messages[0], repr(error))

@@ -132,8 +132,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Build the application. Opens no connection. Raises SettingsError, PlatformError."""
     here = Instance.of(settings or Settings.from_env())
     app = Flask(__name__, static_folder=None)
-    believed = here.settings.trusted_proxies
-    app.wsgi_app = proxies.behind(app.wsgi_app, believed)  # type: ignore[method-assign,assignment]
     app.json = OrderedJson(app)
     app.request_class = BoundedRequest
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
@@ -141,7 +139,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False  # or // would be redirected, in HTML
     app.extensions["pinglet"] = here
     app.jinja_env.globals["static"] = assets.address
-    app.wsgi_app = _patiently(here, app.wsgi_app)  # type: ignore[method-assign]
+    # Flask's own way to wrap an application.
+    # Source: flask.palletsprojects.com/en/stable/quickstart/#hooking-in-wsgi-middleware
+    trusting = proxies.behind(app.wsgi_app, here.settings.trusted_proxies)
+    app.wsgi_app = _patiently(here, trusting)  # type: ignore[method-assign]
     gate.guard(app, here)
     for part in (contract, people, servers, incidents, health, assets, pages):
         routes.register(app, here, part.ROUTES.table)

@@ -1,14 +1,15 @@
 """POST /api/v1/servers/bulk: many servers at once. Loaded at first use."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
+from types import MappingProxyType
 
 from flask import request
 from msgspec import structs
 
 from core.clock import utc_now
-from core.errors import CutOff, Unavailable, WrongRequest
+from core.errors import CutOff, RefusedLate, WrongRequest
 from core.reading import read_json
 from core.servers import change, lists
 from core.servers.lists import Entry
@@ -24,8 +25,6 @@ from core.servers.records import (
 from handlers import steps
 from handlers.http.routes import CSV
 from handlers.instance import Instance
-
-log = logging.getLogger("pinglet.api")
 
 SAVED = ("CREATED", "UPDATED")
 """Outcomes that need no line beside them."""
@@ -51,28 +50,32 @@ def _put_list(here: Instance, entries: Sequence[Entry], upsert: bool) -> ListDon
 
 
 def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
-    """Do it in portions; where the database goes away after one, each of the rest says so."""
+    """Do it in portions; of what comes after one that fails each says why it wasn't put."""
     with here.database.reading() as session:
-        wanted = change.checked(session, wanted, here.settings)
+        wanted = change.checked(session, wanted, here.settings, upsert=upsert)
+        parts = change.portions(session, wanted)
     how = partial(change.put, settings=here.settings, now=utc_now(), upsert=upsert)
-    portions = [partial(how, wanted=some) for some in change.portions(wanted)]
+    portions = [partial(how, wanted=[wanted[place] for place in places]) for places in parts]
     try:
-        done: Sequence[list[BulkItem]] = steps.each(here.database, portions, _told)
-    except CutOff as error:
-        log.error("%s: %s", error, error.__cause__)
-        done = error.done
-    outcomes = [outcome for some in done for outcome in some]
-    left = [one if isinstance(one, BulkItem) else LEFT for one in wanted[len(outcomes) :]]
-    return outcomes + left
+        return _in_order(parts, steps.each(here.database, portions, _told))
+    except (CutOff, RefusedLate) as error:
+        left = BulkItem.refused(error)
+        rest = [one if isinstance(one, BulkItem) else left for one in wanted]
+        return _in_order(parts, error.done, dict(enumerate(rest)))
+
+
+def _in_order(
+    parts: Sequence[Sequence[int]],
+    done: Sequence[list[BulkItem]],
+    rest: Mapping[int, BulkItem] = MappingProxyType({}),
+) -> list[BulkItem]:
+    """Return what became of each, as they were sent; of those that weren't done `rest`."""
+    outcomes = {**rest, **dict(zip(chain(*parts), chain(*done), strict=False))}
+    return [outcomes[place] for place in sorted(outcomes)]
 
 
 def _told(done: Sequence[list[BulkItem]]) -> str:
-    return f"only the first {sum(map(len, done)):,} servers of a request were put"
-
-
-LEFT = BulkItem(
-    status=Unavailable.status, detail="the database went away before this one: send it again"
-)
+    return f"only {sum(map(len, done)):,} servers of the request were put"
 
 
 def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:

@@ -74,7 +74,7 @@ def _sum(done: Sequence[Imported]) -> Imported:
 def _told(done: Sequence[Imported]) -> str:
     so_far = _sum(done)
     figures = f"{so_far.servers:,}, their pings: {so_far.pings:,}"
-    return f"servers imported so far: {figures}; send the same again: what is here stays"
+    return f"servers imported so far: {figures}; what is here stays when all is sent again"
 
 
 def _take_list(here: Instance, body: bytes) -> Imported:

@@ -207,7 +207,7 @@ def is_before_users(here: Instance) -> bool:
 
 def is_open_to_caller(here: Instance) -> bool:
     """Whether this request's sender may do everything, as whoever sits at this machine."""
-    return is_local_request() and access_is_open(here)
+    return is_local_request(here.settings) and access_is_open(here)
 
 
 def _headers(response: Response) -> Response:

@@ -113,7 +113,7 @@ def _looked(database: Database) -> Looked:
     if looked is not None and time.monotonic() - looked.at_s < KEPT_S:
         return looked
     # One looks. Who comes meanwhile is told what was last known, and waits only where nothing was:
-    # however many ask while the database hangs, they don't pile up.
+    # however many ask while the database hangs, they don't pile up. `with` knows no time-out.
     if not LOCK.acquire(timeout=0 if looked else PATIENCE_S):  # pylint: disable=consider-using-with
         return looked or Looked(time.monotonic(), False, None)
     try:

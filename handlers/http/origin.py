@@ -8,7 +8,7 @@ from flask import request
 
 from core.errors import Forbidden, HostUnknown
 from core.settings import Settings
-from handlers.http.proxies import DEFAULT_PORTS, PORT_AT_END
+from handlers.http.proxies import DEFAULT_PORTS, PORT_AT_END, is_trusted
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEALTH = "/api/v1/health"
@@ -113,8 +113,23 @@ def _stays_here(hostname: str) -> bool:
     return _is_address(hostname) and ip_address(hostname).is_loopback
 
 
-def is_local_request() -> bool:
-    """Whether this request comes from this machine to this machine, not through a proxy."""
+def is_local_request(settings: Settings) -> bool:
+    """Whether this request comes from this machine to this machine, not through a proxy.
+
+    A proxy on this machine that isn't trusted, says nothing and asks by a name of this machine is
+    told by pages alone: their browser says where they are from.
+    """
+    caller = request.remote_addr or ""
     if any(name.startswith(FROM_PROXIES) for name, _ in request.headers):
         return False
-    return _stays_here(request.remote_addr or "") and _stays_here(_hostname(request.host))
+    if is_trusted(caller, settings.trusted_proxies) or _is_of_page_elsewhere():
+        return False
+    return _stays_here(caller) and _stays_here(_hostname(request.host))
+
+
+def _is_of_page_elsewhere() -> bool:
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return False
+    asked = _asked(origin)
+    return asked is None or not _stays_here(asked[1])

@@ -10,6 +10,7 @@ from secrets import token_urlsafe
 from flask import Response, abort, render_template
 from flask.typing import ResponseReturnValue
 
+from core.servers import find
 from handlers.http import assets, browser, gate, notice
 from handlers.http.routes import PUBLIC, READ, WRITE, Routes
 from handlers.instance import Instance
@@ -119,7 +120,9 @@ LOADED = {
 """The libraries of a page, in the order in which they are loaded."""
 
 
-def page(_here: Instance, name: str, title: str) -> ResponseReturnValue:
+def page(
+    _here: Instance, name: str, title: str, code: HTTPStatus = HTTPStatus.OK
+) -> ResponseReturnValue:
     """Return one of the pages."""
     loaded = {each: source(each) for each in LOADED.get(name, ())}
     me = None if name == "login" else gate.whoami()
@@ -128,7 +131,7 @@ def page(_here: Instance, name: str, title: str) -> ResponseReturnValue:
     html = render_template(
         f"{name}.html", page=name, title=title, pages=PAGES, libraries=loaded, me=me, nonce=nonce
     )
-    response = Response(html)
+    response = Response(html, code)
     # Nothing inline, nothing from elsewhere: a name that gets through as markup can do nothing.
     scripts = _sources(one for each, one in loaded.items() if each.endswith(".js"))
     styles = _sources(one for each, one in loaded.items() if each.endswith(".css"))
@@ -147,7 +150,11 @@ def _sources(loaded: Iterable[Source]) -> str:
 
 @ROUTES("GET", "/dashboard/servers/<int:server_id>", may=READ)
 def server_page(here: Instance, server_id: int) -> ResponseReturnValue:
-    """Return the page of one server; its script reads the id from the address."""
+    """Return the page of one server, whose script reads the id from the address; 404 without it."""
+    with here.database.reading() as session:
+        found = find.existing(session, [server_id])
+    if not found:
+        return page(here, "gone", "Server not found", HTTPStatus.NOT_FOUND)
     return page(here, "server", f"Server {server_id}")
 
 

@@ -62,7 +62,7 @@ def believe(environ: WSGIEnvironment, trusted: Sequence[Proxy]) -> None:
 def _client(environ: WSGIEnvironment, trusted: Sequence[Proxy]) -> tuple[str, int]:
     """Return the nearest hop that isn't trusted, and how many before it are."""
     nearest = environ.get("REMOTE_ADDR") or ""
-    if not _is_trusted(nearest, trusted):
+    if not is_trusted(nearest, trusted):
         return nearest, 0
     hops = 1
     for hop in reversed(environ.get("HTTP_X_FORWARDED_FOR", "").split(",")):
@@ -70,13 +70,14 @@ def _client(environ: WSGIEnvironment, trusted: Sequence[Proxy]) -> tuple[str, in
         if address is None:
             break  # it was no proxy of ours that wrote this: what is further left is hearsay
         nearest = str(address)
-        if not _is_trusted(nearest, trusted):
+        if not is_trusted(nearest, trusted):
             break
         hops += 1
     return nearest, hops
 
 
-def _is_trusted(hop: str, trusted: Sequence[Proxy]) -> bool:
+def is_trusted(hop: str, trusted: Sequence[Proxy]) -> bool:
+    """Whether a hop is one of these proxies."""
     # What comes over a Unix socket has no address; servers give it several names.
     address = _address(hop)
     if address is None:

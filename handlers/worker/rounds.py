@@ -365,6 +365,7 @@ async def _one_slot(here: Instance, wall: datetime, now: Now, witnesses: Witness
     except CoreError as error:
         log.error("round %s failed: %s", iso(slot), error)
     except Exception as error:  # pylint: disable=broad-exception-caught
+        # Whatever goes wrong in a round must not end the next ones.
         _log_fault(f"round {iso(slot)} failed", error)
 
 

@@ -37,8 +37,8 @@ def upgrade(engine: Engine) -> None:
     The whole upgrade is one transaction: it happens or it doesn't. Raises NewerSchema, Unavailable.
     """
     # Alembic takes longer to import than everything else a request needs.
-    from alembic import command  # pylint: disable=import-outside-toplevel
-    from alembic.util import CommandError  # pylint: disable=import-outside-toplevel
+    from alembic import command
+    from alembic.util import CommandError
 
     if engine.dialect.name == "sqlite":
         use_write_ahead_log(engine)
@@ -63,7 +63,7 @@ def upgrade(engine: Engine) -> None:
 
 def configuration() -> "Config":
     """Return Alembic's configuration, made here so that no second file must be found."""
-    from alembic.config import Config  # pylint: disable=import-outside-toplevel
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))

@@ -128,7 +128,7 @@ def serve(settings: Settings, prefix: str = "") -> Iterator[Site]:
     mounted = DispatcherMiddleware(NotFound(), {prefix: app})
     server = make_server("127.0.0.1", 0, mounted, threaded=True, request_handler=Quiet)
     # Closing waits for the requests that are being answered: they hold connections.
-    server.daemon_threads = False  # type: ignore[attr-defined]
+    server.daemon_threads = False
     database: Database = app.extensions["pinglet"].database
     site = Site(f"http://127.0.0.1:{server.server_port}{prefix}", database)
     event.listen(

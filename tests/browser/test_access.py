@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from core.servers import parents, tags
 from tests.browser import steps
 from tests.browser.conftest import watched
 from tests.browser.site import Site, slots
@@ -42,8 +43,17 @@ def edited(page: Page, site: Site) -> None:
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+def pointed(page: Page, site: Site) -> None:
+    """Open the list and go to an outage or a gap of its first server."""
+    opened("/dashboard", "#servers tbody tr")(page, site)
+    page.locator("#servers canvas").first.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#tip .spell")).to_be_visible()
+
+
 VIEWS: dict[str, Opened] = {
     "fleet": opened("/dashboard", "#servers tbody tr"),
+    "pointed": pointed,
     "nothing found": opened("/dashboard?search=nowhere", "#nothing"),
     "edit": edited,
     "add": opened("/dashboard/add", "#one"),
@@ -52,6 +62,7 @@ VIEWS: dict[str, Opened] = {
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),
     "documentation": opened("/api/v1/docs", "h1"),
     "nothing there": opened("/nowhere", "h1"),
+    "no such server": opened("/dashboard/servers/4711", "h1"),
 }
 
 
@@ -77,6 +88,9 @@ def test_axe_finds_nothing_on_any_page(
 ) -> None:
     ids = guarded_site.add("web", "db", "lossy", "mail", "unseen", ago=DAY)
     guarded_site.history(ids[:4], slots(DAY, timedelta(hours=2)))
+    with guarded_site.database.transaction() as session:
+        tags.put(session, {ids[0]: ["eu", "web"], ids[1]: [f"rack-{one}" for one in range(20)]})
+        parents.put(session, {ids[0]: "db"})
     viewport = {"width": width, "height": 900}
     with watched(browser, color_scheme=scheme, viewport=viewport) as (context, _seen):
         page = context.new_page()

@@ -66,6 +66,19 @@ def test_its_dialogs_break_no_policy_and_the_theme_reaches_it(explored: Page) ->
         expect(explored.locator("body")).to_have_class(f"graphiql-{theme}")
 
 
+def test_on_a_phone_the_answer_stands_below_the_question(explored: Page) -> None:
+    explored.set_viewport_size({"width": 320, "height": 800})
+    ask(explored)
+    expect(explored.locator(".result-window")).to_contain_text("nodes")
+    question, answer = (
+        explored.locator(part).bounding_box() for part in (".graphiql-editors", ".result-window")
+    )
+    assert question is not None
+    assert answer is not None
+    assert answer["y"] >= question["y"] + question["height"]
+    assert min(question["width"], answer["width"]) > 220
+
+
 def test_what_is_ours_of_the_page_is_for_everybody(explored: Page) -> None:
     assert violations(explored, without="#graphiql") == []
     assert not explored.evaluate("document.documentElement.scrollWidth > innerWidth")

@@ -1,7 +1,9 @@
 """Nothing is lost by leaving a page: by F5, by Back, by closing the tab."""
 
+import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -14,6 +16,16 @@ from tests.browser.site import Site, slots
 pytestmark = pytest.mark.xdist_group("browser")
 DAY = timedelta(days=1)
 LIST_PAGE = 1_000
+STRICT = """for (const name of ["pushState", "replaceState"]) {
+  const native = history[name];
+  let times = 0;
+  history[name] = function (...words) {
+    times += 1;
+    if (times > 100) throw new DOMException("more than 100 times per 30 seconds", "SecurityError");
+    return native.apply(this, words);
+  };
+}"""
+"""Safari's limit; Chromium drops what is too much without a word."""
 
 
 @pytest.fixture
@@ -114,6 +126,62 @@ def test_a_removed_server_leaves_no_page_to_come_back_to(
     expect(page.locator("#servers tbody tr")).to_have_count(1)
 
 
+LED_NOWHERE: dict[str, Callable[[Page], object]] = {
+    "a click that a script prevents": lambda page: (
+        page.evaluate("addEventListener('click', (event) => event.preventDefault())"),
+        page.get_by_role("link", name="Account").click(),
+    ),
+    "a click for another tab": lambda page: (
+        page.get_by_role("link", name="Account").click(button="middle"),
+        page.get_by_role("link", name="Account").click(modifiers=["Control"]),
+    ),
+    "a click for a download": lambda page: (
+        page.locator("nav a").first.evaluate("(link) => { link.download = 'list.html'; }"),
+        page.get_by_role("link", name="Fleet").click(),
+    ),
+    "a click to a place on the page": lambda page: (
+        page.get_by_role("link", name="Skip to content").press("Enter"),
+        page.wait_for_url("**#main"),
+    ),
+    "a click to a page that does not come": lambda page: (
+        page.route("**/account", lambda _route: None),
+        page.get_by_role("link", name="Account").click(no_wait_after=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("click", LED_NOWHERE)
+def test_a_reload_keeps_the_server_after_a_link_that_led_nowhere(
+    site: Site, page: Page, watched_server: int, click: str
+) -> None:
+    steps.fleet(page, site)
+    page.get_by_role("link", name="web").click()
+    expect(page.locator("#window")).to_have_attribute("data-minutes", "1440")
+    page.clock.install()
+    steps.button(page, "Remove")
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    f5 = page.context.new_cdp_session(page)  # Playwright's own would wait for where the link leads
+    LED_NOWHERE[click](page)
+    f5.send("Page.reload")
+    expect(page.locator(".toast")).to_contain_text("web was not removed")
+    page.clock.fast_forward(20_000)
+    with page.expect_response(lambda response: "/series" in response.url):
+        steps.button(page, "6 h")
+    assert site.names() == ["web"]
+    assert watched_server
+
+
+def test_an_address_that_is_typed_while_undo_is_shown_keeps_the_server(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    page.clock.install()
+    start_to_remove(page, site, watched_server)
+    page.goto(f"{site.url}/dashboard/account")
+    expect(page.locator(".toast")).to_contain_text("web was not removed")
+    page.clock.fast_forward(20_000)
+    assert site.names() == ["web"]
+
+
 def test_a_reload_while_undo_is_shown_keeps_a_user(guarded_site: Site, page: Page) -> None:
     page.clock.install()
     steps.log_in(page, guarded_site, at="/dashboard/account")
@@ -194,6 +262,38 @@ def test_the_same_page_filter_and_place_of_the_list_are_there_after(
     rows(page, "web-0000")
 
 
+def test_who_reloads_before_the_list_is_there_keeps_the_place(long_list: Site, page: Page) -> None:
+    steps.fleet(page, long_list)
+    told(page)
+    page.get_by_role("link", name="web-0500").scroll_into_view_if_needed()
+    down = in_sight(page, "web-0500")
+    lists = "**/servers?limit=1000*"
+    page.route(lists, lambda _route: None)  # it doesn't come
+    for _impatience in range(2):
+        page.keyboard.press("F5")  # of which the page hears, and Playwright does nothing
+        page.reload()
+    page.unroute(lists)
+    page.reload()
+    rows(page, "web-0000")
+    assert in_sight(page, "web-0500") == pytest.approx(down, abs=2)
+
+
+def test_the_place_waits_for_a_list_that_comes_late(long_list: Site, page: Page) -> None:
+    steps.fleet(page, long_list)
+    told(page)
+    page.get_by_role("link", name="web-0500").scroll_into_view_if_needed()
+    down = in_sight(page, "web-0500")
+    lists = "**/servers?limit=1000*"
+    page.route(lists, lambda route: route.fulfill(status=503, body='{"detail": "away"}'))
+    page.reload()
+    expect(page.locator("#warning")).to_contain_text("away")
+    page.unroute(lists)
+    steps.look_again(page)
+    rows(page, "web-0000")
+    expect(page.locator("#warning")).not_to_contain_text("away")
+    assert in_sight(page, "web-0500") == pytest.approx(down, abs=100)  # the warning was longer
+
+
 def test_back_and_forward_turn_the_pages_of_the_list(long_list: Site, page: Page) -> None:
     steps.fleet(page, long_list)
     rows(page, "web-0000")
@@ -234,6 +334,81 @@ def test_what_was_sought_a_moment_ago_is_in_the_address(site: Site, page: Page) 
     page.reload()
     expect(page.locator("#servers tbody tr")).to_have_count(1)
     expect(page.get_by_label("Search")).to_have_value("bet")
+
+
+LEAVINGS_AT_ONCE: dict[str, Callable[[Page], object]] = {
+    "F5": lambda page: page.reload(),
+    "a link and Back": lambda page: (
+        page.get_by_role("link", name="Add", exact=True).click(),
+        page.wait_for_url("**/add"),
+        page.go_back(),
+    ),
+    "Back and Forward": lambda page: (
+        page.go_back(),
+        expect(page.get_by_label("Search")).to_have_value(""),
+        page.go_forward(),
+    ),
+}
+
+
+@pytest.mark.parametrize("leaving", LEAVINGS_AT_ONCE)
+def test_the_last_letter_is_kept_however_soon_one_leaves(
+    long_list: Site, page: Page, leaving: str
+) -> None:
+    steps.fleet(page, long_list)
+    steps.button(page, "Next")
+    rows(page, "web-1000")
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now() + 1000"))
+    page.get_by_label("Search").press_sequentially("web-00")
+    LEAVINGS_AT_ONCE[leaving](page)
+    expect(page.get_by_label("Search")).to_have_value("web-00")
+    expect(page).to_have_url(f"{long_list.url}/dashboard?search=web-00")
+    rows(page, "web-0000")
+
+
+def test_a_long_filter_is_kept_by_a_browser_that_counts(site: Site, page: Page) -> None:
+    page.add_init_script(STRICT)
+    site.add("alpha", "beta", ago=DAY)
+    steps.fleet(page, site)
+    long = "beta" * 30
+    page.get_by_label("Search").press_sequentially(long)
+    expect(page.get_by_label("Search")).to_have_value(long)
+    expect(page).to_have_url(f"{site.url}/dashboard?search={long}")
+    expect(page.locator("#nothing")).to_be_visible()
+    page.reload()
+    expect(page.get_by_label("Search")).to_have_value(long)
+
+
+def test_a_key_that_is_held_down_moves_the_chart_to_its_end(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    page.add_init_script(STRICT)
+    steps.server(page, site, watched_server)
+    page.locator(".chart").focus()
+    page.keyboard.press("+")
+    steps.shows(page, hours=12)
+    until = page.locator("#window time").last
+    latest = datetime.fromisoformat(until.get_attribute("datetime") or "")
+    for _repeat in range(120):
+        page.keyboard.down("ArrowLeft")
+    page.keyboard.up("ArrowLeft")
+    earliest = f"{latest - 120 * timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}"
+    expect(until).to_have_attribute("datetime", earliest)
+    expect(page).to_have_url(re.compile(quote(earliest)))
+
+
+def test_holding_enter_on_next_turns_each_page_once(long_list: Site, page: Page) -> None:
+    steps.fleet(page, long_list)
+    rows(page, "web-0000")
+    page.get_by_role("button", name="Next", exact=True).focus()
+    for _repeat in range(5):
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    rows(page, "web-1000")
+    steps.button(page, "Previous")
+    rows(page, "web-0000")
+    expect(page).to_have_url(f"{long_list.url}/dashboard")
 
 
 def test_the_link_to_all_servers_finds_the_list_as_it_was_left(site: Site, page: Page) -> None:

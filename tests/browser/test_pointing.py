@@ -1,10 +1,11 @@
 """An outage and a gap have a start, an end, a length and a reason: pointed at, by keys, listed."""
 
+import json
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from core.checks.records import Ping, Probe
 from core.clock import utc_now
@@ -14,7 +15,7 @@ from core.servers import change
 from core.servers.records import ServerChange
 from core.slots import SLOT, slot_of
 from tests.browser import steps
-from tests.browser.conftest import watched
+from tests.browser.conftest import Seen, watched
 from tests.browser.site import Site, slots
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -176,7 +177,7 @@ def test_what_lasts_has_no_end(site: Site, page: Page) -> None:
     steps.server(page, site, server_id)
     open_list(page)
     gap = page.locator("#spells li").first
-    expect(gap).to_contain_text(re.compile("until now (59 min|1 h|1 h 1 min) "))
+    expect(gap).to_contain_text(re.compile("since .* (59 min|1 h|1 h 1 min) "))
 
 
 def test_a_refresh_keeps_the_focus_in_the_list(site: Site, page: Page, story: Story) -> None:
@@ -214,3 +215,321 @@ def test_a_finger_points_and_what_it_pointed_at_stays(
         assert tip is not None
         assert tip["x"] >= 0
         assert tip["x"] + tip["width"] <= phone["width"]
+
+
+# What goes on beyond the window
+
+
+def window(page: Page, site: Site, server_id: int, since: datetime, until: datetime) -> Locator:
+    """Open the page of a server in a window; return its list of outages and gaps."""
+    zoom = f"since={since:%Y-%m-%dT%H:%MZ}&until={until:%Y-%m-%dT%H:%MZ}"
+    page.goto(f"{site.url}/dashboard/servers/{server_id}?{zoom}")
+    minutes = (until - since) // MINUTES
+    expect(page.locator("#window")).to_have_attribute("data-minutes", str(minutes))
+    open_list(page)
+    return page.locator("#spells li")
+
+
+def test_what_begins_and_ends_with_the_window_is_told_so(
+    site: Site, page: Page, story: Story
+) -> None:
+    spell = window(page, site, story.server_id, *story.outage)
+    expect(spell).to_have_count(1)
+    expect(spell).to_contain_text(told(*story.outage))
+    expect(spell).to_contain_text("1 h none")
+
+
+def test_what_goes_on_beyond_the_window_is_told_so(site: Site, page: Page, story: Story) -> None:
+    since, until = story.outage[0] + 5 * MINUTES, story.outage[1] - 10 * MINUTES
+    spell = window(page, site, story.server_id, since, until)
+    expect(spell).to_contain_text(f"before {since.day} {since:%b %Y, %H:%M} \u2013 after ")
+    expect(spell).to_contain_text(f"{until:%H:%M} 45 min at least none of")
+
+
+def test_what_began_before_the_window_is_told_so_also_between_two_checks(
+    site: Site, page: Page, lasting: "Lasting"
+) -> None:
+    since = lasting.began + 60 * MINUTES
+    spell = window(page, site, lasting.server_id, since, lasting.now + MINUTES)
+    expect(spell).to_have_count(1)
+    expect(spell).to_contain_text(f"down since {lasting.began.day} {lasting.began:%b %Y, %H:%M}")
+
+
+def test_the_zone_is_named_once_in_an_hour_that_comes_twice(site: Site, browser: Browser) -> None:
+    (server_id,) = site.add("web")
+    with watched(browser, timezone_id="America/New_York", locale="en-US") as (context, _seen):
+        page = context.new_page()
+        now = datetime(2026, 11, 1, 6, 29, tzinfo=UTC)  # half an hour after the clocks went back
+        health = page.request.get(f"{site.url}/api/v1/health").json() | {"now": now.isoformat()}
+        page.route("**/api/v1/health", lambda route: route.fulfill(body=json.dumps(health)))
+        steps.server(page, site, server_id)
+        expect(page.locator("#window")).to_have_text(
+            "Oct 31, 2026, 2:30 AM EDT to Nov 1, 2026, 1:30 AM EST"
+        )
+
+
+def test_without_a_chart_times_follow_the_switch_to_utc(
+    site: Site, browser: Browser, story: Story
+) -> None:
+    with watched(browser, timezone_id="Asia/Kolkata") as (context, _seen):
+        page = context.new_page()
+        page.route("**/chart.js", lambda route: route.abort())
+        page.goto(f"{site.url}/dashboard/servers/{story.server_id}")
+        expect(page.locator(".chart")).to_contain_text("Chart.js didn't load")
+        expect(page.locator("#window")).to_contain_text("GMT+5:30")
+        open_list(page)
+        steps.button(page, "Show UTC")
+        expect(page.locator("#window")).not_to_contain_text("GMT")
+        expect(page.locator("#spells li").first).to_contain_text(told(*story.gap))
+
+
+# The list: its strips of 24 hours
+
+
+SIX_HOURS = timedelta(hours=6)
+
+
+class Lasting:
+    """A server that is checked every six hours, and didn't answer the last two times."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        interval_s = int(SIX_HOURS.total_seconds())
+        (self.server_id,) = site.add("bad", ago=3 * DAY, first=2, interval_s=interval_s)
+        self.now = slot_of(utc_now())
+        midnight = self.now.replace(hour=0, minute=0)
+        self.began = midnight + (self.now - midnight) // SIX_HOURS * SIX_HOURS - SIX_HOURS
+        for slot in (self.began, self.began + SIX_HOURS):
+            self.record(slot, received=0)
+
+    def record(self, slot: datetime, received: int) -> None:
+        """Record a ping of four echoes."""
+        ms = 1.5 if received else None
+        ping = Ping(self.server_id, "127.0.0.2", 4, received, ms, ms, ms, Probe.ICMP)
+        with self.site.database.transaction() as session:
+            record.record(session, slot, [ping])
+
+
+@pytest.fixture
+def lasting(site: Site) -> Lasting:
+    """See Lasting."""
+    return Lasting(site)
+
+
+def listed(page: Page, site: Site) -> None:
+    """Open the list and wait for its rows, and for the clock that times are told by."""
+    with page.expect_response(lambda response: response.url.endswith("/api/v1/health")):
+        page.goto(f"{site.url}/dashboard")
+    expect(page.locator("#servers .mark").first).to_be_visible()
+    page.wait_for_load_state("networkidle")
+
+
+def strip_of(page: Page, name: str) -> Locator:
+    """Return the strip in a server's row."""
+    return page.locator("#servers tbody tr", has_text=name).locator("canvas")
+
+
+def in_strip(page: Page, name: str, ago: timedelta) -> tuple[float, float]:
+    """Return where a time is in a server's strip."""
+    box = strip_of(page, name).bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] * (1 - ago / DAY), box["y"] + 32
+
+
+def asked(seen: Seen) -> list[str]:
+    """Return the ids of the servers whose outages were asked for."""
+    return [address.split("/")[-2] for address in seen.calls() if "/spells?" in address]
+
+
+@pytest.mark.usefixtures("story")
+def test_pointing_at_a_strip_says_when_how_long_and_why(
+    site: Site, page: Page, story: Story
+) -> None:
+    listed(page, site)
+    spell = page.locator("#tip .spell")
+    for name, (since, until), words in (
+        ("down", story.outage, ("1 h", "none of 240 echoes came back")),
+        ("unobserved", story.gap, ("30 min", "no round ran")),
+    ):
+        page.mouse.move(*in_strip(page, "web", story.now - since - (until - since) / 2))
+        expect(spell).to_contain_text(name)
+        expect(spell).to_contain_text(told(since, until))
+        for word in words:
+            expect(spell).to_contain_text(word)
+    page.mouse.move(2, 2)
+    expect(page.locator("#tip")).to_be_hidden()
+
+
+def test_what_lasts_is_said_to_last_in_a_strip(site: Site, page: Page, lasting: Lasting) -> None:
+    listed(page, site)
+    page.mouse.move(*in_strip(page, "bad", (lasting.now - lasting.began) / 2))
+    spell = page.locator("#tip .spell")
+    began = f"{lasting.began.day} {lasting.began:%b %Y, %H:%M}"
+    expect(spell).to_have_text(re.compile(f"^down since {began} .* none of 8 echoes came back$"))
+
+
+def test_only_where_somebody_points_outages_are_asked_for_and_once(
+    site: Site, page: Page, seen: Seen, story: Story, lasting: Lasting
+) -> None:
+    def point() -> None:
+        for hours in (4.5, 1.7, 4.5, 1.7):
+            page.mouse.move(*in_strip(page, "web", timedelta(hours=hours)))
+            expect(page.locator("#tip .spell").first).to_be_visible()
+        page.mouse.move(2, 2)
+
+    listed(page, site)
+    assert asked(seen) == []
+    point()
+    before = len(asked(seen))
+    steps.look_again(page)
+    point()
+    # The list may have been read anew by itself, too.
+    assert (
+        1 <= before < len(asked(seen)) <= sum("/servers?limit=1000" in one for one in seen.calls())
+    )
+    assert str(lasting.server_id) not in asked(seen)
+    assert set(asked(seen)) == {str(story.server_id)}
+
+
+def test_nothing_is_asked_where_each_minute_had_an_answer(
+    site: Site, page: Page, seen: Seen, story: Story, lasting: Lasting
+) -> None:
+    page.clock.install()
+    listed(page, site)
+    page.mouse.move(*in_strip(page, "web", 3.25 * 60 * MINUTES))
+    expect(page.locator("#tip")).to_contain_text("up1.50 ms", use_inner_text=False)
+    page.clock.run_for(1_000)
+    page.mouse.move(*in_strip(page, "bad", (lasting.now - lasting.began) / 2))
+    page.clock.run_for(1_000)
+    expect(page.locator("#tip .spell")).to_be_visible()
+    assert str(story.server_id) not in asked(seen)
+
+
+def test_that_outages_cannot_be_read_is_no_outage(site: Site, page: Page, story: Story) -> None:
+    listed(page, site)
+    page.route("**/spells?*", lambda route: route.abort())
+    middle = in_strip(page, "web", story.now - story.outage[0] - 30 * MINUTES)
+    page.mouse.move(*middle)
+    ours = "Outages and gaps can't be shown now: Pinglet can't be reached"
+    expect(page.locator("#tip")).to_contain_text(ours)
+    expect(page.locator("#tip .spell")).to_have_count(0)
+    strip_of(page, "web").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#said")).to_have_text(ours)
+    page.unroute("**/spells?*")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#said")).to_contain_text(told(*story.gap))
+
+
+def test_keys_go_from_one_outage_or_gap_to_the_next_in_a_strip(
+    site: Site, page: Page, story: Story
+) -> None:
+    listed(page, site)
+    strip, said = strip_of(page, "web"), page.locator("#said")
+    expect(strip).to_have_accessible_name(re.compile("^web, rounds of the last 24 hours: "))
+    page.get_by_role("link", name="web").focus()
+    page.keyboard.press("Tab")
+    expect(strip).to_be_focused()
+    # The hours before the story are one more.
+    expect(said).to_have_text("1 outage, 2 gaps in these 24 hours")
+    for key, spell in (("Left", story.gap), ("Left", story.outage), ("Right", story.gap)):
+        page.keyboard.press(f"Arrow{key}")
+        expect(said).to_contain_text(told(*spell))
+        expect(page.locator("#tip")).to_contain_text(told(*spell))
+    frame, box = page.locator("#pointed").bounding_box(), strip.bounding_box()
+    assert frame is not None
+    assert box is not None
+    middle = box["x"] + box["width"] * (1 - 105 / 1440)
+    assert frame["x"] < middle < frame["x"] + frame["width"]
+    page.keyboard.press("Escape")
+    expect(page.locator("#tip")).to_be_hidden()
+    expect(page.get_by_role("link", name="web")).to_be_focused()
+
+
+@pytest.mark.parametrize("way", ["pointer", "keys"])
+def test_a_refresh_tells_anew_what_is_pointed_at(
+    site: Site, page: Page, lasting: Lasting, way: str
+) -> None:
+    listed(page, site)
+    if way == "keys":
+        strip_of(page, "bad").focus()
+        page.keyboard.press("ArrowLeft")
+    else:
+        page.mouse.move(*in_strip(page, "bad", (lasting.now - lasting.began) / 2))
+    spell = page.locator("#tip")
+    expect(spell).to_contain_text("down since")
+    lasting.record(lasting.now, received=4)
+    steps.look_again(page)
+    expect(spell).to_contain_text(told(lasting.began, lasting.now))
+    expect(spell).not_to_contain_text("since")
+
+
+# A key that is held, as fast as can be.
+HELD = """(times) => {
+  for (let time = 0; time < times; time += 1) {
+    const pressed = new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true });
+    document.activeElement.dispatchEvent(pressed);
+  }
+}"""
+
+
+def test_a_hundred_rows_have_one_strip_in_the_way_of_the_tab_key(
+    site: Site, page: Page, seen: Seen
+) -> None:
+    site.add(*(f"web-{number:03}" for number in range(100)), ago=DAY)
+    listed(page, site)
+    tabbable = page.locator("#servers canvas[tabindex='0']")
+    expect(tabbable).to_have_count(1)
+    strip_of(page, "web-000").focus()
+    with page.expect_response("**/servers/61/spells?*"):
+        page.evaluate(HELD, 60)
+    expect(strip_of(page, "web-060")).to_be_focused()
+    expect(tabbable).to_have_count(1)
+    expect(page.locator("#said")).to_have_text("1 gap in these 24 hours")
+    assert asked(seen)[-1] == "61"
+    assert set(asked(seen)) <= {"1", "61"}  # none of those in between
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="web-061")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="web-062")).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(strip_of(page, "web-062")).to_be_focused()
+    expect(page.locator("#said")).to_contain_text("unobserved")
+    page.get_by_placeholder("Search names and addresses").fill("web-00")
+    expect(page.locator("#servers tbody tr")).to_have_count(10)
+    expect(tabbable).to_have_count(1)
+    expect(page.locator("#tip")).to_be_hidden()
+
+
+def test_a_focused_strip_is_not_hidden_below_what_stays_in_sight(site: Site, page: Page) -> None:
+    site.add(*(f"web-{number:03}" for number in range(30)), ago=DAY)
+    page.set_viewport_size({"width": 390, "height": 800})
+    listed(page, site)
+    strip_of(page, "web-020").focus()
+    for number in range(19, 4, -1):
+        page.keyboard.press("ArrowUp")
+        expect(strip_of(page, f"web-{number:03}")).to_be_focused()
+        box, bar = (page.locator(one).bounding_box() for one in ("canvas:focus", "#summary"))
+        assert box is not None
+        assert bar is not None
+        assert box["y"] > bar["y"] + bar["height"]
+
+
+def test_a_finger_points_at_a_strip_and_leads_nowhere(
+    site: Site, browser: Browser, story: Story
+) -> None:
+    phone = {"width": 390, "height": 844}
+    with watched(browser, viewport=phone, has_touch=True, is_mobile=True) as (context, _seen):
+        page = context.new_page()
+        listed(page, site)
+        middle = in_strip(page, "web", story.now - story.outage[0] - 30 * MINUTES)
+        page.touchscreen.tap(*middle)
+        expect(page.locator("#tip .spell")).to_contain_text(told(*story.outage))
+        tip = page.locator("#tip").bounding_box()
+        assert tip is not None
+        assert tip["x"] >= 0
+        assert tip["x"] + tip["width"] <= phone["width"]
+        page.touchscreen.tap(200, 20)
+        expect(page.locator("#tip")).to_be_hidden()
+        page.touchscreen.tap(100, middle[1] - 90)
+        page.wait_for_url("**/servers/1")

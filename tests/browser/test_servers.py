@@ -3,9 +3,10 @@
 import json
 import re
 from datetime import timedelta
+from http import HTTPStatus
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from core.clock import utc_now
 from core.rounds import log as round_log
@@ -21,6 +22,7 @@ from tests.browser.site import Site, slots
 
 pytestmark = pytest.mark.xdist_group("browser")
 DAY = timedelta(days=1)
+HOURS_A_YEAR = 365 * 24
 
 
 @pytest.fixture
@@ -65,6 +67,49 @@ def test_a_server_is_added_and_its_first_ping_arrives_without_a_reload(
     expect(row).to_contain_text("up")
     expect(row).to_contain_text(" ms")
     expect(page.locator("#age")).to_contain_text("last round")
+
+
+def test_a_server_is_added_with_tags_and_a_click_on_one_finds_all_that_have_it(
+    site: Site, page: Page, seen: Seen
+) -> None:
+    switch = "<b>switch</b>"
+    site.add(switch, "other")
+    page.goto(f"{site.url}/dashboard/add")
+    form = page.locator("#one")
+    for name, tags in (("web", "EU  web"), ("db", "eu")):
+        form.get_by_label("Name").fill(name)
+        form.get_by_label("IPv4 address").fill("127.0.0.1")
+        form.get_by_label("Tags").fill(tags)
+        form.get_by_label("Parent").fill(switch)
+        form.get_by_role("button", name="Add").click()
+        expect(page.locator("#toasts")).to_contain_text(f"Added {name}")
+    page.get_by_role("link", name="Fleet").click()
+    expect(page.locator("#servers .mark")).to_have_count(4)
+    row = page.locator("#servers tbody tr", has_text="web")
+    expect(row.locator(".tag")).to_have_text(["eu", "web"])
+    row.locator(".tag", has_text="eu").click()
+    expect(page.locator("#servers tbody .name")).to_have_text(["web", "db"])
+    expect(page).to_have_url(f"{site.url}/dashboard?tag=eu")
+    page.reload()
+    expect(page.locator("#servers tbody .name")).to_have_text(["web", "db"])
+    expect(page.locator("#filter").get_by_label("Tag")).to_have_value("eu")
+    page.get_by_role("link", name="web").click()
+    facts = page.locator("#address")
+    expect(facts).to_contain_text(f"behind {switch}")
+    assert facts.locator("b").count() == 0
+    steps.button(page, "Edit")
+    editor = page.get_by_role("dialog")
+    expect(editor.get_by_label("Tags")).to_have_value("eu web")
+    editor.get_by_label("Tags").fill("a b!")
+    steps.button(page, "Save")
+    expect(editor.get_by_role("alert")).to_contain_text("Tags must each be 1 to 40")
+    editor.get_by_label("Tags").fill("us")
+    editor.get_by_label("Parent").fill("")
+    steps.button(page, "Save")
+    expect(facts.locator("a")).to_have_text(["us"])
+    facts.get_by_role("link", name="us").click()
+    expect(page.locator("#servers tbody .name")).to_have_text(["web"])
+    assert seen.outside(site) == []
 
 
 def test_a_wrong_address_is_refused_beside_its_field(site: Site, page: Page) -> None:
@@ -204,6 +249,73 @@ def test_keys_look_closer_too(site: Site, page: Page, watched_server: int) -> No
     steps.shows(page, hours=24)
 
 
+def test_keys_wait_until_pinglet_has_said_what_time_it_is(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    told: list[Route] = []
+    page.route("**/health", lambda route: told.append(route))
+    page.goto(f"{site.url}/dashboard/servers/{watched_server}")
+    expect(page.get_by_role("button", name="24 h")).to_be_visible()
+    page.locator(".chart").focus()
+    for key in ("+", "-", "ArrowLeft"):
+        page.keyboard.press(key)
+    for route in told:
+        route.continue_()
+    page.unroute("**/health")
+    steps.shows(page, hours=24)
+    expect(page).to_have_url(f"{site.url}/dashboard/servers/{watched_server}")
+    page.keyboard.press("+")
+    steps.shows(page, hours=12)
+
+
+def test_a_strip_is_not_dated_before_pinglet_has_said_what_time_it_is(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    told: list[Route] = []
+    page.route("**/health", lambda route: told.append(route))
+    steps.fleet(page, site)
+    box = page.locator("#servers canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 4, box["y"] + 30)
+    assert page.locator("#tip").is_hidden()
+    for route in told:
+        route.continue_()
+    page.unroute("**/health")
+    expect(page.locator("#age")).to_contain_text("last round")
+    page.mouse.move(box["x"] + 6, box["y"] + 30)
+    expect(page.locator("#tip time").first).to_have_attribute(
+        "datetime", re.compile(f"^{utc_now() - DAY:%Y-%m}")
+    )
+    assert watched_server
+
+
+def test_nobody_looks_out_further_than_two_years(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    steps.server(page, site, watched_server)
+    steps.button(page, "1 y")
+    steps.shows(page, hours=HOURS_A_YEAR)
+    page.locator(".chart").focus()
+    page.keyboard.press("-")
+    steps.shows(page, hours=2 * HOURS_A_YEAR)
+    for _attempt in range(3):
+        with page.expect_response(lambda response: "/spells" in response.url):
+            page.keyboard.press("-")
+        steps.shows(page, hours=2 * HOURS_A_YEAR)
+    expect(page.locator("#warning")).not_to_contain_text("can't be updated")
+
+
+def test_an_address_of_more_than_two_years_shows_its_last_two(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    words = "since=2001-01-01T00:00:00Z&until=2026-01-01T00:00:00Z"
+    page.goto(f"{site.url}/dashboard/servers/{watched_server}?{words}")
+    steps.shows(page, hours=2 * HOURS_A_YEAR)
+    until = page.locator("#window time").last
+    expect(until).to_have_attribute("datetime", "2026-01-01T00:00:00Z")
+    expect(page.locator("#warning")).not_to_contain_text("can't be updated")
+
+
 def test_ping_now_shows_each_echo_and_stores_nothing(
     site: Site, page: Page, watched_server: int
 ) -> None:
@@ -297,10 +409,29 @@ def test_a_removal_that_is_not_undone_happens(site: Site, page: Page, watched_se
     assert site.names() == []
 
 
-def test_a_server_that_is_gone_is_said_to_be_gone(site: Site, page: Page) -> None:
-    page.goto(f"{site.url}/dashboard/servers/4711")
+def test_a_server_that_does_not_exist_has_a_page_that_says_so(site: Site, page: Page) -> None:
+    answer = page.goto(f"{site.url}/dashboard/servers/4711")
+    assert answer is not None
+    assert answer.status == HTTPStatus.NOT_FOUND
+    expect(page.locator("h1")).to_have_text("Server not found")
+    expect(page.get_by_role("button", name="Remove")).to_have_count(0)
+    page.get_by_role("link", name="See all servers").click()
+    page.wait_for_url(f"{site.url}/dashboard")
+
+
+def test_a_server_that_is_removed_elsewhere_is_said_to_be_gone(
+    site: Site, page: Page, watched_server: int
+) -> None:
+    steps.server(page, site, watched_server)
+    removed = page.request.delete(
+        f"{site.url}/api/v1/servers/{watched_server}", headers={"X-Requested-With": "pinglet"}
+    )
+    assert removed.ok
+    steps.look_again(page)
     expect(page.locator("h1")).to_have_text("Server not found")
     expect(page.get_by_role("button", name="Remove")).to_be_hidden()
+    page.reload()
+    expect(page.locator("h1")).to_have_text("Server not found")
 
 
 def test_the_list_is_searched_filtered_and_ordered_and_the_address_keeps_it(
@@ -422,8 +553,9 @@ def test_a_worker_is_not_late_before_a_round_is_due(site: Site, page: Page) -> N
     steps.fleet(page, site)
     expect(page.locator("#age")).to_contain_text("last round 6")
     expect(page.locator("#warning")).to_be_hidden()
-    # Every minute, with another's round of an hour ago: that is late.
-    site.add("minutely", first=2)
+    # Every minute for a while, with another's round of an hour ago: that is late.
+    site.add("minutely", first=2, ago=timedelta(minutes=4))
+    health.LOOKED.clear()  # it is asked once a second at most
     steps.look_again(page)
     expect(page.locator("#warning")).to_contain_text("Monitoring has stopped")
 

@@ -87,6 +87,56 @@ def test_ages_are_by_pinglets_clock(
         assert abs(datetime.fromisoformat(until) - utc_now()) < 3 * MINUTES
 
 
+LIVE = "[role=alert], [role=status], [aria-live]:not([aria-live=off])"
+HEAR = """(live) => {
+  window.heard = [];
+  new MutationObserver((changes) => {
+    for (const { target } of changes) {
+      const region = (target.closest ? target : target.parentNode).closest(live);
+      if (region) window.heard.push(region.textContent);
+    }
+  }).observe(document, { subtree: true, childList: true, characterData: true });
+}"""
+"""Notes what screen readers say: a live region's words whenever they change."""
+
+
+def later(route: Route) -> None:
+    """Answer as Pinglet will in two minutes."""
+    told = route.fetch().json()
+    told["now"] = (datetime.fromisoformat(told["now"]) + 2 * MINUTES).isoformat()
+    told["last_round_age_s"] += 120
+    route.fulfill(json=told)
+
+
+@pytest.mark.parametrize("where", PAGES)
+def test_an_age_that_grows_is_not_announced_each_second(
+    site: Site, page: Page, dead_worker: int, where: str
+) -> None:
+    page.clock.install()
+    page.goto(f"{site.url}/dashboard{where}")
+    warning = page.locator("#warning")
+    expect(warning).to_contain_text(STOPPED)
+    expect(page.get_by_role("alert").first).to_have_text("Monitoring has stopped")
+    page.wait_for_load_state("networkidle")
+    page.evaluate(HEAR, LIVE)
+    page.route("**/health", later)
+    page.clock.run_for(20_000)
+    expect(warning).to_contain_text(re.compile("the last round was 2[234] min ago"))
+    assert page.evaluate("window.heard") == []
+
+
+def test_what_changes_is_announced_once(site: Site, page: Page, two_servers: list[int]) -> None:
+    page.clock.install()
+    steps.fleet(page, site)
+    expect(page.locator("#warning")).to_be_hidden()
+    page.evaluate(HEAR, LIVE)
+    page.context.set_offline(True)
+    page.clock.run_for(20_000)
+    expect(page.locator("#warning")).to_contain_text("can't be reached")
+    page.clock.run_for(60_000)
+    assert page.evaluate("window.heard") == [page.get_by_role("alert").first.inner_text()]
+
+
 def test_an_answer_says_its_date_once(site: Site, page: Page, two_servers: list[int]) -> None:
     where = urlsplit(f"{site.url}/api/v1/servers")
     asked = {"Host": where.netloc}

@@ -3,13 +3,16 @@
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from core.accounts import tokens, users
+from core.accounts.tokens import TokenWanted
 from core.clock import utc_now
 from core.settings import Settings
 from tests.browser import steps
@@ -194,6 +197,20 @@ def test_a_scripts_log_in_is_not_called_a_browser(guarded_site: Site, page: Page
     expect(names).to_have_text(["a script's log-in", "a script's log-in", "Chrome on Linux"])
 
 
+def test_a_key_that_has_expired_says_so_and_can_be_revoked(guarded_site: Site, page: Page) -> None:
+    long_ago = utc_now() - timedelta(days=2)
+    with guarded_site.database.transaction() as session:
+        ann = users.identity_of(users.find_user_named(session, "ann"))
+        for name, life_s in (("old script", 86_400), ("new script", 7 * 86_400)):
+            tokens.issue_key(session, ann, TokenWanted(name=name, expires_in_s=life_s), long_ago)
+    steps.log_in(page, guarded_site, at="/dashboard/account")
+    chips = page.locator("#tokens tr", has=page.locator(".chip", has_text="expired"))
+    expect(chips.locator(".title > bdi")).to_have_text(["old script"])
+    steps.button(page, "Revoke old script")
+    steps.button(page, "Revoke")
+    expect(page.locator("#tokens .title > bdi")).to_have_text(["new script", "Chrome on Linux"])
+
+
 @SCHEMES
 def test_revoking_asks_first_by_keyboard_too(
     guarded_site: Site, browser: Browser, scheme: str
@@ -262,7 +279,7 @@ def test_ping_now_says_that_a_port_refused_and_by_which_clock(
     expect(found.locator("li")).to_have_text([re.compile(LINE % "refused")] * 4)
     expect(found).to_contain_text("the host is up and says that nothing accepts connections")
     expect(found).to_contain_text(f"TCP, port {closed_port}")
-    expect(found.locator(".state")).to_have_text("up")
+    expect(found.locator(".state")).to_have_text("down")
 
 
 def test_ping_now_says_that_a_port_answered(site: Site, page: Page) -> None:
@@ -335,15 +352,62 @@ def test_a_file_is_read_into_the_list_before_it_is_sent(site: Site, page: Page) 
     box, chosen = page.get_by_label("One server per line"), page.get_by_label("Or a file")
     text = "\ufeffname,ip\nweb,127.0.0.1\nZürich,127.0.0.2\n"
     latin = {"name": "old.csv", "mimeType": "text/csv", "buffer": text[1:].encode("latin-1")}
-    chosen.set_input_files(latin)  # type: ignore[arg-type]
+    chosen.set_input_files(latin)
     expect(page.get_by_role("alert").last).to_contain_text("old.csv must be text in UTF-8")
     expect(box).to_have_value("")
     right = {"name": "new.csv", "mimeType": "text/csv", "buffer": text.encode()}
-    chosen.set_input_files(right)  # type: ignore[arg-type]
+    chosen.set_input_files(right)
     expect(box).to_have_value(text[1:])
     expect(page.get_by_role("alert").last).to_be_hidden()
     steps.button(page, "Add all")
     expect(page.locator("#done")).to_have_text("2 servers saved")
+
+
+def drop(page: Page, files: Sequence[Path], onto: Locator) -> None:
+    """Drag files from outside the browser, and let them fall."""
+    onto.scroll_into_view_if_needed()
+    box = onto.bounding_box()
+    assert box is not None
+    dragged = {
+        "items": [],
+        "files": [str(file) for file in files],
+        "dragOperationsMask": 1,
+    }
+    mouse = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        mouse.send("Input.dispatchDragEvent", {"type": kind, **at, "data": dragged})
+
+
+@pytest.mark.parametrize("where", ["textarea", "[type=file]", "h1"])
+def test_a_file_is_dropped_anywhere_on_the_page(
+    site: Site, page: Page, tmp_path: Path, where: str
+) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("name,ip\nweb,127.0.0.1\nZürich,127.0.0.2\n", encoding="utf-8")
+    page.goto(f"{site.url}/dashboard/add")
+    expect(page.locator("#zone-name")).not_to_be_empty()  # its scripts have run
+    drop(page, [file], page.locator(where).first)
+    box = page.get_by_label("One server per line")
+    expect(box).to_have_value("name,ip\nweb,127.0.0.1\nZürich,127.0.0.2\n")
+    expect(box).to_be_focused()
+    steps.button(page, "Add all")
+    expect(page.locator("#done")).to_have_text("2 servers saved")
+    assert site.names() == ["web", "Zürich"]
+
+
+def test_a_file_that_is_no_text_is_refused_where_it_falls(
+    site: Site, page: Page, tmp_path: Path
+) -> None:
+    file = tmp_path / "list.xlsx"
+    file.write_bytes(b"PK\x03\x04\xff")
+    page.goto(f"{site.url}/dashboard/add")
+    expect(page.locator("#zone-name")).not_to_be_empty()
+    box = page.get_by_label("One server per line")
+    box.fill("web, 127.0.0.1")
+    drop(page, [file], box)
+    expect(page.get_by_role("alert").last).to_contain_text("list.xlsx must be text in UTF-8")
+    expect(box).to_have_value("web, 127.0.0.1")
 
 
 # Files of the pages

@@ -203,7 +203,7 @@ def test_authentication_cannot_be_switched_off_on_lambda() -> None:
 
 def test_settings_do_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
-        Settings().interval_s = 120  # type: ignore[misc]
+        Settings().interval_s = 120
 
 
 def test_variables_are_told_apart_and_ours_carry_our_name() -> None:

@@ -55,7 +55,7 @@ def test_the_loop_on_one_machine_loads_no_function_of_aws() -> None:
 
 def test_the_worker_has_no_other_name() -> None:
     with pytest.raises(AttributeError, match="nothing"):
-        importlib.import_module("handlers.worker").nothing  # noqa: B018
+        importlib.import_module("handlers.worker").nothing  # noqa: B018 (the test)
 
 
 def test_flask_finds_its_commands_under_the_old_name_of_the_application(

@@ -114,7 +114,7 @@ def column(number: int) -> set[str]:
 def fields() -> Iterator[str]:
     """Yield every field that can be called, and what a server is asked for beyond itself."""
     yield from (f"{operation} {name}" for operation, name, _ in root_fields())
-    beyond = SCHEMA.type_map["Server"].fields  # type: ignore[attr-defined]
+    beyond = SCHEMA.type_map["Server"].fields
     yield from (f"Server {name}" for name, field in beyond.items() if field.args)
 
 

@@ -85,6 +85,18 @@ def _forbid(connection: Connection) -> None:
         connection.exec_driver_sql("PRAGMA query_only=1")
 
 
+@contextlib.contextmanager
+def no_address_twice(database: Database) -> Iterator[None]:
+    """Within, the database refuses a second server of one address, which we know nothing of."""
+    with database.transaction() as session:
+        session.execute(text("CREATE UNIQUE INDEX no_address_twice ON server (ip)"))
+    try:
+        yield
+    finally:
+        with database.transaction() as session:
+            session.execute(text("DROP INDEX no_address_twice"))
+
+
 C = "LC_COLLATE 'C' LC_CTYPE 'C'"
 
 

@@ -1,6 +1,8 @@
 /* Preloaded into a process: what a power cut would leave of the files in the folder $WATCHED.
-   Each file is copied into the folder $SYNCED as it is when the process has synced it. */
+   Each file is copied into the folder $SYNCED as it is when the process has synced it, and the names
+   in $WATCHED are written there into the file `names` when it has synced that folder. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -39,6 +41,21 @@ static const char *copy_of(const char *path)
     return to;
 }
 
+static void list(const char *watched)
+{
+    char to[PATH_MAX];
+    if (snprintf(to, sizeof to, "%s/names", getenv("SYNCED")) >= (int)sizeof to)
+        abort();
+    FILE *out = fopen(to, "w");
+    DIR *folder = opendir(watched);
+    if (!out || !folder)
+        abort();
+    for (struct dirent *entry; (entry = readdir(folder));)
+        fprintf(out, "%s\n", entry->d_name);
+    if (closedir(folder) || fclose(out))
+        abort();
+}
+
 static int synced(const char *name, int fd)
 {
     char link[64], path[PATH_MAX];
@@ -47,11 +64,13 @@ static int synced(const char *name, int fd)
     int failed = call(fd);
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
-    if (failed || length < 0 || fstat(fd, &found) || !S_ISREG(found.st_mode))
+    if (failed || length < 0 || fstat(fd, &found))
         return failed;
     path[length] = 0;
-    if (copy_of(path))
+    if (S_ISREG(found.st_mode) && copy_of(path))
         copy(fd, copy_of(path));
+    if (S_ISDIR(found.st_mode) && getenv("WATCHED") && !strcmp(path, getenv("WATCHED")))
+        list(path);
     return failed;
 }
 

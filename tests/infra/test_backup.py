@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from core.errors import Unavailable
 from core.models import SCHEMA_VERSION
@@ -238,6 +238,33 @@ def test_nobody_writes_between_what_is_kept_and_what_is_put_back(
     backup.restore(database, backed_up, trying)
     assert tries > 10
     assert names(database) == ["early"]
+
+
+def test_what_comes_into_an_empty_file_before_it_is_locked_is_kept(
+    tmp_path: Path, backed_up: Path
+) -> None:
+    file = tmp_path / "empty.db"
+    file.touch()
+    with at(file) as empty, contextlib.closing(sqlite3.connect(file)) as other:
+        statements: list[str] = []
+
+        def be_quicker(statement: str) -> None:
+            statements.append(statement)
+            if statement == LAST_BEFORE_THE_LOCK and "PRAGMA synchronous=FULL" in statements:
+                other.execute("CREATE TABLE note (words)")
+
+        @event.listens_for(empty.engine, "connect")
+        def watch(connection: sqlite3.Connection, _record: object) -> None:
+            connection.set_trace_callback(be_quicker)
+
+        restored = backup.restore(empty, backed_up, unseen)
+        assert names(empty) == ["early"]
+    assert restored.kept == Path(f"{file}.before-restore")
+    with contextlib.closing(sqlite3.connect(restored.kept)) as kept:
+        assert kept.execute("SELECT count(*) FROM note").fetchone() == (0,)
+
+
+LAST_BEFORE_THE_LOCK = "PRAGMA busy_timeout=0"
 
 
 @pytest.mark.parametrize("cut_off_at", [1, backup.PARTS // 2, backup.PARTS])

@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[2]
 def driver(version: str, threadsafety: int = 1) -> Any:
     """Return what Python's driver says of such an SQLite, which does all that this one does."""
     told = ModuleType("sqlite3")
-    told.connect = sqlite3.connect  # type: ignore[attr-defined]
-    told.sqlite_version = version  # type: ignore[attr-defined]
-    told.sqlite_version_info = tuple(map(int, version.split(".")))  # type: ignore[attr-defined]
-    told.threadsafety = threadsafety  # type: ignore[attr-defined]
+    told.connect = sqlite3.connect
+    told.sqlite_version = version
+    told.sqlite_version_info = tuple(map(int, version.split(".")))
+    told.threadsafety = threadsafety
     return told
 
 

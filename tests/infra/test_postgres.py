@@ -38,6 +38,28 @@ def test_a_listener_that_never_speaks_is_given_up_in_the_time_to_connect() -> No
         assert "timed out" in why_not(settings)
 
 
+def test_a_database_that_is_starting_up_is_waited_for(cluster: Postgres) -> None:
+    cluster.stop()
+    let_in = cluster.begin_to_start()
+    settings = Settings(database_url=cluster.url(), connect_timeout_s=250)
+    with opened(settings) as database, ThreadPoolExecutor(1) as one:
+        waiting = one.submit(works, database)
+        cluster.await_refusals(3)
+        assert not waiting.done()
+        let_in()
+        assert waiting.result(250)
+
+
+def test_a_database_that_goes_on_starting_up_is_given_up_in_the_time_to_connect(
+    cluster: Postgres,
+) -> None:
+    cluster.stop()
+    cluster.begin_to_start()
+    assert "the database system is" in why_not(
+        Settings(database_url=cluster.url(), connect_timeout_s=0.5)
+    )
+
+
 @pytest.mark.parametrize("wrong", ["user", "database"])
 def test_a_login_that_is_refused_is_unavailable_and_names_the_reason(
     postgres: Postgres, wrong: str

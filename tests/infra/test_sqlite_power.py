@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from core.settings import Settings
+from infra import backup
+from tests.infra.databases import opened, unseen
+from tests.infra.rows import add
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,3 +43,20 @@ def test_a_power_cut_takes_nothing_that_people_were_told_is_done(preloaded: dict
     kept = dict(json.loads(done.stdout))
     assert len(kept) > 30
     assert [call for call, is_kept in kept.items() if not is_kept] == []
+
+
+def test_a_power_cut_finds_what_was_restored_under_its_name(
+    preloaded: dict[str, str], sqlite_settings: Settings, tmp_path: Path
+) -> None:
+    with opened(sqlite_settings) as database:
+        add(database, "early")
+        backup.back_up(database, tmp_path / "backup.db", unseen)
+    live, synced = (Path(preloaded[name]) for name in ("WATCHED", "SYNCED"))
+    subprocess.run(
+        [sys.executable, "-m", "flask", "db", "restore", tmp_path / "backup.db"],
+        cwd=ROOT,
+        env=os.environ | preloaded | {"DATABASE_URL": f"sqlite:///{live}/pinglet.db"},
+        check=True,
+    )
+    assert "pinglet.db" in (synced / "names").read_text().splitlines()
+    assert (synced / "pinglet.db").read_bytes() == (live / "pinglet.db").read_bytes()

@@ -121,7 +121,7 @@ def _body(response: TestResponse) -> Iterable[str]:
         return [f"({response.headers['Content-Encoding']})"]
     if response.mimetype in ("text/javascript", "text/css", "image/svg+xml"):
         return [f"({response.mimetype})"]
-    if response.mimetype == "text/html" and response.status_code == 200:
+    if response.mimetype == "text/html" and "/static/" in response.text:
         return _outline(response.text)
     if response.status_code == 200 and "openapi.json" in response.request.path:
         return ["(openapi.json)"]

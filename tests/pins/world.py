@@ -167,7 +167,7 @@ class Place:
         marks = self._fingerprints()
         for table, (columns, rows) in self._rows.items():
             if marks[table] != self._marks[table]:
-                cursor.execute(f'DELETE FROM "{table}"')  # noqa: S608 (our own names)
+                cursor.execute(f'DELETE FROM "{table}"')
                 insert_rows(cursor, table, columns, rows)
             elif "id" in columns:
                 count_on(cursor, table)
@@ -190,7 +190,7 @@ class Place:
 
 def rows_of(cursor: Any, table: str) -> tuple[list[str], Sequence[Any]]:
     """Return a table's columns and rows."""
-    cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608
+    cursor.execute(f'SELECT * FROM "{table}"')
     return [column[0] for column in cursor.description], cursor.fetchall()
 
 
@@ -218,7 +218,7 @@ def insert_rows(cursor: Any, table: str, columns: list[str], rows: Sequence[Any]
     places = f"({', '.join(['%s'] * len(columns))})"
     for some in (rows[start : start + 200] for start in range(0, len(rows), 200)):
         values = ", ".join([places] * len(some))
-        statement = f'INSERT INTO "{table}" ({names}) VALUES {values}'  # noqa: S608
+        statement = f'INSERT INTO "{table}" ({names}) VALUES {values}'
         cursor.execute(statement, [value for row in some for value in row])
     if "id" in columns:
         count_on(cursor, table)
@@ -227,7 +227,7 @@ def insert_rows(cursor: Any, table: str, columns: list[str], rows: Sequence[Any]
 def count_on(cursor: Any, table: str) -> None:
     """Let the next id be the one after the greatest."""
     cursor.execute(
-        f"SELECT setval(pg_get_serial_sequence('\"{table}\"', 'id'), "  # noqa: S608
+        f"SELECT setval(pg_get_serial_sequence('\"{table}\"', 'id'), "
         f'(SELECT coalesce(max(id), 0) + 1 FROM "{table}"), false)'
     )
 

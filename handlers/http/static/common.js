@@ -1,15 +1,14 @@
 // What every page stands on: elements without HTML, calls of /api/v1, the bar on top, words for figures.
 import { forGood, forTab } from "./kept.js";
+import { here, prefix } from "./place.js";
 
 // Who is looking: the page was written for them.
-const { may, open, prefix: given } = document.documentElement.dataset;
+const { may, open } = document.documentElement.dataset;
 export const me = { may, open: open !== undefined, mayWrite: may === "write" || may === "admin" };
 
-// Where Pinglet is: "" or, under a prefix, that.
-export const prefix = given ?? "";
-
-export { age, aging, lasting, now } from "./time.js";
-export { between, clock, day, moment, when } from "./zone.js";
+export { prefix } from "./place.js";
+export { age, aging, iso, lasting, now } from "./time.js";
+export { between, clock, day, moment, when, whenInZone } from "./zone.js";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
@@ -56,7 +55,7 @@ export async function call(method, path, body, type) {
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   if (response.status === 401 && document.documentElement.dataset.page !== "login") {
-    location.assign(`${prefix}/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+    location.assign(`${prefix}/login?next=${encodeURIComponent(here())}`);
   }
   throw new Refusal(answer, response.status);
 }
@@ -119,7 +118,10 @@ export function percent(share) {
 // Never rounded down to 0 either, where something was lost.
 export const lossShare = (share) => share > 0 && share < 0.0001 ? "< 0.01 %" : percent(share);
 
-export const count = (number) => number.toLocaleString();
+// In the digits of all other figures here, whatever those of the language are.
+export const count = (number) => number.toLocaleString(undefined, { numberingSystem: "latn" });
+
+export const wordsOf = (text) => text.split(/\s+/).filter(Boolean);
 
 export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 

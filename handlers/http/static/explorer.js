@@ -1,5 +1,6 @@
 // GraphiQL on /graphql, with the session of this page. It is React's: the only page that is.
 import { $, prefix } from "./common.js";
+import { forGood } from "./kept.js";
 import { goOnRemoving } from "./removing.js";
 import "./watch.js";
 
@@ -23,7 +24,8 @@ globalThis.__webpack_nonce__ = $("meta[name=style-nonce]").content;
 const fetcher = GraphiQL.createFetcher({ url: `${prefix}/graphql`, headers: { "X-Requested-With": "pinglet" } });
 const theme = () => document.documentElement.dataset.theme;
 const root = ReactDOM.createRoot($("#graphiql"));
-const show = () => root.render(React.createElement(GraphiQL, { fetcher, defaultQuery: EXAMPLE, forcedTheme: theme() }));
+const storage = forGood.works ? undefined : null; // it would throw where it finds none by itself
+const show = () => root.render(React.createElement(GraphiQL, { fetcher, storage, defaultQuery: EXAMPLE, forcedTheme: theme() }));
 
 show();
 goOnRemoving();

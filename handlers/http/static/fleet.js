@@ -1,14 +1,14 @@
 // The fleet: one request a refresh, however many servers there are.
-import { $, age, aging, between, call, colour, count, fitted, h, me, ms, now, percent, prefix, set, stateMark } from "./common.js";
+import { $, age, aging, call, colour, count, fitted, h, me, ms, now, percent, prefix, set, stateMark } from "./common.js";
 import { inAddress, keepList, keepScroll, sayInAddress } from "./place.js";
 import { goOnRemoving } from "./removing.js";
-import { WORDS, asked, byWord, drawStates, word } from "./states.js";
+import { WORDS, asked, byState, byWord, drawStates, word } from "./states.js";
+import { strips } from "./strips.js";
 import { firstAsked, upToDate } from "./watch.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
 const REFRESH_MS = 20_000;
-const HALF_HOUR_MS = 1_800_000;
 
 const filter = $("#filter");
 const body = $("#servers tbody");
@@ -32,6 +32,8 @@ async function refresh() {
   if (wanted !== query()) return; // the filter has changed meanwhile
   filledAt = performance.now();
   show(page);
+  await firstAsked; // a warning has its room above what one was looking at
+  if (wanted === query()) scrollBack();
 }
 
 let filledAt = 0; // by performance.now: what is shown was true then
@@ -53,6 +55,7 @@ function show(page) {
   lastRound = page.last_round;
   lastAge();
   fill(page.servers);
+  renew();
 }
 
 const figures = Object.fromEntries(WORDS.map((state) => [state, h("span", { class: "figure" })]));
@@ -102,6 +105,7 @@ function update(server) {
   set(known.name, server.name);
   known.name.title = server.name;
   set(known.ip, server.ip);
+  tagged(known.tags, server.tags);
   if (known.state.dataset.word !== word(server)) {
     known.state.dataset.word = word(server);
     known.state.replaceChildren(stateMark(word(server)), known.why);
@@ -113,26 +117,36 @@ function update(server) {
   set(known.uptime, percent(server.uptime));
   set(known.coverage, percent(server.coverage));
   known.strip.setAttribute("aria-label", described(server));
-  strips.set(known.strip, server);
+  drawnOf.set(known.strip, server);
   if (changed && visible.has(known.strip)) draw(known.strip);
   return known.row;
 }
 
+
+function tagged(cell, tags) {
+  const text = tags.join(" ");
+  if (cell.title === text) return;
+  cell.title = text; // where there is no room for all
+  cell.replaceChildren(...tags.map((tag) => h("button", {
+    type: "button", class: "tag", "aria-label": `Show those tagged ${tag}`,
+    onclick: () => { filter.elements.tag.value = tag; restart(); },
+  }, tag)));
+}
 
 // Said once more as roles, since they aren't laid out as a table.
 const cell = (attributes, ...children) => h("td", { role: "cell", ...attributes }, ...children);
 
 function made(server) {
   const parts = {
-    name: h("bdi", { class: "name" }), ip: h("span", { class: "ip" }), state: cell(),
+    name: h("bdi", { class: "name" }), ip: h("span", { class: "ip" }), tags: h("span", { class: "tags" }), state: cell(),
     why: h("span", { class: "why" }),
     ms: cell({ class: "number", "data-label": "round trip" }),
-    strip: h("canvas", { role: "img" }),
+    strip: h("canvas", { role: "img", tabindex: -1, "aria-describedby": "keys" }),
     uptime: cell({ class: "number", "data-label": "uptime" }),
     coverage: cell({ class: "number", "data-label": "coverage" }),
   };
   parts.row = h("tr", { role: "row", "data-id": server.id },
-    cell({}, h("a", { href: `${prefix}/dashboard/servers/${server.id}` }, parts.name), parts.ip),
+    cell({}, h("a", { href: `${prefix}/dashboard/servers/${server.id}` }, parts.name), h("span", { class: "where" }, parts.ip, parts.tags)),
     parts.state, parts.ms, cell({ class: "wide" }, parts.strip), parts.uptime, parts.coverage);
   rows.set(server.id, parts);
   seen.observe(parts.strip);
@@ -140,10 +154,10 @@ function made(server) {
 }
 
 const described = (server) =>
-  `Rounds of the last 24 hours: ${STATES.map((state) => `${count(server.counts[state])} ${state}`).join(", ")}`;
+  `${server.name}, rounds of the last 24 hours: ${STATES.map((state) => `${count(server.counts[state])} ${state}`).join(", ")}`;
 
 // Only what is on the screen is drawn: a thousand servers cost what twenty cost.
-const strips = new WeakMap();
+const drawnOf = new WeakMap(); // strip -> its server
 const visible = new WeakSet();
 const seen = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) {
@@ -154,24 +168,16 @@ const seen = new IntersectionObserver((entries) => {
 const [LINE, GAP, CELLS] = [20, 4, 16]; // px: the sparkline's height, and the strip's below it
 
 function draw(strip) {
-  const server = strips.get(strip);
+  const server = drawnOf.get(strip);
   if (!server || !strip.isConnected) return;
   const context = fitted(strip);
   sparkline(context, strip.clientWidth, LINE, server.means_ms);
   drawStates(context, partsOf(server.strip_counts), strip.clientWidth, LINE + GAP, CELLS, strip.clientWidth < 300 ? 1 : 2);
 }
 
-const named = ([up, degraded, down, unobserved]) => ({ up, degraded, down, unobserved });
-
 function partsOf(each) {
-  const parts = each.map((counts, index) => ({ counts: counts && named(counts), from: index / each.length, to: (index + 1) / each.length }));
+  const parts = each.map((counts, index) => ({ counts: counts && byState(counts), from: index / each.length, to: (index + 1) / each.length }));
   return parts.filter(({ counts }) => counts);
-}
-
-// Such as "up", or "29 up, 1 down".
-function halfHour(counts) {
-  const there = Object.entries(named(counts)).filter(([, number]) => number);
-  return there.map(([state, number]) => stateMark(state, there.length > 1 ? `${number} ${state}` : state));
 }
 
 function sparkline(context, width, height, means) {
@@ -197,26 +203,14 @@ function sparkline(context, width, height, means) {
 
 const redraw = () => { for (const { strip } of rows.values()) if (visible.has(strip)) draw(strip); };
 
-// What a half hour was, said beside the pointer.
-const tip = $("#tip");
-
-function point(event) {
-  const strip = event.target.closest?.("tr")?.querySelector("canvas");
-  const area = strip?.getBoundingClientRect();
-  const server = strip && strips.get(strip);
-  const place = area ? Math.floor((event.clientX - area.left) / area.width * server.strip.length) : -1;
-  const over = area && event.clientY >= area.top && event.clientY <= area.bottom;
-  const counts = over ? server.strip_counts[place] : null;
-  tip.hidden = !counts;
-  if (!counts) return;
+// What a strip shows: of which server, and since when.
+function dayOf(strip) {
+  if (now() === null) return null;
   const filled = now() - (performance.now() - filledAt);
-  const since = (Math.floor(filled / 60_000) + 1) * 60_000 - (server.strip.length - place) * HALF_HOUR_MS;
-  const mean = server.means_ms[place];
-  tip.replaceChildren(h("span", {}, ...between(since, since + HALF_HOUR_MS)), ...halfHour(counts), mean == null ? "" : h("span", {}, ms(mean)));
-  const x = area.left + (place + 0.5) * area.width / server.strip.length;
-  tip.style.left = `${Math.max(8, Math.min(x - tip.offsetWidth / 2, document.documentElement.clientWidth - tip.offsetWidth - 8))}px`;
-  tip.style.top = `${area.top - tip.offsetHeight - 4}px`;
+  return { server: drawnOf.get(strip), since: (Math.floor(filled / 60_000) + 1) * 60_000 - 1440 * 60_000 };
 }
+
+const renew = strips(body, dayOf);
 
 function restart() {
   sayFilter();
@@ -254,10 +248,9 @@ function turn(change) {
 
 const scrollBack = keepScroll((element) => Number(element?.closest("tr")?.dataset.id), (id) => rows.get(id)?.row);
 
-async function comeBack() {
+function comeBack() {
   fromAddress();
-  await Promise.all([guarded(), firstAsked]); // a warning has its room above what one was looking at
-  scrollBack();
+  return guarded();
 }
 
 async function guarded() {
@@ -268,17 +261,13 @@ let typing;
 filter.addEventListener("input", () => { sayFilter(); clearTimeout(typing); typing = setTimeout(guarded, 200); });
 filter.addEventListener("submit", (event) => { event.preventDefault(); restart(); });
 $("#clear").addEventListener("click", () => { filter.reset(); restart(); });
-body.addEventListener("pointermove", point);
-body.addEventListener("pointerdown", point);
-body.addEventListener("pointerleave", () => { tip.hidden = true; });
-addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
-$("#more").addEventListener("click", () => turn(() => after.push(next)));
-$("#back").addEventListener("click", () => turn(() => after.pop()));
+// Nothing follows a page that isn't there yet, such as where Enter is held down.
+$("#more").addEventListener("click", () => { if (next) turn(() => { after.push(next); next = null; }); });
+$("#back").addEventListener("click", () => { if (after.length) turn(() => after.pop()); });
 addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(redraw, 150); });
 document.addEventListener("theme", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
 document.addEventListener("reached", guarded);
-document.addEventListener("zone", () => { tip.hidden = true; });
 aging(lastAge);
 setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 

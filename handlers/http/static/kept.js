@@ -1,17 +1,19 @@
-// What a browser keeps for us. One that was told to keep nothing throws: then it lasts as long as the page.
+// What a browser keeps for us. One that was told to keep nothing throws, and so does one without room:
+// what it doesn't take lasts as long as the page.
 function kept(name) {
-  try {
-    window[name].getItem("");
-    return window[name];
-  } catch {
-    const found = new Map();
-    return {
-      getItem: (key) => found.get(key) ?? null,
-      setItem: (key, value) => found.set(key, value),
-      removeItem: (key) => found.delete(key),
-      clear: () => found.clear(),
-    };
-  }
+  const here = new Map();
+  const tried = (act) => { try { return act(window[name]); } catch { return null; } };
+  const removeItem = (key) => { here.delete(key); tried((store) => store.removeItem(key)); };
+  return {
+    works: tried((store) => store.length) !== null,
+    getItem: (key) => here.get(key) ?? tried((store) => store.getItem(key)),
+    setItem: (key, value) => {
+      removeItem(key);
+      try { window[name].setItem(key, value); } catch { here.set(key, value); }
+    },
+    removeItem,
+    clear: () => { here.clear(); tried((store) => store.clear()); },
+  };
 }
 
 export const forGood = kept("localStorage");

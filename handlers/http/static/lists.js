@@ -65,8 +65,9 @@ export function fileAsked(input, box, error) {
     if (input.files.length) await take(input.files[0]);
     input.value = ""; // the same one may be chosen again, mended
   });
-  box.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
-  box.addEventListener("drop", (event) => {
+  // Anywhere on the page: beside the box, the browser would leave the page to show the file.
+  document.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
+  document.addEventListener("drop", (event) => {
     if (!event.dataTransfer.files.length) return;
     event.preventDefault();
     take(event.dataTransfer.files[0]);

@@ -1,7 +1,8 @@
 // A removal waits as long as it can be undone. F5, Back and a closed tab keep what was to be removed;
 // a link to another page of ours takes the Undo along.
-import { call, toast } from "./common.js";
+import { call, prefix, toast } from "./common.js";
 import { forTab } from "./kept.js";
+import { isNew } from "./place.js";
 
 const waiting = new Map(); // path -> {path, name, told}
 const LEFT = "removals left waiting";
@@ -21,26 +22,21 @@ export function removeSoon(removal, done = () => {}) {
   });
 }
 
-let byLink = false;
-
-addEventListener("click", (event) => {
-  const link = event.target.closest("a");
-  const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey; // in another tab: this page stays
-  byLink = link !== null && !link.hash && !elsewhere;
-});
-
 addEventListener("pagehide", () => {
   if (!waiting.size) return;
-  forTab.setItem(LEFT, JSON.stringify({ at: Date.now(), byLink, removals: [...waiting.values()] }));
+  forTab.setItem(LEFT, JSON.stringify({ at: Date.now(), removals: [...waiting.values()] }));
   waiting.clear();
 });
 
+// How the page before was left shows only here: until then a link may have led nowhere.
+const byLink = () => isNew && document.referrer.startsWith(`${location.origin}${prefix}/`);
+
 // What waited on the page before this one.
 export function goOnRemoving(done) {
-  const { at, byLink: goesOn, removals = [] } = JSON.parse(forTab.getItem(LEFT) ?? "{}");
+  const { at, removals = [] } = JSON.parse(forTab.getItem(LEFT) ?? "{}");
   forTab.removeItem(LEFT);
   for (const removal of removals) {
-    if (goesOn && Date.now() - at < LATELY_MS) removeSoon(removal, done);
+    if (byLink() && Date.now() - at < LATELY_MS) removeSoon(removal, done);
     else toast(`${removal.name} was not removed: you left the page before that`);
   }
 }

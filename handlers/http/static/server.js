@@ -1,27 +1,29 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, Refusal, age, aging, call, colour, count, fitted, h, lossShare, moment, ms, now, onSubmit, percent, prefix, set, toast, when } from "./common.js";
+import { $, Refusal, age, aging, call, colour, count, fitted, h, iso, lossShare, moment, ms, now, onSubmit, percent, prefix, set, toast, whenInZone, wordsOf } from "./common.js";
 import { foundBy } from "./echoes.js";
 import { inAddress, list, sayInAddress } from "./place.js";
 import { pointing } from "./pointing.js";
 import { goOnRemoving, removeSoon } from "./removing.js";
+import { spellsOf } from "./spells.js";
 import { drawStates, word } from "./states.js";
 import { ask, firstAsked, named, upToDate } from "./watch.js";
-import { apart, ticksOf, zoneOf } from "./zone.js";
+import { apart, ticksOf } from "./zone.js";
 
 const id = Number(location.pathname.split("/").at(-1));
 const RANGES = { "1 h": 3600, "6 h": 21600, "24 h": 86400, "7 d": 604800, "30 d": 2592000, "90 d": 7776000, "1 y": 31536000 };
 const POINTS = 360;
 const REFRESH_MS = 30_000;
+const MINUTE = 60_000;
+const SHORTEST = 5 * MINUTE;
+const LONGEST = 2 * 365 * 1440 * MINUTE; // the API draws 800 days at most
 
 let server = null;
 let range = "24 h";
 let zoom = null; // {since, until} in ms, or null for the whole range
 fromAddress();
 let buckets = [];
-let spells = { spells: [], left_off: 0 };
+let spells = { spells: [], leftOff: 0 };
 let asked = 0;
-
-const iso = (time) => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
 
 function short(name) { return name.replace(" ", ""); }
 
@@ -29,7 +31,7 @@ function fromAddress() {
   const words = inAddress();
   range = Object.keys(RANGES).find((name) => short(name) === words.get("range")) ?? range;
   const [since, until] = ["since", "until"].map((name) => Date.parse(words.get(name)));
-  if (since < until) zoom = { since, until };
+  if (since < until) zoom = { since: Math.max(since, until - LONGEST), until };
 }
 
 function intoAddress() {
@@ -59,7 +61,7 @@ async function refresh() {
     call("GET", `servers/${id}/series?${words}&points=${POINTS}`),
   ]);
   // After the others: of a long window each is costly, and who asks has one turn at a time.
-  const spelled = await call("GET", `servers/${id}/spells?${words}`);
+  const spelled = await spellsOf(shown, { since, until });
   if (turn !== asked) return; // another range was chosen meanwhile
   server = shown;
   buckets = series.buckets;
@@ -84,8 +86,13 @@ function facts() {
   const why = server.detail ? `: ${server.detail}` : "";
   const found = [`${server.ip}${port}`, `${word(server)}${why}`, every(server.interval_s / 60), lastSeen(server.last_ping)];
   if (server.probe !== "auto") found.splice(1, 0, server.probe);
+  const links = server.tags.map((tag) => ["", { tag }, tag]);
+  if (server.parent) links.unshift(["behind ", { search: server.parent }, server.parent]);
+  found.push(...links.map(([before, , text]) => before + text));
   if (found.join() !== [...$("#address").children].map((fact) => fact.textContent).join()) {
-    $("#address").replaceChildren(...found.map((fact) => h("bdi", {}, fact)));
+    const shown = found.slice(0, found.length - links.length).map((fact) => h("bdi", {}, fact));
+    $("#address").replaceChildren(...shown, ...links.map(([before, words, text]) =>
+      h("bdi", {}, before, h("a", { href: `${prefix}/dashboard?${new URLSearchParams(words)}` }, text))));
   }
 }
 
@@ -115,8 +122,6 @@ function figure(name, value, more) {
 // The chart
 
 let chart = null;
-
-const MINUTE = 60_000;
 
 const roomFor = (width) => Math.max(2, Math.min(8, Math.floor(width / 60)));
 
@@ -200,8 +205,7 @@ function draw(since, until) {
   view = { since, until };
   drawn += 1;
   $("#out").hidden = !zoom;
-  const inZone = (time) => `${when(time)} ${zoneOf(time)}`;
-  $("#window").replaceChildren(moment(since, inZone), " to ", moment(until, inZone));
+  $("#window").replaceChildren(moment(since, whenInZone), " to ", moment(until, whenInZone));
   pointer.write();
   if (!globalThis.Chart) { missing(); return; }
   const made = { data: { datasets: datasets() }, options: options(since, until) };
@@ -239,9 +243,6 @@ function drawStrip({ chartArea: { left, width } }) {
 
 // Looking closer: by dragging, or by keys
 
-const SHORTEST = 5 * MINUTE;
-const LONGEST = 2 * 365 * 1440 * MINUTE; // the API draws 800 days at most
-
 function look(since, until) {
   const last = Math.ceil(now() / MINUTE) * MINUTE;
   const length = Math.min(LONGEST, Math.max(SHORTEST, until - since));
@@ -252,6 +253,7 @@ function look(since, until) {
 }
 
 function byKey(event) {
+  if (now() === null) return; // what is shown has no end yet
   if (pointer.step(event)) { event.preventDefault(); return; }
   const { since, until } = windowShown();
   const quarter = (until - since) / 4;
@@ -332,6 +334,7 @@ function edit() {
   const intervals = [...new Set([60, 300, 900, 3600, server.interval_s])].sort((one, other) => one - other);
   form.elements.interval_s.replaceChildren(...intervals.map((seconds) => h("option", { value: seconds }, every(seconds / 60).slice("every ".length))));
   for (const field of form.elements) if (field.name) field.value = server[field.name] ?? "";
+  form.elements.tags.value = server.tags.join(" ");
   $(".error", form).hidden = true;
   $("#editor").showModal();
 }
@@ -382,11 +385,12 @@ $("#pause").addEventListener("click", async () => {
 $("#remove").addEventListener("click", remove);
 onSubmit($("#editor form"), async (form) => {
   const port = form.get("port") ? Number(form.get("port")) : null;
-  await call("PATCH", `servers/${id}`, { ...Object.fromEntries(form), port, interval_s: Number(form.get("interval_s")) });
+  const [tags, parent] = [wordsOf(form.get("tags")), form.get("parent").trim() || null];
+  await call("PATCH", `servers/${id}`, { ...Object.fromEntries(form), port, tags, parent, interval_s: Number(form.get("interval_s")) });
   $("#editor").close();
   await guarded();
 });
-for (const change of ["theme", "zone"]) document.addEventListener(change, () => { if (chart) draw(view.since, view.until); });
+for (const change of ["theme", "zone"]) document.addEventListener(change, () => { if (view) draw(view.since, view.until); });
 document.addEventListener("reached", guarded);
 aging(facts);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });

@@ -19,6 +19,9 @@ export function byWord({ totals, new: young, paused }) {
   return { ...totals, unobserved: totals.unobserved - young - paused, new: young, paused };
 }
 
+// Of the counts of a half hour.
+export const byState = ([up, degraded, down, unobserved]) => ({ up, degraded, down, unobserved });
+
 // From the ground up. Worse states are taller as well as of another colour, and are never too few to
 // be seen; unobserved is visibly hollow, not due is empty.
 const STACK = ["unobserved", "up", "degraded", "down"];

@@ -19,6 +19,9 @@ export function ago(seconds) {
   return `${Math.round(seconds / 86400)} days ago`;
 }
 
+// A time as the API and HTML write it.
+export const iso = (time) => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
+
 // How long ago that was; a clock that is a little ahead of Pinglet's recorded it now.
 export const age = (time) => now() === null ? "" : ago(Math.max(0, (now() - new Date(time)) / 1000));
 

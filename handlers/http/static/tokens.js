@@ -1,6 +1,7 @@
 // The list of one's own tokens: where one is logged in, and what one's scripts show.
 import { ask } from "./ask.js";
-import { $, call, day, h, moment, prefix, toast } from "./common.js";
+import { $, call, day, h, moment, now, prefix, toast } from "./common.js";
+import { firstAsked } from "./watch.js";
 
 // What a log-in is called where its browser isn't known.
 const UNNAMED = { session: "a browser", access: "a script's log-in", refresh: "a script's log-in" };
@@ -8,7 +9,8 @@ const UNNAMED = { session: "a browser", access: "a script's log-in", refresh: "a
 const called = (token) => token.name || UNNAMED[token.kind] || token.kind;
 
 export async function tokens(after = "") {
-  const { tokens: found, next } = await call("GET", `tokens?after=${after}`);
+  // Whether one has expired is for Pinglet's clock to say.
+  const [{ tokens: found, next }] = await Promise.all([call("GET", `tokens?after=${after}`), firstAsked]);
   if (!after) $("#tokens").replaceChildren();
   $("#more-tokens").hidden = !next;
   $("#more-tokens").onclick = () => tokens(next);
@@ -20,6 +22,7 @@ function row(token) {
   return h("tr", token.current ? { class: "current", "aria-current": "true" } : {},
     h("td", { class: "title" }, h("bdi", {}, called(token)),
       token.current ? h("span", { class: "chip" }, "this session") : null,
+      now() >= Date.parse(token.expires) ? h("span", { class: "chip" }, "expired") : null,
       h("small", {}, "since ", moment(token.created))),
     h("td", { "data-label": "kind" }, token.kind),
     h("td", { "data-label": "scope" }, token.scope),

@@ -57,20 +57,24 @@ const SILENT = "Pinglet can't be reached. What stands here is what it said last,
 const isLate = () => health.late || health.status === "ROUNDS_LATE";
 const fails = () => health.status === "ROUNDS_FAIL";
 
+// What is announced, and what is only shown after it: who listens isn't told each second how old the
+// last round is.
 function warning() {
-  if (silent) return SILENT;
-  if (trouble) return `This page can't be updated: ${trouble.message}`;
-  if (health.database === false) return NO_DATABASE;
-  if (fails()) return FAILS;
-  if (!isLate()) return "";
-  if (lastRound === null) return `Monitoring has not started: no round has run yet. ${ASK_WORKER}`;
-  return `Monitoring has stopped: the last round was ${age(lastRound)}. ${ASK_WORKER}`;
+  if (silent) return [SILENT];
+  if (trouble) return [`This page can't be updated: ${trouble.message}`];
+  if (health.database === false) return [NO_DATABASE];
+  if (fails()) return [FAILS];
+  if (!isLate()) return [];
+  if (lastRound === null) return [`Monitoring has not started: no round has run yet. ${ASK_WORKER}`];
+  return ["Monitoring has stopped", `: the last round was ${age(lastRound)}. ${ASK_WORKER}`];
 }
 
 function show() {
-  const [box, doubt] = [$("#warning"), $("#doubt")];
-  box.hidden = !warning();
-  set(box, warning());
+  const doubt = $("#doubt");
+  const [alarm = "", more = ""] = warning();
+  $("#warning").hidden = !alarm;
+  set($("#alarm"), alarm);
+  set($("#alarm-more"), more);
   if (doubt) {
     doubt.hidden = !health.removal_waits;
     set(doubt, health.removal_waits ? `Nothing old is removed for now: ${health.removal_waits}.` : "");

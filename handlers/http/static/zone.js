@@ -1,5 +1,6 @@
 // In which zone times are shown, the browser's or UTC, and what they are called there.
 import { forGood } from "./kept.js";
+import { iso } from "./time.js";
 
 const KEPT = "zone";
 const UTC = "UTC";
@@ -21,11 +22,14 @@ const dayOf = (time) => Math.floor(wall(time) / DAY);
 const isTwice = (time) => [-60, -30, 30, 60].some((minutes) => wall(time + minutes * MINUTE) === wall(time));
 
 // The zone as it was then, such as GMT-5 or EST.
-export const zoneOf = (time) => formatted({ timeZoneName: "short" }).formatToParts(new Date(time)).find(({ type }) => type === "timeZoneName").value;
+const zoneOf = (time) => formatted({ timeZoneName: "short" }).formatToParts(new Date(time)).find(({ type }) => type === "timeZoneName").value;
 
 const zoned = (time, text) => isTwice(+new Date(time)) ? `${text} ${zoneOf(time)}` : text;
 
-export const when = (time) => zoned(time, written(time, { dateStyle: "medium", timeStyle: "short" }));
+const dated = (time) => written(time, { dateStyle: "medium", timeStyle: "short" });
+
+export const when = (time) => zoned(time, dated(time));
+export const whenInZone = (time) => `${dated(time)} ${zoneOf(time)}`;
 export const clock = (time) => zoned(time, written(time, { timeStyle: "short" }));
 export const day = (time) => written(time, { dateStyle: "medium" });
 const shortDay = (time) => written(time, { month: "short", day: "numeric" });
@@ -34,17 +38,19 @@ const monthOf = (time) => written(time, { month: "short", year: "numeric" });
 // A time as an element of its own: in Arabic or Hebrew it runs the other way than our words.
 export function moment(time, write = when) {
   const [apart, element] = ["bdi", "time"].map((tag) => document.createElement(tag));
-  element.dateTime = new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
+  element.dateTime = iso(time);
   element.textContent = write(time);
   apart.append(element);
   return apart;
 }
 
-// From when to when; the day is said once. Without an `until` it lasts.
-export function between(since, until) {
-  if (until == null) return [moment(since), " until now"];
+// From when to when; the day is said once. Without an `until` it lasts. It may have begun before that
+// and ended after that.
+export function between(since, until, { isBefore = false, isAfter = false } = {}) {
+  const from = [...(isBefore ? ["before "] : []), moment(since)];
+  if (until == null) return ["since ", ...from];
   const isSameDay = dayOf(+new Date(since)) === dayOf(+new Date(until));
-  return [moment(since), " – ", moment(until, isSameDay ? clock : when)];
+  return [...from, " – ", ...(isAfter ? ["after "] : []), moment(until, isSameDay ? clock : when)];
 }
 
 // Ticks: round times of this zone

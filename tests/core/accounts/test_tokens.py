@@ -190,7 +190,7 @@ def test_nobody_revokes_the_token_of_another(database: Database) -> None:
     assert not is_dead(database, text)
 
 
-def test_the_list_holds_what_still_works(database: Database) -> None:
+def test_the_list_holds_what_still_works_and_keys_that_have_expired(database: Database) -> None:
     user = add(database)
     issue(database, user, life=MINUTE)
     key = issue(database, user, kind=TokenKind.KEY)
@@ -200,6 +200,8 @@ def test_the_list_holds_what_still_works(database: Database) -> None:
         assert [row.kind for row in found] == ["key", "access", "access", "refresh"]
         of_key = select(Token.id).where(Token.digest == tokens.digest(key))
         assert session.scalar(of_key) == found[0].id
+        late = tokens.of_user(session, user, ALL, NOW + tokens.LIVES[TokenKind.KEY]).tokens
+        assert [row.kind for row in late] == ["key"]  # has expired, and counts among the keys
     change(database, user, password=PASSWORD)
     with database.reading() as session:
         assert not tokens.of_user(session, user, ALL, NOW).tokens
@@ -273,12 +275,12 @@ def test_a_user_has_so_many_keys_and_no_more_however_many_are_made_at_once(
     with database.transaction() as session:
         with pytest.raises(WrongRequest, match="at most 3 named tokens"):
             tokens.issue_key(session, user, TokenWanted(name="more"), NOW)
-        one = tokens.of_user(session, user, ALL, NOW).tokens[0]
+        one = tokens.of_user(session, user, ALL, NOW).tokens[-1]
         tokens.revoke(session, user, str(one.id))
     assert made(database, user)
 
 
-def test_keys_that_have_expired_are_kept_until_the_night_and_only_so_many(
+def test_keys_that_have_expired_are_kept_until_somebody_removes_them_and_only_so_many(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "MOST_KEYS", 2)
@@ -290,7 +292,11 @@ def test_keys_that_have_expired_are_kept_until_the_night_and_only_so_many(
         issue(database, user, kind=TokenKind.KEY)
     assert made(database, other)
     with database.transaction() as session:
-        assert tokens.sweep(session, NOW, 9) == 5
+        first, *_others = tokens.of_user(session, user, ALL, NOW).tokens
+        tokens.revoke(session, user, str(first.id))
+    assert [made(database, user) for _key in range(2)] == [True, False]
+    with database.transaction() as session:
+        assert tokens.sweep(session, NOW, 9) == 4
     assert made(database, user)
 
 

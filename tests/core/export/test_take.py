@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from core.errors import WrongRequest
 from core.export import give, take
@@ -14,11 +14,12 @@ from core.export.records import (
     Exported,
     Imported,
     LastPingKept,
+    ParentKept,
     PlannedKept,
     ServerKept,
 )
 from core.models import DAY, Day, Server
-from core.servers import change
+from core.servers import change, find, parents
 from infra.database import Database
 from tests.infra.rows import IP, SLOT, add, ping, record, server, stored
 
@@ -100,6 +101,26 @@ def test_pings_of_a_server_that_nobody_has_are_refused(database: Database) -> No
         "pings",
         "server must exist here or be on this page (import the pages in their order), got 'web'",
     )
+
+
+@pytest.mark.parametrize("second", ["Zu\u0308rich", "Z\u00fcrich "])
+def test_a_page_with_one_name_twice_in_whatever_spelling_is_refused(
+    database: Database, second: str
+) -> None:
+    twice = [ServerKept(name=name, ip=IP, added=SLOT) for name in ("Z\u00fcrich", "web", second)]
+    assert refused(database, servers=twice) == (
+        "servers[2].name",
+        "'Z\u00fcrich' appears twice (first: servers[0])",
+    )
+    assert names(database) == []
+
+
+def test_two_spellings_from_before_are_taken_where_both_are_here(database: Database) -> None:
+    both = [ServerKept(name=name, ip=IP, added=SLOT) for name in ("Zu\u0308rich", "Z\u00fcrich")]
+    ids = add(database, "was"), add(database, both[1].name)
+    with database.transaction() as session:
+        session.execute(update(Server).where(Server.id == ids[0]).values(name=both[0].name))
+    assert taken(database, Exported(servers=both)).servers == 0
 
 
 def test_of_a_page_with_something_wrong_nothing_is_added(database: Database) -> None:
@@ -203,3 +224,67 @@ def test_days_are_counted_anew_where_a_schedule_turns_out_to_begin_earlier(
 def days_of(database: Database) -> Sequence[Any]:
     with database.reading() as session:
         return session.execute(select(DAY).order_by(DAY.c.date)).all()
+
+
+# Tags and parents
+
+
+def standing(database: Database) -> dict[str, tuple[list[str], str | None]]:
+    """Return each server's tags and parent, by its name."""
+    with database.reading() as session:
+        return {one.name: (list(one.tags), one.parent) for one in find.standings(session, NOW)}
+
+
+def kept(name: str, *tags: str) -> ServerKept:
+    return ServerKept(name=name, ip=IP, added=SLOT, tags=tags)
+
+
+def test_tags_and_parents_are_taken_also_from_a_later_page(database: Database) -> None:
+    taken(database, Exported(servers=[kept("web", "Web", "eu"), kept("mail")]))
+    links = [ParentKept(server="web", parent="switch"), ParentKept(server="mail", parent="web")]
+    taken(database, Exported(servers=[kept("switch")], parents=links))
+    assert standing(database) == {
+        "web": (["eu", "web"], "switch"),
+        "mail": ([], "web"),
+        "switch": ([], None),
+    }
+
+
+def test_what_servers_have_here_stays(database: Database) -> None:
+    web = [add(database, name, tags=("own",)) for name in ("switch", "web", "mail")][1]
+    with database.transaction() as session:
+        parents.put(session, {web: "switch"})
+    links = [
+        ParentKept(server="web", parent="mail"),
+        ParentKept(server="switch", parent="web"),
+        ParentKept(server="mail", parent="web"),
+        ParentKept(server="mail", parent="switch"),
+    ]
+    taken(database, Exported(servers=[kept("web", "theirs")], parents=links))
+    assert standing(database) == {
+        "switch": (["own"], None),
+        "web": (["own"], "switch"),
+        "mail": (["own"], "web"),
+    }
+
+
+def test_a_parent_that_nobody_is_or_has_is_refused(database: Database) -> None:
+    unknown = "server must exist here or be on this page (import the pages in their order), got {}"
+    for one in (
+        ParentKept(server="web", parent="ghost"),
+        ParentKept(server="ghost", parent="web"),
+    ):
+        found = refused(database, servers=[WEB], parents=[one])
+        assert found == ("parents", unknown.format("'ghost'"))
+    assert names(database) == []
+
+
+def test_a_parent_deleted_between_two_steps_is_passed_over(database: Database) -> None:
+    add(database, "switch")
+    page = Exported(servers=[WEB], parents=[ParentKept(server="web", parent="switch")])
+    with database.reading() as session:
+        first, second = take.steps(session, page, database.settings, NOW)
+    database.write(first)
+    database.write(lambda session: change.remove(session, "switch"))
+    database.write(second)
+    assert standing(database) == {"web": ([], None)}

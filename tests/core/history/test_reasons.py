@@ -106,6 +106,6 @@ def test_reasons_go_with_their_server(database: Database) -> None:
     first, gone = add(database), add(database, "gone")
     lost = [Unobserved(first, "why"), Unobserved(gone, "why"), Unobserved(gone + 1, "never was")]
     with database.transaction() as session:
-        session.connection().exec_driver_sql(f"DELETE FROM server WHERE id = {gone}")  # noqa: S608
+        session.connection().exec_driver_sql(f"DELETE FROM server WHERE id = {gone}")
     record(database, SLOT, [down(gone, Reason.TIMEOUT)], lost)
     assert told(database, first) == (State.UNOBSERVED, Reason.LOCAL, "why")

@@ -162,7 +162,7 @@ def test_two_packers_at_once_add_to_each_other(database: Database) -> None:
 
 
 def test_a_round_is_recorded_while_a_packer_is_at_work(postgres_settings: object) -> None:
-    database = Database(postgres_settings)  # type: ignore[arg-type]
+    database = Database(postgres_settings)
     history = add(database)
     fill(database, history, 0, 4)
     with database.transaction() as packing:

@@ -23,7 +23,7 @@ def test_echoes_are_a_sequence_that_can_be_sliced_compared_and_sent(port: int) -
     assert echoes[-1] == list(echoes)[1]
     assert echoes[:1] == (echoes[0],)
     assert echoes == tuple(echoes)
-    assert pickle.loads(pickle.dumps(results)) == results  # noqa: S301
+    assert pickle.loads(pickle.dumps(results)) == results  # noqa: S301 (our own)
     with pytest.raises(IndexError):
         _ = echoes[2]
 

@@ -22,7 +22,7 @@ from core.probe import (
 )
 def test_a_pace_nobody_could_keep_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Pace(**wrong)  # type: ignore[arg-type]
+        Pace(**wrong)
 
 
 def test_an_echo_came_back_only_if_the_target_itself_answered() -> None:

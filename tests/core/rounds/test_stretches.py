@@ -24,6 +24,20 @@ def test_what_was_noted_is_read_back(database: Database) -> None:
         assert [one.ended for one in stretches.kept(session).stretches] == [SLOT + 9 * DAY]
 
 
+def test_of_two_first_rounds_at_once_the_second_goes_on_with_the_first(database: Database) -> None:
+    def note_the_second() -> Trust:
+        with database.transaction() as session:
+            return stretches.note(session, reading(MINUTE))
+
+    with ThreadPoolExecutor(1) as thread:
+        with database.transaction() as session:
+            stretches.note(session, reading(timedelta(0)))
+            second = thread.submit(note_the_second)
+            wait_for_a_blocked_one(database)
+        [stretch] = second.result(60).stretches
+    assert (stretch.began, stretch.ended) == (SLOT, SLOT + MINUTE)
+
+
 def test_what_an_older_release_recorded_vouches_until_its_newest_ping(database: Database) -> None:
     server_id = add(database)
     with database.reading() as session:

@@ -109,6 +109,32 @@ def test_a_clock_that_is_back_goes_on_where_it_was() -> None:
         assert right == a_round_every(MINUTE, HOUR + MINUTE)
 
 
+@pytest.mark.parametrize(
+    ("boot", "further", "contradicted"),
+    [
+        ("first", 8 * MINUTE, True),
+        ("first", 4 * MINUTE, False),
+        ("first", -1 * MINUTE, False),
+        ("second", 8 * MINUTE, True),
+        ("second", 4 * MINUTE, False),
+    ],
+)
+def test_a_step_is_measured_from_the_newest_reading_also_if_that_is_a_little_behind(
+    boot: str, further: timedelta, contradicted: bool
+) -> None:
+    behind = reading(HOUR - 4 * MINUTE, boot=boot, set_by=-5 * MINUTE)
+    found = trust.after(a_round_every(MINUTE, HOUR), behind)
+    assert (found.contradicted, found.stretches[-1].ended) == (False, SLOT + HOUR)
+    now = HOUR - 3 * MINUTE + further
+    later = reading(now, boot=boot, set_by=further - 5 * MINUTE)
+    assert trust.after(found, later).contradicted == contradicted
+
+
+def test_a_reading_that_is_noted_late_changes_nothing() -> None:
+    found = a_round_every(MINUTE, HOUR)
+    assert trust.after(found, reading(HOUR - MINUTE)) == found
+
+
 def test_the_longer_witness_wins_where_the_machine_started_anew() -> None:
     long, short = a_round_every(MINUTE, DAY), a_round_every(MINUTE, 3 * MINUTE)
     for known, is_believed in ((long, True), (short, False)):

@@ -125,6 +125,7 @@ def test_a_short_file_leaves_as_it_is(client: FlaskClient) -> None:
 def test_a_library_is_kept_by_the_hash_of_its_own_file(
     client: FlaskClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    client.post("/api/v1/servers", json={"name": "web", "ip": "127.0.0.1"})
     file = tmp_path / pages.LIBRARIES["chart.js"].path
     file.parent.mkdir(parents=True)
     monkeypatch.setattr(pages, "MODULES", tmp_path)

@@ -17,7 +17,7 @@ TAKES_IT = {"Accept-Encoding": "gzip, deflate, br"}
 def replying(*given: object, **more: object) -> FlaskClient:
     """Return a client of an application that answers with a Response made of these."""
     app = Flask("nothing")
-    app.add_url_rule("/", view_func=lambda: Response(*given, **more))  # type: ignore[arg-type]
+    app.add_url_rule("/", view_func=lambda: Response(*given, **more))
     compression.register(app)
     return app.test_client()
 

@@ -398,6 +398,7 @@ FROM_HERE: list[Headers] = [
     {"HTTP_HOST": "[::1]:5000"},
     {"REMOTE_ADDR": "::1"},
     {"REMOTE_ADDR": "127.0.0.2"},
+    {"HTTP_ORIGIN": "http://localhost:5000"},
 ]
 FROM_ELSEWHERE: list[Headers] = [
     {"REMOTE_ADDR": "192.168.1.7"},
@@ -420,6 +421,8 @@ FROM_ELSEWHERE: list[Headers] = [
     {"HTTP_CF_CONNECTING_IP": "127.0.0.1"},
     {"HTTP_TRUE_CLIENT_IP": "127.0.0.1"},
 ]
+PAGE_ELSEWHERE = {"HTTP_ORIGIN": "https://pinglet.example", "HTTP_SEC_FETCH_SITE": "same-origin"}
+"""What a silent proxy passes on of our own page."""
 
 
 @pytest.fixture
@@ -444,6 +447,8 @@ def test_open_access_is_for_nobody_else(open_app: Flask) -> None:
         for rule, method in [("/", "GET"), ("/", "POST"), ("/api/v1/users", "POST")]:
             response = client.open(rule, method=method, environ_overrides=NEAR | elsewhere)
             assert response.status_code == 401, elsewhere
+    changed = client.post("/", data=server("web"), environ_overrides=NEAR | PAGE_ELSEWHERE)
+    assert changed.status_code == 401
 
 
 def test_without_the_setting_nothing_is_open(client: FlaskClient, app: Flask) -> None:

@@ -135,7 +135,7 @@ def test_before_there_is_a_user_the_form_says_how_to_make_one(guarded: Flask) ->
 
 def test_who_comes_from_elsewhere_while_access_is_open_is_told_so(client: FlaskClient) -> None:
     elsewhere = {"headers": BROWSER, "environ_overrides": ELSEWHERE}
-    response = client.get("/login", **elsewhere)  # type: ignore[arg-type]
+    response = client.get("/login", **elsewhere)
     assert "only whoever sits at that machine can use it" in said(response, 200)
     assert 'id="login"' in client.get("/login", headers=BROWSER).text
 

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[3]
 LOCK = json.loads((ROOT / "package-lock.json").read_text())
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 EXPLORER = "/dashboard/graphql"
-PAGES = ["/dashboard", "/dashboard/add", "/dashboard/account", "/dashboard/servers/1"]
+NO_SERVER = "/dashboard/servers/4711"
+PAGES = ["/dashboard", "/dashboard/add", "/dashboard/account", "/dashboard/servers/1", NO_SERVER]
 PAGES += [EXPLORER, "/login"]
 LOADED = {
     "/dashboard/servers/1": pages.LOADED["server"],
@@ -31,6 +32,12 @@ LOADED = {
 def settings(sqlite_settings: Settings) -> Settings:
     """The pages know no database: one kind is enough."""
     return replace(sqlite_settings, authentication=False)
+
+
+@pytest.fixture
+def a_server(client: FlaskClient) -> None:
+    """A server, which has the id 1."""
+    assert client.post("/api/v1/servers", json={"name": "web", "ip": "127.0.0.1"}).json["id"] == 1
 
 
 @pytest.fixture
@@ -124,6 +131,34 @@ def test_a_program_without_a_token_is_refused(guarded: FlaskClient, page: str) -
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
+# A server that doesn't exist
+
+
+@pytest.mark.usefixtures("a_server")
+@pytest.mark.parametrize("server_id", [0, 2, 4711, 2**31, 2**63, 10**40])
+def test_the_page_of_no_server_says_so_and_leads_back(client: FlaskClient, server_id: int) -> None:
+    assert client.get("/dashboard/servers/1", headers=BROWSER).status_code == 200
+    response = client.get(f"/dashboard/servers/{server_id}", headers=BROWSER)
+    assert response.status_code == 404
+    assert "Server not found" in response.text
+    assert '<a href="/dashboard">See all servers</a>' in response.text
+
+
+@pytest.mark.parametrize("headers", [{}, BROWSER])
+def test_a_stranger_is_not_told_which_servers_there_are(
+    guarded: FlaskClient, headers: dict[str, str]
+) -> None:
+    made = guarded.post(
+        "/api/v1/servers", json={"name": "web", "ip": "127.0.0.1"}, headers=people.basic("ann")
+    )
+    assert made.status_code == 201
+    there, missing = (
+        guarded.get(f"/dashboard/servers/{server_id}", headers=headers) for server_id in (1, 2)
+    )
+    assert there.status_code == missing.status_code == (302 if headers else 401)
+    assert there.data == missing.data
+
+
 # What a page may load
 
 
@@ -151,6 +186,7 @@ def without_nonce(rules: dict[str, list[str]]) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.usefixtures("a_server")
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_loads_only_what_is_ours(
     client: FlaskClient, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -165,6 +201,7 @@ def test_a_page_loads_only_what_is_ours(
         assert client.get(loads[0]).text.startswith(f"// {pages.LIBRARIES[name].path} ")
 
 
+@pytest.mark.usefixtures("a_server")
 @pytest.mark.parametrize("page", PAGES)
 def test_without_npm_a_page_may_load_its_libraries_from_the_cdn_and_nothing_else(
     client: FlaskClient, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -203,12 +240,14 @@ def test_the_explorers_style_is_allowed_by_a_word_that_is_said_once(client: Flas
     assert len(seen) == 3
 
 
+@pytest.mark.usefixtures("a_server")
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_is_inline(client: FlaskClient, page: str) -> None:
     text = client.get(page).text
     assert re.findall(r"<style|\sstyle=|\son\w+=|<script>|javascript:", text) == []
 
 
+@pytest.mark.usefixtures("a_server")
 @pytest.mark.parametrize("page", PAGES)
 def test_no_page_is_kept_by_the_browser(client: FlaskClient, page: str) -> None:
     assert client.get(page).headers["Cache-Control"] == "no-store"

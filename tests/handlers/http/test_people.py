@@ -61,7 +61,7 @@ def log_in(client: FlaskClient, name: str = "ann", password: str = PASSWORD) -> 
     """Get a pair of tokens for a password."""
     response = client.post("/api/v1/tokens", headers=basic(name, password))
     assert response.status_code == 201
-    return response.get_json()  # type: ignore[no-any-return]
+    return response.get_json()
 
 
 def problem(response: TestResponse, code: int, field: str | None = None) -> str:

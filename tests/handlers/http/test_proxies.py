@@ -12,6 +12,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from core.accounts.records import Identity, TokenKind
+from core.clock import utc_now
+from core.servers import change
+from core.servers.records import ServerWanted
 from core.settings import UNIX_SOCKET, Proxy, Settings
 from handlers.http import proxies
 from handlers.http.app import create_app
@@ -40,7 +43,7 @@ def make(settings: Settings, ann: Identity) -> Iterator[Make]:
 
         def made(**changes: object) -> FlaskClient:
             usual = {"authentication": True, "hosts": (OURS,), "trusted_proxies": TRUSTED}
-            app = create_app(replace(settings, **(usual | changes)))  # type: ignore[arg-type]
+            app = create_app(replace(settings, **(usual | changes)))
             opened.callback(app.extensions["pinglet"].database.engine.dispose)
             return app.test_client(use_cookies=False)
 
@@ -56,7 +59,7 @@ def ask(
         path,
         method=method,
         environ_overrides=over | {"REMOTE_ADDR": peer},
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
@@ -255,10 +258,17 @@ def test_open_access_is_never_for_whoever_comes_through_a_trusted_proxy(
 ) -> None:
     app = create_app(replace(settings, trusted_proxies=(ip_network("127.0.0.0/8"),)))
     client = app.test_client()
-    assert ask(client, "GET", "/", {}, "127.0.0.1").status_code == 200
+    assert ask(client, "GET", "/", {}, "127.0.0.1").status_code == 401  # it says nothing
     for name in ("For", "Proto", "Host", "Port", "Prefix"):
         said = {f"X-Forwarded-{name}": {"For": "127.0.0.1", "Host": "localhost"}.get(name, "")}
         assert ask(client, "GET", "/", said, "127.0.0.1").status_code == 401, name
+    app.extensions["pinglet"].database.engine.dispose()
+
+
+def test_open_access_stays_for_whoever_sits_beside_a_trusted_proxy(settings: Settings) -> None:
+    app = create_app(replace(settings, trusted_proxies=(ip_network("127.0.0.9/32"),)))
+    for peer, status in (("127.0.0.1", 200), ("127.0.0.9", 401)):
+        assert ask(app.test_client(), "GET", "/", {}, peer).status_code == status
     app.extensions["pinglet"].database.engine.dispose()
 
 
@@ -333,7 +343,7 @@ def ways_under_a_prefix(make: Make) -> list[Asked]:
     root = "http://localhost/monitor/pinglet"
 
     def by_proxy(method: str, path: str, said: Headers, **more: object) -> TestResponse:
-        return ask(client, method, path, said | UNDER, **more)  # type: ignore[arg-type]
+        return ask(client, method, path, said | UNDER, **more)
 
     def by_server(method: str, path: str, said: Headers, **more: object) -> TestResponse:
         return ask(client, method, path, said, base_url=root, **more)
@@ -345,11 +355,15 @@ def test_every_address_of_every_page_is_under_the_prefix(
     make: Make, database: Database, ann: Identity
 ) -> None:
     shown = cookie(token(database, ann, TokenKind.SESSION))
+    web = ServerWanted(name="web", ip="127.0.0.1")
+    with database.transaction() as session:
+        change.put(session, [web], database.settings, utc_now(), upsert=False)
     pages = [address for _, address, _, _ in PAGES]
+    servers = ["/dashboard/servers/1", "/dashboard/servers/4711"]
     for asked in ways_under_a_prefix(make):
-        for path in ("/login", *pages, "/dashboard/servers/1", "/api/v1/docs"):
+        for path in ("/login", *pages, *servers, "/api/v1/docs"):
             page = asked("GET", path, shown)
-            assert page.status_code == 200, path
+            assert page.status_code == (404 if path == servers[1] else 200), path
             found = ADDRESSES.findall(page.text)
             assert found, path
             assert [one for one in found if not one.startswith("/monitor/pinglet/")] == [], path
@@ -459,7 +473,7 @@ def test_two_instances_on_one_host_do_not_log_each_other_out(two: list[FlaskClie
     def browse(client: FlaskClient, method: str, path: str, **more: object) -> int:
         shown = "; ".join(f"{name}={value}" for name, value in jar.items())
         said = {"Host": OURS, "Cookie": shown, "X-Requested-With": "x"}
-        response = ask(client, method, path, said, **more)  # type: ignore[arg-type]
+        response = ask(client, method, path, said, **more)
         for line in response.headers.getlist("Set-Cookie"):
             name, _, value = line.partition(";")[0].partition("=")
             jar[name] = value

@@ -231,7 +231,7 @@ def served(settings: Settings, front: Front) -> Iterator[int]:
 
     app.before_request(note)
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    server.daemon_threads = False  # type: ignore[attr-defined]
+    server.daemon_threads = False
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -93,7 +93,7 @@ def test_a_body_may_be_left_out_only_where_the_route_says_so(here: Instance) -> 
 
 def test_a_route_that_does_not_say_who_may_call_it_cannot_be_written() -> None:
     with pytest.raises(TypeError, match="may"):
-        Routes()("GET", "/new")  # type: ignore[call-arg]
+        Routes()("GET", "/new")
 
 
 def test_each_route_is_in_its_applications_table(here: Instance) -> None:

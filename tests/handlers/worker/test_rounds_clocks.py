@@ -130,7 +130,7 @@ def history(database: Database) -> tuple[int, ...]:
 
 
 def _count(session: Session, table: object) -> int:
-    return session.scalar(select(func.count()).select_from(table)) or 0  # type: ignore[arg-type]
+    return session.scalar(select(func.count()).select_from(table)) or 0
 
 
 def minutes(database: Database) -> list[float]:
