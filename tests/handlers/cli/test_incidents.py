@@ -6,7 +6,7 @@ from core.clock import utc_now
 from core.slots import SLOT, slot_of
 from handlers.worker import rounds
 from infra.database import Database
-from tests.handlers.cli.conftest import done
+from tests.handlers.cli.commands import done
 from tests.infra.rows import add, ping
 
 
