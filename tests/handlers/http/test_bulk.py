@@ -156,7 +156,7 @@ def test_what_was_put_before_the_database_went_away_is_told(
     assert words([late, odd, last]) == [
         *("SERVICE_UNAVAILABLE", "WRONG_REQUEST", "SERVICE_UNAVAILABLE")
     ]
-    told = "the database went away: only the first 2,000 servers of the request were put"
+    told = "the database went away: only 2,000 servers of the request were put"
     assert late["detail"] == told
     assert len(client.get("/").get_json()["servers"]) == AT_ONCE
     assert words(put(client, *wanted)[-3:]) == ["CREATED", "WRONG_REQUEST", "CREATED"]
@@ -170,7 +170,7 @@ def test_what_was_put_before_a_fault_of_ours_is_told(app: Flask, client: FlaskCl
     with no_address_twice(app.extensions["pinglet"].database):
         *stored, last = put(client, *wanted, {"name": "last", "ip": "127.0.0.1"})
     assert words(stored) == ["CREATED"] * AT_ONCE
-    told = "Pinglet failed; its log says why: only the first 2,000 servers of the request were put"
+    told = "Pinglet failed; its log says why: only 2,000 servers of the request were put"
     assert last == {"status": "SERVICE_UNAVAILABLE", "detail": told}
     assert len(client.get("/").get_json()["servers"]) == AT_ONCE
 
