@@ -58,9 +58,9 @@ def test_servers_come_from_standard_input_and_go_to_standard_output(flask: Flask
     assert flask("servers", "import", "-", stdin=given).returncode == 0
     exported = flask("servers", "export")
     expected = (
-        "name,ip,probe,port,interval_s,enabled\n"
-        "web 🛰️,127.0.0.1,auto,,60,yes\n"
-        "mail,127.0.0.2,auto,25,60,yes\n"
+        "name,ip,probe,port,interval_s,enabled,tags,parent\n"
+        "web 🛰️,127.0.0.1,auto,,60,yes,,\n"
+        "mail,127.0.0.2,auto,25,60,yes,,\n"
     )
     assert (exported.stdout, exported.stderr) == (expected, "")
 

@@ -141,6 +141,22 @@ def web(count: int) -> list[dict[str, str]]:
     return [{"name": f"web {number}", "ip": IP} for number in range(count)]
 
 
+def test_of_who_exists_no_parent_is_wanted_without_upsert_however_long_the_list(
+    client: FlaskClient,
+) -> None:
+    add(client, "switch")
+    itself = {"name": "switch", "ip": IP, "parent": "switch"}
+    first, *others = put(client, itself, *web(AT_ONCE + 1))
+    assert first["status"] == "NAME_ALREADY_EXIST"
+    assert words(others) == ["CREATED"] * (AT_ONCE + 1)
+
+
+def test_the_answer_of_the_list_is_a_list(client: FlaskClient) -> None:
+    add(client, "web", "db")
+    told = client.get("/api/v1/servers").get_data(as_text=True)
+    assert words(put_list(client, told, "?upsert=true")) == ["UNCHANGED"] * 2
+
+
 def test_what_was_put_before_the_database_went_away_is_told(
     app: Flask, client: FlaskClient
 ) -> None:
@@ -156,7 +172,7 @@ def test_what_was_put_before_the_database_went_away_is_told(
     assert words([late, odd, last]) == [
         *("SERVICE_UNAVAILABLE", "WRONG_REQUEST", "SERVICE_UNAVAILABLE")
     ]
-    told = "the database went away: only the first 2,000 servers of the request were put"
+    told = "the database went away: only 2,000 servers of the request were put"
     assert late["detail"] == told
     assert len(client.get("/").get_json()["servers"]) == AT_ONCE
     assert words(put(client, *wanted)[-3:]) == ["CREATED", "WRONG_REQUEST", "CREATED"]
@@ -170,7 +186,7 @@ def test_what_was_put_before_a_fault_of_ours_is_told(app: Flask, client: FlaskCl
     with no_address_twice(app.extensions["pinglet"].database):
         *stored, last = put(client, *wanted, {"name": "last", "ip": "127.0.0.1"})
     assert words(stored) == ["CREATED"] * AT_ONCE
-    told = "Pinglet failed; its log says why: only the first 2,000 servers of the request were put"
+    told = "Pinglet failed; its log says why: only 2,000 servers of the request were put"
     assert last == {"status": "SERVICE_UNAVAILABLE", "detail": told}
     assert len(client.get("/").get_json()["servers"]) == AT_ONCE
 
