@@ -15,10 +15,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from core.reading import NAME_LENGTH, USER_NAME_LENGTH
+from core.reading import NAME_LENGTH, TAG_LENGTH, USER_NAME_LENGTH
 from core.sql import UtcDateTime
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0008"
 """The newest migration this release knows; an older database is refused, a newer one is not."""
 
 
@@ -55,6 +55,9 @@ class Server(Base):
     last_sent: Mapped[int | None] = mapped_column(SmallInteger)
     last_received: Mapped[int | None] = mapped_column(SmallInteger)
     last_port: Mapped[int | None]  # the TCP port that answered last
+    revision: Mapped[int] = mapped_column(
+        server_default="0"
+    )  # rises with what is looked at, and how
 
 
 class Schedule(Base):
@@ -71,6 +74,37 @@ class Schedule(Base):
     since: Mapped[datetime] = mapped_column(primary_key=True)
     interval_s: Mapped[int]
     enabled: Mapped[bool]
+
+
+class Tag(Base):
+    """A word that groups servers: one row for each of a server's tags."""
+
+    __tablename__ = "tag"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    tag: Mapped[str] = mapped_column(String(TAG_LENGTH), primary_key=True)
+
+    __table_args__ = (Index("tag_tag", tag),)  # who has a tag is asked for by it
+
+
+class Parent(Base):
+    """Behind which server another one stands, such as its switch.
+
+    No column of `server`: to remove a parent then writes no row of another server, which a round
+    may hold, and no index makes a round's updates of servers costlier. Whoever goes, as parent or
+    as child, takes the row along.
+    """
+
+    __tablename__ = "parent"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    parent_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), index=True
+    )
 
 
 class StoredPing(Base):
@@ -104,6 +138,26 @@ class StoredPing(Base):
         # What is old goes in order of time, all servers together.
         Index("data_slot", slot),
     )
+
+
+class Why(Base):
+    """Why a ping isn't up, or why a slot has none. A ping that is up has no row here.
+
+    Of a slot there may be both: who couldn't observe it, and another worker that could. Where a
+    ping is up after all, what stands here of it says nothing.
+    """
+
+    __tablename__ = "why"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    observed: Mapped[bool] = mapped_column(primary_key=True)  # whether there is a ping
+    slot: Mapped[datetime] = mapped_column("datetime", primary_key=True)
+    reason: Mapped[str] = mapped_column(String(16))  # a code of core.checks.records.Reason
+    detail: Mapped[str] = mapped_column(String(300))  # for people
+
+    __table_args__ = (Index("why_datetime", slot),)  # what is old goes in order of time
 
 
 class Day(Base):
@@ -255,7 +309,10 @@ LARGEST_ID = 2**63 - 1  # no database has larger ones
 # The plain tables, for statements about rows: the ORM has no part in them.
 SERVER = Base.metadata.tables["server"]
 SCHEDULE = Base.metadata.tables["schedule"]
+TAG = Base.metadata.tables["tag"]
+PARENT = Base.metadata.tables["parent"]
 DATA = Base.metadata.tables["data"]
+WHY = Base.metadata.tables["why"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]
 STRETCH = Base.metadata.tables["stretch"]

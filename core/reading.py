@@ -19,6 +19,7 @@ from core.refusals import A_TIME, refusal
 
 Shape = TypeVar("Shape")
 NAME_LENGTH = 255
+TAG_LENGTH = 40
 USER_NAME_LENGTH = 64
 PASSWORD_LENGTH = (8, 256)
 DEPTH = 100

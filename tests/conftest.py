@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -158,3 +159,10 @@ def app(settings: Settings) -> Iterator[Flask]:
 def client(app: Flask) -> FlaskClient:
     """A client of the application, in the same process."""
     return app.test_client()
+
+
+@pytest.fixture
+def accepting() -> Iterator[tuple[str, int]]:
+    """Where a service accepts connections."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()

@@ -112,16 +112,17 @@ def test_the_api_answers_a_request_and_an_event_that_is_none(start: Start) -> No
 
 
 def test_a_round_goes_through_the_three_functions_as_packed(
-    start: Start, sqs: Any, postgres_settings: Settings
+    start: Start, sqs: Any, postgres_settings: Settings, accepting: tuple[str, int]
 ) -> None:
     database = Database(postgres_settings)
-    (server_id,) = add_many(database, ["web"], "127.0.0.1", probe=Probe.TCP, port=9)
+    ip, port = accepting
+    (server_id,) = add_many(database, ["web"], ip, probe=Probe.TCP, port=port)
     slot = slots.slot_of(utc_now())
     with start("pinglet.zip", "handlers.functions.schedule.schedule") as schedule:
         sent = schedule.invoke({"time": slot.isoformat()})
     assert (sent.failed, sent.value["batches"]) == (False, 1)
     batch = received(sqs, "batches")
-    assert Batch.read(batch).targets == [Target(server_id, "127.0.0.1", Probe.TCP, 9)]
+    assert Batch.read(batch).targets == [Target(server_id, ip, Probe.TCP, port)]
     with start("prober.zip", "handlers.functions.probe.probe") as probe:
         assert probe.invoke(event_of(batch)).value == {"batchItemFailures": []}
     results = received(sqs, "results")

@@ -33,16 +33,22 @@ def upgraded(request: pytest.FixtureRequest, postgres: Postgres, tmp_path: Path)
 
 def test_the_database_of_v0_1_0_keeps_every_figure(upgraded: Place) -> None:
     now = datetime.fromisoformat(TOLD["now"])
-    now_told = figures(answers(upgraded, TOLD["token"], now), TOLD["keys"])
+    told = answers(upgraded, TOLD["token"], now)
+    now_told = figures({one: as_then(one, told[one]) for one in told}, TOLD["keys"])
     assert now_told.keys() == TOLD["answers"].keys() - NO_LONGER
-    for address, told in now_told.items():
-        assert as_then(address, told) == TOLD["answers"][address], address
+    for address, now_so in now_told.items():
+        assert now_so == TOLD["answers"][address], address
 
 
 def as_then(address: str, told: Any) -> Any:
-    """Leave out what an answer has gained since."""
+    """Leave out what an answer has gained since, where another answer had a key of that name."""
     if address == "/api/v1/tokens":  # it comes in pages, and this is the last one
         assert told[1].pop("next") is None
+    if address.startswith("/api/v1/servers") and told[0] == 200:
+        of_lists = [one for key in ("servers", "pings") for one in told[1].get(key, [])]
+        for one in [told[1], *of_lists]:
+            # Why it isn't up: of what v0.1.0 recorded nobody knows.
+            assert (one.pop("reason", None), one.pop("detail", None)) == (None, None)
     return told
 
 

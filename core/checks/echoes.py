@@ -1,16 +1,35 @@
 """Ping checks: which echoes a target gets, and what they add up to."""
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 from core import probe
-from core.checks.records import Ping, Probe, Target, Unobserved, figures_ms
-from core.probe import Echo, Kind, Result
+from core.checks.records import Ping, Probe, Reason, Target, Unobserved, figures_ms
+from core.probe import Echo, Kind, Result, Verdict
 
 DISCOVERY_PORTS = (443, 80, 22, 53)
 UNKNOWN_PORT = (
     f"nothing answered on ports {', '.join(map(str, DISCOVERY_PORTS))}, and ICMP can't be used "
     "from here: set the server's port"
 )
+
+CAME_BACK = frozenset(verdict for verdict in Verdict if verdict.came_back)
+SERVED = frozenset({Verdict.ANSWERED})
+"""Whose service was asked for isn't there when its host refuses."""
+
+REASONS = {
+    Verdict.REFUSED: Reason.REFUSED,
+    Verdict.UNREACHABLE: Reason.UNREACHABLE,
+    Verdict.NO_ANSWER: Reason.TIMEOUT,
+}
+TELLING = list(REASONS)
+WORDS = {
+    Reason.REFUSED: "connection refused",
+    Reason.UNREACHABLE: "unreachable",
+    Reason.TIMEOUT: "no answer",
+}
+"""What people are told where the network itself has said nothing."""
+OF_ENGINE = {probe.OUT_OF_TIME: Reason.OUT_OF_TIME, probe.NOT_ALLOWED: Reason.NOT_ALLOWED}
 
 ByKind = dict[Kind, list[Target]]
 
@@ -22,10 +41,15 @@ def divide(targets: Sequence[Target]) -> tuple[ByKind, list[Unobserved]]:
     impossible = []
     for target in targets:
         if target.probe is Probe.ICMP and icmp_problem:
-            impossible.append(Unobserved(target.server_id, icmp_problem))
+            impossible.append(no_icmp(target, icmp_problem))
         else:
             by_kind.setdefault(kind_of(target, icmp_problem), []).append(target)
     return by_kind, impossible
+
+
+def no_icmp(target: Target, icmp_problem: str) -> Unobserved:
+    """Return what there is of a target that only ICMP would do for."""
+    return Unobserved(target.server_id, icmp_problem, Reason.NO_ICMP)
 
 
 def kind_of(target: Target, icmp_problem: str | None) -> Kind:
@@ -52,14 +76,16 @@ def add_up(kind: Kind, target: Target, result: Result) -> Ping | Unobserved:
     """Make one target's echoes a ping, or say why they don't add up to one.
 
     Echoes that failed on our side count as not sent. Lost ones never enter the mean, nor does an
-    answer whose time is unknown.
+    answer whose time is unknown. A refusal says that the host is there; where a service was asked
+    for it is no answer.
     """
-    sent = [echo for echo in result.echoes if echo.verdict is not probe.Verdict.LOCAL_FAULT]
+    sent = [echo for echo in result.echoes if echo.verdict is not Verdict.LOCAL_FAULT]
     if not sent:
-        return Unobserved(target.server_id, _reason(result.echoes))
-    received = [echo for echo in sent if echo.verdict.came_back]
+        return _unsent(target, result.echoes)
+    good = SERVED if target.is_service else CAME_BACK
+    received = [echo for echo in sent if echo.verdict in good]
     if not received and kind is Kind.TCP and not (target.port or target.last_port):
-        return Unobserved(target.server_id, UNKNOWN_PORT)
+        return Unobserved(target.server_id, UNKNOWN_PORT, Reason.NO_PORT)
     times = [echo.rtt_ms for echo in received if echo.rtt_ms is not None]
     return Ping(
         server_id=target.server_id,
@@ -69,8 +95,27 @@ def add_up(kind: Kind, target: Target, result: Result) -> Ping | Unobserved:
         **figures_ms(times),
         probe=Probe(kind),
         port=result.port,
+        revision=target.revision,
+        **_why([echo for echo in sent if echo.verdict not in good]),
     )
 
 
-def _reason(echoes: Sequence[Echo]) -> str:
-    return next((echo.reason for echo in echoes if echo.reason), "no echo could be sent")
+class Why(TypedDict, total=False):
+    """Why a ping isn't up: nothing where it is."""
+
+    reason: Reason
+    detail: str
+
+
+def _why(missing: Sequence[Echo]) -> Why:
+    """Of several reasons the one that tells most: silence tells least."""
+    if not missing:
+        return Why()
+    telling = min(missing, key=lambda echo: TELLING.index(echo.verdict))
+    reason = REASONS[telling.verdict]
+    return Why(reason=reason, detail=telling.reason or WORDS[reason])
+
+
+def _unsent(target: Target, echoes: Sequence[Echo]) -> Unobserved:
+    detail = next((echo.reason for echo in echoes if echo.reason), "no echo could be sent")
+    return Unobserved(target.server_id, detail, OF_ENGINE.get(detail, Reason.LOCAL))

@@ -31,6 +31,21 @@ class Probe(StrEnum):
     TCP = "tcp"
 
 
+class Reason(StrEnum):
+    """Why a ping isn't up, or why there is none: a code for programs; `detail` is for people."""
+
+    # What the server, or the way to it, did.
+    TIMEOUT = "timeout"  # nothing came back in time
+    UNREACHABLE = "unreachable"  # an ICMP error came back
+    REFUSED = "refused"  # the host is there, the service that was asked for is not
+    # What we did or couldn't do: nobody looked.
+    LOCAL = "local"  # an echo couldn't be sent or heard from here
+    NOT_ALLOWED = "not_allowed"  # the address may not be probed from here
+    NO_ICMP = "no_icmp"  # ICMP can't be used from here
+    NO_PORT = "no_port"  # nothing answered on any port that was tried, and none is set
+    OUT_OF_TIME = "out_of_time"  # the round was over before this could be measured
+
+
 def quantised_ms(response_ms: float) -> float:
     """Round to what is kept: 0.01 ms up to 100 ms, then four significant digits (0.1 % or less).
 
@@ -67,6 +82,10 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 Ms = Annotated[float, Meta(ge=0, lt=3_600_000)]  # an hour: no time-out lets an echo take longer
 Sent = Annotated[int, Meta(ge=1, le=1_000)]  # more echoes in one ping are nobody's measurement
 Received = Annotated[int, Meta(ge=0, le=1_000)]
+Revision = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""Of a server: it rises when what is looked at, or how, is changed."""
+ReasonCode = Annotated[str, Meta(pattern="^[a-z_]{1,16}$")]
+"""One of Reason, or of a later release's: messages of both meet during a deploy."""
 
 
 class Target(Struct, frozen=True, array_like=True):
@@ -77,13 +96,21 @@ class Target(Struct, frozen=True, array_like=True):
     probe: Probe = Probe.AUTO
     port: Port | None = None
     last_port: Port | None = None
+    revision: Revision = 0
+
+    @property
+    def is_service(self) -> bool:
+        """Whether a service was asked for, not a host: a TCP port that somebody set."""
+        return self.probe is Probe.TCP and self.port is not None
 
 
 class Ping(Struct, frozen=True, array_like=True):
     """What one server's echoes of one round add up to; the times in ms, quantised.
 
     `response_ms` is the mean of the answered echoes, None where none came back.
-    `ip` is the address that was pinged: a ping is recorded only while the server still has it.
+    `ip` is the address that was pinged, `revision` the target's: a ping is recorded only while the
+    server still has both.
+    `reason` says why it isn't up, `detail` the same for people; None and nothing where it is.
     """
 
     server_id: ServerId
@@ -95,6 +122,9 @@ class Ping(Struct, frozen=True, array_like=True):
     worst_ms: Ms | None
     probe: Probe
     port: Port | None = None
+    reason: ReasonCode | None = None
+    detail: str = ""
+    revision: Revision = 0
 
     @property
     def state(self) -> State:
@@ -106,7 +136,8 @@ class Unobserved(Struct, frozen=True, array_like=True):
     """A target we couldn't observe, and why. Leaves no row: it says nothing about the server."""
 
     server_id: ServerId
-    reason: str
+    detail: str
+    reason: ReasonCode = Reason.LOCAL
 
 
 class EchoShown(Struct, frozen=True, kw_only=True):
@@ -122,7 +153,7 @@ class EchoShown(Struct, frozen=True, kw_only=True):
 class PingNow(Struct, frozen=True, kw_only=True):
     """The echoes of a ping on demand; nothing is stored.
 
-    Where we couldn't observe the server, `state` is unobserved and `reason` says why.
+    `reason` and `detail` say why it isn't up, or why we couldn't observe it.
     """
 
     state: State
@@ -130,4 +161,5 @@ class PingNow(Struct, frozen=True, kw_only=True):
     response_ms: float | None
     port: int | None
     echoes: list[EchoShown]
-    reason: str | None
+    reason: ReasonCode | None
+    detail: str | None

@@ -9,11 +9,24 @@ from sqlalchemy.orm import Session
 
 from core.checks.records import quantised_ms
 from core.errors import WrongRequest
-from core.export.records import DayKept, Exported, LastPingKept, PlannedKept, ServerKept
+from core.export.records import (
+    DayKept,
+    Exported,
+    LastPingKept,
+    ParentKept,
+    PlannedKept,
+    ServerKept,
+)
 from core.reading import iso, nfc
 from core.servers import find
 from core.servers.change import refuse_address
-from core.servers.records import new_name, server_interval_s, server_ip, server_name
+from core.servers.records import (
+    new_name,
+    server_interval_s,
+    server_ip,
+    server_name,
+    server_tags,
+)
 from core.settings import Settings
 from core.slots import AHEAD, EPOCH, SLOT, first_slot, is_slot, slot_time
 
@@ -30,7 +43,8 @@ def checked(page: Exported, settings: Settings, now: datetime) -> Exported:
     days = [_day(one, f"days[{at}]", now) for at, one in enumerate(page.days)]
     for server in servers:
         refuse_address(server.ip, settings)
-    return replace(page, servers=servers, days=days)
+    links = [_parent(one, f"parents[{at}]") for at, one in enumerate(page.parents)]
+    return replace(page, servers=servers, parents=links, days=days)
 
 
 def named(session: Session, page: Exported) -> Exported:
@@ -40,15 +54,27 @@ def named(session: Session, page: Exported) -> Exported:
     whatever spelling.
     """
     here = find.names_here(
-        session, {one.name for one in page.servers} | {one.server for one in page.days}
+        session,
+        {
+            *(one.name for one in page.servers),
+            *(name for one in page.parents for name in (one.server, one.parent)),
+            *(one.server for one in page.days),
+        },
     )
     servers = [
         replace(one, name=here.get(one.name) or _checked(new_name, one.name, f"servers[{at}].name"))
         for at, one in enumerate(page.servers)
     ]
+    links = [
+        ParentKept(
+            server=here.get(one.server) or nfc(one.server),
+            parent=here.get(one.parent) or nfc(one.parent),
+        )
+        for one in page.parents
+    ]
     _refuse_twice([one.name for one in servers])
     days = [replace(one, server=here.get(one.server) or nfc(one.server)) for one in page.days]
-    return replace(page, servers=servers, days=days)
+    return replace(page, servers=servers, parents=links, days=days)
 
 
 def _refuse_twice(names: Sequence[str]) -> None:
@@ -65,8 +91,16 @@ def _server(one: ServerKept, place: str, now: datetime) -> ServerKept:
         name=_checked(server_name, one.name, f"{place}.name"),
         ip=_checked(server_ip, one.ip, f"{place}.ip"),
         added=_past(one.added, "added", f"{place}.added", now),
+        tags=server_tags(one.tags),
         last_ping=one.last_ping and _last_ping(one.last_ping, f"{place}.last_ping", now),
         schedule=[_planned(row, f"{place}.schedule", now) for row in one.schedule],
+    )
+
+
+def _parent(one: ParentKept, place: str) -> ParentKept:
+    return ParentKept(
+        server=_checked(server_name, one.server, f"{place}.server"),
+        parent=_checked(server_name, one.parent, f"{place}.parent"),
     )
 
 

@@ -19,13 +19,15 @@ from core.export.records import (
     DayKept,
     Exported,
     LastPingKept,
+    ParentCursor,
+    ParentKept,
     PlannedKept,
     ServerKept,
 )
 from core.history import days, slices
 from core.history.codec import Rows, Slots, merged
-from core.models import DATA, DAY, Schedule, Server
-from core.servers import lists, schedule
+from core.models import DATA, DAY, PARENT, Schedule, Server
+from core.servers import lists, parents, schedule, tags
 from core.servers.records import FIELDS, LIMIT
 from core.servers.schedule import Planned, in_force_or_first
 from core.slots import DAY_SLOTS, date_of, first_slot, slot_time
@@ -35,6 +37,12 @@ SERVERS_AT_ONCE = 1_000
 RAW_AT_ONCE = 20_000
 DAYS_AT_ONCE = 30
 TABLES = {"server": Server, "schedule": Schedule}
+COLUMNS = {
+    field.name: getattr(TABLES[field.table], field.name)
+    for field in FIELDS
+    if field.table in TABLES
+} | {"parent": parents.BEHIND.name}
+"""Of a server's fields, those that stand in one row with it."""
 WRONG_CURSOR = "after must be the `next` of a previous page"
 BUDGET = 900_000
 """Octets of a page: with its frame it stays below the limit of a body, so it can be imported."""
@@ -42,6 +50,9 @@ BUDGET = 900_000
 
 Key = tuple[int, int]
 """A server's id and a day's number."""
+Kept = ServerKept | ParentKept | DayKept
+Place = int | ParentCursor | Cursor
+"""From which server on, among servers, parents or days."""
 
 
 def page(session: Session, after: str) -> Exported:
@@ -49,7 +60,7 @@ def page(session: Session, after: str) -> Exported:
 
     Raises WrongRequest for a cursor that no page gave.
     """
-    kept: list[ServerKept | DayKept] = []
+    kept: list[Kept] = []
     size = 0
     for item, cursor in _items(session, after):
         size += len(msgspec.json.encode(item))
@@ -59,9 +70,10 @@ def page(session: Session, after: str) -> Exported:
     return _page(kept, None)
 
 
-def _page(kept: Sequence[ServerKept | DayKept], after: str | None) -> Exported:
+def _page(kept: Sequence[Kept], after: str | None) -> Exported:
     return Exported(
         servers=[one for one in kept if isinstance(one, ServerKept)],
+        parents=[one for one in kept if isinstance(one, ParentKept)],
         days=[one for one in kept if isinstance(one, DayKept)],
         next=after,
     )
@@ -87,30 +99,42 @@ def plain_page(session: Session, after: str, now: datetime) -> tuple[bytes, str 
 def plain(
     session: Session, now: datetime, first_id: int = 0, limit: int | None = None
 ) -> dict[int, dict[str, object]]:
-    """Return the servers from that id on as they can be wanted elsewhere, by id. One statement.
+    """Return the servers from that id on as they can be wanted elsewhere, by id. Two statements.
 
     Each has a value for every one of records.FIELDS; interval and pause are those in force.
     """
-    rows = session.execute(
-        select(Server.id, *(getattr(TABLES[field.table], field.name) for field in FIELDS))
+    query = (
+        select(Server.id, *COLUMNS.values())
+        .select_from(Server)
         .outerjoin(Schedule, and_(Schedule.server_id == Server.id, in_force_or_first()))
         .where(Server.id >= first_id)
         .order_by(Server.id)
-        .limit(limit),
-        {"now": now},
+        .limit(limit)
     )
-    return {server_id: dict(zip(lists.NAMES, values, strict=True)) for server_id, *values in rows}
+    rows = session.execute(parents.with_parent(query), {"now": now}).all()
+    tagged = tags.of(session, [row[0] for row in rows])
+    return {
+        server_id: dict(zip(COLUMNS, values, strict=True)) | {"tags": tagged.get(server_id)}
+        for server_id, *values in rows
+    }
 
 
-def _items(session: Session, after: str) -> Iterator[tuple[ServerKept | DayKept | None, str]]:
-    """Servers, then days, each with the cursor that begins with it; None: look there next time."""
+def _items(session: Session, after: str) -> Iterator[tuple[Kept | None, str]]:
+    """Servers, parents, days, each with the cursor that begins with it; None: look there next."""
     place = _read_cursor(after)
-    last_id = 0
     while isinstance(place, int):
         servers = _servers_from(session, place)
         yield from ((server, str(server_id)) for server_id, server in servers.items())
         last_id = max(servers, default=place - 1)
-        place = last_id + 1 if len(servers) == SERVERS_AT_ONCE else Cursor(0, 0, last_id)
+        place = last_id + 1 if len(servers) == SERVERS_AT_ONCE else ParentCursor(0, last_id)
+    while isinstance(place, ParentCursor):
+        behind = _parents_from(session, place)
+        for server_id, parent in behind.items():
+            yield parent, _cursor(ParentCursor(server_id, place.last_id))
+        is_all = len(behind) < SERVERS_AT_ONCE
+        place = (
+            Cursor(0, 0, place.last_id) if is_all else ParentCursor(max(behind) + 1, place.last_id)
+        )
     found, further = _days_from(session, place)
     for (server_id, day), kept in found.items():
         yield kept, _cursor(Cursor(server_id, day, place.last_id))
@@ -118,12 +142,12 @@ def _items(session: Session, after: str) -> Iterator[tuple[ServerKept | DayKept 
         yield None, _cursor(further)
 
 
-def _cursor(place: Cursor) -> str:
+def _cursor(place: Cursor | ParentCursor) -> str:
     return ".".join(map(str, place))
 
 
-def _read_cursor(after: str) -> int | Cursor:
-    """A server's id, or a place among the days."""
+def _read_cursor(after: str) -> Place:
+    """A server's id, or a place among the parents or the days."""
     if not after:
         return 0
     numbers = after.split(".")
@@ -132,23 +156,32 @@ def _read_cursor(after: str) -> int | Cursor:
     match [int(number) for number in numbers]:
         case [server_id]:
             return server_id
+        case [server_id, last_id]:
+            return ParentCursor(server_id, last_id)
         case [server_id, day, last_id] if day < 2_900_000:
             return Cursor(server_id, day, last_id)
     raise WrongRequest(WRONG_CURSOR, "after", got=after)
 
 
 def _servers_from(session: Session, server_id: int) -> dict[int, ServerKept]:
-    """The next SERVERS_AT_ONCE servers from that id on, by id. Two statements."""
+    """The next SERVERS_AT_ONCE servers from that id on, by id. Three statements."""
     found = session.scalars(
         select(Server).where(Server.id >= server_id).order_by(Server.id).limit(SERVERS_AT_ONCE)
     ).all()
-    schedules = schedule.schedules(session, [server.id for server in found])
-    return {server.id: _kept_server(server, schedules.get(server.id, [])) for server in found}
+    ids = [server.id for server in found]
+    schedules, tagged = schedule.schedules(session, ids), tags.of(session, ids)
+    return {
+        server.id: _kept_server(
+            server, schedules.get(server.id, []), tuple(tagged.get(server.id, []))
+        )
+        for server in found
+    }
 
 
-def _kept_server(server: Server, planned: Sequence[Planned]) -> ServerKept:
+def _kept_server(server: Server, planned: Sequence[Planned], tagged: tuple[str, ...]) -> ServerKept:
     return ServerKept(
         **{name: getattr(server, name) for name in PLAIN},
+        tags=tagged,
         last_ping=_last_ping(server),
         schedule=[PlannedKept(**row._asdict()) for row in planned],
     )
@@ -163,6 +196,21 @@ def _last_ping(server: Server) -> LastPingKept | None:
         sent=server.last_sent or 0,
         received=server.last_received or 0,
     )
+
+
+def _parents_from(session: Session, place: ParentCursor) -> dict[int, ParentKept]:
+    """The parents of the next SERVERS_AT_ONCE servers that have one, by id. One statement."""
+    behind = parents.BEHIND
+    found = session.execute(
+        select(Server.id, Server.name, behind.name)
+        .join_from(PARENT, Server, Server.id == PARENT.c.server_id)
+        .join(behind, behind.id == PARENT.c.parent_id)
+        .where(PARENT.c.server_id.between(place.server_id, place.last_id))
+        .where(PARENT.c.parent_id <= place.last_id)  # later ones were on no page
+        .order_by(PARENT.c.server_id)
+        .limit(SERVERS_AT_ONCE)
+    )
+    return {server_id: ParentKept(server=name, parent=parent) for server_id, name, parent in found}
 
 
 def _days_from(session: Session, place: Cursor) -> tuple[dict[Key, DayKept], Cursor | None]:

@@ -8,7 +8,7 @@ import msgspec
 
 from core.checks.records import Port, Probe
 from core.reading import Record, Request, Words
-from core.servers.records import Interval, Ip, Name
+from core.servers.records import Interval, Ip, Name, Tags
 
 Form = Literal["json", "csv"]
 Ms = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)] | None
@@ -56,12 +56,21 @@ class ServerKept(Request, frozen=True):
     probe: Probe = Probe.AUTO
     port: Port | None = None
     last_port: Port | None = None
+    tags: Tags = ()
     last_ping: LastPingKept | None = None
     schedule: list[PlannedKept] = []
 
 
-PLAIN = [name for name in ServerKept.__struct_fields__ if name not in ("last_ping", "schedule")]
+APART = ("tags", "last_ping", "schedule")
+PLAIN = [name for name in ServerKept.__struct_fields__ if name not in APART]
 """The fields of a server that are kept as its table has them."""
+
+
+class ParentKept(Request, frozen=True):
+    """Behind which server one stands: apart, as the parent may be on a later page than it."""
+
+    server: Name
+    parent: Name
 
 
 class DayKept(Request, frozen=True):
@@ -76,9 +85,13 @@ class DayKept(Request, frozen=True):
 
 
 class Exported(Request, frozen=True):
-    """A page of everything: servers first, then their days. `next`: the `after` that follows."""
+    """A page of everything: servers first, then their parents, then their days.
+
+    `next`: the `after` that follows.
+    """
 
     servers: list[ServerKept] = []
+    parents: list[ParentKept] = []
     days: list[DayKept] = []
     next: str | None = None
 
@@ -96,6 +109,13 @@ class Imported(Record, frozen=True):
             schedules=self.schedules + other.schedules,
             pings=self.pings + other.pings,
         )
+
+
+class ParentCursor(NamedTuple):
+    """Where in the parents to go on: those of the servers up to `last_id`, by server."""
+
+    server_id: int
+    last_id: int
 
 
 class Cursor(NamedTuple):

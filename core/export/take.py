@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import astuple
 from sqlalchemy import (
@@ -26,10 +26,19 @@ from sqlalchemy.orm import Session
 
 from core.errors import WrongRequest
 from core.export.checked import checked, named
-from core.export.records import PLAIN, DayKept, Exported, Imported, PlannedKept, ServerKept
+from core.export.records import (
+    PLAIN,
+    DayKept,
+    Exported,
+    Imported,
+    ParentKept,
+    PlannedKept,
+    ServerKept,
+)
 from core.history import upkeep
 from core.history.codec import Rows
 from core.models import DATA, DAY, SCHEDULE, SERVER
+from core.servers import parents, tags
 from core.servers.change import (
     claim_names,
     existing,
@@ -40,10 +49,12 @@ from core.settings import Settings
 from core.slots import first_slot, slot_time
 from core.sql import incoming, inserted, microseconds, time_at, written
 
+T = TypeVar("T")
 Step = Callable[[Session], Imported]
 NEW_AT_ONCE = 250
 KNOWN_AT_ONCE = 5
 """Servers of one step; of one that is here already a year of days may have to be counted anew."""
+PARENTS_AT_ONCE = 2_000
 PINGS_AT_ONCE = 3_000
 A_DAY = 40
 """What a day costs beside its pings, in pings."""
@@ -56,25 +67,30 @@ def steps(session: Session, page: Exported, settings: Settings, now: datetime) -
 
     What is here stays as it is, so each step may be done twice, and whoever was cut off between two
     takes the page once more. A step takes less than 200 ms; `session` is only read. Servers are
-    known by their names. One that exists keeps its settings and its schedule; only what was due
-    before its schedule begins is added. Raises WrongRequest for what can't have been measured, for
-    an address that may not be probed from here, and for pings of a server that nobody has.
+    known by their names. One that exists keeps its settings, tags and schedule; only what was due
+    before its schedule begins is added, and a parent where it has none. Raises WrongRequest for
+    what can't have been measured, for an address that may not be probed from here, and for pings
+    or a parent of a server that nobody has.
     """
     page = named(session, checked(page, settings, now))
     servers = {one.name: one for one in page.servers}
-    names = existing(session, {*servers, *(one.server for one in page.days)})
-    _refuse_unknown(page.days, names | servers.keys())
+    of_days = {one.server: "pings" for one in page.days}
+    of_parents = {name: "parents" for one in page.parents for name in (one.server, one.parent)}
+    meant = of_days | of_parents
+    names = existing(session, {*servers, *meant})
+    _refuse_unknown(meant, names | servers.keys())
     new = [one for name, one in servers.items() if name not in names]
     known = [one for name, one in servers.items() if name in names]
     groups = [*_cut(new, NEW_AT_ONCE), *_cut(known, KNOWN_AT_ONCE)]
     return [
         *(partial(_take_servers, servers=some, settings=settings) for some in groups),
+        *(partial(_take_parents, links=some) for some in _cut(page.parents, PARENTS_AT_ONCE)),
         *(partial(_take_days, days=some, now=now) for some in _portions(page.days)),
     ]
 
 
-def _cut(servers: Sequence[ServerKept], size: int) -> Iterator[Sequence[ServerKept]]:
-    return (servers[start : start + size] for start in range(0, len(servers), size))
+def _cut(whole: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (whole[start : start + size] for start in range(0, len(whole), size))
 
 
 def _portions(days: Sequence[DayKept]) -> Iterator[Sequence[DayKept]]:
@@ -90,13 +106,14 @@ def _portions(days: Sequence[DayKept]) -> Iterator[Sequence[DayKept]]:
         yield portion
 
 
-def _refuse_unknown(days: Sequence[DayKept], names: set[str]) -> None:
-    for day in days:
-        if day.server not in names:
+def _refuse_unknown(meant: Mapping[str, str], names: set[str]) -> None:
+    """Refuse names that nobody has; `meant` says of each where it stands."""
+    for name, field in meant.items():
+        if name not in names:
             raise WrongRequest(
                 "server must exist here or be on this page (import the pages in their order)",
-                "pings",
-                got=day.server,
+                field,
+                got=name,
             )
 
 
@@ -107,6 +124,8 @@ def _take_servers(session: Session, servers: Sequence[ServerKept], settings: Set
     """Add servers and what of their schedules is new; one deleted meanwhile is passed over."""
     claim_names(session)
     added = insert_servers(session, map(_server_row, servers))
+    new = [one for one in servers if one.tags and one.name in added]
+    tags.put(session, {added[one.name]: one.tags for one in new})
     ids = locked_ids(session, [one.name for one in servers])
     began = _began(session, ids.values())
     planned = _planned_rows(servers, ids, settings)
@@ -114,6 +133,25 @@ def _take_servers(session: Session, servers: Sequence[ServerKept], settings: Set
     for server_id in sorted(began.keys() & {row.server_id for row in schedules}):
         upkeep.recount(session, server_id, began[server_id].date())
     return Imported(servers=len(added), schedules=len(schedules), pings=0)
+
+
+def _take_parents(session: Session, links: Sequence[ParentKept]) -> Imported:
+    """Give parents to servers that have none; one deleted meanwhile is passed over.
+
+    So is who would stand behind itself: somebody here decided otherwise.
+    """
+    claim_names(session)
+    ids = locked_ids(session, {name for one in links for name in (one.server, one.parent)})
+    known = parents.by_name(session)
+    wanted = {
+        one.server: one.parent
+        for one in reversed(links)  # of two for one server the first counts
+        if one.server in ids and one.server not in known
+    }
+    refused = parents.refusals(wanted, (), ids, known)
+    given = {ids[name]: parent for name, parent in wanted.items() if name not in refused}
+    parents.put(session, given)
+    return Imported(servers=0, schedules=0, pings=0)
 
 
 def _server_row(server: ServerKept) -> dict[str, object]:

@@ -36,21 +36,24 @@ def steps(
     `skip` they stay as they are; else they are refused. `session` is only read. Raises WrongRequest
     that says what is wrong in which place; a step does so, too, where somebody else was quicker.
     """
-    entries = _checked(session, entries, settings)
+    entries = _checked(session, entries, settings, upsert)
     if not (upsert or skip):
         entries = _without_taken(session, entries)
     wrong = [(one.place, one.said) for one in entries if isinstance(one.said, BulkItem)]
     _refuse(wrong, "nothing was imported:")
     put = partial(change.put, settings=settings, now=now, upsert=upsert)
     how = partial(_put, put=put, good=DONE | {NameTaken.status} if skip else DONE)
+    portions = change.portions(session, [entry.said for entry in entries])
     return [
-        partial(how, entries=some, is_first=not number)
-        for number, some in enumerate(change.portions(entries))
+        partial(how, entries=[entries[place] for place in places], before=number * change.AT_ONCE)
+        for number, places in enumerate(portions)
     ]
 
 
-def _checked(session: Session, entries: Sequence[Entry], settings: Settings) -> list[Entry]:
-    said = change.checked(session, [entry.said for entry in entries], settings)
+def _checked(
+    session: Session, entries: Sequence[Entry], settings: Settings, upsert: bool
+) -> list[Entry]:
+    said = change.checked(session, [entry.said for entry in entries], settings, upsert=upsert)
     return [replace(entry, said=one) for entry, one in zip(entries, said, strict=True)]
 
 
@@ -70,8 +73,7 @@ def _put(
     entries: Sequence[Entry],
     put: Callable[..., list[BulkItem]],
     good: frozenset[str],
-    *,
-    is_first: bool,
+    before: int,
 ) -> Counter[str]:
     outcomes = put(session, wanted=[entry.said for entry in entries])
     wrong = [
@@ -79,8 +81,8 @@ def _put(
         for entry, outcome in zip(entries, outcomes, strict=True)
         if outcome.status not in good
     ]
-    so_far = f"only what stands before {entries[0].place} was imported:"
-    _refuse(wrong, "nothing was imported:" if is_first else so_far)
+    so_far = f"only {before:,} servers were imported:"
+    _refuse(wrong, so_far if before else "nothing was imported:")
     return Counter(outcome.status for outcome in outcomes)
 
 

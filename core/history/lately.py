@@ -61,7 +61,7 @@ class Gauge:
 
 
 def gauges(session: Session, now: datetime) -> list[Gauge]:
-    """Return every server, in order of creation. Three statements."""
+    """Return every server, in order of creation. Four statements."""
     current = current_slot(now)
     first = current - LATELY_SLOTS
     lately = _lately(session, first, current)

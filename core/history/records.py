@@ -166,11 +166,14 @@ class Counts(Record, frozen=True):
 class ServerStatus(Standing, frozen=True, kw_only=True):
     """A server with its state now and its last 24 hours.
 
-    `strip` is 48 half hours, oldest first: the worst state in each, null where nothing was due;
-    `strip_counts` how many slots of each were up, degraded, down and unobserved; `means_ms` the
-    mean round trip in each, null where no echo was timed.
+    `reason` and `detail` say why it isn't up, a code for programs and a text for people; null where
+    it is, or where nobody knows. `strip` is 48 half hours, oldest first: the worst state in each,
+    null where nothing was due; `strip_counts` how many slots of each were up, degraded, down and
+    unobserved; `means_ms` the mean round trip in each, null where no echo was timed.
     """
 
+    reason: str | None
+    detail: str | None
     uptime: float | None
     coverage: float | None
     counts: Counts
@@ -182,8 +185,8 @@ class ServerStatus(Standing, frozen=True, kw_only=True):
 class ServerPage(Record, frozen=True):
     """Servers in order of creation. `next`: the `after` of the page that follows.
 
-    `totals` counts the states of all servers that search and name find, on whatever page; of the
-    unobserved ones, `paused` are not to be looked at, and `new` were not to be yet.
+    `totals` counts the states of all servers that search, name and tag find, on whatever page; of
+    the unobserved ones, `paused` are not to be looked at, and `new` were not to be yet.
     """
 
     servers: list[ServerStatus]
@@ -195,7 +198,7 @@ class ServerPage(Record, frozen=True):
 
 
 class PingRecord(Record, frozen=True):
-    """One slot's ping."""
+    """One slot's ping. `reason` and `detail` say why it isn't up, as long as that is kept."""
 
     slot: datetime
     state: State
@@ -204,6 +207,8 @@ class PingRecord(Record, frozen=True):
     worst_ms: float | None
     sent: int
     received: int
+    reason: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,14 +266,16 @@ class Series(Record, frozen=True):
 class Spell(Record, frozen=True):
     """Slots in a row in which a server was down, unobserved, or paused (`state` is null).
 
-    `until` is when it was over, null where it lasts; `slots` are those of it that count.
+    `until` is when it was over, null where it lasts; `slots` are those of it that count. `reason`
+    is the code that most of them have, null where none is kept; `detail` says it to people.
     """
 
     state: State | None
     since: datetime
     until: datetime | None
     slots: int
-    reason: str
+    reason: str | None
+    detail: str
 
 
 class Spells(Record, frozen=True):

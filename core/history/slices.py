@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, case, func, select
 from sqlalchemy.orm import Session
 
 from core.checks.records import State
+from core.history import reasons
 from core.history.codec import Slots, all_ms, codes
 from core.history.days import MINUTE, date_of_day, hundredths, listed
 from core.history.records import HistoryRequest, PingRecord, PingsPage
@@ -214,26 +215,36 @@ def pages(
 ) -> dict[int, PingsPage]:
     """Return each server's first `limit` pings of [since, until), or without `since` the last ones.
 
-    Two statements, whatever the size of the histories.
+    Three statements at most, whatever the size of the histories.
     """
     first, end = (None if bound is None else slot_number(bound) for bound in window)
     found = full_pages(session, ids, first, end, limit + 1)
-    return {server_id: _page(pings, *window, limit) for server_id, pings in found.items()}
+    failed = {
+        server_id: [slot_time(ping.slot) for ping in pings if ping.state is not State.UP]
+        for server_id, pings in found.items()
+    }
+    causes = reasons.of_pings(session, failed)
+    records = {
+        server_id: [_record(ping, causes.get((server_id, slot_time(ping.slot)))) for ping in pings]
+        for server_id, pings in found.items()
+    }
+    return {server_id: _page(pings, *window, limit) for server_id, pings in records.items()}
 
 
 def _page(
-    found: Sequence[Kept], since: datetime | None, until: datetime | None, limit: int
+    found: Sequence[PingRecord], since: datetime | None, until: datetime | None, limit: int
 ) -> PingsPage:
     more = len(found) > limit
     if since is not None:
-        shown = [_record(ping) for ping in found[:limit]]
-        return PingsPage(shown, before=since, after=slot_time(found[-1].slot) if more else None)
-    shown = [_record(ping) for ping in found[-limit:]]
+        return PingsPage(found[:limit], before=since, after=found[-1].slot if more else None)
+    shown = found[-limit:]
     return PingsPage(shown, before=shown[0].slot if more else None, after=until)
 
 
-def _record(ping: Kept) -> PingRecord:
+def _record(ping: Kept, cause: reasons.Cause | None) -> PingRecord:
     return PingRecord(
+        reason=cause and cause.reason,
+        detail=cause and cause.detail,
         slot=slot_time(ping.slot),
         state=ping.state,
         response_ms=ping.response_ms,

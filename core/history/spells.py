@@ -11,12 +11,13 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from core.checks.records import State
+from core.checks.records import Reason, State
 from core.errors import IdUnknown
-from core.history import days
+from core.history import days, reasons
 from core.history.codec import NOTHING
 from core.history.days import DayView
 from core.history.figures import window_slots
+from core.history.reasons import Cause
 from core.history.records import Spell, Spells
 from core.models import LARGEST_ID, ROUND
 from core.servers.schedule import Span, due, pauses, schedules
@@ -63,7 +64,8 @@ def spells(
 ) -> Spells:
     """Return the `limit` longest spells of a server in a window, in order of time.
 
-    Four statements, or six where something was unobserved. Raises IdUnknown, WrongRequest.
+    Four statements, five where something wasn't up, seven where something was unobserved. Raises
+    IdUnknown, WrongRequest.
     """
     first, end = window_slots(*window)
     current = current_slot(now)
@@ -76,10 +78,11 @@ def spells(
     runs = list(_runs(line, first, goes_on=end > current))
     longest = sorted(sorted(runs, key=lambda run: -run.length)[:limit], key=lambda run: run.first)
     tallies = _tallies(session, longest)
+    causes = _causes(session, server_id, longest)
     return Spells(
         since=slot_time(first),
         until=slot_time(end),
-        spells=[_spell(run, found, tallies) for run in longest],
+        spells=[_spell(run, causes.get(run), found, tallies) for run in longest],
         left_off=len(runs) - len(longest),
     )
 
@@ -138,23 +141,48 @@ def _tallies(session: Session, runs: Sequence[Run]) -> Tallies:
     return Tallies(slot_number(oldest), dict(rows))
 
 
-def _spell(run: Run, found: Mapping[int, DayView], tallies: Tallies) -> Spell:
+def _causes(session: Session, server_id: int, runs: Sequence[Run]) -> dict[Run, Cause]:
+    """Say why each outage and gap is one, as far as that is kept."""
+    told = [run for run in runs if run.letter != PAUSED]
+    wanted = [reasons.Stretch(run.first, run.end, run.letter == DOWN) for run in told]
+    mains = reasons.of_stretches(session, server_id, wanted)
+    # What few slots of a gap say is not why the whole of it is one.
+    return {
+        run: main.cause
+        for run, main in zip(told, mains, strict=True)
+        if main and (run.letter == DOWN or 2 * main.slots >= run.slots)
+    }
+
+
+def _spell(run: Run, cause: Cause | None, found: Mapping[int, DayView], tallies: Tallies) -> Spell:
     return Spell(
         state=STATES[run.letter],
         since=slot_time(run.first),
         until=None if run.lasts else slot_time(run.end),
         slots=run.slots,
-        reason=_reason(run, found, tallies),
+        reason=cause and cause.reason,
+        detail=_detail(run, cause, found, tallies),
     )
 
 
-def _reason(run: Run, found: Mapping[int, DayView], tallies: Tallies) -> str:
+def _detail(run: Run, cause: Cause | None, found: Mapping[int, DayView], tallies: Tallies) -> str:
     if run.letter == PAUSED:
         return WAS_PAUSED
-    if run.letter == DOWN:
-        pieces = days.pieces(run.first, run.end)
-        sent = sum(found[number].slots.echoes(low, high)[0] for number, low, high in pieces)
+    if run.letter == UNOBSERVED:
+        return cause.detail if cause else _nobody(run, tallies)
+    pieces = days.pieces(run.first, run.end)
+    sent = sum(found[number].slots.echoes(low, high)[0] for number, low, high in pieces)
+    return _lost(sent, cause)
+
+
+def _lost(sent: int, cause: Cause | None) -> str:
+    if cause is None or cause.reason == Reason.TIMEOUT:
         return f"none of {sent:,} echoes came back"
+    outcome = "succeeded" if cause.reason == Reason.REFUSED else "came back"
+    return f"{cause.detail}: none of {sent:,} echoes {outcome}"
+
+
+def _nobody(run: Run, tallies: Tallies) -> str:
     if run.first < tallies.kept_since:
         return NOBODY_LOOKED
     ran = [tallies.observed[slot] for slot in range(run.first, run.end) if slot in tallies.observed]

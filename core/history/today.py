@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from core import models
 from core.checks.records import State, quantised_ms
 from core.errors import IdUnknown
+from core.history import reasons
 from core.history.records import Counts, ServerPage, ServerStatus
 from core.models import LARGEST_ID
 from core.servers import find, schedule
@@ -35,7 +36,7 @@ from core.sql import epoch_minute
 def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPage, Sequence[str]]:
     """Return the page of servers that `wanted` asks for; beside it the cursor of each.
 
-    Four statements. Raises WrongRequest for an `after` that no page gave.
+    Six statements at most. Raises WrongRequest for an `after` that no page gave.
     """
     found = find.page(session, wanted, now)
     shown = _with_day(session, found.servers, now, [server.id for server in found.servers])
@@ -54,7 +55,7 @@ def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPag
 def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> list[ServerStatus]:
     """Return every server, or those of `ids`, with state and last 24 hours, in order of creation.
 
-    Three statements, however many servers there are.
+    Five statements at most, however many servers there are.
     """
     return _with_day(session, find.standings(session, now, ids), now, ids)
 
@@ -72,14 +73,23 @@ def _with_day(
     session: Session, servers: Sequence[Standing], now: datetime, ids: Sequence[int] | None
 ) -> list[ServerStatus]:
     halves = half_hours(session, now, ids)
+    causes = reasons.of_servers(session, servers)
     # One that was removed after its row was read is left out.
-    return [_status(server, halves[server.id]) for server in servers if server.id in halves]
+    return [
+        _status(server, halves[server.id], causes.get(server.id))
+        for server in servers
+        if server.id in halves
+    ]
 
 
-def _status(server: Standing, halves: Sequence["HalfHour"]) -> ServerStatus:
+def _status(
+    server: Standing, halves: Sequence["HalfHour"], cause: reasons.Cause | None
+) -> ServerStatus:
     counts = _sum([half.counts for half in halves])
     return ServerStatus(
         **structs.asdict(server),
+        reason=cause and cause.reason,
+        detail=cause and cause.detail,
         uptime=counts.uptime,
         coverage=counts.coverage,
         counts=counts,

@@ -8,7 +8,7 @@ doesn't time packets for it.
 from collections.abc import Sequence
 
 from core.probe.icmp import IcmpSweep, icmp_problem, stamp_problem
-from core.probe.loop import Sweep, drive
+from core.probe.loop import NOT_ALLOWED, OUT_OF_TIME, Sweep, drive
 from core.probe.signature import ClockUsed, Destination, Echo, Heard, Kind, Pace, Result, Verdict
 from core.probe.system import HERE, PORTABLE, System
 from core.probe.tcp import TcpSweep
@@ -16,6 +16,8 @@ from core.probe.tcp import TcpSweep
 USUAL = Pace()
 
 __all__ = [
+    "NOT_ALLOWED",
+    "OUT_OF_TIME",
     "PORTABLE",
     "ClockUsed",
     "Destination",

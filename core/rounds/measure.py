@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from core import probe
-from core.checks.echoes import ByKind, add_up, divide, kind_of, to_probe
-from core.checks.records import Ping, Probe, Target, Unobserved
+from core.checks.echoes import ByKind, add_up, divide, kind_of, no_icmp, to_probe
+from core.checks.records import Ping, Probe, Reason, Target, Unobserved
 from core.probe import Echo, Pace, Result
 from core.rounds.messages import Batch
 from core.settings import Settings
@@ -53,8 +53,13 @@ def in_time(measured: Measured, slot: datetime, now: datetime) -> Measured:
     """
     if now <= deadline(slot) + GRACE:
         return measured
-    late = [Unobserved(ping.server_id, TOO_LATE) for ping in measured.pings]
+    late = [too_late(ping.server_id) for ping in measured.pings]
     return Measured([], [*measured.unobserved, *late])
+
+
+def too_late(server_id: int) -> Unobserved:
+    """Return what there is of a server whose turn came after the deadline."""
+    return Unobserved(server_id, TOO_LATE, Reason.OUT_OF_TIME)
 
 
 def batches(slot: datetime, targets: Sequence[Target], size: int) -> list[Batch]:
@@ -121,7 +126,7 @@ def ping_once(target: Target, how: Pace) -> tuple[Sequence[Echo], Ping | Unobser
     """
     icmp_problem = probe.icmp_problem()
     if target.probe is Probe.ICMP and icmp_problem:
-        return [], Unobserved(target.server_id, icmp_problem)
+        return [], no_icmp(target, icmp_problem)
     kind = kind_of(target, icmp_problem)
     [result] = probe.probe(kind, to_probe(kind, [target]), how)
     return result.echoes, add_up(kind, target, result)

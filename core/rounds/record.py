@@ -1,7 +1,7 @@
 """Record a round: one row for each ping, repeated on its server."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Double,
     Executable,
+    FromClause,
     Integer,
     SmallInteger,
     SQLColumnExpression,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    literal,
     or_,
     select,
     true,
@@ -28,12 +30,13 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from core import models
-from core.checks.records import Ping
-from core.models import DATA, SERVER, Server
+from core.checks.records import Ping, Unobserved
+from core.models import DATA, SERVER, WHY, Server
 from core.slots import AHEAD, is_slot
 from core.sql import UtcDateTime, incoming, written
 
-FIELDS: dict[str, TypeEngine[Any]] = {
+Fields = Mapping[str, TypeEngine[Any]]
+FIELDS: Fields = {
     "server_id": BigInteger(),
     "ip": String(),
     "response_ms": Double(),
@@ -43,38 +46,54 @@ FIELDS: dict[str, TypeEngine[Any]] = {
     "worst_ms": Double(),
     "probe": String(),
     "port": Integer(),
+    "revision": Integer(),
+    "reason": String(),
+    "detail": String(),
 }
+LOST: Fields = {"server_id": BigInteger(), "reason": String(), "detail": String()}
 SLOT: BindParameter[datetime] = bindparam("slot", type_=UtcDateTime())
 FUTURE: BindParameter[datetime] = bindparam("future", type_=UtcDateTime())
 NO_FUTURE = datetime.max.replace(tzinfo=UTC) - AHEAD
 
 
 def record(
-    session: Session, slot: datetime, pings: Sequence[Ping], now: datetime = NO_FUTURE
+    session: Session,
+    slot: datetime,
+    pings: Sequence[Ping],
+    now: datetime = NO_FUTURE,
+    unobserved: Sequence[Unobserved] = (),
 ) -> int:
     """Write one row for each ping and repeat it on its server; return how many rows are new.
 
-    A ping whose server is gone, or has another address by now, is dropped; one that is there
-    already changes nothing, and a late round never turns `last_*` back: unless they lie in the
-    future of `now`, told by a clock that was wrong. Raises ValueError for a slot that isn't a whole
-    minute.
+    Why a ping isn't up, or why a server has none, is written beside. A ping whose server is gone,
+    or is looked at otherwise by now, is dropped; one that is there already changes nothing, and a
+    late round never turns `last_*` back: unless they lie in the future of `now`, told by a clock
+    that was wrong. Raises ValueError for a slot that isn't a whole minute.
     """
     if not is_slot(slot):
         raise ValueError(f"slot must be a whole minute, got {slot}")
-    if not pings:
-        return 0
-    # The same parameter feeds both statements: all pings as one JSON array of arrays.
-    parameters = {
-        "slot": slot,
-        "future": now + AHEAD,
-        "lowest": min(ping.server_id for ping in pings),
-        "highest": max(ping.server_id for ping in pings),
-        "rows": json.dumps([[getattr(p, f) for f in FIELDS] for p in pings]),
-    }
-    # Counted by the database: to have 10,000 ids returned costs a fifth of the statement.
-    new = written(session, INSERT_PINGS, parameters)
-    session.execute(UPDATE_SERVERS, parameters)
+    new = 0
+    if pings:
+        # The same parameter feeds all statements: all pings as one JSON array of arrays.
+        parameters = _parameters(slot, now, pings, FIELDS)
+        # Counted by the database: to have 10,000 ids returned costs a fifth of the statement.
+        new = written(session, INSERT_PINGS, parameters)
+        session.execute(UPDATE_SERVERS, parameters)
+    failed = [ping for ping in pings if ping.reason]
+    if failed:
+        session.execute(EXPLAIN_PINGS, _parameters(slot, now, failed, FIELDS))
+    if unobserved:
+        session.execute(EXPLAIN_MISSING, _parameters(slot, now, unobserved, LOST))
     return new
+
+
+def _parameters(
+    slot: datetime, now: datetime, found: Sequence[Ping] | Sequence[Unobserved], fields: Fields
+) -> dict[str, Any]:
+    ids = [one.server_id for one in found]
+    rows = json.dumps([[getattr(one, field) for field in fields] for one in found])
+    bounds = {"lowest": min(ids), "highest": max(ids)}
+    return {"slot": slot, "future": now + AHEAD, "rows": rows, **bounds}
 
 
 def _among(server_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
@@ -85,20 +104,29 @@ def _among(server_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
     return server_id.between(bindparam("lowest"), bindparam("highest"))
 
 
+def _is_of(given: FromClause, server: FromClause) -> ColumnElement[bool]:
+    """Whether a ping is of that server as it is looked at by now."""
+    return and_(
+        server.c.id == given.c.server_id,
+        server.c.ip == given.c.ip,
+        server.c.revision == given.c.revision,
+    )
+
+
 def _insert() -> Executable:
     stored = ["response_ms", "sent", "received", "best_ms", "worst_ms", "probe"]
-    given = incoming(FIELDS, "server_id", "ip", *stored)
+    given = incoming(FIELDS, "server_id", "ip", "revision", *stored)
     # The servers' rows are locked in order of id before anything is written: two recorders can't
     # deadlock, and a server that is being deleted takes its own ping along, not the round (the
     # INSERT would fail on the foreign key). SQLite has one writer and needs no such lock.
     alive = (
-        select(Server.id, Server.ip)
+        select(Server.id, Server.ip, Server.revision)
         .where(Server.id.in_(select(given.c.server_id)), _among(Server.id))
         .order_by(Server.id)
         .with_for_update(key_share=True)
         .subquery("alive")
     )
-    same_server = and_(alive.c.id == given.c.server_id, alive.c.ip == given.c.ip)
+    same_server = _is_of(given, alive)
     columns = [models.StoredPing.__mapper__.columns[name].name for name in stored]
     rows = (
         select(given.c.server_id, SLOT, *(given.c[name] for name in stored))
@@ -111,12 +139,12 @@ def _insert() -> Executable:
 
 
 def _update() -> Executable:
-    given = incoming(FIELDS, "server_id", "ip", "response_ms", "sent", "received", "port")
+    heard = ["response_ms", "sent", "received", "port"]
+    given = incoming(FIELDS, "server_id", "ip", "revision", *heard)
     last_slot = SERVER.c.last_slot
     return (
         update(SERVER)
-        .where(SERVER.c.id == given.c.server_id, SERVER.c.ip == given.c.ip)
-        .where(_among(SERVER.c.id))
+        .where(_is_of(given, SERVER), _among(SERVER.c.id))
         .where(or_(last_slot.is_(None), last_slot < SLOT, last_slot > FUTURE))
         .values(
             last_slot=SLOT,
@@ -128,5 +156,21 @@ def _update() -> Executable:
     )
 
 
+def _explain(fields: Fields, *, observed: bool) -> Executable:
+    given = incoming(fields)
+    of_server = _is_of(given, SERVER) if observed else SERVER.c.id == given.c.server_id
+    # It was locked with the pings; an unobserved slot of one that is being deleted goes with it.
+    rows = (
+        select(given.c.server_id, literal(observed), SLOT, given.c.reason, given.c.detail)
+        .join_from(given, SERVER, and_(of_server, _among(SERVER.c.id)))
+        .order_by(given.c.server_id)
+        .with_for_update(of=SERVER, key_share=True)
+    )
+    columns = ["server_id", "observed", "datetime", "reason", "detail"]
+    return insert(WHY).from_select(columns, rows).on_conflict_do_nothing()
+
+
 INSERT_PINGS = _insert()
 UPDATE_SERVERS = _update()
+EXPLAIN_PINGS = _explain(FIELDS, observed=True)
+EXPLAIN_MISSING = _explain(LOST, observed=False)

@@ -4,10 +4,11 @@ Every function takes a session inside a transaction that its caller ends. The fi
 said are those of records.FIELDS.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 from sqlalchemy import (
     BigInteger,
@@ -17,10 +18,12 @@ from sqlalchemy import (
     Row,
     Select,
     String,
+    and_,
     case,
     delete,
     literal_column,
     null,
+    or_,
     select,
     true,
     update,
@@ -32,16 +35,23 @@ from sqlalchemy.types import TypeEngine
 
 from core.errors import IdUnknown, NameTaken, NameUnknown, WrongRequest
 from core.models import LARGEST_ID, SERVER
-from core.servers import find, records
+from core.reading import nfc
+from core.servers import find, parents, records, tags
 from core.servers.records import BulkItem, BulkServer, ServerChange, new_name
 from core.servers.schedule import put_plans, reschedule
 from core.settings import Settings
 from core.sql import UtcDateTime, as_rows, incoming, inserted, time_at, turn, written
 
-T = TypeVar("T")
-COLUMNS = {column.name: column.type for column in SERVER.columns if column.name != "id"}
+COLUMNS = {c.name: c.type for c in SERVER.columns if c.name not in ("id", "revision")}
 FIELDS = [field.name for field in records.FIELDS if field.table == SERVER.name]
-"""What of a server as wanted is its own; the rest is its schedule's."""
+"""What of a server as wanted is its own row's; the rest is its schedule's, or below."""
+APART: Mapping[str, Callable[[Session, Mapping[int, Any]], set[int]]] = {
+    "tags": tags.put,
+    "parent": parents.put,
+}
+"""What is kept in rows of its own: who puts it there, for many servers, by their ids."""
+LOOKED_AT = ("ip", "probe", "port")
+"""What makes another revision of a server."""
 DEFAULTS = {field.name: field.default for field in records.FIELDS}
 AT_ONCE = 2_000
 """Servers that are added or changed in one transaction."""
@@ -51,15 +61,27 @@ def add(session: Session, wanted: BulkServer, settings: Settings, now: datetime)
     """Add a server, due from now on, every `settings.interval_s` if nothing else is said.
 
     Returns its id. Raises NameTaken, or WrongRequest for an address that may not be probed from
-    here.
+    here, and for a parent that isn't there.
     """
     refuse_address(wanted.ip, settings)
     new = replace(wanted, name=_free(session, wanted.name))
+    if new.parent:
+        parent = find.name_here(session, new.parent)
+        # Held before the new one is there, as servers are held in order.
+        there = {*locked_ids(session, [parent])}
+        _refuse_parent(new.name, parent, there, {})
+        new = replace(new, parent=parent)
     # No look before the insert: two requests at once would both see a free name. The index decides.
     ids = _add(session, [new], settings, now)
     if new.name not in ids:
         raise NameTaken(wanted.name)
     return ids[new.name]
+
+
+def _refuse_parent(name: str, parent: str, there: Iterable[str], known: Mapping[str, str]) -> None:
+    """Raise WrongRequest for a parent that this one server can't have."""
+    for error in parents.refusals({name: parent}, [], {*there}, known).values():
+        raise error
 
 
 def _free(session: Session, name: str, own: str | None = None) -> str:
@@ -90,20 +112,27 @@ def change(session: Session, wanted: BulkServer, settings: Settings, now: dateti
 def alter(
     session: Session, server_id: int, wanted: ServerChange, settings: Settings, now: datetime
 ) -> None:
-    """Change what is said of the server of that id, as `change` does, and also its name.
+    """Change what is said of the server of that id, as `change` does, and also name and parent.
 
     Raises IdUnknown, NameTaken, WrongRequest.
     """
     said = wanted.said()
     if "ip" in said:
         refuse_address(said["ip"], settings)
-    if "name" in said:
+    parent = said.get("parent")
+    if "name" in said or parent:
         claim_names(session)
-    of_it = _locked(SERVER.c.id == min(server_id, LARGEST_ID), whole="name" in said)
-    found = session.execute(of_it).all()
+    if parent:
+        said["parent"] = parent = find.name_here(session, parent)
+    which = SERVER.c.id == min(server_id, LARGEST_ID)
+    held = _locked(or_(which, SERVER.c.name == parent) if parent else which, whole="name" in said)
+    rows = session.execute(held).all()
+    found = [row for row in rows if row.id == server_id]
     if not found:
         raise IdUnknown(server_id)
     own = found[0].name
+    if parent:
+        _refuse_parent(own, parent, [row.name for row in rows], parents.by_name(session))
     # A name that stays may be one from before, which nobody could take today.
     if said.get("name", own) != own:
         said["name"] = _free(session, said["name"], own)
@@ -115,17 +144,33 @@ def alter(
         raise NameTaken(said["name"]) from None
 
 
-def remove(session: Session, name: str) -> None:
-    """Delete the server of that name and all its rows. Raises NameUnknown."""
-    if not written(session, delete(SERVER).where(SERVER.c.name == find.name_here(session, name))):
+def remove(session: Session, name: str) -> int:
+    """Delete the server of that name and all its rows; return how many had it as their parent.
+
+    Raises NameUnknown.
+    """
+    removed = _remove(session, SERVER.c.name == find.name_here(session, name))
+    if removed is None:
         raise NameUnknown(name)
+    return removed
 
 
-def remove_id(session: Session, server_id: int) -> None:
-    """Delete the server of that id and all its rows. Raises IdUnknown."""
-    known = min(server_id, LARGEST_ID)
-    if not written(session, delete(SERVER).where(SERVER.c.id == known)):
+def remove_id(session: Session, server_id: int) -> int:
+    """Delete the server of that id, as `remove` does. Raises IdUnknown."""
+    removed = _remove(session, SERVER.c.id == min(server_id, LARGEST_ID))
+    if removed is None:
         raise IdUnknown(server_id)
+    return removed
+
+
+def _remove(session: Session, which: ColumnElement[bool]) -> int | None:
+    """Delete a server; return how many had it as their parent, None where there is no such one."""
+    # Held first, so that nobody gets it as a parent after they were counted.
+    server_id = session.scalar(select(SERVER.c.id).where(which).with_for_update())
+    if server_id is None:
+        return None
+    children = parents.children(session, server_id)
+    return children if written(session, delete(SERVER).where(SERVER.c.id == server_id)) else None
 
 
 def refuse_address(ip: str, settings: Settings) -> None:
@@ -135,23 +180,70 @@ def refuse_address(ip: str, settings: Settings) -> None:
         raise WrongRequest(refusal, "ip")
 
 
-def portions(wanted: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut what is wanted and `checked` for `put`: each for a transaction of less than 200 ms."""
-    return (wanted[start : start + AT_ONCE] for start in range(0, len(wanted), AT_ONCE))
+def portions(session: Session, wanted: Sequence[BulkServer | BulkItem]) -> list[Sequence[int]]:
+    """Cut what is wanted and `checked` for `put`: each for a transaction of less than 200 ms.
+
+    Returns the places of each. A parent is never in a later one than its child. `session` is only
+    read.
+    """
+    places: Sequence[int] = range(len(wanted))
+    said = _parents(_servers(wanted).values())
+    if len(wanted) > AT_ONCE and any(said.values()):
+        depths = parents.depths(said, parents.by_name(session) | said)
+        places = sorted(places, key=lambda place: depths.get(getattr(wanted[place], "name", ""), 0))
+    return [sorted(places[start : start + AT_ONCE]) for start in range(0, len(places), AT_ONCE)]
 
 
 def checked(
-    session: Session, wanted: Sequence[BulkServer | BulkItem], settings: Settings
+    session: Session,
+    wanted: Sequence[BulkServer | BulkItem],
+    settings: Settings,
+    *,
+    upsert: bool = False,
 ) -> list[BulkServer | BulkItem]:
     """Give each the name that its server has here, or that a new one will be kept under.
 
-    One that can be refused already gets its outcome, also for a name that stands before it: in
-    whatever spelling, but where servers from before have both. `session` is only read.
+    So it gives parents. One that can be refused already gets its outcome, also for a name that
+    stands before it: in whatever spelling, but where servers from before have both. `session` is
+    only read.
     """
     refused = _refusals(_servers(wanted), settings)
     allowed = [refused.get(place, one) for place, one in enumerate(wanted)]
-    here = find.names_here(session, {one.name for one in _servers(allowed).values()})
-    return _once([one if isinstance(one, BulkItem) else _named(one, here) for one in allowed])
+    here = find.names_here(session, _names(_servers(allowed).values()))
+    named = _once([one if isinstance(one, BulkItem) else _named(one, here) for one in allowed])
+    return _with_parents(session, named, upsert)
+
+
+def _names(wanted: Iterable[BulkServer]) -> set[str]:
+    """Names and parents' names."""
+    return {name for one in wanted for name in (one.name, one.parent) if isinstance(name, str)}
+
+
+def _parents(wanted: Iterable[BulkServer]) -> dict[str, str | None]:
+    return {one.name: one.parent for one in wanted if one.parent is not UNSET}
+
+
+def _with_parents(
+    session: Session, wanted: Sequence[BulkServer | BulkItem], upsert: bool
+) -> list[BulkServer | BulkItem]:
+    """Refuse each whose parent it can't have."""
+    servers = _servers(wanted).values()
+    said = _parents(servers)
+    if not any(said.values()):
+        return list(wanted)
+    there = existing(session, _names(servers))
+    # What isn't to be changed counts as it is.
+    said = {name: parent for name, parent in said.items() if upsert or name not in there}
+    coming = {one.name for one in servers}
+    # Nobody stands behind one that is new: a circle through such ones is all of wanted parents.
+    known = parents.by_name(session) if there & said.keys() else {}
+    refused = parents.refusals(said, coming, there, known)
+    return [
+        BulkItem.refused(refused[one.name])
+        if isinstance(one, BulkServer) and one.name in refused
+        else one
+        for one in wanted
+    ]
 
 
 def _once(wanted: Sequence[BulkServer | BulkItem]) -> list[BulkServer | BulkItem]:
@@ -181,7 +273,8 @@ def put(
     its outcome already.
     """
     claim_names(session)
-    wanted = checked(session, wanted, settings)
+    _hold(session, wanted, upsert)
+    wanted = checked(session, wanted, settings, upsert=upsert)
     outcomes = {place: one for place, one in enumerate(wanted) if isinstance(one, BulkItem)}
     said = _servers(wanted)
     places = {one.name: place for place, one in said.items()}
@@ -193,9 +286,19 @@ def put(
     return [outcomes[place] for place in range(len(wanted))]
 
 
+def _hold(session: Session, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> None:
+    """Hold the parents, and with them, in order, whatever is changed."""
+    servers = [*_servers(wanted).values()]
+    named = {parent for parent in _parents(servers).values() if parent}
+    if named:
+        names = _names(servers) if upsert else named
+        locked_ids(session, {*map(nfc, names), *find.names_here(session, names).values()})
+
+
 def _named(one: BulkServer, here: Mapping[str, str]) -> BulkServer | BulkItem:
+    parent = one.parent and (here.get(one.parent) or nfc(one.parent))
     try:
-        return replace(one, name=here.get(one.name) or new_name(one.name))
+        return replace(one, name=here.get(one.name) or new_name(one.name), parent=parent)
     except WrongRequest as error:
         return BulkItem.refused(error.at("name"))
 
@@ -229,23 +332,27 @@ def _refusals(wanted: Mapping[int, BulkServer], settings: Settings) -> dict[int,
 def _add(
     session: Session, wanted: Sequence[BulkServer], settings: Settings, now: datetime
 ) -> dict[str, int]:
-    """Add those whose name is free; return the ids, by name. Two statements."""
+    """Add those whose name is free; return the ids, by name. Two statements, and those of APART."""
     if not wanted:
         return {}
     defaults = DEFAULTS | {"interval_s": settings.interval_s, "datetime": now}
     rows = {one.name: defaults | one.said() for one in wanted}
     ids = insert_servers(session, rows.values())
-    put_plans(session, {server_id: rows[name] for name, server_id in ids.items()}, now)
+    new = {server_id: rows[name] for name, server_id in ids.items()}
+    put_plans(session, new, now)
+    for name, put_them in APART.items():
+        put_them(session, {one: said[name] for one, said in new.items() if said[name]})
     return ids
 
 
 def claim_names(session: Session) -> None:
-    """Have the turn of those who claim names: it comes before every lock of a server.
+    """Have the turn of those who claim names or give parents: it comes before every other lock.
 
     The order of locks, which keeps two from waiting for each other: names, servers by id, their
-    schedules, their days and pings, rounds. A name has no row that could be locked before it is
-    there, and Postgres has whoever wants it wait for whoever gives it up or takes it. Who adds one
-    server holds nothing else and needs no turn.
+    schedules, tags and parents, their days and pings, rounds. A name has no row that could be
+    locked before it is there, and Postgres has whoever wants it wait for whoever gives it up or
+    takes it. Of two that want to stand behind each other one has to see what the other did. Who
+    adds one server holds at most its parent before, and needs no turn.
     """
     session.execute(CLAIM_NAMES)
 
@@ -263,7 +370,7 @@ def insert_servers(session: Session, rows: Iterable[Mapping[str, object]]) -> di
 def _put_known(
     session: Session, wanted: Mapping[str, BulkServer], now: datetime
 ) -> dict[str, BulkItem]:
-    """Change the servers of these names. Four statements."""
+    """Change the servers of these names. Four statements, and those of APART."""
     if not wanted:
         return {}
     rows = session.execute(LOCKED, {"rows": as_rows([name] for name in wanted)}).all()
@@ -300,8 +407,13 @@ def _change(
     altered = [row for row in (_altered(row, said) for row, said in wanted) if row]
     if altered:
         session.execute(ALTER, {"rows": as_rows(altered)})
-    replanned = reschedule(session, {row.id: said for row, said in wanted}, now)
-    return replanned | {server_id for server_id, *_ in altered}
+    by_id = {row.id: said for row, said in wanted}
+    changed = reschedule(session, by_id, now) | {server_id for server_id, *_ in altered}
+    for name, put_them in APART.items():
+        changed |= put_them(
+            session, {one: words[name] for one, words in by_id.items() if name in words}
+        )
+    return changed
 
 
 def _altered(row: Row[Any], said: Mapping[str, object]) -> list[Any] | None:
@@ -345,15 +457,20 @@ def _ids() -> Select[str, int]:
 
 
 def _alter() -> Executable:
-    """Other fields; what was last heard from another address is forgotten."""
+    """Other fields; what was last heard from another address is forgotten.
+
+    What is on its way of a server that is now looked at otherwise belongs to an older revision.
+    """
     given = incoming({"id": BigInteger(), **_kinds(FIELDS)})
     moved = SERVER.c.ip != given.c.ip
     heard = ["last_slot", "last_ms", "last_sent", "last_received", "last_port"]
     forgotten = {name: case((moved, null()), else_=SERVER.c[name]) for name in heard}
+    same = and_(*(SERVER.c[name].is_not_distinct_from(given.c[name]) for name in LOOKED_AT))
+    revision = case((same, SERVER.c.revision), else_=SERVER.c.revision + 1)
     return (
         update(SERVER)
         .where(SERVER.c.id == given.c.id)
-        .values({name: given.c[name] for name in FIELDS} | forgotten)
+        .values({name: given.c[name] for name in FIELDS} | forgotten | {"revision": revision})
     )
 
 

@@ -34,8 +34,9 @@ from sqlalchemy.types import TypeEngine
 
 from core.checks.records import Probe, State, Target
 from core.errors import IdUnknown, NameUnknown, WrongRequest
-from core.models import LARGEST_ID, Schedule, Server
+from core.models import LARGEST_ID, TAG, Schedule, Server
 from core.reading import folded, nfc
+from core.servers import parents, tags
 from core.servers.records import FIELDS, FleetPage, FleetQuery, LastPing, Sort, Standing
 from core.servers.schedule import in_force, in_force_or_first
 from core.slots import AHEAD, EPOCH, SLOT, slot_time
@@ -128,19 +129,19 @@ def target(session: Session, server_id: int) -> Target:
     return _target(row)
 
 
-TARGET = (Server.id, Server.ip, Server.probe, Server.port, Server.last_port)
+TARGET = (Server.id, Server.ip, Server.probe, Server.port, Server.last_port, Server.revision)
 
 
 def _target(row: Sequence[Any]) -> Target:
-    server_id, ip, probe, port, last_port = row
-    return Target(server_id, ip, Probe(probe), port, last_port)
+    server_id, ip, probe, *ports_and_revision = row
+    return Target(server_id, ip, Probe(probe), *ports_and_revision)
 
 
 WORST_FIRST = (State.DOWN, State.DEGRADED, State.UNOBSERVED, State.UP)
 
 
 def page(session: Session, wanted: FleetQuery, now: datetime) -> FleetPage:
-    """Return the page of servers that `wanted` asks for. Two statements; with a search, three.
+    """Return the page of servers that `wanted` asks for. Three statements; with a search, four.
 
     Raises WrongRequest for an `after` that no page gave.
     """
@@ -152,7 +153,7 @@ def page(session: Session, wanted: FleetQuery, now: datetime) -> FleetPage:
     found = session.execute(_page_query(wanted), given).all()
     shown, more = found[: wanted.limit], found[wanted.limit :]
     return FleetPage(
-        servers=[_read(row) for row in shown],
+        servers=_standings(session, shown),
         cursors=[_cursor(row) for row in shown],
         more=bool(more),
         **_totals(session, wanted, given),
@@ -164,28 +165,41 @@ def standings(
 ) -> list[Standing]:
     """Return every server, or those of these ids, with its state, in order of creation.
 
-    One statement.
+    Two statements.
     """
     query = select(*LISTED).order_by(STANDING.c.id)
     if wanted is not None:
         query = query.where(STANDING.c.id.in_(wanted))
-    return [_read(row) for row in session.execute(query, _at(now))]
+    return _standings(session, session.execute(query, _at(now)).all(), whole=wanted is None)
 
 
 def standing(session: Session, server_id: int, now: datetime) -> Standing:
-    """Return a server with its state. One statement. Raises IdUnknown."""
+    """Return a server with its state. Two statements. Raises IdUnknown."""
     for found in standings(session, now, [server_id] if server_id <= LARGEST_ID else []):
         return found
     raise IdUnknown(server_id)
 
 
-def _read(row: Sequence[Any]) -> Standing:
+def _standings(
+    session: Session, rows: Sequence[Row[Any]], *, whole: bool = False
+) -> list[Standing]:
+    """Read rows of LISTED, the `whole` of it or a part, and with them their tags. One statement."""
+    tagged = tags.of(session, None if whole else [row[0] for row in rows]) if rows else {}
+    return [_read(row, tagged.get(row[0], [])) for row in rows]
+
+
+def _read(row: Sequence[Any], tagged: Sequence[str]) -> Standing:
     # By place: by name a long row takes twice as long, and there are thousands.
     kept = dict(zip(KEPT, row, strict=False))
     kept["probe"] = Probe(kept["probe"])
     rank, is_new, minute, *heard = row[len(KEPT) : len(KEPT) + 6]
     last_ping = None if minute is None else LastPing(slot_time(minute), *heard)
-    return Standing(**kept, state=WORST_FIRST[rank], new=bool(is_new), last_ping=last_ping)
+    derived: dict[str, Any] = {
+        "state": WORST_FIRST[rank],
+        "new": bool(is_new),
+        "last_ping": last_ping,
+    }
+    return Standing(**kept, **derived, tags=tagged)
 
 
 def newest_slot(session: Session, now: datetime) -> datetime | None:
@@ -220,9 +234,16 @@ def _soonest_s() -> Select[float | None]:
 SOONEST_S = _soonest_s()
 
 
-KEPT = [name for name in Standing.__struct_fields__ if name not in ("state", "new", "last_ping")]
-"""What a standing repeats of its server and of its schedule."""
-OF_SCHEDULE = [field.name for field in FIELDS if field.table == Schedule.__tablename__]
+KEPT = [
+    name for name in Standing.__struct_fields__ if name not in ("state", "new", "last_ping", "tags")
+]
+"""What a standing repeats of its server, its schedule and its parent."""
+SOURCES = {
+    field.name: getattr(Schedule, field.name)
+    for field in FIELDS
+    if field.table == Schedule.__tablename__
+} | {"parent": parents.BEHIND.name}
+"""What isn't a server's own."""
 
 
 def _standing() -> FromClause:
@@ -254,15 +275,16 @@ def _standing() -> FromClause:
         else_=WORST_FIRST.index(State.UP),
     )
     columns = [
-        *(getattr(Schedule if name in OF_SCHEDULE else Server, name).label(name) for name in KEPT),
+        *((SOURCES.get(name) or getattr(Server, name)).label(name) for name in KEPT),
         *(rank.label("rank"), is_new.label("new"), last_minute.label("last_minute")),
         *(Server.last_ms, Server.last_sent, Server.last_received),
     ]
-    return (
+    every = (
         select(*columns, Server.last_slot)
+        .select_from(Server)
         .join(Schedule, and_(Schedule.server_id == Server.id, in_force_or_first()))
-        .subquery("standing")
     )
+    return parents.with_parent(every).subquery("standing")
 
 
 AHEAD_OF_NOW = bindparam("ahead", type_=UtcDateTime())
@@ -298,6 +320,9 @@ def _found(wanted: FleetQuery) -> ColumnElement[bool]:
         tests.append(STANDING.c.id.in_(select(FOUND.c.id)))
     if wanted.name:
         tests.append(STANDING.c.name == wanted.name)
+    if wanted.tag:
+        tagged = select(TAG.c.server_id).where(TAG.c.tag == wanted.tag.lower())
+        tests.append(STANDING.c.id.in_(tagged))
     return and_(*tests)
 
 

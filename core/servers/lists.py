@@ -26,7 +26,9 @@ IN_OUR_OBJECTS = {
     *("id", "added", "last_port", "last_ping", "schedule"),
     *("state", "new", "uptime", "coverage", "counts", "strip", "strip_counts", "means_ms"),
 }
-BESIDE_OUR_SERVERS = {"servers", "days", "next", "totals", "paused", "new", "last_round"}
+BESIDE_OUR_SERVERS = {"servers", "parents", "days", "next"} | {
+    *("totals", "paused", "new", "last_round"),
+}
 NAMES = [field.name for field in FIELDS]
 COLUMNS = {name: field for field in FIELDS for name in (field.name, *field.names)}
 """The fields by the names that a list may give them, in lower case."""
@@ -70,9 +72,9 @@ def read(given: bytes | str, *, bounded: bool = True) -> list[Entry]:
 
     JSON is a list of objects, or has one under `servers`. CSV has commas, semicolons or tabs, and
     may begin with the columns' names, in any order; without them the columns are those of FIELDS,
-    the address may come first, and blanks may stand between the two. Lines that are empty or begin
-    with # are passed over, and so is what an export holds beyond its servers and their newest
-    schedule. Raises WrongRequest for what is no list.
+    the address may come first, and blanks may stand between the two. Between tags there are blanks.
+    Lines that are empty or begin with # are passed over, and so is what an export holds beyond its
+    servers and their newest schedule. Raises WrongRequest for what is no list.
     """
     text = _text(given, bounded)
     is_json = text.lstrip().startswith(("[", "{"))
@@ -104,7 +106,8 @@ def to_json(servers: Iterable[Mapping[str, object]]) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else FORMULA.sub(r"\1'", str(value))
+    text = " ".join(value) if isinstance(value, list | tuple) else str(value)
+    return "" if value is None else FORMULA.sub(r"\1'", text)
 
 
 def _text(given: bytes | str, bounded: bool) -> str:
@@ -159,13 +162,27 @@ def _json_rows(text: str) -> list[Row]:
         key = min(unknown)
         told = "unknown key {} beside servers"
         raise WrongRequest(told, key, got=key)
+    behind = _behind(body.get("parents", []) if isinstance(body, dict) else [])
     return [
-        Row(f"server {number}", json.dumps(given, ensure_ascii=False), partial(_of_object, given))
+        Row(
+            f"server {number}",
+            json.dumps(given, ensure_ascii=False),
+            partial(_of_object, given, behind),
+        )
         for number, given in enumerate(objects, 1)
     ]
 
 
-def _of_object(given: object) -> dict[str, object]:
+def _behind(links: object) -> dict[str, object]:
+    """The parents of an export, by the servers' names."""
+    if not isinstance(links, list) or not all(
+        isinstance(one, dict) and isinstance(one.get("server"), str) for one in links
+    ):
+        raise WrongRequest("parents must be a list of objects with server and parent", "parents")
+    return {one["server"]: one.get("parent") for one in links}
+
+
+def _of_object(given: object, behind: Mapping[str, object]) -> dict[str, object]:
     if not isinstance(given, dict):
         raise WrongRequest("a server must be an object with name and ip", got=given)
     said: dict[str, object] = {}
@@ -177,6 +194,9 @@ def _of_object(given: object) -> dict[str, object]:
             raise WrongRequest(f"{field.name} appears twice", field.name)
         if field is not None:
             said[field.name] = value
+    name = said.get("name")
+    if isinstance(name, str) and name in behind:
+        said = {"parent": behind[name]} | said
     return said | _newest(given.get("schedule", []))
 
 

@@ -18,6 +18,7 @@ from core.errors import CoreError, WrongRequest
 from core.reading import (
     NAME_LENGTH,
     NAME_PATTERN,
+    TAG_LENGTH,
     Record,
     Request,
     Words,
@@ -30,6 +31,8 @@ PROBES = frozenset(Probe)
 RIGHT_IP = "an IPv4 address such as 192.0.2.10"
 LIMIT = 10_000
 """Servers at once."""
+MOST_TAGS = 20
+RIGHT_TAG = f"1 to {TAG_LENGTH} of a-z, 0-9, . _ and -"
 
 
 # How a field is read: a value as JSON has it
@@ -106,6 +109,30 @@ def _enabled(value: object) -> bool:
     return value
 
 
+def server_tags(value: object) -> tuple[str, ...]:
+    """Return the tags that `value` lists: in lower case, each once, sorted. Raises WrongRequest."""
+    if not isinstance(value, list | tuple):
+        raise WrongRequest("tags must be a list of texts", got=value)
+    if len(value) > MOST_TAGS:
+        raise WrongRequest(f"tags must be at most {MOST_TAGS}, got {len(value):,}")
+    return tuple(sorted({_tag(one) for one in value}))
+
+
+def _tag(value: object) -> str:
+    # Looked at before it is lower-cased: the sign for Kelvin would become a k.
+    if not isinstance(value, str) or not re.fullmatch(TAG_CHARACTERS, value):
+        raise WrongRequest(f"tags must each be {RIGHT_TAG}", got=value)
+    return value.lower()
+
+
+TAG_CHARACTERS = f"[A-Za-z0-9._-]{{1,{TAG_LENGTH}}}"
+
+
+def server_parent(value: object) -> str | None:
+    """Return `value` as a parent's name; null says that there is none. Raises WrongRequest."""
+    return None if value is None else plain_text(value, "parent", NAME_LENGTH)
+
+
 def _number_in(cell: str) -> int | str:
     return int(cell) if re.fullmatch("[0-9]{1,9}", cell) else cell
 
@@ -115,7 +142,7 @@ def _truth_in(cell: str) -> bool | str:
 
 
 class Field(NamedTuple):
-    """A field of a server as wanted: a column of its `table`.
+    """A field of a server as wanted: a column of its `table`, or rows of it.
 
     `read` takes a value as JSON has it and raises WrongRequest; `in_cell` makes such a value of a
     cell of CSV, or leaves it to `read` to refuse. Lists may call it by other `names`, too.
@@ -127,7 +154,7 @@ class Field(NamedTuple):
     in_cell: Callable[[str], object] = str
     names: Sequence[str] = ()
     default: object = None
-    table: Literal["server", "schedule"] = "server"
+    table: Literal["server", "schedule", "tag", "parent"] = "server"
 
     def checked(self, value: object) -> object:
         """Return what `value` says. Raises WrongRequest with the field."""
@@ -144,6 +171,8 @@ FIELDS = (
     Field("port", server_port, _number_in),
     Field("interval_s", server_interval_s, _number_in, table="schedule"),
     Field("enabled", _enabled, _truth_in, default=True, table="schedule"),
+    Field("tags", server_tags, str.split, default=(), table="tag"),
+    Field("parent", server_parent, table="parent"),
 )
 """What can be said of a server. A new one is a line here, and one in ServerChange."""
 BY_NAME = {field.name: field for field in FIELDS}
@@ -179,10 +208,23 @@ Interval = Annotated[
         extra={"right": INTERVAL_S.right},
     ),
 ]
+Tag = Annotated[
+    str, Meta(min_length=1, max_length=TAG_LENGTH, pattern=rf"^{TAG_CHARACTERS}$(?!\n)")
+]
+Tags = Annotated[
+    tuple[Tag, ...],
+    Meta(description="Words that group servers, kept in lower case", max_length=MOST_TAGS),
+]
+ParentName = Annotated[
+    Name, Meta(description="The server behind which this one stands, such as its switch")
+]
 
 
 class ServerChange(Request, frozen=True):
-    """What to change of a server; what is left out stays. A `port` of null removes it."""
+    """What to change of a server; what is left out stays.
+
+    `tags` are all that it has from then on. A `port` or a `parent` of null removes it.
+    """
 
     needed: ClassVar[Sequence[str]] = ()
 
@@ -192,6 +234,8 @@ class ServerChange(Request, frozen=True):
     port: Port | UnsetType | None = UNSET
     interval_s: Interval | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
+    tags: Tags | UnsetType = UNSET
+    parent: ParentName | UnsetType | None = UNSET
 
     @classmethod
     def of(cls, value: object) -> Self:
@@ -232,12 +276,15 @@ class ServerWanted(BulkServer, frozen=True):
     probe: Probe = Probe.AUTO
     port: Port | None = None
     enabled: bool = True
+    tags: Tags = ()
+    parent: ParentName | None = None
 
 
 class Bulk(Request, frozen=True):
     """Servers to add, or with `upsert` to add or change by name: each on its own.
 
-    Each is `{"name": ..., "ip": ...}`, with `probe`, `port`, `interval_s` and `enabled` if wanted.
+    Each is `{"name": ..., "ip": ...}`, with `probe`, `port`, `interval_s`, `enabled`, `tags` and
+    `parent` if wanted; a parent may come later in the list.
     """
 
     servers: Annotated[list[dict[str, Any]], Meta(max_length=LIMIT)]
@@ -264,7 +311,7 @@ class Sort(StrEnum):
 
 
 class FleetQuery(Request, frozen=True):
-    """Which servers: `search` looks into names and addresses, `name` is exact.
+    """Which servers: `search` looks into names and addresses, `name` is exact, so is `tag`.
 
     `sort=state` begins with the worst; a `-` before it turns an order around. `enabled` and `new`
     tell apart why servers are unobserved.
@@ -272,6 +319,7 @@ class FleetQuery(Request, frozen=True):
 
     search: Words = ""
     name: Words = ""
+    tag: Words = ""
     state: State | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
     new: bool | UnsetType = UNSET
@@ -320,6 +368,13 @@ class ListDone(Record, frozen=True):
     results: list[ListItem]
 
 
+class Removed(Record, frozen=True):
+    """A server is deleted; `children` are those whose parent it was, which have none now."""
+
+    status: str
+    children: int
+
+
 class LastPing(Record, frozen=True):
     """A server's newest ping."""
 
@@ -345,6 +400,8 @@ class Standing(Record, frozen=True):
     added: datetime
     interval_s: int
     enabled: bool
+    tags: Sequence[str]
+    parent: str | None
     state: State
     new: bool
     last_ping: LastPing | None
@@ -355,9 +412,9 @@ class FleetPage:
     """A page of servers in the order wanted.
 
     `cursors` are their places: as `after` in a request, one asks for what follows it. `more` says
-    that something follows the last. `totals` counts the states of all servers that search and name
-    find, on whatever page; of the unobserved ones, `paused` are not to be looked at, and `new` were
-    not to be yet. `last_round` is the newest slot of any server.
+    that something follows the last. `totals` counts the states of all servers that search, name
+    and tag find, on whatever page; of the unobserved ones, `paused` are not to be looked at, and
+    `new` were not to be yet. `last_round` is the newest slot of any server.
     """
 
     servers: Sequence[Standing]

@@ -13,6 +13,7 @@ from flask.cli import AppGroup
 from core.checks.records import Probe
 from core.clock import utc_now
 from core.export import give, take_list
+from core.history import reasons
 from core.reading import iso
 from core.servers import change, find, lists
 from core.servers.records import ServerWanted, Standing, server_name
@@ -40,9 +41,18 @@ def servers_group() -> None:
 @click.argument("ip", metavar="IP")
 @click.option("--probe", "how", type=choice(Probe), help="How to probe the server.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="TCP port to probe.")
-def add(name: str, ip: str, how: str | None, port: int | None) -> None:
+@click.option("--tag", "tags", multiple=True, help="Tag the server; may be given several times.")
+@click.option("--parent", help="The server behind which it stands, such as its switch.")
+def add(  # pylint: disable=too-many-arguments, too-many-positional-arguments
+    name: str,
+    ip: str,
+    how: str | None,
+    port: int | None,
+    tags: Sequence[str],
+    parent: str | None,
+) -> None:
     """Add a server."""
-    given = {"name": name, "ip": ip, "probe": how, "port": port}
+    given = {"name": name, "ip": ip, "probe": how, "port": port, "tags": tags, "parent": parent}
     with refusals():
         wanted = ServerWanted.of({key: value for key, value in given.items() if value is not None})
         add_it = partial(change.add, wanted=wanted, settings=current_settings(), now=utc_now())
@@ -51,18 +61,24 @@ def add(name: str, ip: str, how: str | None, port: int | None) -> None:
 
 
 @servers_group.command("list")
-def list_servers() -> None:
+@click.option("--tag", help="Only those with that tag.")
+def list_servers(tag: str | None) -> None:
     """List the servers with their state and latest ping."""
     with refusals(), current_database().reading() as session:
-        rows = [_line(server) for server in find.standings(session, utc_now())]
-    print_table(["name", "IP", "state", "ms", "slot"], rows)
+        every = find.standings(session, utc_now())
+        servers = [one for one in every if tag is None or tag.lower() in one.tags]
+        causes = reasons.of_servers(session, servers)
+    rows = [_line(server, causes.get(server.id)) for server in servers]
+    print_table(["name", "IP", "state", "ms", "slot", "reason", "tags", "parent"], rows)
 
 
-def _line(server: Standing) -> list[str]:
+def _line(server: Standing, cause: reasons.Cause | None) -> list[str]:
     slot, ms = "", None
     if server.last_ping:
         slot, ms = iso(server.last_ping.slot), server.last_ping.response_ms
-    return [server.name, server.ip, server.state, shown_ms(ms), slot]
+    why = cause.detail if cause else ""
+    said = [server.name, server.ip, server.state, shown_ms(ms), slot, why]
+    return [*said, " ".join(server.tags), server.parent or ""]
 
 
 @servers_group.command("remove")
@@ -76,8 +92,9 @@ def remove(name: str, yes: bool) -> None:
             with current_database().reading() as session:
                 find.by_name(session, wanted)
             click.confirm(f"Remove {wanted} and all its history?", abort=True)
-        current_database().write(partial(change.remove, name=wanted))
-    click.echo(f"Removed {wanted}")
+        children = current_database().write(partial(change.remove, name=wanted))
+    told = f"; {counted(children, 'server')} had it as a parent" if children else ""
+    click.echo(f"Removed {wanted}{told}")
 
 
 @servers_group.command("import")
@@ -88,7 +105,8 @@ def import_servers(file: BinaryIO, update: bool, _kind: str | None) -> None:
     """Add the servers in FILE (`-` for standard input). If one is invalid, none is added.
 
     FILE is CSV or JSON: what `export` and /api/v1/export write, or lines such as web,192.0.2.10.
-    The first line may name the columns: name, ip, probe, port, interval_s, enabled.
+    The first line may name the columns: name, ip, probe, port, interval_s, enabled, tags, parent.
+    Between tags stand blanks; a parent may come later in FILE.
     """
     with refusals():
         entries = lists.read(file.read(), bounded=False)

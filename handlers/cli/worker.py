@@ -57,7 +57,7 @@ def _print_round(done: RoundReport, names: dict[int, str]) -> None:
         for ping in done.pings
     }
     outcomes |= {
-        lost.server_id: (State.UNOBSERVED, "", "", lost.reason) for lost in done.unobserved
+        lost.server_id: (State.UNOBSERVED, "", "", lost.detail) for lost in done.unobserved
     }
     rows = [
         (names.get(target.server_id, "(removed)"), target.ip, *outcomes[target.server_id])

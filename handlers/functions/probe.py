@@ -10,7 +10,6 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Protocol
 
-from core.checks.records import Unobserved
 from core.clock import Now, going_on_from, utc_now
 from core.errors import Unavailable
 from core.reading import iso
@@ -96,9 +95,7 @@ class Prober:
         targets = list(by_id.values())
         budget_s = (min(deadline, self.ends) - self.now()).total_seconds()
         if budget_s <= 0:
-            return Results(
-                slot, [], [Unobserved(server_id, measure.TOO_LATE) for server_id in by_id]
-            )
+            return Results(slot, [], [measure.too_late(server_id) for server_id in by_id])
         how = replace(measure.pace(self.settings), budget_s=budget_s)
         measured = measure.measure_blocking(targets, how)
         measured = measure.in_time(measured, slot, self.now())
@@ -117,7 +114,7 @@ def _report(batches: Sequence[Batch], found: Results, duration_s: float) -> None
     refused = [reason for batch in batches for reason in batch.refused]
     for reason in refused:
         log.error("can't read a target: %s", reason)
-    reasons = Counter(lost.reason for lost in found.unobserved)
+    reasons = Counter(lost.detail for lost in found.unobserved)
     log.info(
         "%s: measured %d, unobserved: %s",
         iso(found.slot),

@@ -67,8 +67,15 @@ class Recorder:
         by_server = {
             (ping.server_id, ping.ip): ping for message in messages for ping in message.body.pings
         }
+        lost = {entry.server_id: entry for message in messages for entry in message.body.unobserved}
         try:
-            recorded = store(self.database, slot, list(by_server.values()), self.now())
+            recorded = store(
+                self.database,
+                slot,
+                list(by_server.values()),
+                self.now(),
+                unobserved=list(lost.values()),
+            )
         except Unavailable:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught
@@ -95,7 +102,7 @@ def _report(slot: datetime, results: Sequence[Results], recorded: int, now: date
     log.info(
         "recorded %s, unobserved: %s",
         iso(slot),
-        dict(Counter(entry.reason for entry in lost)),
+        dict(Counter(entry.detail for entry in lost)),
         extra=logs.figures(
             observed=recorded,
             unobserved=len(lost) + len(refused),

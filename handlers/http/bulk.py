@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
+from types import MappingProxyType
 
 from flask import request
 from msgspec import structs
@@ -50,23 +52,30 @@ def _put_list(here: Instance, entries: Sequence[Entry], upsert: bool) -> ListDon
 def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) -> list[BulkItem]:
     """Do it in portions; of what comes after one that fails each says why it wasn't put."""
     with here.database.reading() as session:
-        wanted = change.checked(session, wanted, here.settings)
+        wanted = change.checked(session, wanted, here.settings, upsert=upsert)
+        parts = change.portions(session, wanted)
     how = partial(change.put, settings=here.settings, now=utc_now(), upsert=upsert)
-    portions = [partial(how, wanted=some) for some in change.portions(wanted)]
+    portions = [partial(how, wanted=[wanted[place] for place in places]) for places in parts]
     try:
-        return _all(steps.each(here.database, portions, _told))
+        return _in_order(parts, steps.each(here.database, portions, _told))
     except (CutOff, RefusedLate) as error:
-        outcomes, left = _all(error.done), BulkItem.refused(error)
-    rest = wanted[len(outcomes) :]
-    return outcomes + [one if isinstance(one, BulkItem) else left for one in rest]
+        left = BulkItem.refused(error)
+        rest = [one if isinstance(one, BulkItem) else left for one in wanted]
+        return _in_order(parts, error.done, dict(enumerate(rest)))
 
 
-def _all(done: Sequence[list[BulkItem]]) -> list[BulkItem]:
-    return [outcome for some in done for outcome in some]
+def _in_order(
+    parts: Sequence[Sequence[int]],
+    done: Sequence[list[BulkItem]],
+    rest: Mapping[int, BulkItem] = MappingProxyType({}),
+) -> list[BulkItem]:
+    """Return what became of each, as they were sent; of those that weren't done `rest`."""
+    outcomes = {**rest, **dict(zip(chain(*parts), chain(*done), strict=False))}
+    return [outcomes[place] for place in sorted(outcomes)]
 
 
 def _told(done: Sequence[list[BulkItem]]) -> str:
-    return f"only the first {sum(map(len, done)):,} servers of the request were put"
+    return f"only {sum(map(len, done)):,} servers of the request were put"
 
 
 def _read(one: Mapping[str, object]) -> BulkServer | BulkItem:

@@ -32,6 +32,7 @@ def _shown(echoes: Sequence[Echo], outcome: Ping | Unobserved) -> PingNow:
             port=None,
             echoes=lines,
             reason=outcome.reason,
+            detail=outcome.detail,
         )
     return PingNow(
         state=outcome.state,
@@ -39,5 +40,6 @@ def _shown(echoes: Sequence[Echo], outcome: Ping | Unobserved) -> PingNow:
         response_ms=outcome.response_ms,
         port=outcome.port,
         echoes=lines,
-        reason=None,
+        reason=outcome.reason,
+        detail=outcome.detail or None,
     )

@@ -34,11 +34,12 @@ from core.servers.records import (
     FleetPage,
     FleetQuery,
     ListDone,
+    Removed,
     ServerChange,
     ServerWanted,
     Standing,
 )
-from handlers.http.routes import CSV, JSON, READ, WRITE, Done, Later, Routes
+from handlers.http.routes import CSV, JSON, READ, WRITE, Later, Routes
 from handlers.instance import Instance
 
 T = TypeVar("T")
@@ -133,7 +134,7 @@ def show_standing(here: Instance, server_id: int) -> Standing:
     errors=[UNKNOWN, TAKEN],
 )
 def alter(here: Instance, wanted: ServerChange, server_id: int) -> ServerStatus:
-    """Change a server: name, address, probe, port, interval, or pause it."""
+    """Change a server: name, address, probe, port, interval, tags, parent, or pause it."""
     now = utc_now()
 
     def write(session: Session) -> ServerStatus:
@@ -143,11 +144,11 @@ def alter(here: Instance, wanted: ServerChange, server_id: int) -> ServerStatus:
     return here.database.write(write)
 
 
-@ROUTES("DELETE", SERVER, may=WRITE, gives=Done, errors=[UNKNOWN])
-def remove(here: Instance, server_id: int) -> Done:
+@ROUTES("DELETE", SERVER, may=WRITE, gives=Removed, errors=[UNKNOWN])
+def remove(here: Instance, server_id: int) -> Removed:
     """Delete a server and all its history."""
-    here.database.write(lambda session: change.remove_id(session, server_id))
-    return Done(status="DELETED")
+    children = here.database.write(lambda session: change.remove_id(session, server_id))
+    return Removed(status="DELETED", children=children)
 
 
 # History: of many servers in as few statements as of one. A server that is gone is left out.

@@ -159,6 +159,7 @@ def store(
     measured: Sequence[Ping],
     now: datetime,
     beginning: Beginning | None = None,
+    unobserved: Sequence[Unobserved] = (),
 ) -> int:
     """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
@@ -169,7 +170,7 @@ def store(
         # In the order of locks that docs/design.md tells: stretches, servers, rounds.
         if beginning:
             stretches.note(session, beginning.reading)
-        new = record.record(session, slot, measured, now)
+        new = record.record(session, slot, measured, now, unobserved)
         if beginning:
             beginning.note(session, slot)
         round_log.add(session, slot, new, now)
@@ -198,7 +199,9 @@ async def run_round(
     reading = trust.Reading(started, witnesses.kernel())
 
     def store_all() -> int:
-        return store(here.database, slot, measured.pings, going_on(), beginning)
+        return store(
+            here.database, slot, measured.pings, going_on(), beginning, measured.unobserved
+        )
 
     beginning = Beginning(len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.
@@ -208,7 +211,7 @@ async def run_round(
     measured = measure.in_time(measured, slot, going_on())
     recorded = await _patiently(store_all, slot, slot + 2 * SLOT, going_on)
     for lost in measured.unobserved:
-        log.warning("server %s unobserved: %s", lost.server_id, lost.reason)
+        log.warning("server %s unobserved: %s", lost.server_id, lost.detail)
     return RoundReport(
         slot,
         targets,

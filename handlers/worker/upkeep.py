@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Self, TypeVar
 
 from core.accounts import tokens
-from core.history import aside, upkeep
+from core.history import aside, reasons, upkeep
 from core.rounds import log as round_log
 from core.rounds import stretches
 from core.servers import find
@@ -140,6 +140,7 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
 
 def _forget_rounds(database: Database, before: datetime) -> Tidied:
     database.write(partial(round_log.forget, before=before), durable=False)
+    database.write(partial(reasons.forget, before=before), durable=False)
     return Tidied()
 
 

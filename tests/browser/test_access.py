@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from core.servers import parents, tags
 from tests.browser import steps
 from tests.browser.conftest import watched
 from tests.browser.site import Site, slots
@@ -87,6 +88,9 @@ def test_axe_finds_nothing_on_any_page(
 ) -> None:
     ids = guarded_site.add("web", "db", "lossy", "mail", "unseen", ago=DAY)
     guarded_site.history(ids[:4], slots(DAY, timedelta(hours=2)))
+    with guarded_site.database.transaction() as session:
+        tags.put(session, {ids[0]: ["eu", "web"], ids[1]: [f"rack-{one}" for one in range(20)]})
+        parents.put(session, {ids[0]: "db"})
     viewport = {"width": width, "height": 900}
     with watched(browser, color_scheme=scheme, viewport=viewport) as (context, _seen):
         page = context.new_page()

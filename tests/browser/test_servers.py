@@ -69,6 +69,49 @@ def test_a_server_is_added_and_its_first_ping_arrives_without_a_reload(
     expect(page.locator("#age")).to_contain_text("last round")
 
 
+def test_a_server_is_added_with_tags_and_a_click_on_one_finds_all_that_have_it(
+    site: Site, page: Page, seen: Seen
+) -> None:
+    switch = "<b>switch</b>"
+    site.add(switch, "other")
+    page.goto(f"{site.url}/dashboard/add")
+    form = page.locator("#one")
+    for name, tags in (("web", "EU  web"), ("db", "eu")):
+        form.get_by_label("Name").fill(name)
+        form.get_by_label("IPv4 address").fill("127.0.0.1")
+        form.get_by_label("Tags").fill(tags)
+        form.get_by_label("Parent").fill(switch)
+        form.get_by_role("button", name="Add").click()
+        expect(page.locator("#toasts")).to_contain_text(f"Added {name}")
+    page.get_by_role("link", name="Fleet").click()
+    expect(page.locator("#servers .mark")).to_have_count(4)
+    row = page.locator("#servers tbody tr", has_text="web")
+    expect(row.locator(".tag")).to_have_text(["eu", "web"])
+    row.locator(".tag", has_text="eu").click()
+    expect(page.locator("#servers tbody .name")).to_have_text(["web", "db"])
+    expect(page).to_have_url(f"{site.url}/dashboard?tag=eu")
+    page.reload()
+    expect(page.locator("#servers tbody .name")).to_have_text(["web", "db"])
+    expect(page.locator("#filter").get_by_label("Tag")).to_have_value("eu")
+    page.get_by_role("link", name="web").click()
+    facts = page.locator("#address")
+    expect(facts).to_contain_text(f"behind {switch}")
+    assert facts.locator("b").count() == 0
+    steps.button(page, "Edit")
+    editor = page.get_by_role("dialog")
+    expect(editor.get_by_label("Tags")).to_have_value("eu web")
+    editor.get_by_label("Tags").fill("a b!")
+    steps.button(page, "Save")
+    expect(editor.get_by_role("alert")).to_contain_text("Tags must each be 1 to 40")
+    editor.get_by_label("Tags").fill("us")
+    editor.get_by_label("Parent").fill("")
+    steps.button(page, "Save")
+    expect(facts.locator("a")).to_have_text(["us"])
+    facts.get_by_role("link", name="us").click()
+    expect(page.locator("#servers tbody .name")).to_have_text(["web"])
+    assert seen.outside(site) == []
+
+
 def test_a_wrong_address_is_refused_beside_its_field(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/dashboard/add")
     form = page.locator("#one")

@@ -279,7 +279,7 @@ def test_ping_now_says_that_a_port_refused_and_by_which_clock(
     expect(found.locator("li")).to_have_text([re.compile(LINE % "refused")] * 4)
     expect(found).to_contain_text("the host is up and says that nothing accepts connections")
     expect(found).to_contain_text(f"TCP, port {closed_port}")
-    expect(found.locator(".state")).to_have_text("up")
+    expect(found.locator(".state")).to_have_text("down")
 
 
 def test_ping_now_says_that_a_port_answered(site: Site, page: Page) -> None:

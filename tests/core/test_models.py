@@ -4,8 +4,10 @@ import pytest
 from sqlalchemy import func, select, text
 
 from core import models
+from core.checks.records import Unobserved
 from core.history import aside, upkeep
-from core.servers import change
+from core.rounds import record as rounds_record
+from core.servers import change, parents, tags
 from infra.database import Database
 from tests.infra.rows import (
     MINUTE,
@@ -36,9 +38,14 @@ def test_ids_never_come_back(database: Database) -> None:
 
 
 def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Database) -> None:
-    gone, kept = add_many(database, ["gone", "kept"])
+    gone, kept, _root = add_many(database, ["gone", "kept", "root"])
     record(database, SLOT, [ping(gone), ping(kept)])
     with database.transaction() as session:
+        tags.put(session, {gone: ["web"], kept: ["web"]})
+        parents.put(session, {gone: "root", kept: "root"})
+    with database.transaction() as session:
+        lost = [Unobserved(one, "no route") for one in (gone, kept)]
+        rounds_record.record(session, SLOT, [], unobserved=lost)
         upkeep.pack(session, SLOT.date(), [gone, kept])
     record(database, SLOT + 1_440 * MINUTE, [ping(gone), ping(kept)])
     with database.transaction() as session:
@@ -46,7 +53,11 @@ def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Dat
     with database.transaction() as session:
         change.remove(session, "gone")
     tables = [t for t in models.Base.metadata.sorted_tables if "server_id" in t.columns]
-    assert {table.name for table in tables} >= {"aside", "data", "day", "schedule"}
+    assert {table.name for table in tables} >= {"aside", "data", "day", "schedule", "tag", "why"}
     with database.reading() as session:
         for table in tables:
-            assert session.scalar(select(func.count()).select_from(table)) == 1, table.name
+            rows = (
+                select(func.count()).select_from(table).where(table.c.server_id.in_([gone, kept]))
+            )
+            assert session.scalar(rows) == 1, table.name
+            assert session.scalar(rows.where(table.c.server_id == kept)) == 1, table.name

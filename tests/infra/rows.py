@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import func, select, text
 
 from core.checks.records import Ping, Probe
@@ -40,10 +41,17 @@ def add_many(database: Database, names: Sequence[str], ip: str = IP, **more: Any
     return ids
 
 
-def ping(server_id: int, ms: float | None = 1.5, ip: str = IP, port: int | None = None) -> Ping:
+def ping(
+    server_id: int,
+    ms: float | None = 1.5,
+    ip: str = IP,
+    port: int | None = None,
+    revision: int = 0,
+) -> Ping:
     """Make up what one server's four echoes added up to."""
     received = 0 if ms is None else 4
-    return Ping(server_id, ip, 4, received, ms, ms, ms, Probe.TCP, port)
+    heard = Ping(server_id, ip, 4, received, ms, ms, ms, Probe.TCP, port)
+    return replace(heard, revision=revision)
 
 
 def record(

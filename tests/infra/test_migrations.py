@@ -12,12 +12,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy import Connection, Engine, event, insert, inspect, text
 
 from core import models
+from core.checks.records import Probe
 from core.errors import SchemaMismatch, Unavailable
-from core.models import SCHEMA_VERSION
-from core.servers import find
+from core.models import DATA, SCHEMA_VERSION
+from core.servers import find, parents, tags
 from core.settings import Settings
 from infra import migrations
 from infra.database import Database, schema_version
@@ -132,8 +133,14 @@ def test_pings_that_lay_in_order_of_time_are_all_kept_when_a_file_is_rewritten(
     pretend_version(bare, SCHEMA_VERSION)  # to add with today's code
     ids = [add(bare, name) for name in ("one", "two", "three")]
     slots = [SLOT + number * MINUTE for number in range(5)]
-    for slot in slots:
-        record(bare, slot, [ping(server_id, server_id * 1.5) for server_id in reversed(ids)])
+    figures = {"sent": 4, "received": 4, "probe": Probe.TCP}
+    with bare.transaction() as session:
+        for slot in slots:
+            rows = [
+                figures | {"server_id": one, "datetime": slot, "response_time": one * 1.5}
+                for one in reversed(ids)
+            ]
+            session.execute(insert(DATA).return_defaults(DATA.c.server_id), rows)
     pretend_version(bare, "0004")
 
     migrations.upgrade(bare.engine)
@@ -145,6 +152,26 @@ def test_pings_that_lay_in_order_of_time_are_all_kept_when_a_file_is_rewritten(
         assert session.scalar(text("SELECT count(DISTINCT id) FROM data")) == len(kept)
         session.execute(text("DELETE FROM server WHERE id = :id"), {"id": ids[0]})
     assert {server_id for server_id, _slot, _ms in stored(bare)} == set(ids[1:])
+
+
+def test_tags_and_parents_are_no_hindrance_to_the_release_before_them(bare: Database) -> None:
+    with bare.engine.begin() as connection:
+        config = migrations.configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0007")
+    pretend_version(bare, SCHEMA_VERSION)  # to add with today's code
+    ids = [add(bare, name) for name in ("switch", "web", "mail")]
+    pretend_version(bare, "0007")
+
+    migrations.upgrade(bare.engine)
+
+    with bare.transaction() as session:
+        tags.put(session, {one: ["eu"] for one in ids})
+        parents.put(session, {ids[1]: "switch", ids[2]: "web"})
+        session.execute(text("DELETE FROM server WHERE name = 'switch'"))
+    with bare.reading() as session:
+        assert tags.of(session) == {one: ["eu"] for one in ids[1:]}
+        assert parents.by_name(session) == {"mail": "web"}
 
 
 def test_eight_processes_that_start_at_once_on_a_missing_file_all_work(

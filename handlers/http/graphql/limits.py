@@ -247,6 +247,8 @@ COSTS: Mapping[str, Callable[[Words, int], int]] = {
     "Server.meansMs": lambda *_: 12,
     "Server.strip": lambda *_: 12,
     "Server.stripCounts": lambda *_: 48,
+    # 20 at most.
+    "Server.tags": lambda *_: 6,
     # Each is looked up by its name, and written with its schedule.
     "Mutation.putServers": lambda words, inside: _items(words) * (10 + inside),
     # Its echoes may be waited for: a document has room for four such pings.

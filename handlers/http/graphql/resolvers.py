@@ -275,10 +275,10 @@ def change_server(here: Instance, which: str, change: dict[str, Any]) -> Listed:
     return _listed([servers.alter(here, wanted, _number(which))])[0]
 
 
-@_mutation("removeServer", "DELETED", may=WRITE)
-def remove_server(here: Instance, which: str) -> Done:
+@_mutation("removeServer", "DELETED", "children", may=WRITE)
+def remove_server(here: Instance, which: str) -> int:
     """Delete a server."""
-    return servers.remove(here, _number(which))
+    return servers.remove(here, _number(which)).children
 
 
 @_mutation("putServers", "UPDATED", "results", may=WRITE)

@@ -1,4 +1,4 @@
-import { $, call, me, onSubmit, toast } from "./common.js";
+import { $, call, me, onSubmit, toast, wordsOf } from "./common.js";
 import { fileAsked, leftOf, saidOf, told } from "./lists.js";
 import { keepTyped } from "./place.js";
 import { goOnRemoving } from "./removing.js";
@@ -7,6 +7,8 @@ import "./watch.js";
 onSubmit($("#one"), async (form) => {
   const wanted = { name: form.get("name"), ip: form.get("ip").trim(), probe: form.get("probe") };
   if (form.get("port")) wanted.port = Number(form.get("port"));
+  wanted.tags = wordsOf(form.get("tags"));
+  if (form.get("parent").trim()) wanted.parent = form.get("parent");
   const server = await call("POST", "servers", wanted);
   $("#one").reset();
   toast(`Added ${server.name}`);

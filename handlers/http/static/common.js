@@ -121,6 +121,8 @@ export const lossShare = (share) => share > 0 && share < 0.0001 ? "< 0.01 %" : p
 // In the digits of all other figures here, whatever those of the language are.
 export const count = (number) => number.toLocaleString(undefined, { numberingSystem: "latn" });
 
+export const wordsOf = (text) => text.split(/\s+/).filter(Boolean);
+
 export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 export const stateMark = (word, text = word) =>

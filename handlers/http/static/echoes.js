@@ -4,9 +4,9 @@ import { h, ms, stateMark } from "./common.js";
 const CLOCKS = { kernel: "by the kernel's clock", user: "by Pinglet's own clock" };
 const REFUSED = "Refused: the host is up and says that nothing accepts connections on this port.";
 
-export function foundBy({ state, response_ms, probe, port, reason, echoes }) {
+export function foundBy({ state, response_ms, probe, port, reason, detail, echoes }) {
   const how = probe === "tcp" ? `TCP${port ? `, port ${port}` : ""}` : probe === "icmp" ? "ICMP" : "";
-  const why = reason ?? (echoes.some(({ verdict }) => verdict === "refused") ? REFUSED : "");
+  const why = echoes.some(({ verdict }) => verdict === "refused") && [null, "refused"].includes(reason) ? REFUSED : detail;
   return [
     h("div", { class: "row" }, stateMark(state), h("strong", {}, ms(response_ms)), h("span", { class: "muted" }, how)),
     ...(why ? [h("p", {}, why)] : []),

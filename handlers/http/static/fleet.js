@@ -105,7 +105,13 @@ function update(server) {
   set(known.name, server.name);
   known.name.title = server.name;
   set(known.ip, server.ip);
-  if (known.state.textContent !== word(server)) known.state.replaceChildren(stateMark(word(server)));
+  tagged(known.tags, server.tags);
+  if (known.state.dataset.word !== word(server)) {
+    known.state.dataset.word = word(server);
+    known.state.replaceChildren(stateMark(word(server)), known.why);
+  }
+  set(known.why, server.detail ?? "");
+  known.why.title = server.detail ?? "";
   set(known.ms, ms(server.last_ping?.response_ms));
   known.ms.classList.toggle("muted", server.state === "unobserved");
   set(known.uptime, percent(server.uptime));
@@ -117,19 +123,30 @@ function update(server) {
 }
 
 
+function tagged(cell, tags) {
+  const text = tags.join(" ");
+  if (cell.title === text) return;
+  cell.title = text; // where there is no room for all
+  cell.replaceChildren(...tags.map((tag) => h("button", {
+    type: "button", class: "tag", "aria-label": `Show those tagged ${tag}`,
+    onclick: () => { filter.elements.tag.value = tag; restart(); },
+  }, tag)));
+}
+
 // Said once more as roles, since they aren't laid out as a table.
 const cell = (attributes, ...children) => h("td", { role: "cell", ...attributes }, ...children);
 
 function made(server) {
   const parts = {
-    name: h("bdi", { class: "name" }), ip: h("span", { class: "ip" }), state: cell(),
+    name: h("bdi", { class: "name" }), ip: h("span", { class: "ip" }), tags: h("span", { class: "tags" }), state: cell(),
+    why: h("span", { class: "why" }),
     ms: cell({ class: "number", "data-label": "round trip" }),
     strip: h("canvas", { role: "img", tabindex: -1, "aria-describedby": "keys" }),
     uptime: cell({ class: "number", "data-label": "uptime" }),
     coverage: cell({ class: "number", "data-label": "coverage" }),
   };
   parts.row = h("tr", { role: "row", "data-id": server.id },
-    cell({}, h("a", { href: `${prefix}/dashboard/servers/${server.id}` }, parts.name), parts.ip),
+    cell({}, h("a", { href: `${prefix}/dashboard/servers/${server.id}` }, parts.name), h("span", { class: "where" }, parts.ip, parts.tags)),
     parts.state, parts.ms, cell({ class: "wide" }, parts.strip), parts.uptime, parts.coverage);
   rows.set(server.id, parts);
   seen.observe(parts.strip);

@@ -1,5 +1,5 @@
 // One server: its chart, its figures, and what can be done to it.
-import { $, Refusal, age, aging, call, colour, count, fitted, h, iso, lossShare, moment, ms, now, onSubmit, percent, prefix, set, toast, whenInZone } from "./common.js";
+import { $, Refusal, age, aging, call, colour, count, fitted, h, iso, lossShare, moment, ms, now, onSubmit, percent, prefix, set, toast, whenInZone, wordsOf } from "./common.js";
 import { foundBy } from "./echoes.js";
 import { inAddress, list, sayInAddress } from "./place.js";
 import { pointing } from "./pointing.js";
@@ -83,10 +83,16 @@ function heading() {
 function facts() {
   if (!server) return;
   const port = server.port ? `:${server.port}` : "";
-  const found = [`${server.ip}${port}`, word(server), every(server.interval_s / 60), lastSeen(server.last_ping)];
+  const why = server.detail ? `: ${server.detail}` : "";
+  const found = [`${server.ip}${port}`, `${word(server)}${why}`, every(server.interval_s / 60), lastSeen(server.last_ping)];
   if (server.probe !== "auto") found.splice(1, 0, server.probe);
+  const links = server.tags.map((tag) => ["", { tag }, tag]);
+  if (server.parent) links.unshift(["behind ", { search: server.parent }, server.parent]);
+  found.push(...links.map(([before, , text]) => before + text));
   if (found.join() !== [...$("#address").children].map((fact) => fact.textContent).join()) {
-    $("#address").replaceChildren(...found.map((fact) => h("bdi", {}, fact)));
+    const shown = found.slice(0, found.length - links.length).map((fact) => h("bdi", {}, fact));
+    $("#address").replaceChildren(...shown, ...links.map(([before, words, text]) =>
+      h("bdi", {}, before, h("a", { href: `${prefix}/dashboard?${new URLSearchParams(words)}` }, text))));
   }
 }
 
@@ -328,6 +334,7 @@ function edit() {
   const intervals = [...new Set([60, 300, 900, 3600, server.interval_s])].sort((one, other) => one - other);
   form.elements.interval_s.replaceChildren(...intervals.map((seconds) => h("option", { value: seconds }, every(seconds / 60).slice("every ".length))));
   for (const field of form.elements) if (field.name) field.value = server[field.name] ?? "";
+  form.elements.tags.value = server.tags.join(" ");
   $(".error", form).hidden = true;
   $("#editor").showModal();
 }
@@ -378,7 +385,8 @@ $("#pause").addEventListener("click", async () => {
 $("#remove").addEventListener("click", remove);
 onSubmit($("#editor form"), async (form) => {
   const port = form.get("port") ? Number(form.get("port")) : null;
-  await call("PATCH", `servers/${id}`, { ...Object.fromEntries(form), port, interval_s: Number(form.get("interval_s")) });
+  const [tags, parent] = [wordsOf(form.get("tags")), form.get("parent").trim() || null];
+  await call("PATCH", `servers/${id}`, { ...Object.fromEntries(form), port, tags, parent, interval_s: Number(form.get("interval_s")) });
   $("#editor").close();
   await guarded();
 });

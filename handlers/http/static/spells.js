@@ -31,7 +31,7 @@ export function told(spell, last) {
     stateMark(spell.state ?? "paused"), " ",
     h("span", {}, ...between(spell.since, spell.until, spell)), " ",
     h("span", {}, spell.isBefore || spell.isAfter ? `${length} at least` : length), " ",
-    h("span", { class: "reason" }, spell.reason),
+    h("span", { class: "reason" }, spell.detail),
   ];
 }
 

@@ -12,7 +12,7 @@ from core.export import give
 from core.export.records import Exported
 from core.history import upkeep
 from core.models import Schedule
-from core.servers import lists, schedule
+from core.servers import lists, parents, schedule
 from core.slots import slot_of
 from infra.database import Database
 from tests.infra.rows import MINUTE, SLOT, add, add_many, ping, record
@@ -39,7 +39,7 @@ def plain_pages(database: Database) -> Iterator[bytes]:
 
 def test_an_empty_instance_gives_an_empty_page(database: Database) -> None:
     assert list(pages(database)) == [Exported()]
-    assert list(plain_pages(database)) == [b"name,ip,probe,port,interval_s,enabled\n"]
+    assert list(plain_pages(database)) == [b"name,ip,probe,port,interval_s,enabled,tags,parent\n"]
 
 
 def test_a_day_is_given_once_with_its_packed_and_its_raw_pings(database: Database) -> None:
@@ -66,12 +66,18 @@ def test_however_small_its_pages_are_an_export_gives_everything_once(
     database: Database, monkeypatch: pytest.MonkeyPatch, budget: int
 ) -> None:
     names = ["a", "b", "c"]
-    ids = [add(database, name) for name in names]
+    ids = [add(database, name, tags=(f"tag-{name}",)) for name in names]
+    with database.transaction() as session:
+        parents.put(session, {ids[0]: "c", ids[1]: "a"})
     for number in range(3):
         record(database, SLOT + timedelta(days=number), [ping(server_id) for server_id in ids])
     monkeypatch.setattr(give, "BUDGET", budget)
     given = list(pages(database))
-    assert [one.name for page in given for one in page.servers] == names
+    assert [(one.name, one.tags) for page in given for one in page.servers] == [
+        (name, (f"tag-{name}",)) for name in names
+    ]
+    behind = [(one.server, one.parent) for page in given for one in page.parents]
+    assert behind == [("a", "c"), ("b", "a")]
     dates = [SLOT.date() + timedelta(days=number) for number in range(3)]
     found = [(day.server, day.date) for page in given for day in page.days]
     assert found == [(name, date) for name in names for date in dates]
@@ -104,6 +110,27 @@ def test_a_server_is_given_with_what_it_last_said_and_its_schedule(database: Dat
     assert [(row.interval_s, row.enabled) for row in kept.schedule] == [(60, True), (60, False)]
 
 
+def test_more_parents_than_are_read_at_once_are_given(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [add(database, f"web {number}") for number in range(5)]
+    monkeypatch.setattr(give, "SERVERS_AT_ONCE", 2)
+    with database.transaction() as session:
+        parents.put(session, dict.fromkeys(ids[:4], "web 4"))
+    [page] = pages(database)
+    assert [one.server for one in page.parents] == [f"web {number}" for number in range(4)]
+
+
+def test_a_plain_server_is_given_with_its_tags_and_its_parent(database: Database) -> None:
+    add(database, "switch")
+    add(database, "web", tags=("eu", "web"), parent="switch")
+    [page] = plain_pages(database)
+    assert page.splitlines()[1:] == [
+        b"switch,192.0.2.1,auto,,60,yes,,",
+        b"web,192.0.2.1,auto,,60,yes,eu web,switch",
+    ]
+
+
 def test_a_plain_server_says_what_is_in_force(database: Database) -> None:
     web = add(database, port=443)
     now = slot_of(utc_now())
@@ -119,6 +146,8 @@ def test_a_plain_server_says_what_is_in_force(database: Database) -> None:
             "port": 443,
             "interval_s": 300,
             "enabled": False,
+            "tags": None,
+            "parent": None,
         }
     ]
 
@@ -149,7 +178,7 @@ def test_plain_pages_hold_no_more_than_a_list_may(
     assert [page.count(b"\n") for page in given] == [5, 5, 3]
 
 
-@pytest.mark.parametrize("after", ["x", "1.2", "1.2.3.4", "-1", "1.2900000.1", "1" * 19, "\u0661"])
+@pytest.mark.parametrize("after", ["x", "1.", "1.2.3.4", "-1", "1.2900000.1", "1" * 19, "\u0661"])
 def test_a_cursor_that_no_page_gave_is_refused(database: Database, after: str) -> None:
     with database.reading() as session:
         with pytest.raises(WrongRequest, match="after"):

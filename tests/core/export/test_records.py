@@ -25,7 +25,7 @@ def field(page: dict[str, Any]) -> str | None:
 def test_an_export_carries_every_column_of_a_server() -> None:
     kept = {getattr(Server, name).key for name in PLAIN}
     newest = {"last_slot", "last_ms", "last_sent", "last_received"}
-    assert kept | newest | {"id"} == {
+    assert kept | newest | {"id", "revision"} == {
         Server.__mapper__.get_property_by_column(c).key for c in SERVER.columns
     }
 
@@ -58,6 +58,8 @@ def test_what_is_left_out_of_a_server_is_as_it_is_for_a_new_one() -> None:
         ({"last_ping": {}}, "last_ping.slot"),
         ({"schedule": [{"since": "2026-01-01T00:00:00Z"}]}, "schedule[0].interval_s"),
         ({"colour": "red"}, "colour"),
+        ({"tags": ["a b"]}, "tags[0]"),
+        ({"tags": ["a"] * 21}, "tags"),
     ],
 )
 def test_what_no_server_is_kept_as_is_refused_with_its_place(
@@ -82,5 +84,6 @@ def test_what_no_ping_is_kept_as_is_refused_with_its_place(row: list[Any], place
 
 def test_a_page_goes_out_as_it_comes_in() -> None:
     ping = [3, 1.5, 1.0, 2.0, 4, 4]
-    page = {"servers": [], "days": [DAY_KEPT | {"pings": [ping]}], "next": "7"}
+    link = {"server": "web", "parent": "switch"}
+    page = {"servers": [], "parents": [link], "days": [DAY_KEPT | {"pings": [ping]}], "next": "7"}
     assert msgspec.json.decode(msgspec.json.encode(convert(Exported, page))) == page

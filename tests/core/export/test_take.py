@@ -14,11 +14,12 @@ from core.export.records import (
     Exported,
     Imported,
     LastPingKept,
+    ParentKept,
     PlannedKept,
     ServerKept,
 )
 from core.models import DAY, Day, Server
-from core.servers import change
+from core.servers import change, find, parents
 from infra.database import Database
 from tests.infra.rows import IP, SLOT, add, ping, record, server, stored
 
@@ -223,3 +224,67 @@ def test_days_are_counted_anew_where_a_schedule_turns_out_to_begin_earlier(
 def days_of(database: Database) -> Sequence[Any]:
     with database.reading() as session:
         return session.execute(select(DAY).order_by(DAY.c.date)).all()
+
+
+# Tags and parents
+
+
+def standing(database: Database) -> dict[str, tuple[list[str], str | None]]:
+    """Return each server's tags and parent, by its name."""
+    with database.reading() as session:
+        return {one.name: (list(one.tags), one.parent) for one in find.standings(session, NOW)}
+
+
+def kept(name: str, *tags: str) -> ServerKept:
+    return ServerKept(name=name, ip=IP, added=SLOT, tags=tags)
+
+
+def test_tags_and_parents_are_taken_also_from_a_later_page(database: Database) -> None:
+    taken(database, Exported(servers=[kept("web", "Web", "eu"), kept("mail")]))
+    links = [ParentKept(server="web", parent="switch"), ParentKept(server="mail", parent="web")]
+    taken(database, Exported(servers=[kept("switch")], parents=links))
+    assert standing(database) == {
+        "web": (["eu", "web"], "switch"),
+        "mail": ([], "web"),
+        "switch": ([], None),
+    }
+
+
+def test_what_servers_have_here_stays(database: Database) -> None:
+    web = [add(database, name, tags=("own",)) for name in ("switch", "web", "mail")][1]
+    with database.transaction() as session:
+        parents.put(session, {web: "switch"})
+    links = [
+        ParentKept(server="web", parent="mail"),
+        ParentKept(server="switch", parent="web"),
+        ParentKept(server="mail", parent="web"),
+        ParentKept(server="mail", parent="switch"),
+    ]
+    taken(database, Exported(servers=[kept("web", "theirs")], parents=links))
+    assert standing(database) == {
+        "switch": (["own"], None),
+        "web": (["own"], "switch"),
+        "mail": (["own"], "web"),
+    }
+
+
+def test_a_parent_that_nobody_is_or_has_is_refused(database: Database) -> None:
+    unknown = "server must exist here or be on this page (import the pages in their order), got {}"
+    for one in (
+        ParentKept(server="web", parent="ghost"),
+        ParentKept(server="ghost", parent="web"),
+    ):
+        found = refused(database, servers=[WEB], parents=[one])
+        assert found == ("parents", unknown.format("'ghost'"))
+    assert names(database) == []
+
+
+def test_a_parent_deleted_between_two_steps_is_passed_over(database: Database) -> None:
+    add(database, "switch")
+    page = Exported(servers=[WEB], parents=[ParentKept(server="web", parent="switch")])
+    with database.reading() as session:
+        first, second = take.steps(session, page, database.settings, NOW)
+    database.write(first)
+    database.write(lambda session: change.remove(session, "switch"))
+    database.write(second)
+    assert standing(database) == {"web": ([], None)}

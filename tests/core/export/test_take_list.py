@@ -108,8 +108,6 @@ def test_a_step_before_which_somebody_was_quicker_says_what_was_imported(
     first, second = steps_of(database, text)
     add(database, "web 2001")
     database.write(first)
-    with pytest.raises(
-        WrongRequest, match="only what stands before line 2001 was imported:\nline 2002: "
-    ):
+    with pytest.raises(WrongRequest, match="only 2,000 servers were imported:\nline 2002: "):
         database.write(second)
     assert "web 2000" not in names(database)

@@ -13,11 +13,10 @@ from msgspec import structs
 
 from core import probe
 from core.checks import echoes as checks_echoes
-from core.checks.records import Ping, Probe, State, Target, Unobserved
+from core.checks.records import Ping, Probe, Reason, State, Target, Unobserved
 from core.probe import Pace
 from core.rounds.measure import (
     GRACE,
-    TOO_LATE,
     Measured,
     batches,
     deadline,
@@ -25,6 +24,7 @@ from core.rounds.measure import (
     left,
     measure,
     pace,
+    too_late,
 )
 from core.settings import Settings
 
@@ -108,9 +108,18 @@ def test_a_listening_port_is_up_with_its_times(open_port: int) -> None:
     assert 0 <= found.best_ms <= found.response_ms <= found.worst_ms
 
 
-def test_a_refused_port_is_up_as_well(closed_port: int) -> None:
-    [found] = measured(Target(7, "127.0.0.1", Probe.TCP, closed_port)).pings
-    assert (found.state, found.port) == (State.UP, closed_port)
+def test_a_host_that_refuses_is_up_and_a_service_that_was_asked_for_is_down(
+    closed_port: int,
+) -> None:
+    host = Target(7, "127.0.0.1", Probe.TCP, None, closed_port)
+    service = Target(8, "127.0.0.1", Probe.TCP, closed_port)
+    found, refused = measured(host, service).pings
+    assert (found.state, found.port, found.reason) == (State.UP, closed_port, None)
+    assert (refused.state, refused.port, refused.reason) == (
+        State.DOWN,
+        closed_port,
+        Reason.REFUSED,
+    )
 
 
 def test_the_port_that_answered_last_is_asked_where_none_is_set(open_port: int) -> None:
@@ -195,7 +204,7 @@ def test_a_thousand_servers_half_of_them_dead_are_told_apart_in_one_round(
     closed_port: int, silent_port: int
 ) -> None:
     ports = [closed_port, silent_port] * 500
-    targets = [Target(n, "127.0.0.1", Probe.TCP, port) for n, port in enumerate(ports)]
+    targets = [Target(n, "127.0.0.1", Probe.TCP, None, port) for n, port in enumerate(ports)]
     found = measured(*targets, how=HURRIED)
     assert not found.unobserved
     states = {ping.server_id: ping.state for ping in found.pings}
@@ -222,7 +231,7 @@ def test_what_was_measured_after_the_deadline_is_unobserved() -> None:
     over = deadline(slot) + GRACE
     assert in_time(found, slot, over) == found
     late = in_time(found, slot, over + timedelta(seconds=1))
-    assert late == Measured([], [Unobserved(2, "no route"), Unobserved(1, TOO_LATE)])
+    assert late == Measured([], [Unobserved(2, "no route"), too_late(1)])
 
 
 @pytest.mark.parametrize(

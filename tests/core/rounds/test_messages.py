@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import astuple, replace
 
-from core.checks.records import Ping, Probe, Target, Unobserved
+from core.checks.records import Ping, Probe, Reason, Target, Unobserved
 from core.errors import WrongRequest
 from core.rounds import measure, messages
 from core.rounds.messages import MESSAGE_BYTES, Batch, Results
@@ -40,7 +40,11 @@ pings = st.builds(
     st.sampled_from([Probe.ICMP, Probe.TCP]),
     ports,
 )
-losses = st.builds(Unobserved, ids, st.text(st.characters(codec="utf-8"), max_size=300))
+details = st.text(st.characters(codec="utf-8"), max_size=300)
+losses = st.builds(Unobserved, ids, details)
+reasons = st.sampled_from(Reason) | st.from_regex(r"[a-z_]{1,16}", fullmatch=True)
+explained = st.builds(replace, pings, reason=st.none() | reasons, detail=details)
+explained_losses = st.builds(Unobserved, ids, details, reasons)
 junk = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
@@ -68,7 +72,7 @@ def test_a_batch_is_read_as_it_was_written(slot: datetime, members: list[Target]
     assert replace(Batch.read(batch.text()), refused=()) == batch
 
 
-@given(slots, st.lists(pings, max_size=20), st.lists(losses, max_size=20))
+@given(slots, st.lists(explained, max_size=20), st.lists(explained_losses, max_size=20))
 @examples(100, EVENTS)
 def test_results_are_read_as_they_were_written(
     slot: datetime, found: list[Ping], lost: list[Unobserved]
@@ -286,7 +290,7 @@ def _found_by_v0_1_0(results: Results) -> v0_1_0.Results:
         )
         for ping in results.pings
     ]
-    lost = [v0_1_0.Unobserved(entry.server_id, entry.reason) for entry in results.unobserved]
+    lost = [v0_1_0.Unobserved(entry.server_id, entry.detail) for entry in results.unobserved]
     return v0_1_0.Results(results.slot, found, lost)
 
 
@@ -340,7 +344,8 @@ def test_a_batch_that_has_grown_is_read_as_far_as_this_release_knows_it(
     members: list[Target], more: list[Any], fields: dict[str, Any]
 ) -> None:
     batch = Batch(SLOT, measure.deadline(SLOT), members, [])
-    assert Batch.read(_grown(batch.text(), more, fields)) == batch
+    whole = _changed(batch.text(), targets=[astuple(target) for target in members])
+    assert Batch.read(_grown(whole, more, fields)) == batch
 
 
 @given(
@@ -355,7 +360,11 @@ def test_results_that_have_grown_are_read_as_far_as_this_release_knows_them(
 ) -> None:
     results = Results(SLOT, found, lost, [])
     (text,) = results.texts()
-    assert Results.read(_grown(text, more, fields)) == results
+    whole = {
+        "pings": [astuple(ping) for ping in found],
+        "unobserved": [astuple(entry) for entry in lost],
+    }
+    assert Results.read(_grown(_changed(text, **whole), more, fields)) == results
 
 
 def test_a_target_that_has_grown_would_not_be_pinged_by_v0_1_0() -> None:
@@ -370,7 +379,7 @@ def test_what_is_missing_at_the_end_takes_its_default() -> None:
     batch = Batch.read(short)
     assert batch.targets == [Target(17, "192.0.2.1"), Target(17, "192.0.2.1", Probe.ICMP)]
     assert len(batch.refused) == 1
-    results = Results.read(_changed(RESULTS_TEXT, pings=[list(astuple(PING))[:-1]]))
+    results = Results.read(_changed(RESULTS_TEXT, pings=[astuple(PING)[:8]]))
     assert results.pings == [replace(PING, port=None)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from core import models
 from core.checks.records import Ping, Probe, quantised_ms
@@ -16,7 +17,7 @@ from core.history import slices
 from core.history.records import HistoryRequest
 from core.rounds import record as rounds_record
 from core.servers import change, find
-from core.servers.records import BulkServer, ServerWanted
+from core.servers.records import BulkServer, ServerChange, ServerWanted
 from infra.database import Database
 from tests.infra.rows import (
     IP,
@@ -282,3 +283,31 @@ def test_slots_that_are_no_whole_minutes_are_refused(database: Database) -> None
     server_id = add(database)
     with pytest.raises(ValueError, match="slot must be a whole minute, got"):
         record(database, SLOT + MINUTE / 2, [ping(server_id)])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_kept"),
+    [
+        ({"port": 8080}, False),
+        ({"port": None}, False),
+        ({"probe": Probe.ICMP}, False),
+        ({"ip": "192.0.2.9"}, False),
+        ({"name": "web 2"}, True),
+        ({"interval_s": 300}, True),
+        ({"port": 443, "probe": Probe.TCP}, True),  # as it was
+    ],
+)
+def test_a_ping_of_a_server_that_is_looked_at_otherwise_by_now_is_dropped(
+    database: Database, wanted: dict[str, Any], is_kept: bool
+) -> None:
+    server_id = add(database, probe=Probe.TCP, port=443)
+
+    def alter(session: Session) -> None:
+        change.alter(session, server_id, ServerChange(**wanted), database.settings, SLOT)
+
+    assert in_the_middle(database, alter, [ping(server_id)]) == is_kept
+    with database.reading() as session:
+        target = find.target(session, server_id)
+    assert target.revision == (0 if is_kept else 1)
+    again = ping(server_id, ip=target.ip, revision=target.revision)
+    assert record(database, SLOT + MINUTE, [again]) == 1

@@ -207,13 +207,19 @@ def test_many_servers_are_cut_into_portions_and_a_name_counts_once_in_all(
     wanted = [BulkServer.saying({"name": name, "ip": IP}) for name in (*names, "web 0", "last")]
     with database.reading() as session:
         whole = servers_change.checked(session, wanted, database.settings)
-    first, second = servers_change.portions(whole)
-    assert (len(first), len(second)) == (servers_change.AT_ONCE, 2)
+        first, second = servers_change.portions(session, whole)
+    assert [*first, *second] == [*range(servers_change.AT_ONCE + 2)]
+    assert len(second) == 2
     outcomes = [
         outcome
         for some in (first, second)
         for outcome in database.write(
-            partial(servers_change.put, wanted=some, settings=database.settings, now=utc_now())
+            partial(
+                servers_change.put,
+                wanted=[whole[place] for place in some],
+                settings=database.settings,
+                now=utc_now(),
+            )
         )
     ]
     assert [one.status for one in outcomes] == [
@@ -222,3 +228,163 @@ def test_many_servers_are_cut_into_portions_and_a_name_counts_once_in_all(
         "CREATED",
     ]
     assert outcomes[-2].detail == "this name appears twice in the request"
+
+
+# Tags and parents
+
+
+def shown(database: Database) -> dict[str, tuple[list[str], str | None]]:
+    """Return each server's tags and parent, by its name."""
+    with database.reading() as session:
+        return {
+            one.name: (list(one.tags), one.parent) for one in find.standings(session, utc_now())
+        }
+
+
+def alter(database: Database, server_id: int, **said: Any) -> None:
+    with database.transaction() as session:
+        wanted = ServerChange.of(said)
+        servers_change.alter(session, server_id, wanted, database.settings, SLOT)
+
+
+def test_a_server_is_added_with_tags_and_a_parent_which_a_change_replaces(
+    database: Database,
+) -> None:
+    switch = add(database, "switch", tags=("net",))
+    web = add(database, "web", tags=("eu", "web"), parent="switch")
+    assert shown(database) == {"switch": (["net"], None), "web": (["eu", "web"], "switch")}
+    alter(database, web, name="www", tags=["us"])
+    alter(database, switch, name="router")
+    assert shown(database) == {"router": (["net"], None), "www": (["us"], "router")}
+    alter(database, web, parent=None, tags=[])
+    assert shown(database)["www"] == ([], None)
+
+
+def test_the_contract_keeps_tags_and_parent(database: Database) -> None:
+    add(database, "switch")
+    add(database, "web", tags=("eu",), parent="switch")
+    change(database, OTHER_IP)
+    assert shown(database)["web"] == (["eu"], "switch")
+
+
+@pytest.mark.parametrize(
+    ("parent", "reason"),
+    [
+        ("ghost", "parent must be a server that exists, got 'ghost'"),
+        ("web", "parent must be another server, got 'web'"),
+        ("mail", "parent must not stand behind the server itself, got 'mail'"),
+    ],
+)
+def test_a_parent_that_a_server_cant_have_is_refused_by_name(
+    database: Database, parent: str, reason: str
+) -> None:
+    web = add(database)
+    add(database, "mail", parent="web")
+    with pytest.raises(WrongRequest, match=reason) as refusal:
+        alter(database, web, parent=parent, ip=OTHER_IP)
+    assert refusal.value.field == "parent"
+    assert server(database).ip == IP
+    with pytest.raises(WrongRequest, match="parent must be a server that exists, got 'ghost'"):
+        add(database, "new", parent="ghost")
+    with pytest.raises(WrongRequest, match="parent must be another server, got 'new'"):
+        add(database, "new", parent="new")
+    assert "new" not in shown(database)
+
+
+def test_who_is_removed_is_nobodys_parent_and_it_is_said_whose_it_was(database: Database) -> None:
+    switch = add(database, "switch")
+    for name in ("web", "mail"):
+        add(database, name, parent="switch")
+    with database.transaction() as session:
+        assert servers_change.remove(session, "web") == 0
+    add(database, "web", parent="switch")
+    with database.transaction() as session:
+        assert servers_change.remove_id(session, switch) == 2
+    assert shown(database) == {"mail": ([], None), "web": ([], None)}
+
+
+FAMILY = """\
+name,ip,tags,parent
+web,192.0.2.1,eu web,rack
+rack,192.0.2.2,,switch
+switch,192.0.2.3,net,
+lost,192.0.2.4,,ghost
+left,192.0.2.5,,lost
+"""
+
+
+def test_a_parent_may_come_later_and_an_unknown_one_refuses_what_is_behind_it(
+    database: Database,
+) -> None:
+    created, refused, same = ("CREATED", None), ("WRONG_REQUEST", "parent"), ("UNCHANGED", None)
+    assert put(database, FAMILY) == [created, created, created, refused, refused]
+    there = {
+        "web": (["eu", "web"], "rack"),
+        "rack": ([], "switch"),
+        "switch": (["net"], None),
+    }
+    assert shown(database) == there
+    assert put(database, FAMILY, upsert=True) == [same, same, same, refused, refused]
+    assert shown(database) == there
+
+
+def test_an_upsert_replaces_tags_and_parent_where_they_are_given(database: Database) -> None:
+    put(database, FAMILY)
+    updated, same = ("UPDATED", None), ("UNCHANGED", None)
+    assert put(database, "web,192.0.2.1\nrack,192.0.2.2", upsert=True) == [same, same]
+    assert shown(database)["web"] == (["eu", "web"], "rack")
+    swapped = """[
+        {"name": "switch", "ip": "192.0.2.3", "parent": "rack", "tags": []},
+        {"name": "rack", "ip": "192.0.2.2", "parent": null},
+        {"name": "web", "ip": "192.0.2.1", "tags": ["web"]}
+    ]"""
+    assert put(database, swapped, upsert=True) == [updated, updated, updated]
+    assert shown(database) == {
+        "web": (["web"], "rack"),
+        "rack": ([], None),
+        "switch": ([], "rack"),
+    }
+
+
+def test_a_circle_in_a_list_is_refused_and_hurts_no_other(database: Database) -> None:
+    put(database, FAMILY)
+    circle = "name,ip,parent\nswitch,192.0.2.3,web\nnew,192.0.2.9,rack"
+    outcomes = [("WRONG_REQUEST", "parent"), ("CREATED", None)]
+    assert put(database, circle, upsert=True) == outcomes
+    taken = [("NAME_ALREADY_EXIST", "name"), ("NAME_ALREADY_EXIST", "name")]
+    assert put(database, circle) == taken
+    of_new = "name,ip,parent\none,192.0.2.9,two\ntwo,192.0.2.9,one\nthree,192.0.2.9,switch"
+    refused = ("WRONG_REQUEST", "parent")
+    assert put(database, of_new) == [refused, refused, ("CREATED", None)]
+
+
+def test_of_two_that_want_to_stand_behind_each_other_at_once_one_may(database: Database) -> None:
+    ids = [add(database, name) for name in ("web", "mail")]
+    pairs = list(zip(ids, ("mail", "web"), strict=True))
+
+    def give(pair: tuple[int, str]) -> bool:
+        try:
+            alter(database, pair[0], parent=pair[1])
+        except WrongRequest:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        for _attempt in range(5):
+            assert sum(threads.map(give, pairs)) == 1
+            for one in ids:
+                alter(database, one, parent=None)
+
+
+def test_a_parent_is_never_put_after_its_child(database: Database) -> None:
+    number = servers_change.AT_ONCE
+    said = [
+        {"name": "web", "ip": IP, "parent": "switch"},
+        *({"name": f"web {one}", "ip": IP} for one in range(1, number)),
+        {"name": "switch", "ip": IP},
+    ]
+    wanted = [BulkServer.saying(one) for one in said]
+    with database.reading() as session:
+        whole = servers_change.checked(session, wanted, database.settings)
+        first, second = servers_change.portions(session, whole)
+    assert [*first, *second] == [*range(1, number + 1), 0]

@@ -16,7 +16,7 @@ from core.checks.records import Probe, State, Target
 from core.errors import IdUnknown
 from core.models import Schedule, Server
 from core.servers import change as servers_change
-from core.servers import find
+from core.servers import find, parents, tags
 from core.servers.records import FleetQuery, LastPing, ServerWanted, Sort, Standing
 from core.slots import AHEAD
 from infra.database import Database
@@ -175,6 +175,8 @@ def test_a_server_stands_with_its_schedule_in_force_and_its_newest_ping(
         added=ADDED,
         interval_s=300,
         enabled=True,
+        tags=[],
+        parent=None,
         state=State.DEGRADED,
         new=False,
         last_ping=heard,
@@ -188,13 +190,34 @@ def test_one_whose_schedule_is_yet_to_begin_shows_its_first_one(database: Databa
     assert (found.state, found.interval_s, found.enabled) == (State.UNOBSERVED, 60, True)
 
 
-def test_the_list_of_some_is_in_order_of_creation_and_one_statement(database: Database) -> None:
+def test_the_list_of_some_is_in_order_of_creation_and_two_statements(database: Database) -> None:
     first, _second, third = add_many(database, ["zebra", "ape", "moth"])
     with database.reading() as session, counted(database) as statements:
         found = find.standings(session, SLOT, [third, first, 99])
         assert [one.id for one in found] == [first, third]
+        assert len(statements) == 2
         assert find.standings(session, SLOT, []) == []
-    assert len(statements) == 2
+
+
+def test_a_tag_finds_whoever_has_it_and_they_are_counted(database: Database) -> None:
+    first, second, third = add_many(database, ["zebra", "ape", "moth"])
+    with database.transaction() as session:
+        tags.put(session, {first: ["web", "eu"], second: ["web-2"], third: ["web"]})
+        parents.put(session, {third: "ape"})
+    for tag, found in (
+        ("web", ["zebra", "moth"]),
+        ("WEB", ["zebra", "moth"]),
+        ("we", []),
+        ("%", []),
+    ):
+        with database.reading() as session, counted(database) as statements:
+            page = find.page(session, FleetQuery(tag=tag), SLOT)
+        assert [one.name for one in page.servers] == found, tag
+        assert sum(page.totals.values()) == len(found)
+        assert len(statements) <= 3
+    with database.reading() as session:
+        page = find.page(session, FleetQuery(tag="web", search="moth"), SLOT)
+        assert [(one.tags, one.parent) for one in page.servers] == [(["web"], "ape")]
 
 
 def test_one_stands_as_the_list_says(database: Database) -> None:

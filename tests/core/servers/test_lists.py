@@ -14,7 +14,7 @@ from core.checks.records import Probe
 from core.errors import WrongRequest
 from core.reading import NAME_LENGTH
 from core.servers.lists import HARMLESS, LIMIT_BYTES, Entry, read, to_csv
-from core.servers.records import FIELDS, LIMIT, BulkItem, BulkServer
+from core.servers.records import FIELDS, KNOWN, LIMIT, BulkItem, BulkServer
 from core.settings import INTERVALS_S
 
 WEB = {"name": "web", "ip": "192.0.2.1"}
@@ -27,6 +27,7 @@ ALL = {
     "interval_s": 300,
     "enabled": False,
 }
+GROUPED = ALL | {"tags": ("eu", "web"), "parent": "a switch"}
 
 
 def servers(text: bytes | str) -> list[Any]:
@@ -93,18 +94,20 @@ def test_the_same_list_is_read_in_every_dialect(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "name,ip,probe,port,interval_s,enabled\nweb,192.0.2.1,tcp,443,300,no",
-        "web,192.0.2.1,tcp,443,300,no",
-        "192.0.2.1;web;TCP;0443;300;OFF",
-        "enabled\tinterval_s\tport\tprobe\tip\tname\nFalse\t300\t443\ttcp\t192.0.2.1\tweb",
-        json.dumps([ALL]),
-        json.dumps({"servers": [ALL]}),
+        "name,ip,probe,port,interval_s,enabled,tags,parent\n"
+        "web,192.0.2.1,tcp,443,300,no,web eu,a switch",
+        "web,192.0.2.1,tcp,443,300,no,eu web,a switch",
+        '192.0.2.1;web;TCP;0443;300;OFF;"WEB  eu web";a switch',
+        "parent\ttags\tenabled\tinterval_s\tport\tprobe\tip\tname\n"
+        "a switch\tweb eu\tFalse\t300\t443\ttcp\t192.0.2.1\tweb",
+        json.dumps([GROUPED]),
+        json.dumps({"servers": [GROUPED]}),
         '[{"server": "web", "IP": "192.0.2.1", "probe": "tcp", "port": 443.0, "interval_s": 300,'
-        ' "enabled": false}]',
+        ' "enabled": false, "tags": ["web", "EU", "web"], "parent": "a switch"}]',
     ],
 )
 def test_each_field_can_be_said(text: str) -> None:
-    assert servers(text) == [ALL]
+    assert servers(text) == [GROUPED]
 
 
 @pytest.mark.parametrize(
@@ -186,9 +189,9 @@ def test_a_list_may_be_empty() -> None:
         ('"web,192.0.2.1', None, "a quote isn't closed, or text follows one that is"),
         ("what is this", None, "expected name,ip, got 'what is this'"),
         (
-            "web,192.0.2.1,,,,,,9",
+            "web,192.0.2.1,,,,,,,9",
             None,
-            "a line may have at most 6 cells (name, ip, probe, port, interval_s, enabled), got 8",
+            f"a line may have at most 8 cells ({KNOWN}), got 9",
         ),
         ("first,192.0.2.9", "name", "'first' appears twice (first: line 1)"),
     ],
@@ -232,7 +235,7 @@ def test_a_line_has_what_the_first_one_names(line: str, field: str | None, sente
         (
             '{"name": "web", "ip": "192.0.2.1", "colour": "red"}',
             "colour",
-            "unknown field 'colour'; known fields: name, ip, probe, port, interval_s, enabled",
+            f"unknown field 'colour'; known fields: {KNOWN}",
         ),
         ('{"name": "web", "ip": "192.0.2.1", "IP": "192.0.2.2"}', "ip", "ip appears twice"),
         (
@@ -295,7 +298,7 @@ def test_of_two_that_have_one_name_the_first_that_is_right_counts() -> None:
         ),
         (
             "name,ip,colour\nweb,192.0.2.1,red",
-            "unknown column 'colour'; known columns: name, ip, probe, port, interval_s, enabled",
+            f"unknown column 'colour'; known columns: {KNOWN}",
         ),
         ("name,ip,IP\nweb,192.0.2.1,192.0.2.1", "the first line names the column ip twice"),
         ("name,port\nweb,443", "the first line names no column ip"),
@@ -483,6 +486,32 @@ def test_what_we_write_we_read(listed: list[Any]) -> None:
     assert servers(json.dumps(listed)) == listed
 
 
+def test_the_parents_of_an_export_are_those_of_its_servers() -> None:
+    page = {
+        "servers": [WEB | {"tags": ["eu"]}, DB],
+        "parents": [{"server": "web", "parent": "db"}, {"server": "gone", "parent": "web"}],
+    }
+    assert servers(json.dumps(page)) == [WEB | {"tags": ("eu",), "parent": "db"}, DB]
+    for wrong in ({}, [1], [{"parent": "web"}]):
+        told = "parents must be a list of objects with server and parent"
+        assert refusal(json.dumps(page | {"parents": wrong})) == told
+
+
+TAGS = st.lists(st.from_regex(r"[a-z0-9._-]{1,40}", fullmatch=True), max_size=20, unique=True)
+
+
+@given(TAGS, st.text("=+-@'; ,\"a#", min_size=1, max_size=9).filter(str.strip))
+def test_tags_and_parent_that_we_write_are_no_formulas_and_we_read_them(
+    tags: list[str], parent: str
+) -> None:
+    one = {"name": "web", "ip": "192.0.2.1", "tags": tuple(sorted(tags)), "parent": parent.strip()}
+    text = to_csv([one])
+    for cell in cells_in_a_spreadsheet(text, ","):
+        assert not cell.startswith(CALCULATED)
+    assert servers(text) == [one if tags else {key: one[key] for key in one if key != "tags"}]
+    assert servers(json.dumps([one])) == [one]
+
+
 CALCULATED = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -516,7 +545,7 @@ def test_no_spreadsheet_calculates_what_we_write_and_we_read_it_as_it_was(
 )
 def test_a_formula_gets_an_apostrophe_and_nothing_else_does(name: str, cell: str) -> None:
     line = to_csv([{"name": name, "ip": "192.0.2.1"}]).splitlines()[1]
-    assert line == f"{cell},192.0.2.1,,,,"
+    assert line == f"{cell},192.0.2.1,,,,,,"
     assert servers(f"name,ip\n{line}") == [{"name": name, "ip": "192.0.2.1"}]
 
 

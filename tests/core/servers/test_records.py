@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.checks.records import Probe
 from core.errors import WrongRequest
-from core.models import SCHEDULE, SERVER
+from core.models import Base
 from core.servers.records import (
     FIELDS,
     BulkServer,
@@ -53,7 +53,8 @@ def test_whatever_is_taken_as_a_name_is_taken_again_and_can_be_stored(value: str
 def test_each_field_is_one_of_every_shape_and_a_column(shape: type[ServerChange]) -> None:
     assert set(shape.__struct_fields__) == {field.name for field in FIELDS}
     for field in FIELDS:
-        assert field.name in {"server": SERVER, "schedule": SCHEDULE}[field.table].columns
+        columns = Base.metadata.tables[field.table].columns
+        assert {field.name, field.name.removesuffix("s"), f"{field.name}_id"} & {*columns.keys()}
 
 
 def test_what_is_not_said_of_a_server_is_not_there() -> None:
@@ -63,8 +64,19 @@ def test_what_is_not_said_of_a_server_is_not_there() -> None:
 
 
 def test_a_new_server_is_probed_as_it_can_be_and_at_once() -> None:
-    defaults = {"probe": Probe.AUTO, "port": None, "enabled": True}
+    defaults = {"probe": Probe.AUTO, "port": None, "enabled": True, "tags": (), "parent": None}
     assert ServerWanted.of(WEB).said() == WEB | defaults
+
+
+def test_tags_are_in_lower_case_each_once_and_sorted() -> None:
+    wanted = ServerWanted.of(WEB | {"tags": ["web", "EU-1", "Web", "_x", "a.b", "-"]})
+    assert wanted.tags == ("-", "_x", "a.b", "eu-1", "web")
+    most = [f"{number:040}" for number in range(20)]
+    assert ServerChange.of({"tags": most}).said() == {"tags": tuple(most)}
+
+
+def test_no_tags_and_no_parent_can_be_said() -> None:
+    assert ServerChange.of({"tags": [], "parent": None}).said() == {"tags": (), "parent": None}
 
 
 def test_values_are_as_json_has_them() -> None:
@@ -86,6 +98,17 @@ def test_values_are_as_json_has_them() -> None:
         (WEB | {"port": True}, "port", "port must be 1 to 65535, got true"),
         (WEB | {"interval_s": 7}, "interval_s", "such as 60 or 300, got 7"),
         (WEB | {"enabled": "no"}, "enabled", "enabled must be yes or no .*, got 'no'"),
+        (WEB | {"tags": "web"}, "tags", "tags must be a list of texts, got 'web'"),
+        (WEB | {"tags": None}, "tags", "tags must be a list of texts, got null"),
+        (WEB | {"tags": ["a b"]}, "tags", "tags must each be 1 to 40 of a-z, .*, got 'a b'"),
+        (WEB | {"tags": ["a" * 41]}, "tags", "tags must each be 1 to 40 of a-z"),
+        (WEB | {"tags": ["a", ""]}, "tags", "tags must each be 1 to 40 of a-z, .*, got ''"),
+        (WEB | {"tags": ["web\n"]}, "tags", "tags must each be 1 to 40 of a-z"),
+        (WEB | {"tags": ["\u212a"]}, "tags", "tags must each be 1 to 40 of a-z"),
+        (WEB | {"tags": [7]}, "tags", "tags must each be 1 to 40 of a-z, .*, got 7"),
+        (WEB | {"tags": ["web"] * 21}, "tags", "tags must be at most 20, got 21"),
+        (WEB | {"parent": 7}, "parent", "parent must be text, got 7"),
+        (WEB | {"parent": " "}, "parent", "parent must be 1 to 255 characters long, got 0"),
     ],
 )
 def test_a_reason_says_what_is_right_and_what_came(body: Any, field: str, reason: str) -> None:

@@ -33,9 +33,12 @@ def on_a_terminal(database_url: str, *arguments: str) -> tuple[int, str]:
     return process.wait(250), seen.decode()
 
 
-def test_in_a_pipe_there_are_lines_and_no_colours(flask: Flask, tmp_path: Path) -> None:
+def test_in_a_pipe_there_are_lines_and_no_colours(
+    flask: Flask, tmp_path: Path, accepting: tuple[str, int]
+) -> None:
     file = tmp_path / "servers.csv"
-    file.write_text("name,IP,probe,port\nweb,127.0.0.1,tcp,1\nmail [red]x[/red],127.0.0.2,tcp,1\n")
+    lines = [f"{name},{accepting[0]},tcp,{accepting[1]}" for name in ("web", "mail [red]x[/red]")]
+    file.write_text("\n".join(["name,IP,probe,port", *lines]))
     imported = flask("servers", "import", str(file))
     assert (imported.returncode, imported.stderr) == (0, "")
     assert imported.stdout == "Added 2 servers\n"
@@ -55,9 +58,9 @@ def test_servers_come_from_standard_input_and_go_to_standard_output(flask: Flask
     assert flask("servers", "import", "-", stdin=given).returncode == 0
     exported = flask("servers", "export")
     expected = (
-        "name,ip,probe,port,interval_s,enabled\n"
-        "web 🛰️,127.0.0.1,auto,,60,yes\n"
-        "mail,127.0.0.2,auto,25,60,yes\n"
+        "name,ip,probe,port,interval_s,enabled,tags,parent\n"
+        "web 🛰️,127.0.0.1,auto,,60,yes,,\n"
+        "mail,127.0.0.2,auto,25,60,yes,,\n"
     )
     assert (exported.stdout, exported.stderr) == (expected, "")
 
@@ -110,8 +113,11 @@ def test_nobody_is_asked_about_a_server_that_is_not_there(flask: Flask) -> None:
     assert done.stderr == "Error: no server is named 'web'\n"
 
 
-def test_on_a_terminal_there_is_a_table(flask: Flask, sqlite_settings: Settings) -> None:
-    flask("servers", "add", "mail [red]x[/red]", "127.0.0.1", "--probe", "tcp", "--port", "1")
+def test_on_a_terminal_there_is_a_table(
+    flask: Flask, sqlite_settings: Settings, accepting: tuple[str, int]
+) -> None:
+    ip, port = accepting
+    flask("servers", "add", "mail [red]x[/red]", ip, "--probe", "tcp", "--port", str(port))
     code, seen = on_a_terminal(sqlite_settings.database_url, "worker", "--once")
     assert code == 0
     assert "Pinging" in seen

@@ -22,11 +22,29 @@ def test_a_server_is_added_listed_and_removed(cli: FlaskCliRunner) -> None:
     done(cli, "servers", "add", "mail server", "127.0.0.2", "--probe", "tcp", "--port", "25")
     lines = [line.split("\t") for line in done(cli, "servers", "list").splitlines()]
     assert lines == [
-        ["web", "127.0.0.1", "unobserved", "", ""],
-        ["mail server", "127.0.0.2", "unobserved", "", ""],
+        ["web", "127.0.0.1", "unobserved", "", "", "", "", ""],
+        ["mail server", "127.0.0.2", "unobserved", "", "", "", "", ""],
     ]
     assert done(cli, "servers", "remove", "web", "--yes") == "Removed web\n"
     assert done(cli, "servers", "list").startswith("mail server\t")
+
+
+def test_tags_and_a_parent_are_given_shown_and_looked_for(cli: FlaskCliRunner) -> None:
+    done(cli, "servers", "add", "switch", "127.0.0.9", "--tag", "net")
+    web = ["add", "web", "127.0.0.1", "--tag", "web", "--tag", "EU", "--parent", "switch"]
+    done(cli, "servers", *web)
+    [line] = done(cli, "servers", "list", "--tag", "Web").splitlines()
+    assert line.split("\t")[-2:] == ["eu web", "switch"]
+    assert done(cli, "servers", "list", "--tag", "none") == ""
+    exported = done(cli, "servers", "export")
+    told = done(cli, "servers", "remove", "switch", "--yes")
+    assert told == "Removed switch; 1 server had it as a parent\n"
+    # The parent comes after its child now.
+    [columns, *lines] = exported.splitlines()
+    mended = "\n".join([columns, *reversed(lines)])
+    again = done(cli, "servers", "import", "-", "--update", stdin=mended)
+    assert again == "Added 1 server, changed 1 server\n"
+    assert done(cli, "servers", "list", "--tag", "web") == f"{line}\n"
 
 
 def test_removing_asks_first(cli: FlaskCliRunner) -> None:
@@ -42,6 +60,11 @@ def test_removing_asks_first(cli: FlaskCliRunner) -> None:
     ("arguments", "reason"),
     [
         (["add", "web", "127.0.0.9"], "exists already"),
+        (
+            ["add", "new", "127.0.0.9", "--parent", "ghost"],
+            "parent must be a server that exists, got 'ghost'",
+        ),
+        (["add", "new", "127.0.0.9", "--tag", "a b"], ", got 'a b'"),
         (["add", " web ", "127.0.0.9"], "exists already"),
         (["add", "", "127.0.0.1"], ""),
         (["add", "x" * 256, "127.0.0.1"], "255"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from core import slots
-from core.checks.records import Target, Unobserved
+from core.checks.records import Target
 from core.clock import utc_now
 from core.rounds import measure
 from core.rounds.messages import Batch, Results
@@ -64,7 +64,7 @@ def test_a_batch_after_its_deadline_is_unobserved_and_nothing_is_sent_to_its_ser
     late = structs.replace(batch_of("127.0.0.1"), deadline=utc_now() - timedelta(seconds=1))
     assert failed(prober_of(results).answer(event_of(late.text()))) == []
     (found,) = sent_results(results)
-    assert found.unobserved == [Unobserved(1, measure.TOO_LATE)]
+    assert found.unobserved == [measure.too_late(1)]
     assert not found.pings
 
 
@@ -93,7 +93,7 @@ def test_a_prober_without_time_left_says_so_at_once(results: Queue) -> None:
     ended = prober_of(results, utc_now() - timedelta(seconds=1))
     assert failed(ended.answer(event_of(batch_of("127.0.0.1").text()))) == []
     (found,) = sent_results(results)
-    assert [lost.reason for lost in found.unobserved] == [measure.TOO_LATE]
+    assert [lost.detail for lost in found.unobserved] == [measure.TOO_LATE]
 
 
 def test_an_address_that_may_not_be_probed_from_here_is_unobserved(results: Queue) -> None:

@@ -63,6 +63,21 @@ def test_each_server_has_its_own_result(client: FlaskClient) -> None:
     assert (last["port"], last["interval_s"], last["enabled"]) == (443, 300, False)
 
 
+def test_a_parent_may_come_in_a_later_portion(client: FlaskClient) -> None:
+    others = [{"name": f"web {number}", "ip": IP, "parent": "rack"} for number in range(AT_ONCE)]
+    last = [{"name": "rack", "ip": IP, "parent": "switch"}, {"name": "switch", "ip": IP}]
+    odd = {"name": "odd", "ip": IP, "parent": "ghost"}
+    *results, refused = put(client, *others, *last, odd)
+    assert set(words(results)) == {"CREATED"}
+    assert refused == {
+        "status": "WRONG_REQUEST",
+        "detail": "parent must be a server that exists, got 'ghost'",
+        "field": "parent",
+    }
+    for result, parent in ((results[0], "rack"), (results[-2], "switch"), (results[-1], None)):
+        assert client.get(f"/api/v1/servers/{result['id']}").get_json()["parent"] == parent
+
+
 def test_an_upsert_changes_what_is_said_and_nothing_else(client: FlaskClient) -> None:
     first = {"name": "web", "ip": IP, "port": 443, "probe": "tcp", "interval_s": 300}
     [made] = put(client, first)
@@ -70,7 +85,11 @@ def test_an_upsert_changes_what_is_said_and_nothing_else(client: FlaskClient) ->
     again = put(client, {"name": "web", "ip": IP}, {"name": "db", "ip": IP}, upsert=True)
     assert words(again) == ["UNCHANGED", "CREATED"]
     assert client.get(f"/api/v1/servers/{made['id']}").get_json() == before
-    for change in ({"port": None}, {"probe": "icmp"}, {"interval_s": 60}, {"enabled": False}):
+    for change in (
+        *({"port": None}, {"probe": "icmp"}, {"interval_s": 60}, {"enabled": False}),
+        *({"tags": ["eu", "web"]}, {"tags": ["us"]}, {"parent": "db"}, {"parent": None}),
+        *({"tags": []}, {"tags": ["last"]}),
+    ):
         assert put(client, {"name": "web", "ip": IP} | change, upsert=True) == [
             {"status": "UPDATED", "id": made["id"]}
         ]
@@ -137,7 +156,7 @@ def test_what_was_put_before_the_database_went_away_is_told(
     assert words([late, odd, last]) == [
         *("SERVICE_UNAVAILABLE", "WRONG_REQUEST", "SERVICE_UNAVAILABLE")
     ]
-    told = "the database went away: only the first 2,000 servers of the request were put"
+    told = "the database went away: only 2,000 servers of the request were put"
     assert late["detail"] == told
     assert len(client.get("/").get_json()["servers"]) == AT_ONCE
     assert words(put(client, *wanted)[-3:]) == ["CREATED", "WRONG_REQUEST", "CREATED"]
@@ -151,7 +170,7 @@ def test_what_was_put_before_a_fault_of_ours_is_told(app: Flask, client: FlaskCl
     with no_address_twice(app.extensions["pinglet"].database):
         *stored, last = put(client, *wanted, {"name": "last", "ip": "127.0.0.1"})
     assert words(stored) == ["CREATED"] * AT_ONCE
-    told = "Pinglet failed; its log says why: only the first 2,000 servers of the request were put"
+    told = "Pinglet failed; its log says why: only 2,000 servers of the request were put"
     assert last == {"status": "SERVICE_UNAVAILABLE", "detail": told}
     assert len(client.get("/").get_json()["servers"]) == AT_ONCE
 

@@ -25,7 +25,7 @@ from core.history import upkeep as history_upkeep
 from core.models import Day, Schedule, Server, StoredPing
 from core.reading import iso
 from core.rounds import record as rounds_record
-from core.servers import change, schedule
+from core.servers import change, parents, schedule, tags
 from core.servers.records import ServerWanted
 from core.settings import Settings
 from handlers.http.app import create_app
@@ -114,11 +114,12 @@ def known(client: FlaskClient, window_days: int = 700) -> list[object]:
         for server_id, *planned in session.execute(select(*columns).order_by(*columns)):
             schedules[server_id].append(planned)
         all_kept = slices.full_pages(session, ids, 0, None, 1_000_000)
+        tagged, behind = tags.of(session), parents.by_name(session)
         for server in all_servers:
             own = (
                 *(server.name, server.ip, server.added, server.probe, server.port),
                 *(server.last_slot, server.last_ms, server.last_sent, server.last_received),
-                server.last_port,
+                *(server.last_port, tagged.get(server.id), behind.get(server.name)),
             )
             kept = all_kept[server.id]
             since = datetime.fromtimestamp(0, UTC) if not kept else server.added
@@ -131,7 +132,7 @@ def known(client: FlaskClient, window_days: int = 700) -> list[object]:
 def told(exported: list[bytes]) -> list[object]:
     """Return what pages say, wherever they are cut: that depends on what is packed already."""
     read = [json.loads(page) for page in exported]
-    return [item for kind in ("servers", "days") for page in read for item in page[kind]]
+    return [item for kind in ("servers", "parents", "days") for page in read for item in page[kind]]
 
 
 def a_history(client: FlaskClient, seed: int) -> None:
@@ -147,6 +148,8 @@ def a_history(client: FlaskClient, seed: int) -> None:
             )
             for name in (*STRANGE, "never pinged", "web")
         ]
+        # Also behind those that come later.
+        parents.put(session, {one: "web" for one in added[:-1] if chance.random() < 0.7})
         for server in added[::2]:
             paused = first + timedelta(days=chance.uniform(1, 3))
             schedule.reschedule(session, {server: {"enabled": False}}, paused)
@@ -168,7 +171,8 @@ def a_history(client: FlaskClient, seed: int) -> None:
 def _wanted(chance: random.Random, name: str) -> ServerWanted:
     probe = chance.choice(list(Probe))
     port = chance.randint(1, 65_535) if chance.random() < 0.5 else None
-    return ServerWanted(name=name, ip=IP, probe=probe, port=port)
+    tagged = tuple(sorted(chance.sample(["eu", "us", "web", "-", "rack_4.2"], chance.randrange(4))))
+    return ServerWanted(name=name, ip=IP, probe=probe, port=port, tags=tagged)
 
 
 def _ping(chance: random.Random, server_id: int) -> Ping:
@@ -367,7 +371,7 @@ def test_a_page_that_is_wrong_is_refused_as_a_whole_and_says_where(
 
 def plain(client: FlaskClient) -> list[tuple[object, ...]]:
     """Return what a list says of an instance's servers."""
-    fields = ("name", "ip", "probe", "port", "interval_s", "enabled")
+    fields = ("name", "ip", "probe", "port", "interval_s", "enabled", "tags", "parent")
     found = client.get("/api/v1/servers?limit=1000").get_json()["servers"]
     return [tuple(server[field] for field in fields) for server in found]
 
@@ -377,7 +381,7 @@ def test_a_csv_carries_every_server_as_it_is_wanted(
 ) -> None:
     a_history(client, seed=3)
     [page] = pages(client, CSV)
-    assert page.splitlines()[0] == b"name,ip,probe,port,interval_s,enabled"
+    assert page.splitlines()[0] == b"name,ip,probe,port,interval_s,enabled,tags,parent"
     assert take(other, page, CSV) == {"servers": 8, "schedules": 8, "pings": 0}
     assert plain(other) == plain(client)
     assert pages(other, CSV) == [page]
@@ -385,7 +389,7 @@ def test_a_csv_carries_every_server_as_it_is_wanted(
 
 def test_a_list_in_json_is_taken_like_one_in_csv(client: FlaskClient, other: FlaskClient) -> None:
     a_history(client, seed=3)
-    fields = ("name", "ip", "probe", "port", "interval_s", "enabled")
+    fields = ("name", "ip", "probe", "port", "interval_s", "enabled", "tags", "parent")
     listed = json.dumps([dict(zip(fields, values, strict=True)) for values in plain(client)])
     assert take(other, listed.encode()) == {"servers": 8, "schedules": 8, "pings": 0}
     assert plain(other) == plain(client)
@@ -414,6 +418,8 @@ def test_a_csv_opens_in_other_programs_and_comes_back_from_them(client: FlaskCli
         "port": "",
         "interval_s": "60",
         "enabled": "yes",
+        "tags": "",
+        "parent": "",
     }
     as_saved = b"\xef\xbb\xbf" + page.replace(b"\n", b"\r\n") + b"new,192.0.2.9\r\n"
     assert take(client, as_saved, CSV) == {"servers": 1, "schedules": 1, "pings": 0}
@@ -471,7 +477,7 @@ OLD_PINGS = b"ping,web,2026-01-01T00:01:00Z,,,,,,,1.5,1.0,2.0,4,4\r\n"
 
 def test_the_csv_of_an_old_release_is_read_for_its_servers(client: FlaskClient) -> None:
     assert take(client, OLD_CSV, CSV) == {"servers": 1, "schedules": 1, "pings": 0}
-    assert plain(client) == [("web", IP, "tcp", 443, 300, False)]
+    assert plain(client) == [("web", IP, "tcp", 443, 300, False, [], None)]
 
 
 def test_the_pings_of_an_old_csv_are_not_lost_without_a_word(
@@ -506,7 +512,7 @@ def test_the_form_is_chosen_by_what_the_caller_accepts(client: FlaskClient) -> N
 
 
 def test_a_cursor_that_no_page_gave_is_refused(client: FlaskClient) -> None:
-    for after in ("x", "1.2", "1.2.3.4", "-1", "1.9999999.1", "1" * 19, "\u0661"):
+    for after in ("x", "1.", "1.2.3.4", "-1", "1.9999999.1", "1" * 19, "\u0661"):
         for form in ("json", "csv"):
             response = client.get(EXPORT, query_string={"after": after, "format": form})
             assert problem(response) == (400, "WRONG_REQUEST", "after"), after

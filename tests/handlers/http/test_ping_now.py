@@ -6,6 +6,7 @@ from typing import Any
 
 from flask.testing import FlaskClient
 
+from core.checks.records import Reason
 from core.settings import Settings
 from handlers.http.app import create_app
 from tests.handlers.conftest import Rows
@@ -37,6 +38,16 @@ def test_ping_now_by_tcp_names_the_port_that_answered(client: FlaskClient) -> No
     assert found["response_ms"] >= 0
 
 
+def test_a_service_that_refuses_is_down_and_says_so(client: FlaskClient) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # nobody listens, and nobody else gets the port meanwhile
+        wanted = {"name": "tcp", "ip": "127.0.0.1", "probe": "tcp", "port": bound.getsockname()[1]}
+        added = client.post("/api/v1/servers", json=wanted).get_json()["id"]
+        found = client.post(f"/api/v1/servers/{added}/ping").get_json()
+    assert (found["state"], found["reason"]) == ("down", Reason.REFUSED)
+    assert found["detail"] == "connection refused"
+
+
 def test_an_address_that_may_not_be_probed_any_more_is_unobserved(
     client: FlaskClient, settings: Settings
 ) -> None:
@@ -45,7 +56,8 @@ def test_an_address_that_may_not_be_probed_any_more_is_unobserved(
     found = stricter.test_client().post(f"/api/v1/servers/{added}/ping").get_json()
     stricter.extensions["pinglet"].database.engine.dispose()
     assert (found["state"], found["response_ms"]) == ("unobserved", None)
-    assert "not allowed" in found["reason"]
+    assert found["reason"] == Reason.NOT_ALLOWED
+    assert "not allowed" in found["detail"]
 
 
 def test_where_there_is_no_way_to_the_servers_ping_now_says_so_and_calls_nobody_down(

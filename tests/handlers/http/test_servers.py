@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import product
 from typing import Any
 
+import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -60,9 +61,13 @@ def test_a_server_is_added_and_shown(client: FlaskClient) -> None:
         "port": 443,
         "interval_s": 60,
         "enabled": True,
+        "tags": [],
+        "parent": None,
         "state": "unobserved",
         "new": True,
         "last_ping": None,
+        "reason": None,
+        "detail": None,
         "uptime": None,
         "coverage": None,
         "counts": {"up": 0, "degraded": 0, "down": 0, "unobserved": 0, "due": 0},
@@ -163,6 +168,58 @@ def test_a_port_is_taken_away_with_null(client: FlaskClient) -> None:
     assert client.patch(f"{SERVERS}/{shown['id']}", json={"port": None}).get_json()["port"] is None
 
 
+def test_tags_and_parent_are_given_changed_and_taken_away(client: FlaskClient) -> None:
+    [switch] = add(client, "switch-1")
+    wanted = {"name": "web", "ip": IP, "tags": ["Web", "eu", "web"], "parent": "switch-1"}
+    shown = client.post(SERVERS, json=wanted).get_json()
+    assert (shown["tags"], shown["parent"]) == (["eu", "web"], "switch-1")
+    where = f"{SERVERS}/{shown['id']}"
+    client.patch(f"{SERVERS}/{switch}", json={"name": "switch-2", "tags": ["net"]})
+    assert client.get(where).get_json()["parent"] == "switch-2"
+    for change in ({"tags": ["us"]}, {"tags": []}, {"parent": None}):
+        shown |= client.patch(where, json=change).get_json()
+        assert {key: shown[key] for key in change} == change
+    client.patch(where, json={"parent": "switch-2"})
+    gone = client.delete(f"{SERVERS}/{switch}").get_json()
+    assert gone == {"status": "DELETED", "children": 1}
+    assert client.get(where).get_json()["parent"] is None
+
+
+def test_a_tag_finds_whoever_has_it(client: FlaskClient) -> None:
+    for name, tags in (("a", ["web", "eu"]), ("b", ["web-2"]), ("c", ["web"])):
+        client.post(SERVERS, json={"name": name, "ip": IP, "tags": tags})
+    for tag, found in (("web", "ac"), ("WEB", "ac"), ("web-2", "b"), ("we", ""), ("%", "")):
+        page = client.get(SERVERS, query_string={"tag": tag}).get_json()
+        assert "".join(server["name"] for server in page["servers"]) == found
+        assert sum(page["totals"].values()) == len(found)
+    page = client.get(SERVERS, query_string={"tag": "web", "limit": 1}).get_json()
+    further = client.get(SERVERS, query_string={"tag": "web", "after": page["next"]}).get_json()
+    assert [server["name"] for server in further["servers"]] == ["c"]
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "<img src=x onerror=alert(1)>",
+        "a'b",
+        'a"b',
+        "\u202ea",
+        "a\0",
+        "w\u0435b",
+        "K\u212a",
+        "a\n",
+        "%",
+    ],
+)
+def test_a_hostile_tag_is_refused_by_name(
+    client: FlaskClient, rows: Callable[[], Rows], tag: str
+) -> None:
+    before = rows()
+    response = client.post(SERVERS, json={"name": "web", "ip": IP, "tags": ["fine", tag]})
+    assert problem(response) == (400, "WRONG_REQUEST", "tags")
+    assert rows() == before
+
+
 def test_a_paused_server_is_unobserved(client: FlaskClient, database: Database) -> None:
     [server_id] = add(client, "web")
     record(database, [server_id], this_slot(), (4, 1.5))
@@ -178,7 +235,8 @@ def test_a_server_goes_with_all_its_rows(
 ) -> None:
     [server_id] = add(client, "web")
     record(database, [server_id], this_slot(), (4, 1.5))
-    assert client.delete(f"{SERVERS}/{server_id}").get_json() == {"status": "DELETED"}
+    gone = {"status": "DELETED", "children": 0}
+    assert client.delete(f"{SERVERS}/{server_id}").get_json() == gone
     assert {name: len(rows()[name]) for name in ("server", "schedule", "data", "day")} == {
         "server": 0,
         "schedule": 0,

@@ -124,7 +124,7 @@ def test_spells_tell_from_when_to_when_and_why(client: FlaskClient, server_id: i
     window = {"since": SLOTS[0].isoformat(), "until": (SLOTS[0] + 10 * MINUTE).isoformat()}
     found = page(client, f"/api/v1/servers/{server_id}/spells", **window, limit=2)
     outages = [
-        (one["state"], at(one["since"]), at(one["until"]), one["reason"]) for one in found["spells"]
+        (one["state"], at(one["since"]), at(one["until"]), one["detail"]) for one in found["spells"]
     ]
     why = "none of 4 echoes came back"
     assert outages == [("down", SLOTS[n], SLOTS[n + 1], why) for n in (2, 5)]

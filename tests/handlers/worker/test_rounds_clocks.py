@@ -319,7 +319,7 @@ def test_a_machine_that_slept_in_mid_round_tells_nothing_of_its_slot(
     running = rounds.run_round(instance(kept), SLOT, targets, sleep, now=lambda: SLOT)
     done = asyncio.run(running)
     assert (len(done.pings), done.recorded) == (0, 0)
-    assert [lost.reason for lost in done.unobserved] == [measure.TOO_LATE]
+    assert [lost.detail for lost in done.unobserved] == [measure.TOO_LATE]
     assert done.duration_s >= 240
     assert minutes(kept) == []
 

@@ -56,7 +56,7 @@ PUT = """mutation($s: [BulkServer!]!, $u: Boolean!) {
   putServers(servers: $s, upsert: $u) { status results { status id field } }
 }"""
 ALL_OF_A_SERVER = """
-  id name ip probe port added intervalS enabled state new uptime coverage
+  id name ip probe port added intervalS enabled tags parent state new reason detail uptime coverage
   strip stripCounts meansMs
   lastPing { slot responseMs sent received } counts { up degraded down unobserved due }
 """
@@ -93,6 +93,41 @@ def test_a_server_is_created_changed_read_and_removed(client: FlaskClient) -> No
     assert ask(client, remove, id=server_id) == {"removeServer": {"status": "DELETED"}}
     assert ask(client, remove, id=server_id) == {"removeServer": {"status": "NAME_DID_NOT_FOUND"}}
     assert ask(client, '{ server(name: "db") { id } }') == {"server": None}
+
+
+def test_tags_and_parent_are_given_shown_and_looked_for(client: FlaskClient) -> None:
+    asked = """mutation($s: [BulkServer!]!) {
+      putServers(servers: $s, upsert: true) { results { status field } }
+    }"""
+    web = {"name": "web", "ip": IP, "tags": ["Web", "eu"], "parent": "switch"}
+    odd = {"name": "odd", "ip": IP, "parent": "ghost"}
+    put = ask(client, asked, s=[web, {"name": "switch", "ip": IP}, odd])["putServers"]["results"]
+    created = {"status": "CREATED", "field": None}
+    assert put == [created, created, {"status": "WRONG_REQUEST", "field": "parent"}]
+    listed = "query($t: String!) { servers(tag: $t) { totals { unobserved } nodes { %s } } }"
+    shown = ask(client, listed % "name tags parent", t="WEB")["servers"]
+    assert shown == {
+        "totals": {"unobserved": 1},
+        "nodes": [{"name": "web", "tags": ["eu", "web"], "parent": "switch"}],
+    }
+    change = """mutation($c: ServerChange!) {
+      changeServer(id: 1, change: $c) { status field server { tags parent } }
+    }"""
+    found = [
+        ask(client, change, c=one)["changeServer"]
+        for one in ({"tags": ["us"]}, {"tags": []}, {"parent": None}, {"parent": "switch"})
+    ]
+    assert [(one["server"]["tags"], one["server"]["parent"]) for one in found] == [
+        (["us"], "switch"),
+        ([], "switch"),
+        ([], None),
+        ([], "switch"),
+    ]
+    for wrong, field in (({"tags": ["a b"]}, "tags"), ({"parent": "web"}, "parent")):
+        told = ask(client, change, c=wrong)["changeServer"]
+        assert told == {"status": "WRONG_REQUEST", "field": field, "server": None}
+    gone = ask(client, "mutation { removeServer(id: 2) { status children } }")
+    assert gone == {"removeServer": {"status": "DELETED", "children": 1}}
 
 
 def test_what_a_user_did_wrong_is_told_in_the_contracts_words_and_changes_nothing(
@@ -224,7 +259,7 @@ def test_a_history_is_what_rest_says_it_is(client: FlaskClient) -> None:
     window = {"since": first.isoformat(), "until": (first + timedelta(hours=2)).isoformat()}
     query = f"""query($since: DateTime, $until: DateTime) {{ servers(first: 2) {{ nodes {{
       pings(since: $since, until: $until, limit: 30) {{
-        pings {{ slot state responseMs bestMs worstMs sent received }} prev next }}
+        pings {{ slot state responseMs bestMs worstMs sent received reason detail }} prev next }}
       newest: pings(limit: 7) {{ pings {{ slot }} prev next }}
       series(since: $since, until: $until, points: 10) {{ since until buckets {{ {FIGURES} }} }}
       summary(since: $since, until: $until) {{ {FIGURES} uptime coverage lostShare p99Ms }}

@@ -1,0 +1,150 @@
+"""Why servers aren't up, and why nobody could look: what the table `why` says of their slots.
+
+Every function takes a session inside a transaction that its caller ends.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import BigInteger, Boolean, Integer, Select, and_, bindparam, delete, func, select
+from sqlalchemy.orm import Session
+
+from core.checks.records import State
+from core.models import WHY
+from core.servers.records import Standing
+from core.slots import slot_time
+from core.sql import UtcDateTime, as_rows, epoch_minute, incoming
+
+
+class Cause(NamedTuple):
+    """A reason: its code (core.checks.records.Reason), and the same for people."""
+
+    reason: str
+    detail: str
+
+
+def of_servers(session: Session, servers: Sequence[Standing]) -> dict[int, Cause]:
+    """Return why those of these servers that aren't up are as they are, as far as it's known.
+
+    One statement; none where all are up.
+    """
+    wanted = {one.id: one for one in servers if one.state is not State.UP and one.enabled}
+    if not wanted:
+        return {}
+    rows = as_rows([one.id, one.state is not State.UNOBSERVED] for one in wanted.values())
+    found = session.execute(NEWEST, {"rows": rows})
+    return {
+        server_id: Cause(reason, detail)
+        for server_id, slot, reason, detail in found
+        if _is_of_now(slot, wanted[server_id])
+    }
+
+
+def _is_of_now(slot: datetime, server: Standing) -> bool:
+    """Whether what was so in `slot` is what the server's state comes from."""
+    newest = server.last_ping.slot if server.last_ping else None
+    if server.state is State.UNOBSERVED:
+        return newest is None or slot > newest
+    return slot == newest
+
+
+def _newest() -> Select[int, datetime, str, str]:
+    given = incoming({"server_id": BigInteger(), "observed": Boolean()})
+    same = and_(WHY.c.server_id == given.c.server_id, WHY.c.observed == given.c.observed)
+    other = WHY.alias()
+    newest = select(func.max(other.c.datetime)).where(
+        other.c.server_id == given.c.server_id, other.c.observed == given.c.observed
+    )
+    of_now = WHY.c.datetime == newest.correlate(given).scalar_subquery()
+    columns = WHY.c.server_id, WHY.c.datetime, WHY.c.reason, WHY.c.detail
+    return select(*columns).join_from(given, WHY, and_(same, of_now))
+
+
+NEWEST = _newest()
+
+
+def of_pings(
+    session: Session, failed: Mapping[int, Iterable[datetime]]
+) -> dict[tuple[int, datetime], Cause]:
+    """Return why pings of these slots aren't up, by server and slot, where it's still kept.
+
+    One statement; none without slots.
+    """
+    slots = [slot for some in failed.values() for slot in some]
+    if not slots:
+        return {}
+    columns = WHY.c.server_id, WHY.c.datetime, WHY.c.reason, WHY.c.detail
+    query = select(*columns).where(
+        WHY.c.server_id.in_(failed),
+        WHY.c.observed,
+        WHY.c.datetime.between(min(slots), max(slots)),
+    )
+    return {
+        (server_id, slot): Cause(reason, detail)
+        for server_id, slot, reason, detail in session.execute(query)
+    }
+
+
+class Stretch(NamedTuple):
+    """Slots of a server from `first` to before `end`: those with a ping, or those without."""
+
+    first: int
+    end: int
+    observed: bool
+
+
+class Main(NamedTuple):
+    """Why a stretch is as it is, mostly: its cause, and how many of its slots say so."""
+
+    cause: Cause
+    slots: int
+
+
+def of_stretches(
+    session: Session, server_id: int, stretches: Sequence[Stretch]
+) -> list[Main | None]:
+    """Return what most slots of each stretch say, the earliest of equals; None where none does.
+
+    One statement; none without stretches.
+    """
+    main: list[Main | None] = [None] * len(stretches)
+    if not stretches:
+        return main
+    parameters = {
+        "rows": as_rows([number, *one] for number, one in enumerate(stretches)),
+        "server_id": server_id,
+        "since": slot_time(min(one.first for one in stretches)),
+        "until": slot_time(max(one.end for one in stretches)),
+    }
+    for number, reason, detail, slots in session.execute(MOSTLY, parameters):
+        if main[number] is None:
+            main[number] = Main(Cause(reason, detail), slots)
+    return main
+
+
+def _mostly() -> Select[int, str, str, int]:
+    given = incoming(
+        {"number": Integer(), "first": Integer(), "end": Integer(), "observed": Boolean()}
+    )
+    slot = epoch_minute(WHY.c.datetime)
+    within = and_(WHY.c.observed == given.c.observed, slot >= given.c.first, slot < given.c.end)
+    return (
+        select(given.c.number, WHY.c.reason, WHY.c.detail, func.count())
+        .join_from(given, WHY, within)
+        .where(
+            WHY.c.server_id == bindparam("server_id", type_=BigInteger()),
+            WHY.c.datetime >= bindparam("since", type_=UtcDateTime()),
+            WHY.c.datetime < bindparam("until", type_=UtcDateTime()),
+        )
+        .group_by(given.c.number, WHY.c.reason, WHY.c.detail)
+        .order_by(func.count().desc(), func.min(WHY.c.datetime))
+    )
+
+
+MOSTLY = _mostly()
+
+
+def forget(session: Session, before: datetime) -> None:
+    """Delete what is said of the slots before that time."""
+    session.execute(delete(WHY).where(WHY.c.datetime < before))
