@@ -91,7 +91,7 @@ def _server(one: ServerKept, place: str, now: datetime) -> ServerKept:
         name=_checked(server_name, one.name, f"{place}.name"),
         ip=_checked(server_ip, one.ip, f"{place}.ip"),
         added=_past(one.added, "added", f"{place}.added", now),
-        tags=server_tags(one.tags),
+        tags=_checked(server_tags, one.tags, f"{place}.tags"),
         last_ping=one.last_ping and _last_ping(one.last_ping, f"{place}.last_ping", now),
         schedule=[_planned(row, f"{place}.schedule", now) for row in one.schedule],
     )

@@ -43,7 +43,7 @@ def steps(
     _refuse(wrong, "nothing was imported:")
     put = partial(change.put, settings=settings, now=now, upsert=upsert)
     how = partial(_put, put=put, good=DONE | {NameTaken.status} if skip else DONE)
-    portions = change.portions(session, [entry.said for entry in entries])
+    portions = change.portions(session, [entry.said for entry in entries], upsert=upsert)
     return [
         partial(how, entries=[entries[place] for place in places], before=number * change.AT_ONCE)
         for number, places in enumerate(portions)

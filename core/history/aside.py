@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 from core.history.codec import NO_COLUMNS, Columns, Slots, all_ms
 from core.history.upkeep import day_row
-from core.models import ASIDE, DATA, DAY, ROUND, SERVER
+from core.models import ASIDE, DATA, DAY, ROUND, SERVER, WHY
 from core.servers.schedule import due, schedules, spans
 from core.slots import AHEAD, current_slot, first_slot, slot_time
 from core.sql import UtcDateTime, as_rows, incoming, time_at, written
@@ -52,11 +52,13 @@ def holds_slots_to_come(session: Session, now: datetime) -> bool:
 def set_aside(session: Session, now: datetime) -> int:
     """Take everything of slots to come out of the way, in one step; return how many pings.
 
-    Raw and packed alike; servers show their newest ping before it, rounds to come are forgotten.
+    Raw and packed alike; servers show their newest ping before it, rounds and reasons to come are
+    forgotten.
     """
     future = now + AHEAD
     count = _set_raw_aside(session, now, future) + _set_packed_aside(session, now, future)
     session.execute(delete(ROUND).where(ROUND.c.slot > future))
+    session.execute(delete(WHY).where(WHY.c.datetime > future))
     _turn_back_servers(session, future)
     return count
 

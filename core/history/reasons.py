@@ -4,7 +4,7 @@ Every function takes a session inside a transaction that its caller ends.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, Integer, Select, and_, bindparam, delete, func, select
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from core.checks.records import State
 from core.models import WHY
 from core.servers.records import Standing
-from core.slots import slot_time
+from core.slots import SLOT, slot_of, slot_time
 from core.sql import UtcDateTime, as_rows, epoch_minute, incoming
 
 
@@ -24,9 +24,10 @@ class Cause(NamedTuple):
     detail: str
 
 
-def of_servers(session: Session, servers: Sequence[Standing]) -> dict[int, Cause]:
+def of_servers(session: Session, servers: Sequence[Standing], now: datetime) -> dict[int, Cause]:
     """Return why those of these servers that aren't up are as they are, as far as it's known.
 
+    Of one that nobody observes it is why nobody could, as long as somebody tries: two intervals.
     One statement; none where all are up.
     """
     wanted = {one.id: one for one in servers if one.state is not State.UP and one.enabled}
@@ -37,15 +38,16 @@ def of_servers(session: Session, servers: Sequence[Standing]) -> dict[int, Cause
     return {
         server_id: Cause(reason, detail)
         for server_id, slot, reason, detail in found
-        if _is_of_now(slot, wanted[server_id])
+        if _is_of_now(slot, wanted[server_id], now)
     }
 
 
-def _is_of_now(slot: datetime, server: Standing) -> bool:
+def _is_of_now(slot: datetime, server: Standing, now: datetime) -> bool:
     """Whether what was so in `slot` is what the server's state comes from."""
     newest = server.last_ping.slot if server.last_ping else None
     if server.state is State.UNOBSERVED:
-        return newest is None or slot > newest
+        lately = now - 2 * timedelta(seconds=server.interval_s)
+        return slot >= slot_of(lately) and (newest is None or slot > newest)
     return slot == newest
 
 
@@ -145,6 +147,10 @@ def _mostly() -> Select[int, str, str, int]:
 MOSTLY = _mostly()
 
 
-def forget(session: Session, before: datetime) -> None:
-    """Delete what is said of the slots before that time."""
-    session.execute(delete(WHY).where(WHY.c.datetime < before))
+def forget(session: Session, before: datetime, slots: int) -> bool:
+    """Delete what is said of the slots before that time, of so many; whether there may be more."""
+    oldest = session.scalar(select(func.min(WHY.c.datetime)))
+    if oldest is None or oldest >= before:
+        return False
+    session.execute(delete(WHY).where(WHY.c.datetime < min(before, oldest + slots * SLOT)))
+    return True

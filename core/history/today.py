@@ -73,7 +73,7 @@ def _with_day(
     session: Session, servers: Sequence[Standing], now: datetime, ids: Sequence[int] | None
 ) -> list[ServerStatus]:
     halves = half_hours(session, now, ids)
-    causes = reasons.of_servers(session, servers)
+    causes = reasons.of_servers(session, servers, now)
     # One that was removed after its row was read is left out.
     return [
         _status(server, halves[server.id], causes.get(server.id))

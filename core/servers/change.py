@@ -4,7 +4,7 @@ Every function takes a session inside a transaction that its caller ends. The fi
 said are those of records.FIELDS.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -180,14 +180,17 @@ def refuse_address(ip: str, settings: Settings) -> None:
         raise WrongRequest(refusal, "ip")
 
 
-def portions(session: Session, wanted: Sequence[BulkServer | BulkItem]) -> list[Sequence[int]]:
+def portions(
+    session: Session, wanted: Sequence[BulkServer | BulkItem], *, upsert: bool = False
+) -> list[Sequence[int]]:
     """Cut what is wanted and `checked` for `put`: each for a transaction of less than 200 ms.
 
     Returns the places of each. A parent is never in a later one than its child. `session` is only
     read.
     """
     places: Sequence[int] = range(len(wanted))
-    said = _parents(_servers(wanted).values())
+    servers = _servers(wanted).values()
+    said = _to_be_granted(_parents(servers), existing(session, _names(servers)), upsert)
     if len(wanted) > AT_ONCE and any(said.values()):
         depths = parents.depths(said, parents.by_name(session) | said)
         places = sorted(places, key=lambda place: depths.get(getattr(wanted[place], "name", ""), 0))
@@ -223,6 +226,13 @@ def _parents(wanted: Iterable[BulkServer]) -> dict[str, str | None]:
     return {one.name: one.parent for one in wanted if one.parent is not UNSET}
 
 
+def _to_be_granted(
+    said: Mapping[str, str | None], there: Collection[str], upsert: bool
+) -> dict[str, str | None]:
+    """Leave out what is said of servers that aren't to be changed: they count as they are."""
+    return {name: parent for name, parent in said.items() if upsert or name not in there}
+
+
 def _with_parents(
     session: Session, wanted: Sequence[BulkServer | BulkItem], upsert: bool
 ) -> list[BulkServer | BulkItem]:
@@ -232,8 +242,7 @@ def _with_parents(
     if not any(said.values()):
         return list(wanted)
     there = existing(session, _names(servers))
-    # What isn't to be changed counts as it is.
-    said = {name: parent for name, parent in said.items() if upsert or name not in there}
+    said = _to_be_granted(said, there, upsert)
     coming = {one.name for one in servers}
     # Nobody stands behind one that is new: a circle through such ones is all of wanted parents.
     known = parents.by_name(session) if there & said.keys() else {}

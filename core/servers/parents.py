@@ -93,12 +93,16 @@ def refusals(
 
 
 def depths(names: Iterable[str], parents: Wanted) -> dict[str, int]:
-    """Return how many stand behind each of these servers, the nearest first. In no circle."""
+    """Return how many stand behind each of these servers, the nearest first.
+
+    In a circle, which somebody else's change may have closed meanwhile, there is no order.
+    """
     found: dict[str, int] = {}
     for name in names:
-        path, at = [], name
-        while at not in found and (parent := parents.get(at)) is not None:
-            path.append(at)
+        path: dict[str, None] = {}
+        at = name
+        while at not in found and at not in path and (parent := parents.get(at)) is not None:
+            path[at] = None
             at = parent
         depth = found.setdefault(at, 0)
         for number, one in enumerate(reversed(path), depth + 1):

@@ -209,7 +209,13 @@ Interval = Annotated[
     ),
 ]
 Tag = Annotated[
-    str, Meta(min_length=1, max_length=TAG_LENGTH, pattern=rf"^{TAG_CHARACTERS}$(?!\n)")
+    str,
+    Meta(
+        min_length=1,
+        max_length=TAG_LENGTH,
+        pattern=rf"^{TAG_CHARACTERS}$(?!\n)",
+        extra={"right": RIGHT_TAG},
+    ),
 ]
 Tags = Annotated[
     tuple[Tag, ...],

@@ -65,9 +65,10 @@ def add(  # pylint: disable=too-many-arguments, too-many-positional-arguments
 def list_servers(tag: str | None) -> None:
     """List the servers with their state and latest ping."""
     with refusals(), current_database().reading() as session:
-        every = find.standings(session, utc_now())
+        now = utc_now()
+        every = find.standings(session, now)
         servers = [one for one in every if tag is None or tag.lower() in one.tags]
-        causes = reasons.of_servers(session, servers)
+        causes = reasons.of_servers(session, servers, now)
     rows = [_line(server, causes.get(server.id)) for server in servers]
     print_table(["name", "IP", "state", "ms", "slot", "reason", "tags", "parent"], rows)
 

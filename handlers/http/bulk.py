@@ -53,7 +53,7 @@ def _put(here: Instance, wanted: Sequence[BulkServer | BulkItem], upsert: bool) 
     """Do it in portions; of what comes after one that fails each says why it wasn't put."""
     with here.database.reading() as session:
         wanted = change.checked(session, wanted, here.settings, upsert=upsert)
-        parts = change.portions(session, wanted)
+        parts = change.portions(session, wanted, upsert=upsert)
     how = partial(change.put, settings=here.settings, now=utc_now(), upsert=upsert)
     portions = [partial(how, wanted=[wanted[place] for place in places]) for places in parts]
     try:

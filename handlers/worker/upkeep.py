@@ -98,7 +98,9 @@ def _plan(here: Instance, now: datetime) -> Sequence[Step]:
             steps += _forgetting(database, day, len(ids))
     oldest = today - timedelta(days=here.settings.keep_days)
     steps += [partial(_forget_days, database, oldest, some) for some in _cut(ids, DAYS_AT_ONCE)]
-    steps.append(partial(_forget_rounds, database, slot_time(first_slot(expired))))
+    before = slot_time(first_slot(expired))
+    steps.append(partial(_forget_rounds, database, before))
+    steps.append(partial(_forget_reasons, database, before, _slots_at_once(len(ids))))
     steps.append(partial(_forget_clocks, database, slot_time(first_slot(oldest))))
     return [*steps, partial(_forget_log_ins, database, now)]
 
@@ -108,12 +110,15 @@ def _packing(database: Database, day: date, ids: Sequence[int]) -> list[Step]:
 
 
 def _forgetting(database: Database, day: date, servers_count: int) -> list[Step]:
-    minutes = max(1, ROWS_AT_ONCE // max(1, servers_count))
-    edges = [*range(0, DAY_SLOTS, minutes), DAY_SLOTS]
+    edges = [*range(0, DAY_SLOTS, _slots_at_once(servers_count)), DAY_SLOTS]
     steps: list[Step] = [
         partial(_forget_pings, database, day, low, high) for low, high in pairwise(edges)
     ]
     return [*steps, partial(_sweep, database, day, steps)]
+
+
+def _slots_at_once(servers_count: int) -> int:
+    return max(1, ROWS_AT_ONCE // max(1, servers_count))
 
 
 def _cut(ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
@@ -140,7 +145,13 @@ def _sweep(database: Database, day: date, forgetting: Sequence[Step]) -> Tidied:
 
 def _forget_rounds(database: Database, before: datetime) -> Tidied:
     database.write(partial(round_log.forget, before=before), durable=False)
-    database.write(partial(reasons.forget, before=before), durable=False)
+    return Tidied()
+
+
+def _forget_reasons(database: Database, before: datetime, slots: int) -> Tidied:
+    forget = partial(reasons.forget, before=before, slots=slots)
+    while database.write(forget, durable=False):
+        pass
     return Tidied()
 
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from core.checks.records import Ping, Reason, State, Unobserved
-from core.history import reasons, slices, today
+from core.history import aside, reasons, slices, today
 from core.history.records import ServerStatus
 from core.rounds import record as rounds_record
 from infra.database import Database
@@ -92,7 +92,8 @@ def test_a_ping_tells_its_reason_as_long_as_it_is_kept(database: Database) -> No
 
     assert shown() == [(State.UP, None, None), (State.DOWN, Reason.TIMEOUT, "silence")]
     with database.transaction() as session:
-        reasons.forget(session, SLOT + MINUTE)
+        assert reasons.forget(session, SLOT + MINUTE, 1_000)
+        assert not reasons.forget(session, SLOT + MINUTE, 1_000)
     assert shown() == [(State.UP, None, None), (State.DOWN, None, None)]
 
 
@@ -100,6 +101,26 @@ def test_a_paused_server_says_no_reason(database: Database) -> None:
     server_id = add(database, enabled=False)
     record(database, SLOT, unobserved=[Unobserved(server_id, "no route")])
     assert told(database, server_id) == (State.UNOBSERVED, None, None)
+
+
+def test_why_nobody_could_look_is_told_as_long_as_somebody_tries(database: Database) -> None:
+    server_id = add(database)
+    record(database, SLOT, unobserved=[Unobserved(server_id, "no route")])
+    later = SLOT + 2 * MINUTE
+    assert status(database, server_id, later).detail == "no route"
+    assert status(database, server_id, later + MINUTE).detail is None
+
+
+def test_reasons_of_slots_to_come_are_forgotten_with_their_rounds(database: Database) -> None:
+    server_id = add(database)
+    record(database, SLOT, [down(server_id, Reason.TIMEOUT, "silence")])
+    ahead = SLOT + timedelta(hours=6)
+    record(database, ahead, unobserved=[Unobserved(server_id, "by a wrong clock")])
+    with database.transaction() as session:
+        aside.set_aside(session, NOW)
+    record(database, ahead, unobserved=[Unobserved(server_id, "by the right one")])
+    assert told(database, server_id) == (State.DOWN, Reason.TIMEOUT, "silence")
+    assert status(database, server_id, ahead).detail == "by the right one"
 
 
 def test_reasons_go_with_their_server(database: Database) -> None:

@@ -98,3 +98,10 @@ def test_however_many_parents_are_put_in_three_statements(database: Database) ->
             parents.put(session, dict.fromkeys(others[:5]) | dict.fromkeys(others[5:], "web 1"))
         assert len(statements) == 3
         assert parents.children(session, first) == 0
+
+
+def test_in_a_circle_there_is_no_order_and_an_end() -> None:
+    circle = {"a": "b", "b": "c", "c": "a", "d": "a", "e": "e"}
+    found = parents.depths(circle, circle)
+    assert found.keys() == circle.keys()
+    assert found["d"] == found["a"] + 1

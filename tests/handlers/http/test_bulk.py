@@ -141,6 +141,22 @@ def web(count: int) -> list[dict[str, str]]:
     return [{"name": f"web {number}", "ip": IP} for number in range(count)]
 
 
+def test_of_who_exists_no_parent_is_wanted_without_upsert_however_long_the_list(
+    client: FlaskClient,
+) -> None:
+    add(client, "switch")
+    itself = {"name": "switch", "ip": IP, "parent": "switch"}
+    first, *others = put(client, itself, *web(AT_ONCE + 1))
+    assert first["status"] == "NAME_ALREADY_EXIST"
+    assert words(others) == ["CREATED"] * (AT_ONCE + 1)
+
+
+def test_the_answer_of_the_list_is_a_list(client: FlaskClient) -> None:
+    add(client, "web", "db")
+    told = client.get("/api/v1/servers").get_data(as_text=True)
+    assert words(put_list(client, told, "?upsert=true")) == ["UNCHANGED"] * 2
+
+
 def test_what_was_put_before_the_database_went_away_is_told(
     app: Flask, client: FlaskClient
 ) -> None:
