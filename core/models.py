@@ -55,9 +55,8 @@ class Server(Base):
     last_sent: Mapped[int | None] = mapped_column(SmallInteger)
     last_received: Mapped[int | None] = mapped_column(SmallInteger)
     last_port: Mapped[int | None]  # the TCP port that answered last
-    revision: Mapped[int] = mapped_column(
-        server_default="0"
-    )  # rises with what is looked at, and how
+    # It rises with what is looked at, and how.
+    revision: Mapped[int] = mapped_column(server_default="0")
 
 
 class Schedule(Base):

@@ -100,20 +100,20 @@ def add_up(kind: Kind, target: Target, result: Result) -> Ping | Unobserved:
     )
 
 
-class Why(TypedDict, total=False):
+class Explained(TypedDict, total=False):
     """Why a ping isn't up: nothing where it is."""
 
     reason: Reason
     detail: str
 
 
-def _why(missing: Sequence[Echo]) -> Why:
+def _why(missing: Sequence[Echo]) -> Explained:
     """Of several reasons the one that tells most: silence tells least."""
     if not missing:
-        return Why()
+        return Explained()
     telling = min(missing, key=lambda echo: TELLING.index(echo.verdict))
     reason = REASONS[telling.verdict]
-    return Why(reason=reason, detail=telling.reason or WORDS[reason])
+    return Explained(reason=reason, detail=telling.reason or WORDS[reason])
 
 
 def _unsent(target: Target, echoes: Sequence[Echo]) -> Unobserved:

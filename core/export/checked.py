@@ -61,19 +61,17 @@ def named(session: Session, page: Exported) -> Exported:
             *(one.server for one in page.days),
         },
     )
+
+    def meant(name: str) -> str:
+        return here.get(name) or nfc(name)
+
     servers = [
         replace(one, name=here.get(one.name) or _checked(new_name, one.name, f"servers[{at}].name"))
         for at, one in enumerate(page.servers)
     ]
-    links = [
-        ParentKept(
-            server=here.get(one.server) or nfc(one.server),
-            parent=here.get(one.parent) or nfc(one.parent),
-        )
-        for one in page.parents
-    ]
     _refuse_twice([one.name for one in servers])
-    days = [replace(one, server=here.get(one.server) or nfc(one.server)) for one in page.days]
+    links = [ParentKept(server=meant(one.server), parent=meant(one.parent)) for one in page.parents]
+    days = [replace(one, server=meant(one.server)) for one in page.days]
     return replace(page, servers=servers, parents=links, days=days)
 
 

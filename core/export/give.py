@@ -200,12 +200,8 @@ def _last_ping(server: Server) -> LastPingKept | None:
 
 def _parents_from(session: Session, place: ParentCursor) -> dict[int, ParentKept]:
     """The parents of the next SERVERS_AT_ONCE servers that have one, by id. One statement."""
-    behind = parents.BEHIND
     found = session.execute(
-        select(Server.id, Server.name, behind.name)
-        .join_from(PARENT, Server, Server.id == PARENT.c.server_id)
-        .join(behind, behind.id == PARENT.c.parent_id)
-        .where(PARENT.c.server_id.between(place.server_id, place.last_id))
+        parents.LINKS.where(PARENT.c.server_id.between(place.server_id, place.last_id))
         .where(PARENT.c.parent_id <= place.last_id)  # later ones were on no page
         .order_by(PARENT.c.server_id)
         .limit(SERVERS_AT_ONCE)

@@ -16,6 +16,8 @@ from core.servers.records import Standing
 from core.slots import SLOT, slot_of, slot_time
 from core.sql import UtcDateTime, as_rows, epoch_minute, incoming
 
+TOLD = (WHY.c.server_id, WHY.c.datetime, WHY.c.reason, WHY.c.detail)
+
 
 class Cause(NamedTuple):
     """A reason: its code (core.checks.records.Reason), and the same for people."""
@@ -59,8 +61,7 @@ def _newest() -> Select[int, datetime, str, str]:
         other.c.server_id == given.c.server_id, other.c.observed == given.c.observed
     )
     of_now = WHY.c.datetime == newest.correlate(given).scalar_subquery()
-    columns = WHY.c.server_id, WHY.c.datetime, WHY.c.reason, WHY.c.detail
-    return select(*columns).join_from(given, WHY, and_(same, of_now))
+    return select(*TOLD).join_from(given, WHY, and_(same, of_now))
 
 
 NEWEST = _newest()
@@ -76,8 +77,7 @@ def of_pings(
     slots = [slot for some in failed.values() for slot in some]
     if not slots:
         return {}
-    columns = WHY.c.server_id, WHY.c.datetime, WHY.c.reason, WHY.c.detail
-    query = select(*columns).where(
+    query = select(*TOLD).where(
         WHY.c.server_id.in_(failed),
         WHY.c.observed,
         WHY.c.datetime.between(min(slots), max(slots)),
@@ -88,7 +88,7 @@ def of_pings(
     }
 
 
-class Stretch(NamedTuple):
+class Bounds(NamedTuple):
     """Slots of a server from `first` to before `end`: those with a ping, or those without."""
 
     first: int
@@ -97,27 +97,25 @@ class Stretch(NamedTuple):
 
 
 class Main(NamedTuple):
-    """Why a stretch is as it is, mostly: its cause, and how many of its slots say so."""
+    """Why slots in a row are as they are, mostly: the cause, and how many of them say so."""
 
     cause: Cause
     slots: int
 
 
-def of_stretches(
-    session: Session, server_id: int, stretches: Sequence[Stretch]
-) -> list[Main | None]:
-    """Return what most slots of each stretch say, the earliest of equals; None where none does.
+def main_causes(session: Session, server_id: int, wanted: Sequence[Bounds]) -> list[Main | None]:
+    """Return what most slots within each bounds say, the earliest of equals; None where none does.
 
-    One statement; none without stretches.
+    One statement; none without bounds.
     """
-    main: list[Main | None] = [None] * len(stretches)
-    if not stretches:
+    main: list[Main | None] = [None] * len(wanted)
+    if not wanted:
         return main
     parameters = {
-        "rows": as_rows([number, *one] for number, one in enumerate(stretches)),
+        "rows": as_rows([number, *one] for number, one in enumerate(wanted)),
         "server_id": server_id,
-        "since": slot_time(min(one.first for one in stretches)),
-        "until": slot_time(max(one.end for one in stretches)),
+        "since": slot_time(min(one.first for one in wanted)),
+        "until": slot_time(max(one.end for one in wanted)),
     }
     for number, reason, detail, slots in session.execute(MOSTLY, parameters):
         if main[number] is None:

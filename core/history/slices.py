@@ -5,7 +5,7 @@ Every function takes a session inside a transaction that its caller ends.
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import NamedTuple
@@ -224,11 +224,10 @@ def pages(
         for server_id, pings in found.items()
     }
     causes = reasons.of_pings(session, failed)
-    records = {
-        server_id: [_record(ping, causes.get((server_id, slot_time(ping.slot)))) for ping in pings]
+    return {
+        server_id: _page([_record(server_id, ping, causes) for ping in pings], *window, limit)
         for server_id, pings in found.items()
     }
-    return {server_id: _page(pings, *window, limit) for server_id, pings in records.items()}
 
 
 def _page(
@@ -241,11 +240,15 @@ def _page(
     return PingsPage(shown, before=shown[0].slot if more else None, after=until)
 
 
-def _record(ping: Kept, cause: reasons.Cause | None) -> PingRecord:
+def _record(
+    server_id: int, ping: Kept, causes: Mapping[tuple[int, datetime], reasons.Cause]
+) -> PingRecord:
+    slot = slot_time(ping.slot)
+    cause = causes.get((server_id, slot))
     return PingRecord(
         reason=cause and cause.reason,
         detail=cause and cause.detail,
-        slot=slot_time(ping.slot),
+        slot=slot,
         state=ping.state,
         response_ms=ping.response_ms,
         best_ms=ping.best_ms,

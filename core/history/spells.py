@@ -144,8 +144,8 @@ def _tallies(session: Session, runs: Sequence[Run]) -> Tallies:
 def _causes(session: Session, server_id: int, runs: Sequence[Run]) -> dict[Run, Cause]:
     """Say why each outage and gap is one, as far as that is kept."""
     told = [run for run in runs if run.letter != PAUSED]
-    wanted = [reasons.Stretch(run.first, run.end, run.letter == DOWN) for run in told]
-    mains = reasons.of_stretches(session, server_id, wanted)
+    wanted = [reasons.Bounds(run.first, run.end, run.letter == DOWN) for run in told]
+    mains = reasons.main_causes(session, server_id, wanted)
     # What few slots of a gap say is not why the whole of it is one.
     return {
         run: main.cause

@@ -47,10 +47,9 @@ FIELDS: Fields = {
     "probe": String(),
     "port": Integer(),
     "revision": Integer(),
-    "reason": String(),
-    "detail": String(),
 }
-LOST: Fields = {"server_id": BigInteger(), "reason": String(), "detail": String()}
+WHY_LOST: Fields = {"server_id": BigInteger(), "reason": String(), "detail": String()}
+WHY_FAILED: Fields = {"ip": String(), "revision": Integer(), **WHY_LOST}
 SLOT: BindParameter[datetime] = bindparam("slot", type_=UtcDateTime())
 FUTURE: BindParameter[datetime] = bindparam("future", type_=UtcDateTime())
 NO_FUTURE = datetime.max.replace(tzinfo=UTC) - AHEAD
@@ -74,16 +73,16 @@ def record(
         raise ValueError(f"slot must be a whole minute, got {slot}")
     new = 0
     if pings:
-        # The same parameter feeds all statements: all pings as one JSON array of arrays.
+        # The same parameter feeds both statements: all pings as one JSON array of arrays.
         parameters = _parameters(slot, now, pings, FIELDS)
         # Counted by the database: to have 10,000 ids returned costs a fifth of the statement.
         new = written(session, INSERT_PINGS, parameters)
         session.execute(UPDATE_SERVERS, parameters)
     failed = [ping for ping in pings if ping.reason]
     if failed:
-        session.execute(EXPLAIN_PINGS, _parameters(slot, now, failed, FIELDS))
+        session.execute(EXPLAIN_PINGS, _parameters(slot, now, failed, WHY_FAILED))
     if unobserved:
-        session.execute(EXPLAIN_MISSING, _parameters(slot, now, unobserved, LOST))
+        session.execute(EXPLAIN_MISSING, _parameters(slot, now, unobserved, WHY_LOST))
     return new
 
 
@@ -172,5 +171,5 @@ def _explain(fields: Fields, *, observed: bool) -> Executable:
 
 INSERT_PINGS = _insert()
 UPDATE_SERVERS = _update()
-EXPLAIN_PINGS = _explain(FIELDS, observed=True)
-EXPLAIN_MISSING = _explain(LOST, observed=False)
+EXPLAIN_PINGS = _explain(WHY_FAILED, observed=True)
+EXPLAIN_MISSING = _explain(WHY_LOST, observed=False)

@@ -189,9 +189,9 @@ def portions(
     read.
     """
     places: Sequence[int] = range(len(wanted))
-    servers = _servers(wanted).values()
-    said = _to_be_granted(_parents(servers), existing(session, _names(servers)), upsert)
+    said = _parents(_servers(wanted).values())
     if len(wanted) > AT_ONCE and any(said.values()):
+        said = _to_be_granted(said, existing(session, said), upsert)
         depths = parents.depths(said, parents.by_name(session) | said)
         places = sorted(places, key=lambda place: depths.get(getattr(wanted[place], "name", ""), 0))
     return [sorted(places[start : start + AT_ONCE]) for start in range(0, len(places), AT_ONCE)]

@@ -24,18 +24,8 @@ DELIMITERS = ",;\t"
 # What stands beside a server's fields where Pinglet itself wrote the list.
 IN_OUR_OBJECTS = {
     *("id", "added", "last_port", "last_ping", "schedule"),
-    *(
-        "state",
-        "reason",
-        "detail",
-        "new",
-        "uptime",
-        "coverage",
-        "counts",
-        "strip",
-        "strip_counts",
-        "means_ms",
-    ),
+    *("state", "reason", "detail", "new"),
+    *("uptime", "coverage", "counts", "strip", "strip_counts", "means_ms"),
 }
 BESIDE_OUR_SERVERS = {"servers", "parents", "days", "next"} | {
     *("totals", "paused", "new", "last_round"),

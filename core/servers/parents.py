@@ -21,6 +21,12 @@ UNKNOWN = "parent must be a server that exists"
 CIRCLE = "parent must not stand behind the server itself"
 BEHIND = aliased(Server, name="behind")
 """The server that is a parent."""
+LINKS = (
+    select(Server.id, Server.name, BEHIND.name)
+    .join_from(PARENT, Server, Server.id == PARENT.c.server_id)
+    .join(BEHIND, BEHIND.id == PARENT.c.parent_id)
+)
+"""Each server that has a parent: its id, its name and the parent's."""
 
 
 def with_parent(query: Select[Any]) -> Select[Any]:
@@ -148,12 +154,6 @@ def _circling(wanted: Wanted, known: Mapping[str, str], refused: Collection[str]
     return {name for name in circling if name in wanted and name not in refused}
 
 
-def _parents_of() -> Select[int, str]:
-    given = incoming({"id": BigInteger()})
-    query = select(PARENT.c.server_id, BEHIND.name).join(BEHIND, BEHIND.id == PARENT.c.parent_id)
-    return query.where(PARENT.c.server_id.in_(select(given.c.id)))
-
-
 def _put() -> Any:
     given = incoming({"server_id": BigInteger(), "name": String()})
     rows = (
@@ -167,12 +167,12 @@ def _put() -> Any:
     )
 
 
-GIVEN = incoming({"id": BigInteger()})
-PARENTS_OF = _parents_of()
-BY_NAME = (
-    select(Server.name, BEHIND.name)
-    .join_from(PARENT, Server, Server.id == PARENT.c.server_id)
+AMONG = PARENT.c.server_id.in_(select(incoming({"id": BigInteger()}).c.id))
+PARENTS_OF = (
+    select(PARENT.c.server_id, BEHIND.name)
     .join(BEHIND, BEHIND.id == PARENT.c.parent_id)
+    .where(AMONG)
 )
-REMOVE = delete(PARENT).where(PARENT.c.server_id.in_(select(GIVEN.c.id)))
+BY_NAME = LINKS.with_only_columns(Server.name, BEHIND.name)
+REMOVE = delete(PARENT).where(AMONG)
 PUT = _put()

@@ -108,6 +108,15 @@ def guarded_site(sqlite_settings: Settings, prefix: str) -> Iterator[Site]:
         yield served
 
 
+PHONE_WIDTH = 390
+PHONE: dict[str, Any] = {
+    "viewport": {"width": PHONE_WIDTH, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+}
+"""What makes a context one of a phone, with a finger."""
+
+
 @contextmanager
 def watched(browser: Browser, **more: object) -> Iterator[tuple[BrowserContext, Seen]]:
     """Open a context whose pages may open no dialog, break no policy and throw no error."""

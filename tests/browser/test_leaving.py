@@ -262,11 +262,16 @@ def test_the_same_page_filter_and_place_of_the_list_are_there_after(
     rows(page, "web-0000")
 
 
-def test_who_reloads_before_the_list_is_there_keeps_the_place(long_list: Site, page: Page) -> None:
-    steps.fleet(page, long_list)
+def in_the_midst(page: Page, site: Site) -> float:
+    """Look at the middle of the list; return how far down in the window it is."""
+    steps.fleet(page, site)
     told(page)
     page.get_by_role("link", name="web-0500").scroll_into_view_if_needed()
-    down = in_sight(page, "web-0500")
+    return in_sight(page, "web-0500")
+
+
+def test_who_reloads_before_the_list_is_there_keeps_the_place(long_list: Site, page: Page) -> None:
+    down = in_the_midst(page, long_list)
     lists = "**/servers?limit=1000*"
     page.route(lists, lambda _route: None)  # it doesn't come
     for _impatience in range(2):
@@ -279,10 +284,7 @@ def test_who_reloads_before_the_list_is_there_keeps_the_place(long_list: Site, p
 
 
 def test_the_place_waits_for_a_list_that_comes_late(long_list: Site, page: Page) -> None:
-    steps.fleet(page, long_list)
-    told(page)
-    page.get_by_role("link", name="web-0500").scroll_into_view_if_needed()
-    down = in_sight(page, "web-0500")
+    down = in_the_midst(page, long_list)
     lists = "**/servers?limit=1000*"
     page.route(lists, lambda route: route.fulfill(status=503, body='{"detail": "away"}'))
     page.reload()

@@ -15,7 +15,7 @@ from core.servers import change
 from core.servers.records import ServerChange
 from core.slots import SLOT, slot_of
 from tests.browser import steps
-from tests.browser.conftest import Seen, watched
+from tests.browser.conftest import PHONE, PHONE_WIDTH, Seen, watched
 from tests.browser.site import Site, slots
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -198,8 +198,7 @@ def test_a_refresh_keeps_the_focus_in_the_list(site: Site, page: Page, story: St
 def test_a_finger_points_and_what_it_pointed_at_stays(
     site: Site, browser: Browser, story: Story
 ) -> None:
-    phone = {"width": 390, "height": 844}
-    with watched(browser, viewport=phone, has_touch=True, is_mobile=True) as (context, _seen):
+    with watched(browser, **PHONE) as (context, _seen):
         page = context.new_page()
         six_hours(page, site, story)
         page.locator("#chart").scroll_into_view_if_needed()
@@ -214,7 +213,7 @@ def test_a_finger_points_and_what_it_pointed_at_stays(
         tip = page.locator("#tip").bounding_box()
         assert tip is not None
         assert tip["x"] >= 0
-        assert tip["x"] + tip["width"] <= phone["width"]
+        assert tip["x"] + tip["width"] <= PHONE_WIDTH
 
 
 # What goes on beyond the window
@@ -518,8 +517,7 @@ def test_a_focused_strip_is_not_hidden_below_what_stays_in_sight(site: Site, pag
 def test_a_finger_points_at_a_strip_and_leads_nowhere(
     site: Site, browser: Browser, story: Story
 ) -> None:
-    phone = {"width": 390, "height": 844}
-    with watched(browser, viewport=phone, has_touch=True, is_mobile=True) as (context, _seen):
+    with watched(browser, **PHONE) as (context, _seen):
         page = context.new_page()
         listed(page, site)
         middle = in_strip(page, "web", story.now - story.outage[0] - 30 * MINUTES)
@@ -528,7 +526,7 @@ def test_a_finger_points_at_a_strip_and_leads_nowhere(
         tip = page.locator("#tip").bounding_box()
         assert tip is not None
         assert tip["x"] >= 0
-        assert tip["x"] + tip["width"] <= phone["width"]
+        assert tip["x"] + tip["width"] <= PHONE_WIDTH
         page.touchscreen.tap(200, 20)
         expect(page.locator("#tip")).to_be_hidden()
         page.touchscreen.tap(100, middle[1] - 90)

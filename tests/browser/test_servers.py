@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -17,7 +18,7 @@ from core.servers import change
 from core.servers.records import ServerChange
 from handlers.http import health
 from tests.browser import steps
-from tests.browser.conftest import Seen, watched
+from tests.browser.conftest import PHONE, Seen, watched
 from tests.browser.site import Site, slots
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -222,8 +223,7 @@ def test_dragging_over_the_chart_looks_closer(site: Site, page: Page, watched_se
 
 
 def test_a_finger_looks_closer_too(site: Site, browser: Browser, watched_server: int) -> None:
-    phone = {"width": 390, "height": 844}
-    with watched(browser, viewport=phone, has_touch=True, is_mobile=True) as (context, _seen):
+    with watched(browser, **PHONE) as (context, _seen):
         page = context.new_page()
         steps.server(page, site, watched_server)
         page.locator("#chart").scroll_into_view_if_needed()
@@ -249,19 +249,29 @@ def test_keys_look_closer_too(site: Site, page: Page, watched_server: int) -> No
     steps.shows(page, hours=24)
 
 
+def hold_health(page: Page) -> Callable[[], None]:
+    """Keep Pinglet from saying what time it is, until what is returned is called."""
+    held: list[Route] = []
+    page.route("**/health", lambda route: held.append(route))
+
+    def let_go() -> None:
+        for route in held:
+            route.continue_()
+        page.unroute("**/health")
+
+    return let_go
+
+
 def test_keys_wait_until_pinglet_has_said_what_time_it_is(
     site: Site, page: Page, watched_server: int
 ) -> None:
-    told: list[Route] = []
-    page.route("**/health", lambda route: told.append(route))
+    let_go = hold_health(page)
     page.goto(f"{site.url}/dashboard/servers/{watched_server}")
     expect(page.get_by_role("button", name="24 h")).to_be_visible()
     page.locator(".chart").focus()
     for key in ("+", "-", "ArrowLeft"):
         page.keyboard.press(key)
-    for route in told:
-        route.continue_()
-    page.unroute("**/health")
+    let_go()
     steps.shows(page, hours=24)
     expect(page).to_have_url(f"{site.url}/dashboard/servers/{watched_server}")
     page.keyboard.press("+")
@@ -271,16 +281,13 @@ def test_keys_wait_until_pinglet_has_said_what_time_it_is(
 def test_a_strip_is_not_dated_before_pinglet_has_said_what_time_it_is(
     site: Site, page: Page, watched_server: int
 ) -> None:
-    told: list[Route] = []
-    page.route("**/health", lambda route: told.append(route))
+    let_go = hold_health(page)
     steps.fleet(page, site)
     box = page.locator("#servers canvas").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 4, box["y"] + 30)
     assert page.locator("#tip").is_hidden()
-    for route in told:
-        route.continue_()
-    page.unroute("**/health")
+    let_go()
     expect(page.locator("#age")).to_contain_text("last round")
     page.mouse.move(box["x"] + 6, box["y"] + 30)
     expect(page.locator("#tip time").first).to_have_attribute(

@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import signal
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def tables(engine: Engine) -> set[str]:
 def pretend_version(database: Database, version: str) -> None:
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :v"), {"v": version})
+
+
+def as_of(database: Database, version: str, names: Sequence[str]) -> list[int]:
+    """Make the tables of an earlier version, with these servers; return their ids."""
+    with database.engine.begin() as connection:
+        config = migrations.configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+    pretend_version(database, SCHEMA_VERSION)  # to add with today's code
+    ids = [add(database, name) for name in names]
+    pretend_version(database, version)
+    return ids
 
 
 def upgrade_and_look(settings: Settings) -> list[str]:
@@ -126,12 +139,8 @@ def test_an_upgrade_makes_the_tables_and_a_second_one_changes_nothing(bare: Data
 def test_pings_that_lay_in_order_of_time_are_all_kept_when_a_file_is_rewritten(
     bare: Database,
 ) -> None:
-    with bare.engine.begin() as connection:
-        config = migrations.configuration()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0004")
+    ids = as_of(bare, "0004", ["one", "two", "three"])
     pretend_version(bare, SCHEMA_VERSION)  # to add with today's code
-    ids = [add(bare, name) for name in ("one", "two", "three")]
     slots = [SLOT + number * MINUTE for number in range(5)]
     figures = {"sent": 4, "received": 4, "probe": Probe.TCP}
     with bare.transaction() as session:
@@ -155,13 +164,7 @@ def test_pings_that_lay_in_order_of_time_are_all_kept_when_a_file_is_rewritten(
 
 
 def test_tags_and_parents_are_no_hindrance_to_the_release_before_them(bare: Database) -> None:
-    with bare.engine.begin() as connection:
-        config = migrations.configuration()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0007")
-    pretend_version(bare, SCHEMA_VERSION)  # to add with today's code
-    ids = [add(bare, name) for name in ("switch", "web", "mail")]
-    pretend_version(bare, "0007")
+    ids = as_of(bare, "0007", ["switch", "web", "mail"])
 
     migrations.upgrade(bare.engine)
 

@@ -86,15 +86,16 @@ function facts() {
   const why = server.detail ? `: ${server.detail}` : "";
   const found = [`${server.ip}${port}`, `${word(server)}${why}`, every(server.interval_s / 60), lastSeen(server.last_ping)];
   if (server.probe !== "auto") found.splice(1, 0, server.probe);
-  const links = server.tags.map((tag) => ["", { tag }, tag]);
-  if (server.parent) links.unshift(["behind ", { search: server.parent }, server.parent]);
-  found.push(...links.map(([before, , text]) => before + text));
-  if (found.join() !== [...$("#address").children].map((fact) => fact.textContent).join()) {
-    const shown = found.slice(0, found.length - links.length).map((fact) => h("bdi", {}, fact));
-    $("#address").replaceChildren(...shown, ...links.map(([before, words, text]) =>
-      h("bdi", {}, before, h("a", { href: `${prefix}/dashboard?${new URLSearchParams(words)}` }, text))));
-  }
+  const shown = [
+    ...found.map((fact) => h("bdi", {}, fact)),
+    ...(server.parent ? [h("bdi", {}, "behind ", listOf({ search: server.parent }, server.parent))] : []),
+    ...server.tags.map((tag) => h("bdi", {}, listOf({ tag }, tag))),
+  ];
+  const told = (facts) => [...facts].map((fact) => fact.textContent).join();
+  if (told(shown) !== told($("#address").children)) $("#address").replaceChildren(...shown);
 }
+
+const listOf = (words, text) => h("a", { href: `${prefix}/dashboard?${new URLSearchParams(words)}` }, text);
 
 const every = (minutes) => minutes === 1 ? "every minute" : minutes % 60 ? `every ${minutes} minutes` : minutes === 60 ? "every hour" : minutes === 1440 ? "every day" : `every ${minutes / 60} hours`;
 
