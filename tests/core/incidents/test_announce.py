@@ -9,78 +9,19 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import select
 
-from core.checks.records import Ping, Reason, Unobserved
 from core.incidents import announce
 from core.incidents.judge import Limits
 from core.incidents.records import How
-from core.models import EVENT, INCIDENT, JUDGED
-from core.rounds import record
+from core.models import INCIDENT
 from core.servers import change
 from core.servers.records import ServerChange
-from core.slots import slot_number
 from infra.database import Database
 from tests.core.incidents import oracle
+from tests.core.incidents.rounds import DOWN, LOST, UP, Told, arrive, begin, minutes, told
 from tests.counts import count, named
-from tests.infra.rows import MINUTE, SLOT, add, ping
+from tests.infra.rows import MINUTE, SLOT, add
 
 WORLDS = named("random worlds of incidents, on each database", 1_000)
-UP, DOWN, LOST = "g", "b", "x"
-
-
-def found(server_id: int, letter: str) -> tuple[list[Ping], list[Unobserved]]:
-    """Return what a prober says of a server."""
-    if letter == LOST:
-        return [], [Unobserved(server_id, "no route", Reason.LOCAL)]
-    return [ping(server_id, 1.0 if letter == UP else None)], []
-
-
-def arrive(database: Database, slot: datetime, seen: Sequence[tuple[int, str]]) -> None:
-    """Record a batch, and announce what there is to announce."""
-    pings, lost = [], []
-    for one in seen:
-        some, others = found(*one)
-        pings += some
-        lost += others
-    with database.transaction() as session:
-        record.record(session, slot, pings, unobserved=lost)
-    with database.transaction() as session:
-        announce.announce(session, slot)
-
-
-def begin(database: Database, slot: datetime) -> None:
-    with database.transaction() as session:
-        announce.close(session, slot)
-
-
-def minutes(database: Database, server_id: int, letters: str, first: datetime = SLOT) -> datetime:
-    """Have a server looked at each minute, in order; return the slot after."""
-    slot = first
-    for letter in letters:
-        begin(database, slot)
-        arrive(database, slot, [(server_id, letter)])
-        slot += MINUTE
-    return slot
-
-
-class Told(NamedTuple):
-    """An incident, in slots since SLOT."""
-
-    opened: int
-    confirmed: int
-    resolved: int | None
-    how: str | None
-    flaps: int
-
-
-def told(database: Database) -> list[Told]:
-    columns = INCIDENT.c.opened, INCIDENT.c.confirmed, INCIDENT.c.resolved, INCIDENT.c.how
-    zero = slot_number(SLOT)
-    with database.reading() as session:
-        rows = session.execute(select(*columns, INCIDENT.c.flaps).order_by(INCIDENT.c.id))
-        return [
-            Told(*(one and slot_number(one) - zero for one in slots), how, flaps)
-            for *slots, how, flaps in rows
-        ]
 
 
 def test_two_bad_minutes_of_three_are_an_incident_and_two_good_ones_end_it(
@@ -91,27 +32,6 @@ def test_two_bad_minutes_of_three_are_an_incident_and_two_good_ones_end_it(
     assert told(database) == [Told(2, 4, None, None, 0)]
     minutes(database, server_id, "bgg", SLOT + 5 * MINUTE)
     assert told(database) == [Told(2, 4, 6, How.GOOD, 0)]
-
-
-def test_it_says_why_its_first_bad_slot_was_bad(database: Database) -> None:
-    server_id = add(database)
-    begin(database, SLOT)
-    for slot, detail in ((SLOT, "connection refused"), (SLOT + MINUTE, "no route")):
-        bad = ping(server_id, None)
-        with database.transaction() as session:
-            pings = [
-                Ping(
-                    *(getattr(bad, one) for one in bad.__struct_fields__[:9]),
-                    Reason.REFUSED,
-                    detail,
-                )
-            ]
-            record.record(session, slot, pings)
-            announce.announce(session, slot)
-    with database.reading() as session:
-        row = session.execute(select(INCIDENT)).one()
-    assert (row.reason, row.detail) == (Reason.REFUSED, "connection refused")
-    assert (row.server_id, row.server_name, row.rule) == (server_id, "web", "default")
 
 
 def test_a_slot_waits_for_everybody_who_was_due(database: Database) -> None:
@@ -160,33 +80,6 @@ def test_a_worker_that_was_away_makes_no_incident(database: Database) -> None:
     assert told(database) == []
 
 
-def test_blindness_resolves_nothing(database: Database) -> None:
-    server_id = add(database)
-    slot = minutes(database, server_id, "bb" + "x" * 5)
-    minutes(database, server_id, "gg", slot + timedelta(days=1))
-    begun = slot_number(slot + timedelta(days=1)) - slot_number(SLOT)
-    assert told(database) == [Told(0, 1, begun, How.GOOD, 0)]
-
-
-def test_soon_again_is_the_same_incident_and_a_flap(database: Database) -> None:
-    server_id = add(database)
-    minutes(database, server_id, "bbggbbgg")
-    assert told(database) == [Told(0, 1, 6, How.GOOD, 1)]
-    with database.reading() as session:
-        kinds = session.scalars(select(EVENT.c.kind).order_by(EVENT.c.id)).all()
-    assert kinds == ["opened", "resolved", "reopened", "resolved"]
-
-
-def test_a_quiet_server_is_forgotten(database: Database) -> None:
-    server_id = add(database)
-    minutes(database, server_id, "b" + "g" * 31)
-    with database.reading() as session:
-        assert session.execute(select(JUDGED)).all() != []
-    minutes(database, server_id, "g", SLOT + 32 * MINUTE)
-    with database.reading() as session:
-        assert session.execute(select(JUDGED)).all() == []
-
-
 def remove(database: Database, _server_id: int, _now: datetime) -> None:
     with database.transaction() as session:
         change.remove(session, "web")
@@ -208,21 +101,6 @@ def test_who_is_no_longer_watched_has_no_open_incident(
     with database.transaction() as session:
         announce.announce(session, slot)
     assert told(database) == [Told(0, 1, 3, how, 0)]
-
-
-def test_who_is_looked_at_otherwise_begins_anew_and_what_is_open_stays_open(
-    database: Database,
-) -> None:
-    server_id = add(database)
-    slot = minutes(database, server_id, "bbg")
-    with database.transaction() as session:
-        change.alter(session, server_id, ServerChange(port=80), database.settings, slot)
-    for number, ms in enumerate([1.0, None, 1.0, 1.0]):
-        with database.transaction() as session:
-            now = slot + number * MINUTE
-            record.record(session, now, [ping(server_id, ms, revision=1)])
-            announce.announce(session, now)
-    assert told(database) == [Told(0, 1, 5, How.GOOD, 0)]
 
 
 # Random worlds
