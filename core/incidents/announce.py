@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import takewhile, zip_longest
 
-from sqlalchemy import exists, false, func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -74,8 +74,8 @@ def _is_missing(session: Session, slot: datetime) -> bool:
         WHY.c.server_id == SERVER.c.id, ~WHY.c.observed, WHY.c.datetime == slot
     )
     # Nearly all have it as their newest, and are not looked for any further.
-    newest = func.coalesce(SERVER.c.last_slot == slot, false())
-    missing = due_in(slot, [SERVER.c.id]).where(~newest, ~pinged, ~explained)
+    is_newest = SERVER.c.last_slot.is_not_distinct_from(slot)
+    missing = due_in(slot, [SERVER.c.id]).where(~is_newest, ~pinged, ~explained)
     return session.execute(missing.limit(1)).first() is not None
 
 

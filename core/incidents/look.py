@@ -32,27 +32,43 @@ class Found(NamedTuple):
 
 def look(session: Session, first: datetime, last: datetime) -> Found:
     """Read what the judge is to be asked about in the slots from `first` to `last`."""
-    known = {
-        server_id: (revision, msgspec.json.decode(memory, type=Memory))
-        for server_id, revision, memory in session.execute(select(JUDGED))
-    }
+    known = _known(session)
     span = {"first": first, "last": last}
     ids = {*known, *session.scalars(NEWLY_BAD if first == last else EVER_BAD, span)}
     if not ids:
         return Found({}, {}, {}, {})
     wanted = span | {"rows": as_rows([one] for one in sorted(ids))}
     now = dict(session.execute(REVISIONS, wanted).all())
-    memories = {}
-    for one in now:
-        revision, memory = known.get(one, (now[one], NOTHING))
-        memories[one] = memory if revision == now[one] else judge.begun_anew(memory)
     rows: dict[int, dict[int, int]] = defaultdict(dict)
     for server_id, slot, received in session.execute(ROWS, wanted):
         rows[server_id][slot_number(slot)] = received
     # Where every slot has its ping nobody asks what was due.
     slots = slot_number(last) - slot_number(first) + 1
     gaps = [one for one in now if len(rows.get(one, ())) < slots]
-    return Found(now, memories, rows, schedules(session, gaps) if gaps else {})
+    plans = schedules(session, gaps) if gaps else {}
+    return Found(now, _memories(known, now), rows, plans)
+
+
+class _Known(NamedTuple):
+    """What is remembered, and the revision of the server of which it is."""
+
+    revision: int
+    memory: Memory
+
+
+def _known(session: Session) -> dict[int, _Known]:
+    return {
+        server_id: _Known(revision, msgspec.json.decode(memory, type=Memory))
+        for server_id, revision, memory in session.execute(select(JUDGED))
+    }
+
+
+def _memories(known: Mapping[int, _Known], now: Mapping[int, int]) -> dict[int, Memory]:
+    memories = {}
+    for server_id, revision in now.items():
+        of_then, memory = known.get(server_id, (revision, NOTHING))
+        memories[server_id] = memory if of_then == revision else judge.begun_anew(memory)
+    return memories
 
 
 FIRST = bindparam("first", type_=UtcDateTime())

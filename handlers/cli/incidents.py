@@ -62,13 +62,13 @@ def show_incident(incident_id: int) -> None:
     print_table(["at", "what", "who", "note"], rows)
 
 
-note = click.option("--note", help="What there is to say, at most 1,000 characters.")
+noted = click.option("--note", help="What there is to say, at most 1,000 characters.")
 
 
 @incidents_group.command("ack")
 @click.argument("incident_id", type=int)
 @click.option("--until", help="A time such as 2026-01-02T07:01:00Z; else until it is resolved.")
-@note
+@noted
 def acknowledge(incident_id: int, until: str | None, note: str | None) -> None:
     """Say that you look after an open incident."""
     with refusals():
@@ -92,7 +92,7 @@ def unacknowledge(incident_id: int) -> None:
 
 @incidents_group.command("resolve")
 @click.argument("incident_id", type=int)
-@note
+@noted
 def resolve(incident_id: int, note: str | None) -> None:
     """Resolve an open incident by hand: new bad slots open another."""
     with refusals():
