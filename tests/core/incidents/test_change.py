@@ -12,7 +12,7 @@ from core.incidents import change, find
 from core.incidents.records import Acknowledgement, Comment, Incident, Resolution
 from core.models import INCIDENT, JUDGED
 from infra.database import Database
-from tests.core.incidents.test_announce import minutes
+from tests.core.incidents.rounds import minutes
 from tests.infra.rows import MINUTE, SLOT, add
 
 NOW = SLOT + timedelta(hours=1)

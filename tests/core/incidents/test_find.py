@@ -8,7 +8,7 @@ from core.errors import IncidentUnknown, WrongRequest
 from core.incidents import find
 from core.incidents.records import IncidentsQuery, Standing
 from infra.database import Database
-from tests.core.incidents.test_announce import arrive, begin, minutes
+from tests.core.incidents.rounds import arrive, begin, minutes
 from tests.infra.rows import MINUTE, SLOT, add
 from tests.infra.statements import counted
 
