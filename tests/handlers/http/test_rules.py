@@ -54,7 +54,7 @@ def test_a_rule_is_replaced_as_a_whole_and_removed(client: FlaskClient) -> None:
         ({"when": {"down": 4, "of": 3}}, "when.down"),
         ({"when": {"down": 1, "of": 3}}, "clear"),
         ({"say": [{"channel": "ops"}]}, "say[0].channel"),
-        ({"for": {"tags": ["a b"]}}, "for.tags"),
+        ({"for": {"tags": ["a b"]}}, "for.tags[0]"),
         ({"id": 7}, "id"),
     ],
 )
