@@ -473,6 +473,21 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "PasswordChange": users.PasswordChange,
     "UserWanted": users.UserWanted,
     "UserChange": users.UserChange,
+    "Incident": incident_records.Incident,
+    "IncidentServer": incident_records.Watched,
+    "IncidentPage": incident_records.IncidentPage,
+    "IncidentTold": incident_records.IncidentTold,
+    "Happened": incident_records.Happened,
+    "When": When,
+    "WhenWanted": When,
+    "Criteria": Criteria,
+    "CriteriaWanted": Criteria,
+    "Rule": rules.RuleListed,
+    "RuleWanted": rules.Rule,
+    "Say": rules.Say,
+    "SayWanted": rules.Say,
+    "Event": incident_records.Event,
+    "EventPage": incident_records.EventPage,
 }
 HISTORY = {"pings", "series", "summary"}
 
