@@ -109,6 +109,7 @@ def library_file(_here: Instance, hash_there: str, name: str) -> Response:
 PAGES = (
     ("fleet", "/dashboard", "Fleet", READ),
     ("add", "/dashboard/add", "Add", READ),
+    ("rules", "/dashboard/rules", "Rules", READ),
     ("account", "/dashboard/account", "Account", READ),
     ("explorer", "/dashboard/graphql", "GraphQL", WRITE),
 )

@@ -57,6 +57,7 @@ VIEWS: dict[str, Opened] = {
     "nothing found": opened("/dashboard?search=nowhere", "#nothing"),
     "edit": edited,
     "add": opened("/dashboard/add", "#one"),
+    "rules": opened("/dashboard/rules", "#none"),
     "account": opened("/dashboard/account", "#users tr"),
     "server": pinged,
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),

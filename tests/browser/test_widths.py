@@ -108,6 +108,7 @@ VIEWS: dict[str, Callable[[Page, Site], None]] = {
     "server": with_all_open,
     "server, edited": edited,
     "server, gone": opened("/dashboard/servers/4711", "h1:has-text('not found')"),
+    "rules": opened("/dashboard/rules", "#none"),
     "add": pasted,
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),
     "docs": opened("/api/v1/docs", "h1"),

@@ -20,7 +20,14 @@ LOCK = json.loads((ROOT / "package-lock.json").read_text())
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 EXPLORER = "/dashboard/graphql"
 NO_SERVER = "/dashboard/servers/4711"
-PAGES = ["/dashboard", "/dashboard/add", "/dashboard/account", "/dashboard/servers/1", NO_SERVER]
+PAGES = [
+    "/dashboard",
+    "/dashboard/add",
+    "/dashboard/account",
+    "/dashboard/rules",
+    "/dashboard/servers/1",
+    NO_SERVER,
+]
 PAGES += [EXPLORER, "/login"]
 LOADED = {
     "/dashboard/servers/1": pages.LOADED["server"],
