@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.incidents.change import ANNOUNCED, end, hold_announcing
+from core.incidents.holding import note_held
 from core.incidents.judge import Memory
 from core.incidents.judged import Decided, fold, remember
 from core.incidents.look import look
@@ -92,6 +93,7 @@ def _go_on(session: Session, first: datetime, last: datetime) -> int:
     # A server's decisions are carried out one after the other, those of several servers at once.
     for wave in zip_longest(*decided):
         carry_out(session, [one for one in wave if one])
+    note_held(session, found.memories, found.exempt, slot_number(first), slot_number(last))
     _end_without_verdict(session, last)
     session.execute(update(LATCH).where(LATCH.c.name == ANNOUNCED).values(since=last))
     return sum(map(len, decided))

@@ -16,6 +16,7 @@ from core.incidents import judge, rules
 from core.incidents.judge import Decision, Memory, Verdict
 from core.incidents.look import Found, given_servers
 from core.models import JUDGED
+from core.servers.exempt import is_exempt
 from core.servers.schedule import due_slots, spans
 from core.sql import as_rows, incoming
 
@@ -41,15 +42,21 @@ def fold(
 
 
 def _verdicts(found: Found, server_id: int, first: int, last: int) -> Iterator[tuple[int, Verdict]]:
-    """Yield what each slot says that was due, or was looked at all the same.
+    """Yield what each slot says that was due, or was looked at all the same, and isn't exempt.
 
     More blind slots in a row than the judge remembers are no news.
     """
     planned = spans(found.plans.get(server_id, ()))
-    rows = found.rows.get(server_id, {})
+    exempt = found.exempt.get(server_id, ())
+    rows = {
+        slot: received
+        for slot, received in found.rows.get(server_id, {}).items()
+        if not is_exempt(exempt, slot)
+    }
     seen = first - 1
     for slot in [*sorted(rows), last + 1]:
-        for blind in islice(due_slots(planned, seen + 1, slot), judge.MOST):
+        unseen = (one for one in due_slots(planned, seen + 1, slot) if not is_exempt(exempt, one))
+        for blind in islice(unseen, judge.MOST):
             yield blind, Verdict.BLIND
         if slot <= last:
             yield slot, Verdict.GOOD if rows[slot] else Verdict.BAD

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from core.incidents import judge
 from core.incidents.judge import NOTHING, Memory
 from core.models import DATA, JUDGED, SERVER
-from core.servers.schedule import Planned, schedules
+from core.servers.exempt import exempt
+from core.servers.schedule import Planned, Span, schedules
 from core.slots import slot_number
 from core.sql import UtcDateTime, as_rows, incoming
 
@@ -28,6 +29,8 @@ class Found(NamedTuple):
     rows: Mapping[int, Mapping[int, int]]
     """How many echoes came back, by server and slot."""
     plans: Mapping[int, Sequence[Planned]]
+    exempt: Mapping[int, Sequence[Span]]
+    """Which slots aren't judged, from the one before on."""
 
 
 def look(session: Session, first: datetime, last: datetime) -> Found:
@@ -36,17 +39,17 @@ def look(session: Session, first: datetime, last: datetime) -> Found:
     span = {"first": first, "last": last}
     ids = {*known, *session.scalars(NEWLY_BAD if first == last else EVER_BAD, span)}
     if not ids:
-        return Found({}, {}, {}, {})
+        return Found({}, {}, {}, {}, {})
     wanted = span | {"rows": as_rows([one] for one in sorted(ids))}
     now = dict(session.execute(REVISIONS, wanted).all())
     rows: dict[int, dict[int, int]] = defaultdict(dict)
     for server_id, slot, received in session.execute(ROWS, wanted):
         rows[server_id][slot_number(slot)] = received
+    low, end = slot_number(first), slot_number(last) + 1
     # Where every slot has its ping nobody asks what was due.
-    slots = slot_number(last) - slot_number(first) + 1
-    gaps = [one for one in now if len(rows.get(one, ())) < slots]
+    gaps = [one for one in now if len(rows.get(one, ())) < end - low]
     plans = schedules(session, gaps) if gaps else {}
-    return Found(now, _memories(known, now), rows, plans)
+    return Found(now, _memories(known, now), rows, plans, exempt(session, [*now], low - 1, end))
 
 
 class _Known(NamedTuple):

@@ -16,6 +16,12 @@ class Standing(StrEnum):
     RESOLVED = "resolved"
 
 
+class Held(StrEnum):
+    """Why nobody is told of an incident."""
+
+    MAINTENANCE = "maintenance"  # of its server, or of one that it is behind
+
+
 class How(StrEnum):
     """How an incident was resolved."""
 
@@ -34,6 +40,8 @@ class Kind(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     UNACKNOWLEDGED = "unacknowledged"
     COMMENT = "comment"
+    HELD = "held"
+    RELEASED = "released"
 
 
 class Watched(Record, frozen=True):
@@ -48,7 +56,7 @@ class Incident(Record, frozen=True):
 
     `confirmed` is the slot that decided it, `how` is what resolved it: good slots, somebody's hand,
     a pause or the server's removal. `duration_s` goes on while it is open. `reason` and `detail`
-    are those of its first bad slot.
+    are those of its first bad slot. While it is `held` nobody is told of it.
     """
 
     id: int
@@ -58,6 +66,7 @@ class Incident(Record, frozen=True):
     flapping: bool
     flaps: int
     server: Watched
+    held: Held | None
     opened: datetime
     confirmed: datetime
     resolved: datetime | None

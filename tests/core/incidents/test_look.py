@@ -18,7 +18,7 @@ def test_of_quiet_servers_nothing_is_read(database: Database) -> None:
     first, second = add(database), add(database, "db")
     begin(database, SLOT)
     arrive(database, SLOT, [(first, "g"), (second, "x")])
-    assert seen(database) == Found({}, {}, {}, {})
+    assert seen(database) == Found({}, {}, {}, {}, {})
 
 
 @pytest.mark.parametrize("after", ["", "g"])
