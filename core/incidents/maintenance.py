@@ -7,7 +7,7 @@ is laid down 90 days ahead, each night a day more.
 Every function takes a session inside a transaction that its caller ends.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,6 +16,7 @@ from msgspec.structs import asdict, replace
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Executable,
     Row,
     Select,
@@ -32,8 +33,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from core.errors import MaintenanceUnknown
+from core.history.figures import window_slots
 from core.incidents.maintenance_records import (
     Between,
+    HeldRange,
+    HeldRanges,
     Maintenance,
     MaintenanceChange,
     MaintenancePage,
@@ -42,11 +46,15 @@ from core.incidents.maintenance_records import (
     MaintenanceWhen,
 )
 from core.incidents.maintenance_times import AHEAD, between, check, minute_after, once
-from core.models import LARGEST_ID, MAINTENANCE, MAINTENANCE_RANGE
+from core.models import LARGEST_ID, MAINTENANCE, MAINTENANCE_RANGE, StoredMaintenance
 from core.reading import NAME_LENGTH, kept_name, plain_text
 from core.servers.criteria import Criteria
-from core.slots import slot_of
+from core.servers.exempt import Range, ranges
+from core.slots import slot_of, slot_time
 from core.sql import as_rows, incoming, time_at, written
+
+MOST_HELD = 1_000
+"""Ranges of a server that one answer shows, the newest."""
 
 
 def page(session: Session, wanted: MaintenanceQuery, now: datetime) -> MaintenancePage:
@@ -74,17 +82,19 @@ def make(session: Session, wanted: MaintenanceWanted, who: str | None, now: date
     Raises WrongRequest.
     """
     check(wanted.when, now)
-    made = {"made": now, "made_by": who, "planned": now}
-    row = insert(MAINTENANCE).values(**_columns(_checked(wanted)), **made)
-    maintenance_id: int = session.execute(row).inserted_primary_key[0]
-    _lay_down(session, maintenance_id, wanted, slot_of(now), now)
-    return maintenance_id
+    wanted = _checked(wanted)
+    row = StoredMaintenance(**_columns(wanted), made=now, made_by=who, planned=now)
+    session.add(row)
+    session.flush()
+    _lay_down(session, row.id, wanted, slot_of(now), now)
+    return row.id
 
 
-def change(
-    session: Session, maintenance_id: int, wanted: MaintenanceChange, now: datetime
-) -> None:
-    """Have a maintenance otherwise from the next slot on. Raises MaintenanceUnknown, WrongRequest."""
+def change(session: Session, maintenance_id: int, wanted: MaintenanceChange, now: datetime) -> None:
+    """Have a maintenance otherwise from the next slot on.
+
+    Raises MaintenanceUnknown, WrongRequest.
+    """
     row = _row(session, maintenance_id, select(MAINTENANCE).with_for_update())
     if isinstance(wanted.when, MaintenanceWhen):
         check(wanted.when, now)
@@ -97,7 +107,10 @@ def change(
 
 
 def remove(session: Session, maintenance_id: int, now: datetime) -> None:
-    """Remove a maintenance: what it holds ends with the slot we are in. Raises MaintenanceUnknown."""
+    """Remove a maintenance: what it holds ends with the slot we are in.
+
+    Raises MaintenanceUnknown.
+    """
     _row(session, maintenance_id, select(MAINTENANCE).with_for_update())
     _cut(session, maintenance_id, now)
     session.execute(delete(MAINTENANCE).where(MAINTENANCE.c.id == maintenance_id))
@@ -128,6 +141,36 @@ def forget(session: Session, before: datetime) -> int:
     left = exists().where(MAINTENANCE_RANGE.c.maintenance_id == MAINTENANCE.c.id)
     session.execute(delete(MAINTENANCE).where(MAINTENANCE.c.ends < before, ~left))
     return gone
+
+
+def held(
+    session: Session, ids: Sequence[int], window: tuple[datetime, datetime]
+) -> dict[int, HeldRanges]:
+    """Return what holds each of these servers in a window. Four statements at most.
+
+    Raises WrongRequest for an empty window or a too long one.
+    """
+    first, end = window_slots(*window)
+    found = ranges(session, ids, first, end)
+    return {
+        server_id: HeldRanges(
+            since=slot_time(first),
+            until=slot_time(end),
+            ranges=[_held(one) for one in found.get(server_id, ())[-MOST_HELD:]],
+            left_off=max(len(found.get(server_id, ())) - MOST_HELD, 0),
+        )
+        for server_id in ids
+    }
+
+
+def _held(one: Range) -> HeldRange:
+    return HeldRange(
+        since=slot_time(one.first),
+        until=slot_time(one.end),
+        id=one.maintenance_id,
+        name=one.name,
+        counts=one.counts,
+    )
 
 
 def _checked(wanted: MaintenanceWanted) -> MaintenanceWanted:
@@ -239,7 +282,7 @@ def _insert(
 
 def _insertion() -> Executable:
     given = incoming({"since": BigInteger(), "until": BigInteger()})
-    said = {
+    said: dict[str, ColumnElement[Any]] = {
         "maintenance_id": bindparam("of", type_=BigInteger()),
         "since": time_at(given.c.since),
         "until": time_at(given.c.until),

@@ -46,7 +46,7 @@ Zone = Annotated[
 
 
 class MaintenanceWhen(Request, frozen=True):
-    """Once (`since`, `until`), or for `duration_m` on `days` at a time, or by `cron`, in a `zone`."""
+    """Once (`since`, `until`), or for `duration_m`: on `days` or by `cron`, in a `zone`."""
 
     since: Moment | None = None
     until: Moment | None = None
@@ -86,7 +86,7 @@ class Between(Record, frozen=True):
 
 
 class Maintenance(Record, frozen=True):
-    """Planned work. `next` are the slots that it holds now, or holds next; null where none are left.
+    """Planned work. `next` are the slots that it holds now, or next; null where none are left.
 
     With `counts` its slots are part of uptime and coverage, else they are left out.
     """
@@ -114,3 +114,20 @@ class MaintenanceQuery(Request, frozen=True):
     over: bool = False
     before: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+
+
+class HeldRange(Between, frozen=True):
+    """From when to when a maintenance held or will hold; `id` is null where it was removed."""
+
+    id: int | None
+    name: str
+    counts: bool
+
+
+class HeldRanges(Record, frozen=True):
+    """What held a server in a window, or one that it is behind, in order; `left_off` older ones."""
+
+    since: datetime
+    until: datetime
+    ranges: list[HeldRange]
+    left_off: int

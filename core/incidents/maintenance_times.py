@@ -43,7 +43,10 @@ def check(when: MaintenanceWhen, now: datetime) -> None:
     """Refuse what can't be, or isn't to come any more. Raises WrongRequest."""
     given = {name for name in MaintenanceWhen.__struct_fields__ if getattr(when, name)}
     if given not in KINDS:
-        got = ", ".join(name for name in MaintenanceWhen.__struct_fields__ if name in given) or "nothing"
+        got = (
+            ", ".join(name for name in MaintenanceWhen.__struct_fields__ if name in given)
+            or "nothing"
+        )
         raise WrongRequest(f"when must be {RIGHT}, got {got}", "when")
     if when.cron is None and not when.days:
         _check_once(once(when), now)

@@ -40,8 +40,8 @@ def ranges(
 
     One statement where there is none; else four at most. Who isn't held has none.
     """
-    found = _between(session, first, end)
-    if not found or not ids:
+    found = _between(session, first, end) if ids else []
+    if not found:
         return {}
     criteria = {one.criteria: Criteria.of(msgspec.json.decode(one.criteria)) for one in found}
     held = _held(session, ids, criteria)
@@ -109,28 +109,31 @@ NAMES = select(SERVER.c.id, SERVER.c.name).where(
 )
 
 
-def exempt(
-    session: Session, ids: Sequence[int], first: int, end: int
-) -> dict[int, Sequence[Span]]:
+def exempt(session: Session, ids: Sequence[int], first: int, end: int) -> dict[int, Sequence[Span]]:
     """Return which slots from `first` to before `end` are exempt, by server; none for one without.
 
     As many statements as of `ranges`.
     """
-    return _spans(ranges(session, ids, first, end), first, end)
+    return spans_of(ranges(session, ids, first, end), first, end)
 
 
 def left_out(
     session: Session, ids: Sequence[int], first: int, end: int
 ) -> dict[int, Sequence[Span]]:
     """Return those of the exempt slots that are no part of uptime and coverage."""
-    found = ranges(session, ids, first, end)
+    return spans_of(uncounted(ranges(session, ids, first, end)), first, end)
+
+
+def uncounted(found: Mapping[int, Sequence[Range]]) -> dict[int, Sequence[Range]]:
+    """Return those ranges whose slots are no part of uptime and coverage."""
     kept = {one: [held for held in some if not held.counts] for one, some in found.items()}
-    return _spans({one: some for one, some in kept.items() if some}, first, end)
+    return {one: some for one, some in kept.items() if some}
 
 
-def _spans(
+def spans_of(
     found: Mapping[int, Sequence[Range]], first: int, end: int
 ) -> dict[int, Sequence[Span]]:
+    """Return the slots from `first` to before `end` of ranges as `ranges` returns them."""
     known: dict[tuple[Range, ...], Sequence[Span]] = {}
     spans = {}
     for server_id, some in found.items():

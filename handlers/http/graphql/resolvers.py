@@ -20,7 +20,14 @@ from core.accounts.records import Level, Me, TokenIssued, TokenListed, TokenPair
 from core.accounts.tokens import TokensQuery, TokenWanted
 from core.accounts.users import PasswordChange, UserChange, UserWanted
 from core.checks.records import PingNow
-from core.errors import CoreError, IdUnknown, IncidentUnknown, Unavailable, WrongRequest
+from core.errors import (
+    CoreError,
+    IdUnknown,
+    IncidentUnknown,
+    MaintenanceUnknown,
+    Unavailable,
+    WrongRequest,
+)
 from core.history.records import (
     PingsPage,
     PingsQuery,
@@ -30,6 +37,15 @@ from core.history.records import (
     ServerStatus,
     Summary,
     SummaryQuery,
+    WindowQuery,
+)
+from core.incidents.maintenance_records import (
+    HeldRanges,
+    Maintenance,
+    MaintenanceChange,
+    MaintenancePage,
+    MaintenanceQuery,
+    MaintenanceWanted,
 )
 from core.incidents.records import (
     Acknowledgement,
@@ -49,7 +65,7 @@ from core.servers.records import (
     Standing,
     server_name,
 )
-from handlers.http import bulk, incidents, people, servers
+from handlers.http import bulk, incidents, maintenance, people, servers
 from handlers.http.graphql.selection import Info, asks_servers
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE, Done
@@ -58,6 +74,8 @@ from handlers.instance import Instance
 FILE = Path(__file__).parent / "schema.graphql"
 
 QUERY, MUTATION, SERVER = QueryType(), MutationType(), ObjectType("Server")
+MAINTENANCE = ObjectType("Maintenance")
+MAINTENANCE.set_alias("for", "whom")
 INTROSPECTION = {"__schema": WRITE, "__type": WRITE}
 LEVELS: dict[str, dict[str, Level]] = {
     "query": {"__typename": READ, **INTROSPECTION},
@@ -207,6 +225,24 @@ def find_incident(_root: object, info: Info, **words: Any) -> IncidentTold | Non
     return None
 
 
+@_query("maintenances", may=READ)
+def list_maintenance(_root: object, info: Info, **words: Any) -> MaintenancePage:
+    """Return a page of planned work."""
+    here: Instance = info.context
+    before = {"before": _number(words.pop("before"))} if words.get("before") else {}
+    given = words | before | {"limit": words.pop("first")}
+    return maintenance.listed(here, _read(MaintenanceQuery, given, limit="first"))
+
+
+@_query("maintenance", may=READ)
+def find_maintenance(_root: object, info: Info, **words: Any) -> Maintenance | None:
+    """Return planned work."""
+    here: Instance = info.context
+    with suppress(MaintenanceUnknown):
+        return maintenance.show(here, _number(words["id"]))
+    return None
+
+
 @_query("me", may=READ)
 def me(_root: object, info: Info) -> Me:
     """Say who is asking."""
@@ -253,6 +289,13 @@ def summary(server: Listed, info: Info, **words: Any) -> Summary | None:
     """Return a window in figures."""
     found = _of_all(server, info, _read(SummaryQuery, words), servers.summaries)
     return cast(Summary | None, found)
+
+
+@SERVER.field("maintenance")
+def maintenance_of(server: Listed, info: Info, **words: Any) -> HeldRanges | None:
+    """Return from when to when it was or will be in maintenance."""
+    found = _of_all(server, info, _read(WindowQuery, words), maintenance.all_held)
+    return cast(HeldRanges | None, found)
 
 
 def _of_all(server: Listed, info: Info, wanted: Request, load: Load) -> Any:
@@ -344,6 +387,24 @@ def comment_incident(here: Instance, which: str, **words: Any) -> IncidentTold:
     return incidents.comment(here, _read(Comment, words), _number(which))
 
 
+@_mutation("createMaintenance", "CREATED", "maintenance", may=WRITE)
+def create_maintenance(here: Instance, **words: Any) -> Maintenance:
+    """Plan work."""
+    return maintenance.make(here, _read(MaintenanceWanted, words["maintenance"]))
+
+
+@_mutation("changeMaintenance", "UPDATED", "maintenance", may=WRITE)
+def change_maintenance(here: Instance, which: str, change: dict[str, Any]) -> Maintenance:
+    """Have planned work otherwise."""
+    return maintenance.alter(here, _read(MaintenanceChange, change), _number(which))
+
+
+@_mutation("removeMaintenance", "DELETED", may=WRITE)
+def remove_maintenance(here: Instance, which: str) -> Done:
+    """Remove planned work."""
+    return maintenance.remove(here, _number(which))
+
+
 @_mutation("createToken", "CREATED", "token", may=READ)
 def create_token(here: Instance, token: dict[str, Any]) -> TokenIssued:
     """Make a named token."""
@@ -403,7 +464,16 @@ def _read(shape: type[Wanted], words: Mapping[str, Any], **called_here: str) -> 
         raise error.called(name) from None
 
 
-QUERIES = (FleetQuery, IncidentsQuery, PingsQuery, SeriesQuery, SummaryQuery, TokensQuery)
+QUERIES = (
+    FleetQuery,
+    IncidentsQuery,
+    MaintenanceQuery,
+    PingsQuery,
+    WindowQuery,
+    SeriesQuery,
+    SummaryQuery,
+    TokensQuery,
+)
 
 
 def _number(text: str) -> int:
@@ -412,7 +482,7 @@ def _number(text: str) -> int:
 
 
 def _schema() -> GraphQLSchema:
-    bindables = (QUERY, MUTATION, SERVER, DATE_TIME)
+    bindables = (QUERY, MUTATION, SERVER, MAINTENANCE, DATE_TIME)
     return make_executable_schema(
         FILE.read_text(encoding="utf-8"), *bindables, convert_names_case=in_snake_case
     )

@@ -1,4 +1,4 @@
-"""When planned work is due: in 20 zones around their changes, compared with reading their clocks."""
+"""When planned work is due: in 20 zones around their changes, as one who reads their clocks."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -125,7 +125,9 @@ def test_the_29th_of_february_comes_in_leap_years() -> None:
 
 def test_days_of_the_week_are_those_of_the_zone() -> None:
     since = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
-    found = starts({"days": ["mon", "sat"], "at": "06:00", "zone": "Asia/Tokyo"}, since, since + 7 * DAY)
+    found = starts(
+        {"days": ["mon", "sat"], "at": "06:00", "zone": "Asia/Tokyo"}, since, since + 7 * DAY
+    )
     assert [f"{one:%a %H}" for one in found] == ["Fri 21", "Sun 21"]
 
 
@@ -180,7 +182,7 @@ def test_what_is_wrong_is_refused(when: dict[str, Any], field: str, told: str) -
 
 @pytest.mark.parametrize(
     "cron",
-    ["2/2/2 * * * *", "* L * * *", "* * L/2 * L/2", "0 0 * * ²L", "0 0 * * 1#9", "-", "," * 100]
+    ["2/2/2 * * * *", "* L * * *", "* * L/2 * L/2", "0 0 * * ²L", "0 0 * * 1#9", "-", "," * 100],
 )
 def test_a_cron_that_makes_no_sense_is_refused_and_breaks_nothing(cron: str) -> None:
     with pytest.raises(WrongRequest):
