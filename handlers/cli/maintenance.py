@@ -1,13 +1,14 @@
 """`flask maintenance` and `flask quiet`: planned work, during which nothing is judged."""
 
 import getpass
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import click
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 
 from core.clock import utc_now
 from core.incidents import maintenance
@@ -22,6 +23,7 @@ from core.reading import iso
 from handlers.cli.output import choice, current_database, print_table, refusals
 
 HEADER = ["id", "name", "for", "when", "since", "until"]
+LENGTH = re.compile("[1-9][0-9]{0,4}[mhd]")
 UNITS_S = {"m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -92,6 +94,7 @@ def remove(maintenance_id: int) -> None:
 @whom
 @click.option("--note", default="quiet", help="What it is for.")
 @click.option("--end", "ended", type=int, metavar="ID", help="End the one of that id instead.")
+@with_appcontext
 def quiet_command(
     length: str | None, tags: Sequence[str], names: Sequence[str], note: str, ended: int | None
 ) -> None:
@@ -112,10 +115,9 @@ def quiet_command(
 
 
 def _length(text: str) -> timedelta:
-    number, unit = text[:-1], text[-1:]
-    if unit not in UNITS_S or not (number.isascii() and number.isdecimal()) or len(number) > 5:
+    if not LENGTH.fullmatch(text):
         raise click.UsageError(f"length must be a number of m, h or d such as 30m, got {text!r}")
-    return timedelta(seconds=int(number) * UNITS_S[unit])
+    return timedelta(seconds=int(text[:-1]) * UNITS_S[text[-1]])
 
 
 def _print_made(
