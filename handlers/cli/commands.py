@@ -8,6 +8,7 @@ from handlers.cli.estimate import estimate_command
 from handlers.cli.incidents import incidents_group
 from handlers.cli.maintenance import maintenance_group, quiet_command
 from handlers.cli.ping import ping
+from handlers.cli.rules import rules_group
 from handlers.cli.servers import servers_group
 from handlers.cli.users import users_group
 from handlers.cli.worker import tidy_command, worker_command
@@ -18,6 +19,7 @@ COMMANDS = [
     incidents_group,
     maintenance_group,
     quiet_command,
+    rules_group,
     worker_command,
     ping,
     tidy_command,

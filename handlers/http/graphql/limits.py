@@ -244,6 +244,9 @@ COSTS: Mapping[str, Callable[[Words, int], int]] = {
     "Query.maintenances": lambda words, inside: _whole(words.get("first"), 100) * (5 + inside),
     # Ranges are taken to be 100; as many as there are are matched with each server.
     "Server.maintenance": lambda _, inside: 50 + 100 * (1 + inside) // 4,
+    # 200 at most.
+    "Query.rules": lambda _, inside: 200 * (1 + inside),
+    "Query.events": lambda words, inside: _whole(words.get("first"), 100) * (1 + inside),
     "Query.tokens": lambda words, inside: _whole(words.get("first"), 100) * (1 + inside),
     # A list without pages is taken to hold 1,000.
     "Query.users": lambda _, inside: 1_000 * (1 + inside),
