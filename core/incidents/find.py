@@ -3,7 +3,7 @@
 Every function takes a session inside a transaction that its caller ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from core.errors import IncidentUnknown
 from core.incidents.records import (
     Happened,
+    Held,
     How,
     Incident,
     IncidentPage,
@@ -24,12 +25,14 @@ from core.incidents.records import (
 )
 from core.models import EVENT, INCIDENT, LARGEST_ID, SERVER
 from core.reading import moment
+from core.servers.exempt import exempt
+from core.slots import current_slot
 
 OPEN = INCIDENT.c.resolved.is_(None)
 
 
 def page(session: Session, wanted: IncidentsQuery, now: datetime) -> IncidentPage:
-    """Return the page of incidents that `wanted` asks for, the newest first. Two statements.
+    """Return the page of incidents that `wanted` asks for, the newest first. Three statements.
 
     Raises WrongRequest for a `since` that is no time.
     """
@@ -38,14 +41,14 @@ def page(session: Session, wanted: IncidentsQuery, now: datetime) -> IncidentPag
     shown = found[: wanted.limit]
     is_open = select(func.count()).select_from(INCIDENT).where(OPEN)
     return IncidentPage(
-        incidents=[_incident(row, now) for row in shown],
+        incidents=_incidents(session, shown, now),
         open=session.execute(is_open).scalar_one(),
         next=shown[-1].id if len(found) > len(shown) else None,
     )
 
 
 def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
-    """Return an incident with its timeline. Two statements. Raises IncidentUnknown."""
+    """Return an incident with its timeline. Three statements. Raises IncidentUnknown."""
     known = min(incident_id, LARGEST_ID)
     row = session.execute(_query().where(INCIDENT.c.id == known)).first()
     if row is None:
@@ -56,13 +59,14 @@ def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
         Happened(at=at, kind=Kind(kind), who=who, note=note)
         for at, kind, who, note in session.execute(of_it)
     ]
-    return IncidentTold(incident=_incident(row, now), timeline=timeline)
+    [incident] = _incidents(session, [row], now)
+    return IncidentTold(incident=incident, timeline=timeline)
 
 
 def open_ones(session: Session, now: datetime) -> Sequence[Incident]:
-    """Return what is open, the oldest first. One statement."""
-    rows = session.execute(_query().where(OPEN).order_by(INCIDENT.c.id))
-    return [_incident(row, now) for row in rows]
+    """Return what is open, the oldest first. Two statements."""
+    rows = session.execute(_query().where(OPEN).order_by(INCIDENT.c.id)).all()
+    return _incidents(session, rows, now)
 
 
 def _wanted(wanted: IncidentsQuery) -> list[ColumnElement[bool]]:
@@ -83,8 +87,19 @@ def _query() -> Select[*tuple[Any, ...]]:
     return select(INCIDENT, name).outerjoin(SERVER, SERVER.c.id == INCIDENT.c.server_id)
 
 
-def _incident(row: Row[*tuple[Any, ...]], now: datetime) -> Incident:
+def _incidents(
+    session: Session, rows: Sequence[Row[*tuple[Any, ...]]], now: datetime
+) -> list[Incident]:
+    """Read rows; with them, which of the open ones' servers are in maintenance now."""
+    of_open = [row.server_id for row in rows if row.resolved is None and row.server_id is not None]
+    slot = current_slot(now)
+    held = exempt(session, sorted({*of_open}), slot, slot + 1) if of_open else {}
+    return [_incident(row, now, held) for row in rows]
+
+
+def _incident(row: Row[*tuple[Any, ...]], now: datetime, held: Collection[int]) -> Incident:
     until: datetime = row.resolved or now
+    is_held = row.resolved is None and row.server_id in held
     acked = row.acked_until is None or row.acked_until > now
     return Incident(
         id=row.id,
@@ -94,6 +109,7 @@ def _incident(row: Row[*tuple[Any, ...]], now: datetime) -> Incident:
         flapping=row.is_flapping,
         flaps=row.flaps,
         server=Watched(id=row.server_id, name=row.name),
+        held=Held.MAINTENANCE if is_held else None,
         opened=row.opened,
         confirmed=row.confirmed,
         resolved=row.resolved,

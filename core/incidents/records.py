@@ -16,6 +16,12 @@ class Standing(StrEnum):
     RESOLVED = "resolved"
 
 
+class Held(StrEnum):
+    """Why nobody is told of an incident."""
+
+    MAINTENANCE = "maintenance"  # of its server, or of one that it is behind
+
+
 class How(StrEnum):
     """How an incident was resolved."""
 
@@ -35,6 +41,8 @@ class Kind(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     UNACKNOWLEDGED = "unacknowledged"
     COMMENT = "comment"
+    HELD = "held"
+    RELEASED = "released"
 
 
 class Deed(StrEnum):
@@ -57,7 +65,8 @@ class Incident(Record, frozen=True):
 
     `confirmed` is the slot that decided it, `how` is what resolved it: good slots, somebody's hand,
     a pause, the server's removal, or that its rule no longer holds for it. `duration_s` goes on
-    while it is open. `reason` and `detail` are those of its first bad slot.
+    while it is open. `reason` and `detail` are those of its first bad slot. While it is `held`
+    nobody is told of it.
     """
 
     id: int
@@ -67,6 +76,7 @@ class Incident(Record, frozen=True):
     flapping: bool
     flaps: int
     server: Watched
+    held: Held | None
     opened: datetime
     confirmed: datetime
     resolved: datetime | None
