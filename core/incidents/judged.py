@@ -34,7 +34,7 @@ def fold(
     """Judge a server's slots from `first` to `last`, in order."""
     decided = []
     for slot, verdict in _verdicts(found, server_id, first, last):
-        memory, decision = judge.step(memory, slot, verdict, rules.DEFAULT.limits)
+        memory, decision = judge.step(memory, slot, verdict, rules.DEFAULT.measure.limits)
         if decision:
             decided.append(Decided(server_id, decision, memory.is_flapping))
     return memory, decided
