@@ -24,11 +24,15 @@ AT_ONCE = 50
 
 
 class Past(NamedTuple):
-    """A server's slots from `first` on, as letters of core/history/spells.py, and their days."""
+    """A server's slots from `first` on, as letters of core/history/spells.py, and their days.
+
+    `worst_ms` is the slowest echo of a day, where that is known without looking at its slots.
+    """
 
     first: int
     letters: str
     days: Mapping[int, DayView]
+    worst_ms: Mapping[int, float]
 
 
 def read(
@@ -49,24 +53,29 @@ def _read(
 ) -> Iterator[tuple[int, Past]]:
     numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
     bounds = {"ids": ids, "first": date_of_day(numbers[0]), "last": date_of_day(numbers[-1])}
-    packed = {(one, number) for one, number in session.execute(KEYS, bounds)}
+    are_packed = {(one, number) for one, number in session.execute(KEYS, bounds)}
     open_days = [
         (one, number)
         for one in ids
         for number in numbers
-        if (one, number) not in packed or number == numbers[-1]
+        if (one, number) not in are_packed or number == numbers[-1]
     ]
     # First raw rows, then days: what has left the one is in the other.
     raw = _raw(session, open_days)
-    known = {(one, number): Slots(kept) for one, number, kept in session.execute(DAYS, bounds)}
+    known = {(one, number): kept for one, number, *kept in session.execute(DAYS, bounds)}
     plans = schedules(session, ids)
     for one in ids:
-        planned, days = spans(plans.get(one, ())), {}
+        planned, worst_ms, days = plans.get(one, ()), {}, {}
+        was_due = spans(planned)
         for number in numbers:
-            kept, rows = known.pop((one, number), None), raw.pop((one, number), None)
-            slots = merged(kept, rows) if rows else kept or NO_SLOTS
-            days[number] = DayView(slots, due(planned, number * DAY_SLOTS, end))
-        yield one, Past(first, line(days, pauses(plans.get(one, ())), first, end), days)
+            packed_day, ms = known.pop((one, number), (None, None))
+            slots = Slots(packed_day) if packed_day else NO_SLOTS
+            if (one, number) in raw:
+                slots = merged(slots, raw.pop((one, number)))
+            elif ms is not None:
+                worst_ms[number] = ms
+            days[number] = DayView(slots, due(was_due, number * DAY_SLOTS, end))
+        yield one, Past(first, line(days, pauses(planned), first, end), days, worst_ms)
 
 
 def _raw(session: Session, some: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Rows]:
@@ -99,4 +108,4 @@ OF_THEM = (
     DAY.c.date.between(bindparam("first"), bindparam("last")),
 )
 KEYS = select(DAY.c.server_id, NUMBER).where(*OF_THEM)
-DAYS = select(DAY.c.server_id, NUMBER, DAY.c.packed).where(*OF_THEM)
+DAYS = select(DAY.c.server_id, NUMBER, DAY.c.packed, DAY.c.worst_ms).where(*OF_THEM)
