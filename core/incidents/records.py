@@ -102,6 +102,62 @@ class IncidentPage(Record, frozen=True):
     next: int | None
 
 
+class Outage(Record, frozen=True):
+    """From when to when a server was down, or an incident of it open; without an end it still is."""
+
+    server: Watched
+    since: datetime
+    until: datetime | None
+    duration_s: int
+
+
+class ServerCount(Record, frozen=True):
+    """How many incidents a server would have had, and how long they were open together."""
+
+    server: Watched
+    incidents: int
+    duration_s: int
+
+
+class Effect(Record, frozen=True):
+    """What rules would have made of the past.
+
+    `hours` counts incidents by the hour of the day in which they would have been told. `servers`
+    are those with most of them. `missed` counts outages of ten minutes or more that no incident
+    would have told of; `outages` are the longest of these. A delay is from an incident's first bad
+    slot to the one that confirms it. `nights` are those, from 22 to 6, in which somebody would have
+    been woken. Lists have at most 20 lines.
+    """
+
+    rules: list[str]
+    incidents: int
+    flaps: int
+    hours: list[int]
+    servers: list[ServerCount]
+    longest: Outage | None
+    missed: int
+    outages: list[Outage]
+    delay_median_s: int | None
+    delay_worst_s: int | None
+    nights: int
+
+
+class Backtest(Record, frozen=True):
+    """What a draft of a rule, and the rules in force, would have made of the past.
+
+    Of the `servers` for which the draft would hold, by the slots of [since, until); `outages` are
+    those of ten minutes or more. `in_force` are the rules of the draft's kind.
+    """
+
+    since: datetime
+    until: datetime
+    zone: str
+    servers: int
+    outages: int
+    draft: Effect
+    in_force: Effect
+
+
 class Event(Record, frozen=True):
     """Somebody changed what Pinglet does by itself; `note` is what it was changed to, as JSON."""
 
