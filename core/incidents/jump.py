@@ -6,9 +6,12 @@ those of a fold over every slot, in a hundredth of its time.
 
 from collections.abc import Iterator, Sequence
 
-from core.incidents.judge import MOST, NOTHING, Decision, Memory, Turn, Verdict, step
+from core.incidents.judge import NOTHING, Decision, Memory, Turn, Verdict, step
 from core.incidents.track import Run, Track, verdicts
 from core.incidents.when import Measure
+
+
+ANEW = {"good": 0, "good_since": None}
 
 
 def decisions(of: Track, bad: Sequence[Run], by: Measure) -> Iterator[Decision]:
@@ -21,10 +24,11 @@ def decisions(of: Track, bad: Sequence[Run], by: Measure) -> Iterator[Decision]:
     for pause in (*of.pauses, None):
         end = len(seen) if pause is None else pause.place
         while (place := seen.find(_wanted(memory), at, end)) != -1:
-            low = max(begin, place - MOST)
-            memory = memory._replace(slots=tuple(of.slots[low:place]), verdicts=seen[low:place])
-            if memory.is_open and Verdict.BAD in seen[at:place]:
-                memory = memory._replace(good=0, good_since=None)
+            if place > at:  # what was passed is remembered as if each slot had been taken
+                low = max(begin, place - by.limits.of)
+                window = {"slots": tuple(of.slots[low:place]), "verdicts": seen[low:place]}
+                anew = memory.is_open and Verdict.BAD in seen[at:place]
+                memory = memory._replace(**window, **(ANEW if anew else {}))
             memory, decision = step(memory, of.slots[place], Verdict(seen[place]), by.limits)
             at = place + 1
             if decision:

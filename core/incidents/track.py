@@ -26,12 +26,12 @@ ONLY_DUE = str.maketrans("", "", NOT_DUE + PAUSED)
 BLIND = str.maketrans(f"+~{DOWN}{UNOBSERVED}", "gggx")
 NOT_BLIND = str.maketrans(f"+~{DOWN}{UNOBSERVED}", "gggg")
 ALIKE = {
-    "down": re.compile(f"{DOWN}+"),
+    "down": re.compile(f"{DOWN}{DOWN}*"),  # "-+" would be searched ten times as long
     "loss_pct": re.compile(f"{DOWN}+|{DEGRADED}"),
-    "coverage_pct": re.compile(f"{UNOBSERVED}+"),
+    "coverage_pct": re.compile(f"{UNOBSERVED}{UNOBSERVED}*"),
 }
 """Slots that a kind finds bad: side by side where all are as bad; who knows how much is lost?"""
-SLOW = re.compile(b"\1+")
+SLOW = re.compile(b"\1\1*")
 UNANSWERED = Seen(1, 0, None)
 
 
