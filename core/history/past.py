@@ -35,9 +35,7 @@ class Past(NamedTuple):
     worst_ms: Mapping[int, float]
 
 
-def read(
-    session: Session, ids: Sequence[int], first: int, end: int
-) -> Iterator[tuple[int, Past]]:
+def read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterator[tuple[int, Past]]:
     """Yield each server with its slots from `first` to before `end`, which is over.
 
     Four statements for every AT_ONCE servers, of which as many are held. Raw rows are read of days
@@ -48,9 +46,7 @@ def read(
         yield from _read(session, ids[start : start + AT_ONCE], first, end)
 
 
-def _read(
-    session: Session, ids: Sequence[int], first: int, end: int
-) -> Iterator[tuple[int, Past]]:
+def _read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterator[tuple[int, Past]]:
     numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
     bounds = {"ids": ids, "first": date_of_day(numbers[0]), "last": date_of_day(numbers[-1])}
     are_packed = {(one, number) for one, number in session.execute(KEYS, bounds)}

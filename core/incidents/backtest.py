@@ -92,7 +92,9 @@ def plan(session: Session, wanted: BacktestWanted, keep_days: float, now: dateti
     after = Rules({one.id: one for one in made} | {draft_id: wanted.rule})
     tagged = tags.of(session) if after.ask_tags or before.ask_tags else {}
     servers = {}
-    for server_id, name in session.execute(select(SERVER.c.id, SERVER.c.name).order_by(SERVER.c.id)):
+    for server_id, name in session.execute(
+        select(SERVER.c.id, SERVER.c.name).order_by(SERVER.c.id)
+    ):
         if draft_id in after.of(name, tagged.get(server_id, ())):
             holding = before.of(name, tagged.get(server_id, ())).values()
             by = next((one for one in holding if one.when.kind == wanted.rule.when.kind), None)

@@ -10,7 +10,6 @@ from core.incidents.judge import NOTHING, Decision, Memory, Turn, Verdict, step
 from core.incidents.track import Run, Track, verdicts
 from core.incidents.when import Measure
 
-
 ANEW = {"good": 0, "good_since": None}
 
 
