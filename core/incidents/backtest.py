@@ -1,7 +1,7 @@
 """A back-test: what a draft of a rule would have made of the past, beside the rules in force.
 
-By the judge's own steps, over what is kept of each slot. What isn't kept, it can't know: what people
-did about an incident, which results came too late, and when a server was set to something else.
+By the judge's own steps, over what is kept of each slot. It can't know what isn't kept: what people
+did about an incident, which results came too late, and when a server was looked at otherwise.
 
 Functions that take a session run inside a transaction that their caller ends.
 """
@@ -9,10 +9,9 @@ Functions that take a session run inside a transaction that their caller ends.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from msgspec import Meta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -22,33 +21,15 @@ from core.history.spells import DOWN, NOT_DUE
 from core.incidents import rulebook
 from core.incidents.effect import Between, Open, Sums, incidents
 from core.incidents.jump import decisions
-from core.incidents.records import Backtest, Watched
+from core.incidents.records import Backtest, BacktestWanted, Watched
 from core.incidents.rules import Rule, Rules
 from core.incidents.track import Track, runs, track
 from core.models import SERVER
-from core.reading import Request
 from core.servers import tags
 from core.slots import DAY_SLOTS, current_slot, slot_time
 
 OUTAGE_M = 10
 OUTAGES = re.compile(f"{DOWN}[{DOWN}{NOT_DUE}]{{{OUTAGE_M - 1},}}")
-DAYS = 400
-
-
-class BacktestWanted(Request, frozen=True):
-    """A draft of a rule, over how many days it is tried, and by whose clock hours are told."""
-
-    rule: Rule
-    days: Annotated[int, Meta(ge=1, le=DAYS)] = 30
-    zone: Annotated[
-        str,
-        Meta(
-            description="A time zone's name as the IANA has it",
-            min_length=1,
-            max_length=64,
-            examples=["Europe/Prague"],
-        ),
-    ] = "UTC"
 
 
 class Held(NamedTuple):
@@ -74,9 +55,14 @@ class Plan(NamedTuple):
         return (ids[start : start + past.AT_ONCE] for start in range(0, len(ids), past.AT_ONCE))
 
     @property
+    def days(self) -> int:
+        """How many days it looks at."""
+        return (self.end - self.first) // DAY_SLOTS
+
+    @property
     def server_days(self) -> int:
         """How much there is to read: the days of all servers together."""
-        return len(self.servers) * ((self.end - self.first) // DAY_SLOTS)
+        return len(self.servers) * self.days
 
 
 def plan(session: Session, wanted: BacktestWanted, keep_days: float, now: datetime) -> Plan:
@@ -110,6 +96,9 @@ def _zone(name: str) -> ZoneInfo:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         told = "zone must be a time zone's name as the IANA has it, such as Europe/Prague"
         raise WrongRequest(told, "zone", got=name) from None
+
+
+NAMES = select(SERVER.c.id, SERVER.c.name).order_by(SERVER.c.id)
 
 
 class Trial:

@@ -10,8 +10,6 @@ from core.incidents.judge import NOTHING, Decision, Memory, Turn, Verdict, step
 from core.incidents.track import Run, Track, verdicts
 from core.incidents.when import Measure
 
-ANEW = {"good": 0, "good_since": None}
-
 
 def decisions(of: Track, bad: Sequence[Run], by: Measure) -> Iterator[Decision]:
     """Yield what the judge decides of a server's due slots, of which these are bad at all.
@@ -25,9 +23,9 @@ def decisions(of: Track, bad: Sequence[Run], by: Measure) -> Iterator[Decision]:
         while (place := seen.find(_wanted(memory), at, end)) != -1:
             if place > at:  # what was passed is remembered as if each slot had been taken
                 low = max(begin, place - by.limits.of)
-                window = {"slots": tuple(of.slots[low:place]), "verdicts": seen[low:place]}
-                anew = memory.is_open and Verdict.BAD in seen[at:place]
-                memory = memory._replace(**window, **(ANEW if anew else {}))
+                memory = memory._replace(slots=tuple(of.slots[low:place]), verdicts=seen[low:place])
+                if memory.is_open and Verdict.BAD in seen[at:place]:
+                    memory = memory._replace(good=0, good_since=None)
             memory, decision = step(memory, of.slots[place], Verdict(seen[place]), by.limits)
             at = place + 1
             if decision:

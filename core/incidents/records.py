@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
+from core.incidents.rules import Rule
 from core.reading import Moment, Record, Request
 
 
@@ -103,7 +104,7 @@ class IncidentPage(Record, frozen=True):
 
 
 class Outage(Record, frozen=True):
-    """From when to when a server was down, or an incident of it open; without an end it still is."""
+    """From when to when a server was down, or its incident open; without an end it still is."""
 
     server: Watched
     since: datetime
@@ -176,6 +177,25 @@ class EventPage(Record, frozen=True):
 
 
 Note = Annotated[str, Meta(min_length=1, max_length=1_000)]
+
+
+MOST_DAYS = 400
+
+
+class BacktestWanted(Request, frozen=True):
+    """A draft of a rule, over how many days it is tried, and by whose clock hours are told."""
+
+    rule: Rule
+    days: Annotated[int, Meta(ge=1, le=MOST_DAYS)] = 30
+    zone: Annotated[
+        str,
+        Meta(
+            description="A time zone's name as the IANA has it",
+            min_length=1,
+            max_length=64,
+            examples=["Europe/Prague"],
+        ),
+    ] = "UTC"
 
 
 class IncidentsQuery(Request, frozen=True):

@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from core.checks.records import PingNow
 from core.errors import CoreError
 from core.export import records
+from core.incidents.records import Backtest, BacktestWanted
 from core.settings import Settings
 from handlers.http import (
     assets,
@@ -69,6 +70,15 @@ LATER = (
         reads=records.Exported,
         gives=records.Imported,
         accepts=[JSON, CSV],
+    ),
+    Route(
+        method="POST",
+        rule="/api/v1/rules/test",
+        view=Later("handlers.http.backtest.test"),
+        may=READ,
+        takes=BacktestWanted,
+        gives=Backtest,
+        costly=lambda _wanted: True,
     ),
     Route(
         method="GET",
