@@ -2,10 +2,11 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
+from core.errors import WrongRequest
 from core.incidents.rules import Rule
 from core.reading import Moment, Record, Request
 
@@ -196,6 +197,17 @@ class BacktestWanted(Request, frozen=True):
             examples=["Europe/Prague"],
         ),
     ] = "UTC"
+
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Read `value`, as JSON gave it. Raises WrongRequest with the field that is wrong."""
+        try:
+            return super().of(value)
+        except WrongRequest as error:
+            # Of what doesn't go together a rule names its own field.
+            if (error.field or "").partition(".")[0] in Rule.__struct_encode_fields__:
+                raise error.at(f"rule.{error.field}") from None
+            raise
 
 
 class IncidentsQuery(Request, frozen=True):
