@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 import click
+from flask.cli import with_appcontext
 
 from core.clock import utc_now
 from core.incidents import backtest
@@ -32,6 +33,7 @@ from handlers.cli.output import (
 @click.option(
     "--zone", default="UTC", show_default=True, help="By whose clock, such as Europe/Prague."
 )
+@with_appcontext
 def test_command(file: BinaryIO, days: int, zone: str) -> None:
     """Say what the rule in FILE would have made of the past, beside the rules in force."""
     with refusals():
