@@ -9,7 +9,7 @@ from flask.testing import FlaskCliRunner
 from core.slots import SLOT
 from infra.database import Database
 from tests.handlers.cli.commands import done, refused
-from tests.handlers.histories import record_minutes, this_slot
+from tests.handlers.histories import IP, record_minutes, this_slot
 from tests.infra.rows import add
 
 DRAFT = json.dumps({"name": "slow to tell", "when": {"down": 15, "of": 15}})
@@ -20,7 +20,7 @@ def an_outage(cli: FlaskCliRunner) -> None:
     database: Database = cli.app.extensions["pinglet"].database
     record_minutes(
         database,
-        [add(database)],
+        [add(database, ip=IP)],
         this_slot() - 60 * SLOT,
         60,
         lambda number: (0, None) if 10 <= number < 22 else (4, 1.0),
