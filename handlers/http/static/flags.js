@@ -38,11 +38,10 @@ export function flagsOf({ look }) {
     const all = heaps([...incidents].sort((one, other) => openedAt(one) - openedAt(other)), at);
     const focused = strip.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
     strip.hidden = all.length === 0;
-    strip.replaceChildren(...all.map((heap) => {
-      const made = flag(heap);
-      made.style.left = `${left + at(heap[0])}px`;
-      return made;
-    }));
+    strip.replaceChildren(...all.map(flag));
+    for (const [place, { style, offsetWidth }] of [...strip.children].entries()) {
+      style.left = `${Math.min(left + at(all[place][0]), strip.clientWidth - offsetWidth)}px`;
+    }
     if (focused) [...strip.children].find((one) => one.getAttribute("aria-label") === focused)?.focus({ preventScroll: true });
   }
 

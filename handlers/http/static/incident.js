@@ -57,7 +57,7 @@ function write() {
     h("bdi", {}, ...told(incident)),
     ...(incident.detail ?? incident.reason ? [h("bdi", {}, incident.detail ?? incident.reason)] : []),
     ...(incident.flaps ? [h("bdi", {}, `opened again ${incident.flaps} ${incident.flaps === 1 ? "time" : "times"}`)] : []),
-    h("span", { class: "chips" }, ...chipsOf(incident)),
+    " ", h("span", { class: "chips" }, ...chipsOf(incident)),
   ]);
   replace($("#timeline"), timeline.map(line));
   for (const part of document.querySelectorAll("#act [data-open]")) part.hidden = !isOpen(incident);
@@ -66,8 +66,8 @@ function write() {
 
 // What says the same stays: nobody who reads it is disturbed.
 function replace(element, nodes) {
-  const text = (all) => h("span", {}, ...[...all].map((one) => one.cloneNode(true))).innerHTML;
-  if (text(nodes) !== text(element.children)) element.replaceChildren(...nodes);
+  const text = (all) => h("span", {}, ...[...all].map((one) => one.cloneNode?.(true) ?? one)).innerHTML;
+  if (text(nodes) !== text(element.childNodes)) element.replaceChildren(...nodes);
 }
 
 // The timeline
