@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from core.errors import WrongRequest
 from core.incidents.rules import Rule
-from core.reading import Moment, Record, Request
+from core.reading import Moment, Record, Request, Words
 
 
 class Standing(StrEnum):
@@ -221,10 +221,15 @@ class BacktestWanted(Request, frozen=True):
 
 
 class IncidentsQuery(Request, frozen=True):
-    """Which incidents: in what state, of which server, and not over before `since`."""
+    """Which incidents: in what state, of which server, and not over before `since`.
+
+    `search` looks into the names of servers; `tag` is one that the server has now.
+    """
 
     state: Standing | UnsetType = UNSET
     server: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    search: Words = ""
+    tag: Words = ""
     since: Moment | UnsetType = UNSET
     before: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
