@@ -181,6 +181,15 @@ class IncidentOver(CoreError):
         super().__init__(f"incident {incident_id} is resolved already; it can only be commented on")
 
 
+class MaintenanceUnknown(CoreError):
+    """No maintenance has that id."""
+
+    status = "MAINTENANCE_DID_NOT_FOUND"
+
+    def __init__(self, maintenance_id: int) -> None:
+        super().__init__(f"no maintenance has the id {maintenance_id}")
+
+
 class RuleUnknown(CoreError):
     """No rule has that id."""
 

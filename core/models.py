@@ -352,6 +352,40 @@ class Judged(Base):
     memory: Mapped[str] = mapped_column(String)  # core/incidents/judge.py, as JSON
 
 
+class StoredMaintenance(Base):
+    """Planned work: for whom, when, and how far ahead it is laid down as ranges."""
+
+    __tablename__ = "maintenance"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    criteria: Mapped[str] = mapped_column(String)  # for whom: core/servers/criteria.py, as JSON
+    plan: Mapped[str] = mapped_column(String)  # when: core/incidents/maintenance_records.py
+    counts: Mapped[bool]  # whether its slots are part of uptime and coverage
+    made: Mapped[datetime]
+    made_by: Mapped[str | None] = mapped_column(String(USER_NAME_LENGTH))
+    ends: Mapped[datetime | None] = mapped_column(index=True)  # None: it comes again and again
+    planned: Mapped[datetime]  # what begins before is laid down
+
+
+class MaintenanceRange(Base):
+    """From when to when a maintenance holds. It repeats what held then: the past stays as it is."""
+
+    __tablename__ = "maintenance_range"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    maintenance_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("maintenance.id", ondelete="SET NULL")
+    )
+    since: Mapped[datetime]
+    until: Mapped[datetime] = mapped_column(index=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    criteria: Mapped[str] = mapped_column(String)
+    counts: Mapped[bool]
+
+    __table_args__ = (Index("maintenance_range_of", maintenance_id, until),)
+
+
 class StoredRule(Base):
     """A rule that somebody made. The default rule has no row, and the id 0."""
 
@@ -386,6 +420,8 @@ WHY = Base.metadata.tables["why"]
 INCIDENT = Base.metadata.tables["incident"]
 EVENT = Base.metadata.tables["event"]
 JUDGED = Base.metadata.tables["judged"]
+MAINTENANCE = Base.metadata.tables["maintenance"]
+MAINTENANCE_RANGE = Base.metadata.tables["maintenance_range"]
 RULE = Base.metadata.tables["rule"]
 LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]

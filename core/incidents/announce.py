@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.incidents.change import ANNOUNCED, end, hold_announcing
+from core.incidents.holding import note_held
 from core.incidents.judge import Memory
 from core.incidents.judged import Decided, fold, forget, remember
 from core.incidents.look import Case, Found, look, unseen_in
@@ -88,6 +89,8 @@ def _go_on(session: Session, first: datetime, last: datetime) -> int:
     # A case's decisions are carried out one after the other, those of several at once.
     for wave in zip_longest(*decided):
         carry_out(session, [one for one in wave if one])
+    servers = {case.server_id for case in found.cases}
+    note_held(session, servers, found.exempt, slot_number(first), slot_number(last))
     _end_without_verdict(session, last)
     session.execute(update(LATCH).where(LATCH.c.name == ANNOUNCED).values(since=last))
     return sum(map(len, decided))

@@ -19,6 +19,7 @@ from core.incidents.look import Case, Found
 from core.incidents.rules import Rule, measure_by
 from core.incidents.when import Seen
 from core.models import JUDGED
+from core.servers.exempt import is_exempt
 from core.servers.schedule import due_slots, spans
 from core.sql import as_rows, incoming
 
@@ -45,15 +46,21 @@ def fold(found: Found, case: Case, first: int, last: int) -> tuple[Memory, list[
 
 
 def _seen(found: Found, server_id: int, first: int, last: int) -> Iterator[tuple[int, Seen | None]]:
-    """Yield what came of each slot that was due, or was looked at all the same.
+    """Yield what came of each slot that was due, or was looked at all the same, and isn't exempt.
 
     More blind slots in a row than the judge remembers are no news.
     """
     planned = spans(found.plans.get(server_id, ()))
-    rows = found.rows.get(server_id, {})
+    exempt = found.exempt.get(server_id, ())
+    rows = {
+        slot: seen
+        for slot, seen in found.rows.get(server_id, {}).items()
+        if not is_exempt(exempt, slot)
+    }
     passed = first - 1
     for slot in [*sorted(rows), last + 1]:
-        for blind in islice(due_slots(planned, passed + 1, slot), judge.MOST):
+        unseen = (one for one in due_slots(planned, passed + 1, slot) if not is_exempt(exempt, one))
+        for blind in islice(unseen, judge.MOST):
             yield blind, None
         if slot <= last:
             yield slot, rows[slot]

@@ -32,8 +32,9 @@ from core.incidents.rules import Rule, Rules
 from core.incidents.when import Seen
 from core.models import DATA, JUDGED, SERVER
 from core.servers import tags
+from core.servers.exempt import exempt
 from core.servers.find import due_in
-from core.servers.schedule import Planned, schedules
+from core.servers.schedule import Planned, Span, schedules
 from core.slots import slot_number
 from core.sql import UtcDateTime, as_rows, incoming
 
@@ -64,9 +65,11 @@ class Found(NamedTuple):
     rows: Mapping[int, Mapping[int, Seen]]
     """What came of the echoes, by server and slot."""
     plans: Mapping[int, Sequence[Planned]]
+    exempt: Mapping[int, Sequence[Span]]
+    """Which slots aren't judged, from the one before on."""
 
 
-NOTHING_FOUND = Found({}, {}, {}, {}, {})
+NOTHING_FOUND = Found({}, {}, {}, {}, {}, {})
 
 
 def look(session: Session, first: datetime, last: datetime) -> Found:
@@ -81,8 +84,8 @@ def look(session: Session, first: datetime, last: datetime) -> Found:
     rules = _rules(session, made, servers)
     rows = _rows(session, wanted)
     # Where every slot has its ping nobody asks what was due.
-    slots = slot_number(last) - slot_number(first) + 1
-    gaps = [one for one in revisions if len(rows.get(one, ())) < slots]
+    low, end = slot_number(first), slot_number(last) + 1
+    gaps = [one for one in revisions if len(rows.get(one, ())) < end - low]
     return Found(
         known={case: one for case, one in known.items() if case.server_id in revisions},
         cases={
@@ -92,6 +95,7 @@ def look(session: Session, first: datetime, last: datetime) -> Found:
         rules=rules,
         rows=rows,
         plans=schedules(session, gaps) if gaps else {},
+        exempt=exempt(session, sorted(revisions), low - 1, end),
     )
 
 

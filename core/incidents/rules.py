@@ -11,10 +11,10 @@ from msgspec import Meta, field
 from msgspec.structs import force_setattr
 
 from core.errors import WrongRequest
-from core.incidents.criteria import Criteria
 from core.incidents.judge import MOST
 from core.incidents.when import Measure, OneKind, When, measure
 from core.reading import NAME_LENGTH, Record, Request, kept_name, plain_text
+from core.servers.criteria import Criteria
 
 CLEAR = 2
 """Slots in a row that aren't bad and resolve an incident, where nothing else is said."""

@@ -73,6 +73,7 @@ class Other(NamedTuple):
 
 OTHERS = {
     "add": Other("/dashboard/add", "#one", "Add"),
+    "incidents": Other("/dashboard/incidents", "#nothing", "Incidents"),
     "rules": Other("/dashboard/rules", "#none", "Rules"),
     "account": Other("/dashboard/account", "#tokens time", "Account"),
     "explorer": Other("/dashboard/graphql", ".graphiql-container", "GraphQL"),

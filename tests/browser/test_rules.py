@@ -1,5 +1,6 @@
 """The page of rules: listed for everybody; made, changed and removed by admins."""
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from core.accounts.records import Role
@@ -10,6 +11,7 @@ from tests import people
 from tests.browser import steps
 from tests.browser.site import Site
 
+pytestmark = pytest.mark.xdist_group("browser")
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 

@@ -24,6 +24,7 @@ from core.errors import (
     CoreError,
     IdUnknown,
     IncidentUnknown,
+    MaintenanceUnknown,
     RuleUnknown,
     Unavailable,
     WrongRequest,
@@ -37,9 +38,20 @@ from core.history.records import (
     ServerStatus,
     Summary,
     SummaryQuery,
+    WindowQuery,
+)
+from core.incidents.maintenance_records import (
+    HeldRanges,
+    Maintenance,
+    MaintenanceChange,
+    MaintenancePage,
+    MaintenanceQuery,
+    MaintenanceWanted,
 )
 from core.incidents.records import (
     Acknowledgement,
+    Backtest,
+    BacktestWanted,
     Comment,
     EventPage,
     EventsQuery,
@@ -59,7 +71,7 @@ from core.servers.records import (
     Standing,
     server_name,
 )
-from handlers.http import bulk, incidents, people, rules, servers
+from handlers.http import backtest, bulk, incidents, maintenance, people, rules, servers
 from handlers.http.graphql.selection import Info, asks_servers
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE, Done
@@ -68,6 +80,8 @@ from handlers.instance import Instance
 FILE = Path(__file__).parent / "schema.graphql"
 
 QUERY, MUTATION, SERVER = QueryType(), MutationType(), ObjectType("Server")
+MAINTENANCE = ObjectType("Maintenance")
+MAINTENANCE.set_alias("for", "whom")
 RULE, WHEN = ObjectType("Rule"), ObjectType("When")
 INTROSPECTION = {"__schema": WRITE, "__type": WRITE}
 LEVELS: dict[str, dict[str, Level]] = {
@@ -218,6 +232,24 @@ def find_incident(_root: object, info: Info, **words: Any) -> IncidentTold | Non
     return None
 
 
+@_query("maintenances", may=READ)
+def list_maintenance(_root: object, info: Info, **words: Any) -> MaintenancePage:
+    """Return a page of planned work."""
+    here: Instance = info.context
+    before = {"before": _number(words.pop("before"))} if words.get("before") else {}
+    given = words | before | {"limit": words.pop("first")}
+    return maintenance.listed(here, _read(MaintenanceQuery, given, limit="first"))
+
+
+@_query("maintenance", may=READ)
+def find_maintenance(_root: object, info: Info, **words: Any) -> Maintenance | None:
+    """Return planned work."""
+    here: Instance = info.context
+    with suppress(MaintenanceUnknown):
+        return maintenance.show(here, _number(words["id"]))
+    return None
+
+
 @_query("rules", may=READ)
 def list_rules(_root: object, info: Info) -> Sequence[RuleListed]:
     """Return every rule that somebody made."""
@@ -232,6 +264,13 @@ def find_rule(_root: object, info: Info, **words: Any) -> RuleListed | None:
     with suppress(RuleUnknown):
         return rules.show(here, _number(words["id"]))
     return None
+
+
+@_query("testRule", may=READ)
+def try_rule(_root: object, info: Info, **words: Any) -> Backtest:
+    """Say what a draft of a rule would have made of the past."""
+    here: Instance = info.context
+    return backtest.test(here, _read(BacktestWanted, words))
 
 
 # What JSON calls so has another name in Python.
@@ -295,6 +334,13 @@ def summary(server: Listed, info: Info, **words: Any) -> Summary | None:
     """Return a window in figures."""
     found = _of_all(server, info, _read(SummaryQuery, words), servers.summaries)
     return cast(Summary | None, found)
+
+
+@SERVER.field("maintenance")
+def maintenance_of(server: Listed, info: Info, **words: Any) -> HeldRanges | None:
+    """Return from when to when it was or will be in maintenance."""
+    found = _of_all(server, info, _read(WindowQuery, words), maintenance.all_held)
+    return cast(HeldRanges | None, found)
 
 
 def _of_all(server: Listed, info: Info, wanted: Request, load: Load) -> Any:
@@ -386,6 +432,24 @@ def comment_incident(here: Instance, which: str, **words: Any) -> IncidentTold:
     return incidents.comment(here, _read(Comment, words), _number(which))
 
 
+@_mutation("createMaintenance", "CREATED", "maintenance", may=WRITE)
+def create_maintenance(here: Instance, **words: Any) -> Maintenance:
+    """Plan work."""
+    return maintenance.make(here, _read(MaintenanceWanted, words["maintenance"]))
+
+
+@_mutation("changeMaintenance", "UPDATED", "maintenance", may=WRITE)
+def change_maintenance(here: Instance, which: str, change: dict[str, Any]) -> Maintenance:
+    """Have planned work otherwise."""
+    return maintenance.alter(here, _read(MaintenanceChange, change), _number(which))
+
+
+@_mutation("removeMaintenance", "DELETED", may=WRITE)
+def remove_maintenance(here: Instance, which: str) -> Done:
+    """Remove planned work."""
+    return maintenance.remove(here, _number(which))
+
+
 @_mutation("createRule", "CREATED", "rule", may=ADMIN)
 def create_rule(here: Instance, rule: dict[str, Any]) -> RuleListed:
     """Make a rule."""
@@ -463,7 +527,16 @@ def _read(shape: type[Wanted], words: Mapping[str, Any], **called_here: str) -> 
         raise error.called(name) from None
 
 
-QUERIES = (FleetQuery, IncidentsQuery, PingsQuery, SeriesQuery, SummaryQuery, TokensQuery)
+QUERIES = (
+    FleetQuery,
+    IncidentsQuery,
+    MaintenanceQuery,
+    PingsQuery,
+    WindowQuery,
+    SeriesQuery,
+    SummaryQuery,
+    TokensQuery,
+)
 
 
 def _number(text: str) -> int:
@@ -472,7 +545,7 @@ def _number(text: str) -> int:
 
 
 def _schema() -> GraphQLSchema:
-    bindables = (QUERY, MUTATION, SERVER, RULE, WHEN, DATE_TIME)
+    bindables = (QUERY, MUTATION, SERVER, MAINTENANCE, RULE, WHEN, DATE_TIME)
     return make_executable_schema(
         FILE.read_text(encoding="utf-8"), *bindables, convert_names_case=in_snake_case
     )

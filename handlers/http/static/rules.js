@@ -40,7 +40,7 @@ function row(rule) {
   ];
   return h("tr", {},
     h("td", { class: "title" }, h("bdi", {}, rule.name), h("span", { class: "chip" }, rule.severity)),
-    h("td", { "data-label": "for" }, ...whom(rule.for)),
+    h("td", { class: "words", "data-label": "for" }, ...whom(rule.for)),
     h("td", { "data-label": "opens when" }, KINDS[kindOf(rule.when)].says(rule.when)),
     h("td", { "data-label": "resolved by" }, counted(rule.clear, "good slot")),
     h("td", { class: "act" }, ...acts));

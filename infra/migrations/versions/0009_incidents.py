@@ -60,6 +60,36 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["server_id"], ["server.id"], ondelete="CASCADE"),
     )
     op.create_table(
+        "maintenance",
+        sa.Column("id", ID),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("criteria", sa.String, nullable=False),
+        sa.Column("plan", sa.String, nullable=False),
+        sa.Column("counts", sa.Boolean, nullable=False),
+        sa.Column("made", TIME, nullable=False),
+        sa.Column("made_by", sa.String(64)),
+        sa.Column("ends", TIME),
+        sa.Column("planned", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_maintenance_ends", "maintenance", ["ends"])
+    op.create_table(
+        "maintenance_range",
+        sa.Column("id", ID),
+        sa.Column("maintenance_id", ID),
+        sa.Column("since", TIME, nullable=False),
+        sa.Column("until", TIME, nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("criteria", sa.String, nullable=False),
+        sa.Column("counts", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.ForeignKeyConstraint(["maintenance_id"], ["maintenance.id"], ondelete="SET NULL"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_maintenance_range_until", "maintenance_range", ["until"])
+    op.create_index("maintenance_range_of", "maintenance_range", ["maintenance_id", "until"])
+    op.create_table(
         "rule",
         sa.Column("id", ID),
         sa.Column("name", sa.String(255), nullable=False),

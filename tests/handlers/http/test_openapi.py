@@ -39,7 +39,8 @@ from tests.counts import CASES
 BEYOND_SCHEMA = [
     *("GET /api/v1/servers", "GET /api/v1/export", "POST /api/v1/import"),
     *(f"GET /api/v1/servers/{{server_id}}/{part}" for part in ("pings", "series", "summary")),
-    "GET /api/v1/servers/{server_id}/spells",
+    *(f"GET /api/v1/servers/{{server_id}}/{part}" for part in ("spells", "maintenance")),
+    *("POST /api/v1/maintenance", "PATCH /api/v1/maintenance/{maintenance_id}"),
     *("POST /api/v1/tokens", "PATCH /api/v1/users/{user_id}", "DELETE /api/v1/users/{user_id}"),
     "PUT /api/v1/me/password",  # a wrong old one
 ]

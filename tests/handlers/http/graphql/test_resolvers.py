@@ -30,12 +30,12 @@ from core.accounts import tokens, users
 from core.checks.records import EchoShown, PingNow
 from core.history.days import AT_ONCE
 from core.history.records import Bucket, Counts, PingRecord, Series, ServerStatus, Summary
+from core.incidents import maintenance_records, rules
 from core.incidents import records as incident_records
-from core.incidents import rules
-from core.incidents.criteria import Criteria
 from core.incidents.when import When
 from core.models import Base
 from core.servers import records as server_records
+from core.servers.criteria import Criteria
 from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.http.graphql.resolvers import FILE, SCHEMA, in_camel_case
@@ -60,14 +60,19 @@ PUT = """mutation($s: [BulkServer!]!, $u: Boolean!) {
   putServers(servers: $s, upsert: $u) { status results { status id field } }
 }"""
 ALL_OF_A_SERVER = """
-  id name ip probe port added intervalS enabled tags parent state new reason detail uptime coverage
-  strip stripCounts meansMs
+  id name ip probe port added intervalS enabled tags parent state new exempt reason detail
+  uptime coverage strip stripCounts meansMs
   lastPing { slot responseMs sent received } counts { up degraded down unobserved due }
 """
 NEWER = "application/graphql-response+json"
 FIGURES = """
   since until sent received bestMs worstMs meanMs p50Ms p95Ms
   counts { up degraded down unobserved due }
+"""
+MORE_FIGURES = "maintenance uptime coverage lostShare p99Ms"
+MAINTENANCE = """
+  id name for { tags names } when { since until days at cron durationM zone } counts made madeBy
+  next { since until }
 """
 
 
@@ -266,8 +271,8 @@ def test_a_history_is_what_rest_says_it_is(client: FlaskClient) -> None:
         pings {{ slot state responseMs bestMs worstMs sent received reason detail }} prev next }}
       newest: pings(limit: 7) {{ pings {{ slot }} prev next }}
       series(since: $since, until: $until, points: 10) {{ since until buckets {{ {FIGURES} }} }}
-      summary(since: $since, until: $until) {{ {FIGURES} uptime coverage lostShare p99Ms }}
-      month: summary(window: "30d") {{ {FIGURES} uptime coverage lostShare p99Ms }}
+      summary(since: $since, until: $until) {{ {FIGURES} {MORE_FIGURES} }}
+      month: summary(window: "30d") {{ {FIGURES} {MORE_FIGURES} }}
     }} }} }}"""
     nodes = ask(client, query, **window)["servers"]["nodes"]
     for server_id, node in zip(ids, nodes, strict=True):
@@ -331,6 +336,45 @@ def test_a_rule_is_made_changed_read_and_removed_as_rest_does(client: FlaskClien
     assert ask(client, older, id=page["next"]) == {
         "events": {"events": [{"kind": "rule made"}], "next": None}
     }
+
+
+def test_planned_work_is_made_changed_shown_and_removed(client: FlaskClient) -> None:
+    add(client, "web")
+    make = f"""mutation($m: MaintenanceWanted!) {{
+      createMaintenance(maintenance: $m) {{ status field maintenance {{ {MAINTENANCE} }} }}
+    }}"""
+    until = this_slot() + 10 * MINUTE
+    when = {"since": this_slot().isoformat(), "until": until.isoformat()}
+    wanted = {"name": "patches", "for": {"names": ["we?"]}, "when": when}
+    made = ask(client, make, m=wanted)["createMaintenance"]["maintenance"]
+    shown = client.get(f"/api/v1/maintenance/{made['id']}").get_json()
+    assert in_rest_words(made) == shown
+    asked = f"""query($id: ID!) {{
+      maintenance(id: $id) {{ {MAINTENANCE} }}
+      maintenances {{ maintenance {{ {MAINTENANCE} }} next }}
+      over: maintenances(over: true, before: $id) {{ maintenance {{ id }} }}
+      servers {{ nodes {{ exempt maintenance {{ since until leftOff ranges {{
+        since until id name counts
+      }} }} }} }}
+    }}"""
+    found = ask(client, asked, id=made["id"])
+    assert (found["maintenance"], found["over"]) == (made, {"maintenance": []})
+    assert found["maintenances"] == {"maintenance": [made], "next": None}
+    [web] = found["servers"]["nodes"]
+    held = client.get(f"{SERVERS}/1/maintenance").get_json()
+    assert (web["exempt"], in_rest_words(web["maintenance"])) == (True, held)
+    change = """mutation($id: ID!, $c: MaintenanceChange!) {
+      changeMaintenance(id: $id, change: $c) { status field maintenance { name counts } }
+    }"""
+    told = ask(client, change, id=made["id"], c={"name": "disks", "counts": True})
+    assert told["changeMaintenance"]["maintenance"] == {"name": "disks", "counts": True}
+    weekly = {"days": ["sat"], "at": "02:00", "durationM": 0}
+    told = ask(client, change, id=made["id"], c={"when": weekly})["changeMaintenance"]
+    assert (told["status"], told["field"]) == ("WRONG_REQUEST", "when.durationM")
+    remove = "mutation($id: ID!) { removeMaintenance(id: $id) { status } }"
+    for word in ("DELETED", "MAINTENANCE_DID_NOT_FOUND"):
+        assert ask(client, remove, id=made["id"]) == {"removeMaintenance": {"status": word}}
+    assert ask(client, asked, id=made["id"])["maintenance"] is None
 
 
 def test_a_time_that_is_none_is_told_where_it_stands(client: FlaskClient) -> None:
@@ -473,8 +517,17 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "SayWanted": rules.Say,
     "Event": incident_records.Event,
     "EventPage": incident_records.EventPage,
+    "Maintenance": maintenance_records.Maintenance,
+    "MaintenancePage": maintenance_records.MaintenancePage,
+    "MaintenanceWanted": maintenance_records.MaintenanceWanted,
+    "MaintenanceChange": maintenance_records.MaintenanceChange,
+    "MaintenanceWhen": maintenance_records.MaintenanceWhen,
+    "MaintenanceWhenWanted": maintenance_records.MaintenanceWhen,
+    "Between": maintenance_records.Between,
+    "HeldRanges": maintenance_records.HeldRanges,
+    "HeldRange": maintenance_records.HeldRange,
 }
-HISTORY = {"pings", "series", "summary"}
+HISTORY = {"pings", "series", "summary", "maintenance"}
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -503,7 +556,7 @@ def values(name: str) -> list[str]:
     return list(kind.values)
 
 
-@pytest.mark.parametrize("name", ["State", "Probe", "Role", "Scope", "Severity"])
+@pytest.mark.parametrize("name", ["State", "Probe", "Role", "Scope", "Severity", "Weekday"])
 def test_the_values_are_those_of_openapi(client: FlaskClient, name: str) -> None:
     schemas = client.get("/api/v1/openapi.json").get_json()["components"]["schemas"]
     assert sorted(values(name)) == sorted(schemas[name]["enum"])
