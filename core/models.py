@@ -301,14 +301,21 @@ class Incident(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rule: Mapped[str] = mapped_column(String(NAME_LENGTH))
     severity: Mapped[str] = mapped_column(String(8))  # critical, warning or info
+    # Of what: a server, a parent's children, a tag, a network, all servers, our own network.
+    scope: Mapped[str] = mapped_column(String(8))
     server_id: Mapped[int | None] = mapped_column(
         BigId, ForeignKey("server.id", ondelete="SET NULL"), index=True
     )
-    server_name: Mapped[str] = mapped_column(String(NAME_LENGTH))  # as it was opened
+    parent_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="SET NULL"), index=True
+    )
+    # The server's or the parent's as it was opened; the tag; the network.
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     opened: Mapped[datetime] = mapped_column(index=True)  # its first bad slot
     confirmed: Mapped[datetime]  # the slot that decided it
     resolved: Mapped[datetime | None] = mapped_column(index=True)  # the first good slot, or when
     how: Mapped[str | None] = mapped_column(String(8))  # it was resolved: good, hand, paused, ...
+    held: Mapped[str | None] = mapped_column(String(12))  # by what, while nobody is to be told
     flaps: Mapped[int] = mapped_column(SmallInteger)
     is_flapping: Mapped[bool]
     reason: Mapped[str | None] = mapped_column(String(16))  # of its first bad slot, as in `why`
@@ -346,6 +353,22 @@ class Judged(Base):
     memory: Mapped[str] = mapped_column(String)  # core/incidents/judge.py, as JSON
 
 
+class Member(Base):
+    """A server in the incident of a group, from its first bad slot to its first good one.
+
+    No foreign keys, for the reason that `event` has none. A server's id never comes back.
+    """
+
+    __tablename__ = "incident_server"
+
+    incident_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    server_id: Mapped[int] = mapped_column(BigId, primary_key=True, index=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))  # as it came in
+    confirmed: Mapped[datetime]  # the slot that decided it
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+
+
 class Latch(Base):
     """Something that has happened and can't be undone, such as `authentication`, or how far."""
 
@@ -368,6 +391,7 @@ WHY = Base.metadata.tables["why"]
 INCIDENT = Base.metadata.tables["incident"]
 EVENT = Base.metadata.tables["event"]
 JUDGED = Base.metadata.tables["judged"]
+MEMBER = Base.metadata.tables["incident_server"]
 LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]

@@ -7,20 +7,23 @@ is history. So the order in which results arrive changes nothing, nor does how o
 Every function takes a session inside a transaction that its caller ends.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import takewhile, zip_longest
+from itertools import takewhile
 
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.incidents.change import ANNOUNCED, end, hold_announcing
-from core.incidents.judge import Memory
+from core.incidents.holds import hold
+from core.incidents.judge import Memory, Verdict
 from core.incidents.judged import Decided, fold, remember
 from core.incidents.look import look
+from core.incidents.members import leave_unwatched
 from core.incidents.outcome import carry_out
-from core.incidents.records import How
+from core.incidents.records import How, Scope
 from core.models import DATA, INCIDENT, LATCH, ROUND, SERVER, WHY, Schedule
 from core.servers.find import due_in
 from core.servers.schedule import in_force
@@ -82,25 +85,30 @@ def _is_missing(session: Session, slot: datetime) -> bool:
 def _go_on(session: Session, first: datetime, last: datetime) -> int:
     found = look(session, first, last)
     memories: dict[int, Memory] = {}
-    decided: list[list[Decided]] = []
+    decided: dict[int, list[Decided]] = defaultdict(list)
     for server_id, memory in found.memories.items():
         memories[server_id], made = fold(
             found, server_id, memory, slot_number(first), slot_number(last)
         )
-        decided.append(made)
+        for one in made:
+            decided[one.decision.slot].append(one)
     remember(session, found, memories, slot_number(last))
-    # A server's decisions are carried out one after the other, those of several servers at once.
-    for wave in zip_longest(*decided):
-        carry_out(session, [one for one in wave if one])
+    # Those of one slot at once: who turned together is one incident.
+    for number in sorted(decided):
+        carry_out(session, slot_time(number), decided[number])
     _end_without_verdict(session, last)
+    if memories:
+        bad = [one for one, memory in memories.items() if memory.verdicts.endswith(Verdict.BAD)]
+        hold(session, last, set(bad))
     session.execute(update(LATCH).where(LATCH.c.name == ANNOUNCED).values(since=last))
-    return sum(map(len, decided))
+    return sum(map(len, decided.values()))
 
 
 def _end_without_verdict(session: Session, slot: datetime) -> None:
     """Resolve what is open of servers that nobody watches any more: removed or paused."""
     is_open = INCIDENT.c.resolved.is_(None)
-    removed = select(INCIDENT.c.id).where(is_open, INCIDENT.c.server_id.is_(None))
+    of_one = INCIDENT.c.scope == Scope.SERVER.value
+    removed = select(INCIDENT.c.id).where(is_open, of_one, INCIDENT.c.server_id.is_(None))
     end(session, session.scalars(removed).all(), How.REMOVED, slot)
     paused = (
         select(INCIDENT.c.id)
@@ -109,3 +117,4 @@ def _end_without_verdict(session: Session, slot: datetime) -> None:
         .where(is_open, in_force(slot + SLOT), ~Schedule.enabled)
     )
     end(session, session.scalars(paused).all(), How.PAUSED, slot)
+    leave_unwatched(session, slot)

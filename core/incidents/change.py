@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from core.errors import IncidentOver, IncidentUnknown, WrongRequest
+from core.incidents.members import leave_all
 from core.incidents.records import Acknowledgement, Comment, How, Kind, Resolution
 from core.models import EVENT, INCIDENT, JUDGED, LARGEST_ID, LATCH
 from core.reading import moment
@@ -95,8 +96,10 @@ def end(
         return
     servers = select(INCIDENT.c.server_id).where(INCIDENT.c.id.in_(ids))
     session.execute(delete(JUDGED).where(JUDGED.c.server_id.in_(servers)))
-    over = {"resolved": at, "is_flapping": False, "acked_by": None, "acked_until": None}
-    session.execute(update(INCIDENT).where(INCIDENT.c.id.in_(ids)).values(how=how.value, **over))
+    leave_all(session, ids, at)
+    over = {"is_flapping": False, "held": None, "acked_by": None, "acked_until": None}
+    ending = update(INCIDENT).where(INCIDENT.c.id.in_(ids))
+    session.execute(ending.values(resolved=at, how=how.value, **over))
     note = note if who else how.value
     for one in ids:
         _note(session, one, Kind.RESOLVED, at, who, note)

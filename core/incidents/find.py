@@ -13,19 +13,29 @@ from sqlalchemy.orm import Session
 from core.errors import IncidentUnknown
 from core.incidents.records import (
     Happened,
+    Held,
     How,
     Incident,
     IncidentPage,
     IncidentsQuery,
     IncidentTold,
     Kind,
+    MemberTold,
+    Scope,
     Standing,
     Watched,
 )
-from core.models import EVENT, INCIDENT, LARGEST_ID, SERVER
+from core.models import EVENT, INCIDENT, LARGEST_ID, MEMBER, SERVER
 from core.reading import moment
 
+MOST_MEMBERS = 1_000
 OPEN = INCIDENT.c.resolved.is_(None)
+MEMBERS = (
+    select(func.count())
+    .where(MEMBER.c.incident_id == INCIDENT.c.id)
+    .correlate(INCIDENT)
+    .scalar_subquery()
+)
 
 
 def page(session: Session, wanted: IncidentsQuery, now: datetime) -> IncidentPage:
@@ -45,7 +55,10 @@ def page(session: Session, wanted: IncidentsQuery, now: datetime) -> IncidentPag
 
 
 def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
-    """Return an incident with its timeline. Two statements. Raises IncidentUnknown."""
+    """Return an incident with its timeline and its members. Three statements at most.
+
+    Raises IncidentUnknown.
+    """
     known = min(incident_id, LARGEST_ID)
     row = session.execute(_query().where(INCIDENT.c.id == known)).first()
     if row is None:
@@ -56,7 +69,23 @@ def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
         Happened(at=at, kind=Kind(kind), who=who, note=note)
         for at, kind, who, note in session.execute(of_it)
     ]
-    return IncidentTold(incident=_incident(row, now), timeline=timeline)
+    members = [] if row.scope == Scope.SERVER else _members(session, known)
+    return IncidentTold(incident=_incident(row, now), timeline=timeline, members=members)
+
+
+def _members(session: Session, incident_id: int) -> list[MemberTold]:
+    name = func.coalesce(SERVER.c.name, MEMBER.c.name)
+    query = (
+        select(SERVER.c.id, name, MEMBER.c.since, MEMBER.c.until)
+        .select_from(MEMBER)
+        .outerjoin(SERVER, SERVER.c.id == MEMBER.c.server_id)
+        .where(MEMBER.c.incident_id == incident_id)
+        .order_by(MEMBER.c.until.is_not(None), MEMBER.c.server_id)
+    )
+    return [
+        MemberTold(server=Watched(id=server_id, name=name), since=since, until=until)
+        for server_id, name, since, until in session.execute(query.limit(MOST_MEMBERS))
+    ]
 
 
 def open_ones(session: Session, now: datetime) -> Sequence[Incident]:
@@ -70,7 +99,9 @@ def _wanted(wanted: IncidentsQuery) -> list[ColumnElement[bool]]:
     if isinstance(wanted.state, Standing):
         conditions.append(OPEN if wanted.state is Standing.OPEN else ~OPEN)
     if isinstance(wanted.server, int):
-        conditions.append(INCIDENT.c.server_id == min(wanted.server, LARGEST_ID))
+        server_id = min(wanted.server, LARGEST_ID)
+        shared = select(MEMBER.c.incident_id).where(MEMBER.c.server_id == server_id)
+        conditions.append(or_(INCIDENT.c.server_id == server_id, INCIDENT.c.id.in_(shared)))
     if isinstance(wanted.since, str):
         conditions.append(or_(OPEN, INCIDENT.c.resolved > moment(wanted.since, "since")))
     if isinstance(wanted.before, int):
@@ -79,13 +110,15 @@ def _wanted(wanted: IncidentsQuery) -> list[ColumnElement[bool]]:
 
 
 def _query() -> Select[*tuple[Any, ...]]:
-    name = func.coalesce(SERVER.c.name, INCIDENT.c.server_name).label("name")
-    return select(INCIDENT, name).outerjoin(SERVER, SERVER.c.id == INCIDENT.c.server_id)
+    subject = or_(SERVER.c.id == INCIDENT.c.server_id, SERVER.c.id == INCIDENT.c.parent_id)
+    called = func.coalesce(SERVER.c.name, INCIDENT.c.name).label("called")
+    return select(INCIDENT, called, MEMBERS.label("servers")).outerjoin(SERVER, subject)
 
 
 def _incident(row: Row[*tuple[Any, ...]], now: datetime) -> Incident:
     until: datetime = row.resolved or now
     acked = row.acked_until is None or row.acked_until > now
+    scope = Scope(row.scope)
     return Incident(
         id=row.id,
         rule=row.rule,
@@ -93,7 +126,13 @@ def _incident(row: Row[*tuple[Any, ...]], now: datetime) -> Incident:
         state=Standing.OPEN if row.resolved is None else Standing.RESOLVED,
         flapping=row.is_flapping,
         flaps=row.flaps,
-        server=Watched(id=row.server_id, name=row.name),
+        scope=scope,
+        server=Watched(id=row.server_id, name=row.called) if scope is Scope.SERVER else None,
+        parent=Watched(id=row.parent_id, name=row.called) if scope is Scope.PARENT else None,
+        tag=row.name if scope is Scope.TAG else None,
+        network=row.name if scope is Scope.NETWORK else None,
+        servers=1 if scope is Scope.SERVER else row.servers,
+        held=row.held and Held(row.held),
         opened=row.opened,
         confirmed=row.confirmed,
         resolved=row.resolved,
