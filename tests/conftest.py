@@ -128,7 +128,7 @@ def postgres_settings(postgres: Postgres) -> Settings:
     with database.transaction() as session:
         session.execute(
             text(
-                "TRUNCATE server, round, stretch, incident, event, incident_server "
+                "TRUNCATE server, round, stretch, incident, event, incident_server, rule "
                 "RESTART IDENTITY CASCADE"
             )
         )

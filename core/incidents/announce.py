@@ -8,7 +8,7 @@ Every function takes a session inside a transaction that its caller ends.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import takewhile
 
@@ -19,13 +19,13 @@ from sqlalchemy.orm import Session
 from core.incidents.change import ANNOUNCED, end, hold_announcing
 from core.incidents.holds import hold
 from core.incidents.judge import Memory, Verdict
-from core.incidents.judged import Decided, fold, remember
-from core.incidents.look import look
-from core.incidents.members import leave_unwatched
-from core.incidents.outcome import carry_out
+from core.incidents.judged import Decided, fold, forget, remember
+from core.incidents.look import Case, Found, look, unseen_in
+from core.incidents.members import leave, leave_unwatched
+from core.incidents.outcome import carry_out, newest_of
 from core.incidents.records import How, Scope
-from core.models import DATA, INCIDENT, LATCH, ROUND, SERVER, WHY, Schedule
-from core.servers.find import due_in
+from core.incidents.rules import DEFAULT_ID
+from core.models import INCIDENT, LATCH, ROUND, RULE, SERVER, WHY, Schedule
 from core.servers.schedule import in_force
 from core.slots import SLOT, slot_number, slot_time
 
@@ -72,24 +72,20 @@ def _slots(first: datetime, last: datetime) -> Iterator[datetime]:
 
 def _is_missing(session: Session, slot: datetime) -> bool:
     """Whether a server that was due in `slot` has neither a ping nor a reason why it has none."""
-    pinged = exists().where(DATA.c.server_id == SERVER.c.id, DATA.c.datetime == slot)
     explained = exists().where(
         WHY.c.server_id == SERVER.c.id, ~WHY.c.observed, WHY.c.datetime == slot
     )
-    # Nearly all have it as their newest, and are not looked for any further.
-    is_newest = SERVER.c.last_slot.is_not_distinct_from(slot)
-    missing = due_in(slot, [SERVER.c.id]).where(~is_newest, ~pinged, ~explained)
-    return session.execute(missing.limit(1)).first() is not None
+    missing = unseen_in(slot).where(~explained).limit(1)
+    return session.execute(missing).first() is not None
 
 
 def _go_on(session: Session, first: datetime, last: datetime) -> int:
     found = look(session, first, last)
-    memories: dict[int, Memory] = {}
+    _end_without_rule(session, found, last)
+    memories: dict[Case, Memory] = {}
     decided: dict[int, list[Decided]] = defaultdict(list)
-    for server_id, memory in found.memories.items():
-        memories[server_id], made = fold(
-            found, server_id, memory, slot_number(first), slot_number(last)
-        )
+    for case in found.cases:
+        memories[case], made = fold(found, case, slot_number(first), slot_number(last))
         for one in made:
             decided[one.decision.slot].append(one)
     remember(session, found, memories, slot_number(last))
@@ -98,10 +94,33 @@ def _go_on(session: Session, first: datetime, last: datetime) -> int:
         carry_out(session, slot_time(number), decided[number])
     _end_without_verdict(session, last)
     if memories:
-        bad = [one for one, memory in memories.items() if memory.verdicts.endswith(Verdict.BAD)]
-        hold(session, last, set(bad))
+        hold(session, last, _down(found, memories))
     session.execute(update(LATCH).where(LATCH.c.name == ANNOUNCED).values(since=last))
     return sum(map(len, decided.values()))
+
+
+def _down(found: Found, memories: Mapping[Case, Memory]) -> set[int]:
+    """Return the ids of the servers that are down: by an incident, or in their newest slot."""
+    return {
+        case.server_id
+        for case, memory in memories.items()
+        if memory.is_open or memory.verdicts.endswith(Verdict.BAD)
+        if found.rules[case].when.kind == "down"
+    }
+
+
+def _end_without_rule(session: Session, found: Found, slot: datetime) -> None:
+    """Resolve what is open under rules that were removed, or no longer hold for the server."""
+    is_open = [case for case, memory in found.over.items() if memory.is_open]
+    rules = session.scalars(select(RULE.c.id)).all() if is_open else ()
+    for note, there in ("rule removed", False), ("no longer matches", True):
+        cases = [case for case in is_open if (case.rule_id in {DEFAULT_ID, *rules}) is there]
+        newest = newest_of(session, cases)
+        alone = [one.incident_id for one in newest.values() if not one.is_group]
+        end(session, alone, How.RULE, slot, note=note)
+        shared = {case: one.incident_id for case, one in newest.items() if one.is_group}
+        leave(session, slot, shared, How.RULE)
+    forget(session, found.over)
 
 
 def _end_without_verdict(session: Session, slot: datetime) -> None:

@@ -25,8 +25,18 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.incidents.groups import FEWEST, JOIN_M, MOST_PCT, SCOPES, Group, gathered, groups_of
+from core.incidents.groups import (
+    FEWEST,
+    JOIN_M,
+    MOST_PCT,
+    SCOPES,
+    Fleet,
+    Group,
+    gathered,
+    groups_of,
+)
 from core.incidents.judged import Decided
+from core.incidents.look import Case
 from core.incidents.records import How, Kind
 from core.incidents.timeline import note, servers
 from core.models import INCIDENT, MEMBER, PARENT, SERVER, WHY, Schedule
@@ -39,56 +49,61 @@ MOST_NAMED = 20
 
 
 class _Turned(NamedTuple):
-    """Who turned within two slots; of those that are in no group yet, since when they are bad."""
+    """Who turned within two slots, and since when each case is bad that is in no group yet."""
 
-    everybody: set[int]
-    since: dict[int, datetime]
-    alone: dict[int, int]
+    servers: set[int]
+    since: dict[Case, datetime]
+    alone: dict[Case, int]
     """The incident of each that turned a slot before and went alone."""
+    rules: dict[int, tuple[str, str]]
+    """The name and the severity of each rule by which they did, by id."""
 
 
-def gather(
-    session: Session, slot: datetime, opened: Sequence[Decided], named: Mapping[str, str]
-) -> set[int]:
+Incidents = Mapping[tuple[int, Group], int]
+"""The incidents that take in who turns, by rule and group."""
+
+
+def gather(session: Session, slot: datetime, opened: Sequence[Decided]) -> set[Case]:
     """Have who turned in `slot` go with its group, where most of that turned; return who does.
 
-    Whoever went alone a slot before goes along, and its own incident ends. `named` is the rule: its
-    name as `rule`, and its `severity`.
+    Whoever went alone a slot before goes along, and its own incident ends. Whatever the rules are
+    by which they turned, they count together; each rule has its own incident.
     """
-    turned = _turned(session, slot, opened)
-    there = _there(session, slot)
-    if not there and 100 * len(turned.everybody) < MOST_PCT * FEWEST:
+    turned, there = _turned(session, slot, opened), _there(session, slot)
+    if not there and 100 * len(turned.servers) < MOST_PCT * FEWEST:
         return set()
-    fleet = _fleet(session, slot)
-    groups = gathered(fleet, turned.everybody, turned.since.keys(), there.keys())
-    _open(session, slot, _first(groups, turned, there), named)
+    groups = _gathered(_fleet(session, slot), turned, there)
+    _open(session, slot, _first(groups, turned, there), turned)
     incidents = _there(session, slot)
-    goes = {one: incidents[group] for one, group in groups.items()}
-    rows = [[incident, one, slot, turned.since[one]] for one, incident in goes.items()]
-    if rows:
+    goes = {case: incidents[case.rule_id, group] for case, group in groups.items()}
+    if goes:
+        rows = [[one, case.server_id, slot, turned.since[case]] for case, one in goes.items()]
         session.execute(JOIN, {"rows": as_rows(rows)})
     _take_in(session, slot, {one: goes[one] for one in turned.alone if one in goes}, turned.alone)
-    news = [one.server_id for one in opened if one.server_id in goes]
-    joined = Counter(there[groups[one]] for one in news if groups[one] in there)
+    news = {one.case for one in opened if one.case in goes}
+    joined = Counter(goes[one] for one in news if (one.rule_id, groups[one]) in there)
     note(session, slot, Kind.JOINED, {one: servers(number) for one, number in joined.items()})
-    return set(news)
+    return news
 
 
 def _turned(session: Session, slot: datetime, opened: Sequence[Decided]) -> _Turned:
     before = {"slot": slot - SLOT}
-    alone = session.execute(ALONE, before).all()
-    since = {one.server_id: one.opened for one in alone}
-    since |= {one.server_id: slot_time(one.decision.since) for one in opened}
-    everybody = {*since, *session.scalars(TOGETHER, before)}
-    return _Turned(everybody, since, {one.server_id: one.id for one in alone})
+    since, alone, rules = {}, {}, {}
+    for incident, server_id, opened_at, rule_id, *named in session.execute(ALONE, before):
+        case = Case(server_id, rule_id)
+        since[case], alone[case], rules[rule_id] = opened_at, incident, (named[0], named[1])
+    for one in opened:
+        since[one.case] = slot_time(one.decision.since)
+        rules[one.case.rule_id] = one.rule.name, one.rule.severity
+    everybody = {case.server_id for case in since} | set(session.scalars(TOGETHER, before))
+    return _Turned(everybody, since, alone, rules)
 
 
-def _there(session: Session, slot: datetime) -> dict[Group, int]:
-    """The incidents that take in who turns, by their groups."""
+def _there(session: Session, slot: datetime) -> Incidents:
     found = session.execute(THERE, {"slot": slot, "since": slot - JOIN_M * SLOT})
     return {
-        Group(scope, "" if parent_id else name, parent_id): incident
-        for incident, scope, name, parent_id in found
+        (rule_id, Group(scope, "" if parent_id else name, parent_id)): incident
+        for incident, rule_id, scope, name, parent_id in found
     }
 
 
@@ -107,32 +122,41 @@ def _fleet(session: Session, slot: datetime) -> dict[int, list[Group]]:
     }
 
 
-def _first(
-    groups: Mapping[int, Group], turned: _Turned, there: Mapping[Group, int]
-) -> dict[Group, tuple[datetime, int]]:
-    """Of each new group the slot in which its first server was bad, and that server."""
-    members: dict[Group, list[tuple[datetime, int]]] = defaultdict(list)
-    for one, group in groups.items():
-        if group not in there:
-            members[group].append((turned.since[one], one))
-    return {group: min(some) for group, some in members.items()}
+def _gathered(fleet: Fleet, turned: _Turned, there: Incidents) -> dict[Case, Group]:
+    found: dict[Case, Group] = {}
+    for rule in turned.rules:
+        free = [case.server_id for case in turned.since if case.rule_id == rule]
+        taking = {group for rule_id, group in there if rule_id == rule}
+        goes = gathered(fleet, turned.servers, free, taking)
+        found |= {Case(one, rule): group for one, group in goes.items()}
+    return found
 
 
-def _open(
-    session: Session,
-    slot: datetime,
-    first: Mapping[Group, tuple[datetime, int]],
-    named: Mapping[str, str],
-) -> None:
-    rows = [[*group, since, server_id] for group, (since, server_id) in first.items()]
+First = Mapping[tuple[int, Group], tuple[datetime, int]]
+"""The slot in which the first server of a rule and group was bad, and that server."""
+
+
+def _first(groups: Mapping[Case, Group], turned: _Turned, there: Incidents) -> First:
+    """Of those that have no incident yet."""
+    members: dict[tuple[int, Group], list[tuple[datetime, int]]] = defaultdict(list)
+    for case, group in groups.items():
+        if (case.rule_id, group) not in there:
+            members[case.rule_id, group].append((turned.since[case], case.server_id))
+    return {one: min(some) for one, some in members.items()}
+
+
+def _open(session: Session, slot: datetime, first: First, turned: _Turned) -> None:
+    rows = [
+        [rule_id, *turned.rules[rule_id], *group, since, server_id]
+        for (rule_id, group), (since, server_id) in first.items()
+    ]
     if rows:
-        session.execute(OPEN, {"rows": as_rows(rows), "slot": slot, **named})
-        opened = session.scalars(OPENED, {"slot": slot})
-        note(session, slot, Kind.OPENED, dict.fromkeys(opened))
+        session.execute(OPEN, {"rows": as_rows(rows), "slot": slot})
+        note(session, slot, Kind.OPENED, dict.fromkeys(session.scalars(OPENED, {"slot": slot})))
 
 
 def _take_in(
-    session: Session, slot: datetime, goes: Mapping[int, int], alone: Mapping[int, int]
+    session: Session, slot: datetime, goes: Mapping[Case, int], alone: Mapping[Case, int]
 ) -> None:
     if not goes:
         return
@@ -158,6 +182,9 @@ def _listed(incidents: Iterable[int]) -> str:
 def _open_new() -> Executable:
     given = incoming(
         {
+            "rule_id": BigInteger(),
+            "rule": String(),
+            "severity": String(),
             "scope": String(),
             "name": String(),
             "parent_id": BigInteger(),
@@ -168,8 +195,9 @@ def _open_new() -> Executable:
     since = time_at(given.c.since)
     why = and_(WHY.c.server_id == given.c.first, WHY.c.observed, WHY.c.datetime == since)
     said = {
-        "rule": bindparam("rule", type_=String()),
-        "severity": bindparam("severity", type_=String()),
+        "rule_id": given.c.rule_id,
+        "rule": given.c.rule,
+        "severity": given.c.severity,
         "scope": given.c.scope,
         "parent_id": given.c.parent_id,
         "name": func.coalesce(SERVER.c.name, given.c.name),
@@ -212,17 +240,27 @@ def _join() -> Executable:
 AT = bindparam("slot", type_=UtcDateTime())
 IS_OPEN = INCIDENT.c.resolved.is_(None)
 OF_GROUP = INCIDENT.c.scope.in_([scope.value for scope in SCOPES])
-ALONE = select(INCIDENT.c.id, INCIDENT.c.server_id, INCIDENT.c.opened).where(
-    IS_OPEN, INCIDENT.c.confirmed == AT, INCIDENT.c.server_id.is_not(None)
-)
+ALONE = select(
+    INCIDENT.c.id,
+    INCIDENT.c.server_id,
+    INCIDENT.c.opened,
+    INCIDENT.c.rule_id,
+    INCIDENT.c.rule,
+    INCIDENT.c.severity,
+).where(IS_OPEN, INCIDENT.c.confirmed == AT, INCIDENT.c.server_id.is_not(None))
 TOGETHER = (
     select(MEMBER.c.server_id)
     .join(INCIDENT, INCIDENT.c.id == MEMBER.c.incident_id)
     .where(IS_OPEN, MEMBER.c.confirmed == AT)
 )
-THERE = select(INCIDENT.c.id, INCIDENT.c.scope, INCIDENT.c.name, INCIDENT.c.parent_id).where(
-    IS_OPEN, OF_GROUP, INCIDENT.c.confirmed.between(bindparam("since", type_=UtcDateTime()), AT)
-)
+SINCE = bindparam("since", type_=UtcDateTime())
+THERE = select(
+    INCIDENT.c.id,
+    INCIDENT.c.rule_id,
+    INCIDENT.c.scope,
+    INCIDENT.c.name,
+    INCIDENT.c.parent_id,
+).where(IS_OPEN, OF_GROUP, INCIDENT.c.confirmed.between(SINCE, AT))
 OPENED = select(INCIDENT.c.id).where(IS_OPEN, OF_GROUP, INCIDENT.c.confirmed == AT)
 OPEN = _open_new()
 JOIN = _join()

@@ -6,23 +6,19 @@ Every function takes a session inside a transaction that its caller ends.
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, bindparam, exists, func, or_, select, update
+from sqlalchemy import BigInteger, String, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.incidents.records import Held, Kind
 from core.incidents.timeline import note
-from core.models import INCIDENT, MEMBER, PARENT, SERVER
+from core.models import INCIDENT, PARENT, SERVER
 from core.sql import as_rows, incoming
 
 
-def hold(session: Session, slot: datetime, bad: Collection[int]) -> None:
-    """Hold the open incidents behind parents that are down, and let go of those that no longer are.
-
-    A parent is down while an incident of it is open, its own or its group's, and while it is one of
-    the `bad`: servers whose newest slot is. Of an incident that ends nothing is held any more.
-    """
+def hold(session: Session, slot: datetime, down: Collection[int]) -> None:
+    """Hold the open incidents behind parents that are `down`, and let go of the others."""
     found = session.execute(BEHIND).all()
-    held = {row.id: row.name for row in found if row.is_down or row.parent_id in bad}
+    held = {row.id: row.name for row in found if row.parent_id in down}
     before = {row.id for row in found if row.held == Held.PARENT}
     _set(session, slot, Kind.HELD, {one: held[one] for one in held.keys() - before})
     freed = before - held.keys()
@@ -40,19 +36,8 @@ def _set(session: Session, slot: datetime, kind: Kind, parents: dict[int, str | 
 
 
 PARENT_ID = func.coalesce(INCIDENT.c.parent_id, PARENT.c.parent_id)
-OTHER = INCIDENT.alias("other")
-DOWN = or_(
-    exists().where(OTHER.c.server_id == PARENT_ID, OTHER.c.resolved.is_(None)),
-    exists().where(MEMBER.c.server_id == PARENT_ID, MEMBER.c.until.is_(None)),
-)
 BEHIND = (
-    select(
-        INCIDENT.c.id,
-        INCIDENT.c.held,
-        PARENT_ID.label("parent_id"),
-        SERVER.c.name,
-        DOWN.label("is_down"),
-    )
+    select(INCIDENT.c.id, INCIDENT.c.held, PARENT_ID.label("parent_id"), SERVER.c.name)
     .outerjoin(PARENT, PARENT.c.server_id == INCIDENT.c.server_id)
     .outerjoin(SERVER, SERVER.c.id == PARENT_ID)
     .where(INCIDENT.c.resolved.is_(None))

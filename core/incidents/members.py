@@ -18,14 +18,15 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.orm import Session
 
 from core.incidents.gather import IS_OPEN, OF_GROUP
 from core.incidents.judge import Turn
-from core.incidents.judged import Decided
-from core.incidents.look import given_servers
+from core.incidents.judged import Decided, forget
+from core.incidents.look import Case
 from core.incidents.records import How, Kind
 from core.incidents.timeline import note, servers
 from core.models import INCIDENT, JUDGED, MEMBER, SERVER, Schedule
@@ -40,12 +41,12 @@ def move(session: Session, slot: datetime, decided: Sequence[tuple[int, Decided]
     """Carry out decisions about members, each with the incident that it is about."""
     back = [pair for pair in decided if pair[1].decision.turn is Turn.REOPENED]
     left = [
-        (incident, one.server_id, slot_time(one.decision.since))
+        (incident, one.case.server_id, slot_time(one.decision.since))
         for incident, one in decided
         if one.decision.turn is Turn.RESOLVED
     ]
     if back:
-        rows = as_rows([incident, one.server_id] for incident, one in back)
+        rows = as_rows([incident, one.case.server_id] for incident, one in back)
         session.execute(COME_BACK, {"rows": rows})
         flapping = {incident for incident, one in back if one.is_flapping}
         session.execute(FLAP, {"rows": as_rows([one] for one in flapping)})
@@ -55,7 +56,7 @@ def move(session: Session, slot: datetime, decided: Sequence[tuple[int, Decided]
 def leave_unwatched(session: Session, slot: datetime) -> None:
     """Have those leave that nobody watches any more: removed or paused."""
     found = session.execute(
-        select(MEMBER.c.incident_id, MEMBER.c.server_id, SERVER.c.id)
+        select(MEMBER.c.incident_id, MEMBER.c.server_id, INCIDENT.c.rule_id, SERVER.c.id)
         .join(INCIDENT, INCIDENT.c.id == MEMBER.c.incident_id)
         .outerjoin(SERVER, SERVER.c.id == MEMBER.c.server_id)
         .outerjoin(Schedule, and_(Schedule.server_id == SERVER.c.id, in_force(slot + SLOT)))
@@ -64,16 +65,25 @@ def leave_unwatched(session: Session, slot: datetime) -> None:
     ).all()
     for how in How.REMOVED, How.PAUSED:
         gone = [row for row in found if (row.id is None) is (how is How.REMOVED)]
-        _leave(session, slot, [(row.incident_id, row.server_id, slot) for row in gone], how)
-    if found:
-        session.execute(FORGET, {"rows": as_rows([row.server_id] for row in found)})
+        cases = {Case(row.server_id, row.rule_id): row.incident_id for row in gone}
+        leave(session, slot, cases, how)
+        forget(session, cases.keys())
+
+
+def leave(session: Session, slot: datetime, cases: Mapping[Case, int], how: How) -> None:
+    """Have these leave their incidents, whatever their newest slots say."""
+    left = [(incident, case.server_id, slot) for case, incident in cases.items()]
+    _leave(session, slot, left, how)
 
 
 def leave_all(session: Session, ids: Iterable[int], at: datetime) -> None:
     """Have everybody leave these incidents, which somebody ends; what was judged is forgotten."""
     still = MEMBER.c.incident_id.in_(ids), MEMBER.c.until.is_(None)
-    of_them = select(MEMBER.c.server_id).where(*still)
-    session.execute(delete(JUDGED).where(JUDGED.c.server_id.in_(of_them)))
+    cases = select(MEMBER.c.server_id, INCIDENT.c.rule_id).join(
+        INCIDENT, INCIDENT.c.id == MEMBER.c.incident_id
+    )
+    judged = tuple_(JUDGED.c.server_id, JUDGED.c.rule_id)
+    session.execute(delete(JUDGED).where(judged.in_(cases.where(*still))))
     session.execute(update(MEMBER).where(*still).values(until=at))
 
 
@@ -145,4 +155,3 @@ CLOSE = _close()
 AMONG = update(INCIDENT).where(INCIDENT.c.id.in_(GIVEN))
 OPEN_AGAIN = AMONG.values(resolved=None, how=None, flaps=INCIDENT.c.flaps + 1)
 FLAP = AMONG.values(is_flapping=True)
-FORGET = delete(JUDGED).where(JUDGED.c.server_id.in_(given_servers()))

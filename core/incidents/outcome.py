@@ -3,9 +3,9 @@
 Every function takes a session inside a transaction that its caller ends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -13,7 +13,6 @@ from sqlalchemy import (
     Executable,
     String,
     and_,
-    bindparam,
     case,
     func,
     literal,
@@ -24,11 +23,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
-from core.incidents import rules
 from core.incidents.gather import gather
 from core.incidents.judge import Turn
 from core.incidents.judged import Decided
-from core.incidents.look import given_servers
+from core.incidents.look import Case, given_servers
 from core.incidents.members import move
 from core.incidents.records import How, Scope
 from core.models import EVENT, INCIDENT, MEMBER, SERVER, WHY
@@ -37,35 +35,52 @@ from core.sql import as_rows, incoming, time_at
 
 
 def carry_out(session: Session, slot: datetime, decided: Sequence[Decided]) -> None:
-    """Carry out what was decided by a slot, a decision of each of these servers.
+    """Carry out what a slot decided, a decision of each of these cases.
 
-    However many there are, the number of statements is the same.
+    However many there are, the statements are as few.
     """
-    opened = [one for one in decided if one.decision.turn is Turn.OPENED]
-    named = {"rule": rules.DEFAULT.name, "severity": rules.DEFAULT.severity}
-    together = gather(session, slot, opened, named) if opened else set()
-    alone = [one for one in opened if one.server_id not in together]
+    opened = [one for one in decided if _turn(one) is Turn.OPENED]
+    together = gather(session, slot, opened) if opened else set()
+    alone = [_row(one, one.case.server_id) for one in opened if one.case not in together]
     if alone:
-        session.execute(OPEN_NEW, named | {"rows": as_rows(_row(one) for one in alone)})
-    rest = [one for one in decided if one.server_id not in together]
-    if rest:
-        _turn(session, slot, rest)
+        session.execute(OPEN_NEW, {"rows": as_rows(alone)})
+    rest = [one for one in decided if one.case not in together]
+    newest = newest_of(session, [one.case for one in rest])
+    shared = [one for one in rest if newest[one.case].is_group]
+    move(session, slot, [(newest[one.case].incident_id, one) for one in shared])
+    _change(
+        session,
+        [(one, newest[one.case].incident_id) for one in rest if not newest[one.case].is_group],
+    )
 
 
-def _turn(session: Session, slot: datetime, decided: Sequence[Decided]) -> None:
-    """Carry out decisions about incidents that are there."""
-    servers = {"rows": as_rows([one.server_id] for one in decided)}
-    found = session.execute(NEWEST, servers).all()
-    groups = {server_id: incident for server_id, incident, scope in found if scope != Scope.SERVER}
-    newest = {server_id: incident for server_id, incident, scope in found}
-    move(session, slot, [(groups[x.server_id], x) for x in decided if x.server_id in groups])
-    decided = [one for one in decided if one.server_id not in groups]
+def _change(session: Session, decided: Sequence[tuple[Decided, int]]) -> None:
+    """Carry out decisions about incidents of one server each, and write their timelines."""
     for turn, statement in (Turn.REOPENED, OPEN_AGAIN), (Turn.RESOLVED, RESOLVE):
-        rows = [_row(one, newest) for one in decided if one.decision.turn is turn]
+        rows = [_row(one, known) for one, known in decided if _turn(one) is turn]
         if rows:
             session.execute(statement, {"rows": as_rows(rows)})
     if decided:
-        session.execute(NOTE, {"rows": as_rows(_row(one, newest) for one in decided)})
+        session.execute(NOTE, {"rows": as_rows(_row(one, known) for one, known in decided)})
+
+
+class Newest(NamedTuple):
+    """A case's newest incident: of the server alone, or one that it is in with its group."""
+
+    incident_id: int
+    is_group: bool
+
+
+def newest_of(session: Session, cases: Collection[Case]) -> dict[Case, Newest]:
+    """Return the incident of each of these cases: the open one, else the newest. One statement."""
+    if not cases:
+        return {}
+    rows = session.execute(NEWEST, {"rows": as_rows([one.server_id] for one in cases)})
+    found = {
+        Case(server_id, rule_id): Newest(known, scope != Scope.SERVER)
+        for server_id, rule_id, known, scope in rows
+    }
+    return {one: found[one] for one in cases}
 
 
 DECIDED: Mapping[str, TypeEngine[Any]] = {
@@ -74,22 +89,30 @@ DECIDED: Mapping[str, TypeEngine[Any]] = {
     "since": BigInteger(),
     "kind": String(),
     "is_flapping": Boolean(),
+    "rule_id": BigInteger(),
+    "rule": String(),
+    "severity": String(),
 }
 
 
-def _row(one: Decided, incidents: Mapping[int, int] | None = None) -> list[object]:
+def _turn(one: Decided) -> Turn:
+    return one.decision.turn
+
+
+def _row(one: Decided, known: int) -> list[object]:
     turn, slot, since = one.decision
-    known = one.server_id if incidents is None else incidents[one.server_id]
-    return [known, slot_time(slot), slot_time(since), turn, one.is_flapping]
+    said = one.case.rule_id, one.rule.name, one.rule.severity
+    return [known, slot_time(slot), slot_time(since), turn, one.is_flapping, *said]
 
 
 def _open_new() -> Executable:
-    given = incoming(DECIDED, "id", "slot", "since", "is_flapping")
+    given = incoming(DECIDED)
     since = time_at(given.c.since)
     why = and_(WHY.c.server_id == given.c.id, WHY.c.observed, WHY.c.datetime == since)
     said = {
-        "rule": bindparam("rule", type_=String()),
-        "severity": bindparam("severity", type_=String()),
+        "rule_id": given.c.rule_id,
+        "rule": given.c.rule,
+        "severity": given.c.severity,
         "scope": literal(Scope.SERVER.value),
         "server_id": SERVER.c.id,
         "name": SERVER.c.name,
@@ -101,12 +124,12 @@ def _open_new() -> Executable:
         "detail": WHY.c.detail,
     }
     rows = select(*said.values()).join_from(given, SERVER, SERVER.c.id == given.c.id)
-    rows = rows.outerjoin(WHY, why).order_by(SERVER.c.id)
+    rows = rows.outerjoin(WHY, why).order_by(SERVER.c.id, given.c.rule_id)
     return insert(INCIDENT).from_select(list(said), rows)
 
 
 def _changed(**values: object) -> Executable:
-    given = incoming(DECIDED)
+    given = incoming(DECIDED, "id", "since", "is_flapping")
     values = {"is_flapping": given.c.is_flapping} | values
     said = {
         name: time_at(given.c.since) if value is SINCE else value for name, value in values.items()
@@ -121,24 +144,24 @@ def _note() -> Executable:
 
 
 def _newest() -> Executable:
-    """Each server's incident, alone or with its group: the open one, else the newest."""
     given = given_servers()
-    own = select(
-        INCIDENT.c.server_id, INCIDENT.c.id, INCIDENT.c.resolved.is_(None).label("is_open")
-    ).where(INCIDENT.c.server_id.in_(given))
-    shared = select(MEMBER.c.server_id, MEMBER.c.incident_id, MEMBER.c.until.is_(None)).where(
-        MEMBER.c.server_id.in_(given)
-    )
-    each = own.union_all(shared).subquery()
-    open_one = func.max(case((each.c.is_open, each.c.id)))
-    newest = (
-        select(each.c.server_id, func.coalesce(open_one, func.max(each.c.id)).label("id"))
-        .group_by(each.c.server_id)
+    is_open = INCIDENT.c.resolved.is_(None)
+    own = select(INCIDENT.c.server_id, INCIDENT.c.id, INCIDENT.c.rule_id, is_open.label("is_open"))
+    shared = select(
+        MEMBER.c.server_id, MEMBER.c.incident_id, INCIDENT.c.rule_id, MEMBER.c.until.is_(None)
+    ).join(INCIDENT, INCIDENT.c.id == MEMBER.c.incident_id)
+    each = (
+        own.where(INCIDENT.c.server_id.in_(given))
+        .union_all(shared.where(MEMBER.c.server_id.in_(given)))
         .subquery()
     )
-    return select(newest.c.server_id, newest.c.id, INCIDENT.c.scope).join(
-        INCIDENT, INCIDENT.c.id == newest.c.id
+    newest = func.coalesce(func.max(case((each.c.is_open, each.c.id))), func.max(each.c.id))
+    of_each = (
+        select(each.c.server_id, each.c.rule_id, newest.label("id"))
+        .group_by(each.c.server_id, each.c.rule_id)
+        .subquery()
     )
+    return select(of_each, INCIDENT.c.scope).join(INCIDENT, INCIDENT.c.id == of_each.c.id)
 
 
 SINCE = object()

@@ -44,6 +44,7 @@ class How(StrEnum):
     PAUSED = "paused"
     REMOVED = "removed"  # with its server
     GROUP = "group"  # its server went into the incident of a group
+    RULE = "rule"  # which was removed, or no longer holds for the server
 
 
 class Kind(StrEnum):
@@ -61,6 +62,14 @@ class Kind(StrEnum):
     RELEASED = "released"
 
 
+class Deed(StrEnum):
+    """What somebody did to rules."""
+
+    RULE_MADE = "rule made"
+    RULE_CHANGED = "rule changed"
+    RULE_REMOVED = "rule removed"
+
+
 class Watched(Record, frozen=True):
     """A server, by the name it has now; without an id it is removed."""
 
@@ -73,9 +82,9 @@ class Incident(Record, frozen=True):
 
     `scope` says of what it is, and so which of `server`, `parent`, `tag` and `network` isn't null;
     `servers` is of how many. `confirmed` is the slot that decided it, `how` is what resolved it:
-    good slots, somebody's hand, a pause, the server's removal, or the incident of a group.
-    `duration_s` goes on while it is open. `reason` and `detail` are those of its first bad slot.
-    While it is `held` nobody is told of it.
+    good slots, somebody's hand, a pause, the server's removal, the incident of a group, or that its
+    rule no longer holds. `duration_s` goes on while it is open. `reason` and `detail` are those of
+    its first bad slot. While it is `held` nobody is told of it.
     """
 
     id: int
@@ -138,6 +147,23 @@ class IncidentPage(Record, frozen=True):
     next: int | None
 
 
+class Event(Record, frozen=True):
+    """Somebody changed what Pinglet does by itself; `note` is what it was changed to, as JSON."""
+
+    id: int
+    at: datetime
+    kind: Deed
+    who: str
+    note: str
+
+
+class EventPage(Record, frozen=True):
+    """Events, the newest first; pass `next` as `before` to get the next page."""
+
+    events: list[Event]
+    next: int | None
+
+
 Note = Annotated[str, Meta(min_length=1, max_length=1_000)]
 
 
@@ -147,6 +173,13 @@ class IncidentsQuery(Request, frozen=True):
     state: Standing | UnsetType = UNSET
     server: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     since: Moment | UnsetType = UNSET
+    before: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+
+
+class EventsQuery(Request, frozen=True):
+    """Which events: the newest before that id."""
+
     before: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
 
