@@ -302,7 +302,7 @@ class Incident(Base):
     rule: Mapped[str] = mapped_column(String(NAME_LENGTH))
     severity: Mapped[str] = mapped_column(String(8))  # critical, warning or info
     # Of what: a server, a parent's children, a tag, a network, all servers, our own network.
-    scope: Mapped[str] = mapped_column(String(8))
+    extent: Mapped[str] = mapped_column(String(8))
     server_id: Mapped[int | None] = mapped_column(
         BigId, ForeignKey("server.id", ondelete="SET NULL"), index=True
     )

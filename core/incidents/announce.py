@@ -23,7 +23,7 @@ from core.incidents.judged import Decided, fold, forget, remember
 from core.incidents.look import Case, Found, look, unseen_in
 from core.incidents.members import leave, leave_unwatched
 from core.incidents.outcome import carry_out, newest_of
-from core.incidents.records import How, Scope
+from core.incidents.records import Extent, How
 from core.incidents.rules import DEFAULT_ID
 from core.models import INCIDENT, LATCH, ROUND, RULE, SERVER, WHY, Schedule
 from core.servers.schedule import in_force
@@ -126,7 +126,7 @@ def _end_without_rule(session: Session, found: Found, slot: datetime) -> None:
 def _end_without_verdict(session: Session, slot: datetime) -> None:
     """Resolve what is open of servers that nobody watches any more: removed or paused."""
     is_open = INCIDENT.c.resolved.is_(None)
-    of_one = INCIDENT.c.scope == Scope.SERVER.value
+    of_one = INCIDENT.c.extent == Extent.SERVER.value
     removed = select(INCIDENT.c.id).where(is_open, of_one, INCIDENT.c.server_id.is_(None))
     end(session, session.scalars(removed).all(), How.REMOVED, slot)
     paused = (

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import IncidentUnknown
 from core.incidents.records import (
+    Extent,
     Happened,
     Held,
     How,
@@ -21,7 +22,6 @@ from core.incidents.records import (
     IncidentTold,
     Kind,
     MemberTold,
-    Scope,
     Standing,
     Watched,
 )
@@ -69,7 +69,7 @@ def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
         Happened(at=at, kind=Kind(kind), who=who, note=note)
         for at, kind, who, note in session.execute(of_it)
     ]
-    members = [] if row.scope == Scope.SERVER else _members(session, known)
+    members = [] if row.extent == Extent.SERVER else _members(session, known)
     return IncidentTold(incident=_incident(row, now), timeline=timeline, members=members)
 
 
@@ -118,7 +118,7 @@ def _query() -> Select[*tuple[Any, ...]]:
 def _incident(row: Row[*tuple[Any, ...]], now: datetime) -> Incident:
     until: datetime = row.resolved or now
     acked = row.acked_until is None or row.acked_until > now
-    scope = Scope(row.scope)
+    extent = Extent(row.extent)
     return Incident(
         id=row.id,
         rule=row.rule,
@@ -126,12 +126,12 @@ def _incident(row: Row[*tuple[Any, ...]], now: datetime) -> Incident:
         state=Standing.OPEN if row.resolved is None else Standing.RESOLVED,
         flapping=row.is_flapping,
         flaps=row.flaps,
-        scope=scope,
-        server=Watched(id=row.server_id, name=row.called) if scope is Scope.SERVER else None,
-        parent=Watched(id=row.parent_id, name=row.called) if scope is Scope.PARENT else None,
-        tag=row.name if scope is Scope.TAG else None,
-        network=row.name if scope is Scope.NETWORK else None,
-        servers=1 if scope is Scope.SERVER else row.servers,
+        extent=extent,
+        server=Watched(id=row.server_id, name=row.called) if extent is Extent.SERVER else None,
+        parent=Watched(id=row.parent_id, name=row.called) if extent is Extent.PARENT else None,
+        tag=row.name if extent is Extent.TAG else None,
+        network=row.name if extent is Extent.NETWORK else None,
+        servers=1 if extent is Extent.SERVER else row.servers,
         held=row.held and Held(row.held),
         opened=row.opened,
         confirmed=row.confirmed,

@@ -26,10 +26,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.incidents.groups import (
+    EXTENTS,
     FEWEST,
     JOIN_M,
     MOST_PCT,
-    SCOPES,
     Fleet,
     Group,
     gathered,
@@ -102,8 +102,8 @@ def _turned(session: Session, slot: datetime, opened: Sequence[Decided]) -> _Tur
 def _there(session: Session, slot: datetime) -> Incidents:
     found = session.execute(THERE, {"slot": slot, "since": slot - JOIN_M * SLOT})
     return {
-        (rule_id, Group(scope, "" if parent_id else name, parent_id)): incident
-        for incident, rule_id, scope, name, parent_id in found
+        (rule_id, Group(extent, "" if parent_id else name, parent_id)): incident
+        for incident, rule_id, extent, name, parent_id in found
     }
 
 
@@ -185,7 +185,7 @@ def _open_new() -> Executable:
             "rule_id": BigInteger(),
             "rule": String(),
             "severity": String(),
-            "scope": String(),
+            "extent": String(),
             "name": String(),
             "parent_id": BigInteger(),
             "since": BigInteger(),
@@ -198,7 +198,7 @@ def _open_new() -> Executable:
         "rule_id": given.c.rule_id,
         "rule": given.c.rule,
         "severity": given.c.severity,
-        "scope": given.c.scope,
+        "extent": given.c.extent,
         "parent_id": given.c.parent_id,
         "name": func.coalesce(SERVER.c.name, given.c.name),
         "opened": since,
@@ -210,7 +210,7 @@ def _open_new() -> Executable:
     }
     rows = select(*said.values()).select_from(given).where(true())
     rows = rows.outerjoin(SERVER, SERVER.c.id == given.c.parent_id).outerjoin(WHY, why)
-    return insert(INCIDENT).from_select(list(said), rows.order_by(given.c.first, given.c.scope))
+    return insert(INCIDENT).from_select(list(said), rows.order_by(given.c.first, given.c.extent))
 
 
 def _join() -> Executable:
@@ -239,7 +239,7 @@ def _join() -> Executable:
 
 AT = bindparam("slot", type_=UtcDateTime())
 IS_OPEN = INCIDENT.c.resolved.is_(None)
-OF_GROUP = INCIDENT.c.scope.in_([scope.value for scope in SCOPES])
+OF_GROUP = INCIDENT.c.extent.in_([extent.value for extent in EXTENTS])
 ALONE = select(
     INCIDENT.c.id,
     INCIDENT.c.server_id,
@@ -257,7 +257,7 @@ SINCE = bindparam("since", type_=UtcDateTime())
 THERE = select(
     INCIDENT.c.id,
     INCIDENT.c.rule_id,
-    INCIDENT.c.scope,
+    INCIDENT.c.extent,
     INCIDENT.c.name,
     INCIDENT.c.parent_id,
 ).where(IS_OPEN, OF_GROUP, INCIDENT.c.confirmed.between(SINCE, AT))

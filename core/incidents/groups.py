@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 from ipaddress import ip_network
 from typing import NamedTuple
 
-from core.incidents.records import Scope
+from core.incidents.records import Extent
 
 FEWEST = 5
 """A group of fewer servers has no incident of its own."""
@@ -20,19 +20,19 @@ WITHIN = 2
 """Slots in which they turn."""
 JOIN_M = 15
 """So long after it was confirmed a group's incident takes in who turns."""
-SCOPES = Scope.PARENT, Scope.TAG, Scope.NETWORK, Scope.ALL
+EXTENTS = Extent.PARENT, Extent.TAG, Extent.NETWORK, Extent.ALL
 """Of several groups that a server is in, it goes with the first of these."""
 
 
 class Group(NamedTuple):
     """Servers that may turn at once: by a tag's or a network's name, or by their parent's id."""
 
-    scope: Scope
+    extent: Extent
     name: str = ""
     parent_id: int | None = None
 
 
-ALL = Group(Scope.ALL)
+ALL = Group(Extent.ALL)
 Fleet = Mapping[int, Sequence[Group]]
 """The groups of each watched server, by id."""
 
@@ -46,9 +46,9 @@ def network_of(ip: str) -> str:
 
 def groups_of(parent_id: int | None, tags: Sequence[str], ip: str) -> list[Group]:
     """Return the groups that a server is in."""
-    behind = [] if parent_id is None else [Group(Scope.PARENT, parent_id=parent_id)]
-    tagged = [Group(Scope.TAG, tag) for tag in tags]
-    return [*behind, *tagged, Group(Scope.NETWORK, network_of(ip)), ALL]
+    behind = [] if parent_id is None else [Group(Extent.PARENT, parent_id=parent_id)]
+    tagged = [Group(Extent.TAG, tag) for tag in tags]
+    return [*behind, *tagged, Group(Extent.NETWORK, network_of(ip)), ALL]
 
 
 def gathered(
@@ -67,8 +67,8 @@ def gathered(
             if group in news or group in there:
                 wanting[group].append(one)
     found: dict[int, Group] = {}
-    # The first scope, the group with most, and where both are the same, any, but always that one.
-    for group in sorted(wanting, key=lambda one: (SCOPES.index(one.scope), -news[one], *one[1:])):
+    # The first extent, the group with most, and where both are the same, any, but always that one.
+    for group in sorted(wanting, key=lambda one: (EXTENTS.index(one.extent), -news[one], *one[1:])):
         taken = [one for one in wanting[group] if one not in found]
         if group in there or len(taken) > 1:
             found |= dict.fromkeys(taken, group)

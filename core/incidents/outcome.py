@@ -28,7 +28,7 @@ from core.incidents.judge import Turn
 from core.incidents.judged import Decided
 from core.incidents.look import Case, given_servers
 from core.incidents.members import move
-from core.incidents.records import How, Scope
+from core.incidents.records import Extent, How
 from core.models import EVENT, INCIDENT, MEMBER, SERVER, WHY
 from core.slots import slot_time
 from core.sql import as_rows, incoming, time_at
@@ -77,8 +77,8 @@ def newest_of(session: Session, cases: Collection[Case]) -> dict[Case, Newest]:
         return {}
     rows = session.execute(NEWEST, {"rows": as_rows([one.server_id] for one in cases)})
     found = {
-        Case(server_id, rule_id): Newest(known, scope != Scope.SERVER)
-        for server_id, rule_id, known, scope in rows
+        Case(server_id, rule_id): Newest(known, extent != Extent.SERVER)
+        for server_id, rule_id, known, extent in rows
     }
     return {one: found[one] for one in cases}
 
@@ -113,7 +113,7 @@ def _open_new() -> Executable:
         "rule_id": given.c.rule_id,
         "rule": given.c.rule,
         "severity": given.c.severity,
-        "scope": literal(Scope.SERVER.value),
+        "extent": literal(Extent.SERVER.value),
         "server_id": SERVER.c.id,
         "name": SERVER.c.name,
         "opened": since,
@@ -161,7 +161,7 @@ def _newest() -> Executable:
         .group_by(each.c.server_id, each.c.rule_id)
         .subquery()
     )
-    return select(of_each, INCIDENT.c.scope).join(INCIDENT, INCIDENT.c.id == of_each.c.id)
+    return select(of_each, INCIDENT.c.extent).join(INCIDENT, INCIDENT.c.id == of_each.c.id)
 
 
 SINCE = object()

@@ -16,7 +16,7 @@ class Standing(StrEnum):
     RESOLVED = "resolved"
 
 
-class Scope(StrEnum):
+class Extent(StrEnum):
     """Of what an incident is: a server, or many at once.
 
     Of several groups that a server is in, it goes with the first of these.
@@ -80,7 +80,7 @@ class Watched(Record, frozen=True):
 class Incident(Record, frozen=True):
     """From the first bad slot, `opened`, to the first good one, `resolved`.
 
-    `scope` says of what it is, and so which of `server`, `parent`, `tag` and `network` isn't null;
+    `extent` says of what it is, and so which of `server`, `parent`, `tag` and `network` isn't null;
     `servers` is of how many. `confirmed` is the slot that decided it, `how` is what resolved it:
     good slots, somebody's hand, a pause, the server's removal, the incident of a group, or that its
     rule no longer holds. `duration_s` goes on while it is open. `reason` and `detail` are those of
@@ -93,7 +93,7 @@ class Incident(Record, frozen=True):
     state: Standing
     flapping: bool
     flaps: int
-    scope: Scope
+    extent: Extent
     server: Watched | None
     parent: Watched | None
     tag: str | None

@@ -12,10 +12,10 @@ from core.incidents import change, find
 from core.incidents.records import (
     Acknowledgement,
     Comment,
+    Extent,
     Incident,
     IncidentsQuery,
     Resolution,
-    Scope,
     Standing,
 )
 from core.reading import iso
@@ -60,12 +60,12 @@ def what(one: Incident) -> str:
     if one.server:
         return one.server.name
     of = {
-        Scope.PARENT: f"behind {one.parent.name if one.parent else ''}",
-        Scope.TAG: f"tag {one.tag}",
-        Scope.NETWORK: f"network {one.network}",
-        Scope.ALL: "all servers",
+        Extent.PARENT: f"behind {one.parent.name if one.parent else ''}",
+        Extent.TAG: f"tag {one.tag}",
+        Extent.NETWORK: f"network {one.network}",
+        Extent.ALL: "all servers",
     }
-    return f"{of[one.scope]} ({one.servers})"
+    return f"{of[one.extent]} ({one.servers})"
 
 
 @incidents_group.command("show")

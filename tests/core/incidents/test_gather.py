@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core.incidents.records import How, Scope
+from core.incidents.records import Extent, How
 from infra.database import Database
 from tests.core.incidents.fleets import (
     fleet,
@@ -24,7 +24,7 @@ def test_most_of_the_fleet_is_one_incident(database: Database) -> None:
     ids = fleet(database, 6)
     together(database, {one: "bb" if one in ids[:4] else "gg" for one in ids})
     [one] = incidents(database)
-    assert (one.scope, one.servers, one.server, one.tag) == (Scope.ALL, 4, None, None)
+    assert (one.extent, one.servers, one.server, one.tag) == (Extent.ALL, 4, None, None)
     assert (one.opened, one.confirmed) == (SLOT, SLOT + MINUTE)
     told = shown(database, one.id)
     assert members(told) == ids[:4]
@@ -33,22 +33,22 @@ def test_most_of_the_fleet_is_one_incident(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "more", "named"),
+    ("extent", "more", "named"),
     [
-        (Scope.PARENT, {"parent": "switch", "tags": ["web"]}, {"parent": "switch"}),
-        (Scope.TAG, {"tags": ["web"]}, {"tag": "web"}),
-        (Scope.NETWORK, {"ip": "10.9.9.9"}, {"network": "10.9.9.0/24"}),
+        (Extent.PARENT, {"parent": "switch", "tags": ["web"]}, {"parent": "switch"}),
+        (Extent.TAG, {"tags": ["web"]}, {"tag": "web"}),
+        (Extent.NETWORK, {"ip": "10.9.9.9"}, {"network": "10.9.9.0/24"}),
     ],
 )
 def test_a_group_is_named(
-    database: Database, scope: Scope, more: dict[str, Any], named: dict[str, str]
+    database: Database, extent: Extent, more: dict[str, Any], named: dict[str, str]
 ) -> None:
     others = good(database) | {add(database, "switch"): "gg"}
     ids = [add(database, f"s{one}", **more) for one in range(5)]
     together(database, dict.fromkeys(ids, "bb") | others)
     [one] = incidents(database)
     found = {"parent": one.parent and one.parent.name, "tag": one.tag, "network": one.network}
-    assert (one.scope, one.servers) == (scope, 5)
+    assert (one.extent, one.servers) == (extent, 5)
     assert found == dict.fromkeys(found) | named
 
 
@@ -58,7 +58,7 @@ def test_whoever_went_alone_a_slot_before_goes_along(database: Database) -> None
     first, second, group = incidents(database)
     assert [one.how for one in (first, second)] == [How.GROUP, How.GROUP]
     assert first.resolved == second.resolved == group.confirmed == SLOT + 2 * MINUTE
-    assert (group.scope, group.servers, group.opened) == (Scope.ALL, 5, SLOT)
+    assert (group.extent, group.servers, group.opened) == (Extent.ALL, 5, SLOT)
     assert lines(shown(database, first.id)) == [
         ("opened", None),
         ("resolved", f"goes on in incident {group.id}"),
@@ -73,8 +73,8 @@ def test_whoever_went_alone_earlier_stays_alone(database: Database) -> None:
     ids = fleet(database, 6)
     together(database, {one: "bbbb" if one in ids[:1] else "ggbb" for one in ids})
     alone, group = incidents(database)
-    assert (alone.scope, alone.resolved) == (Scope.SERVER, None)
-    assert (group.scope, group.servers) == (Scope.ALL, 5)
+    assert (alone.extent, alone.resolved) == (Extent.SERVER, None)
+    assert (group.extent, group.servers) == (Extent.ALL, 5)
 
 
 def test_who_turns_later_joins_for_15_minutes(database: Database) -> None:

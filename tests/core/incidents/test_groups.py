@@ -5,11 +5,11 @@ import random
 import pytest
 
 from core.incidents.groups import ALL, Group, gathered, groups_of, network_of
-from core.incidents.records import Scope
+from core.incidents.records import Extent
 from tests.counts import count, named
 
 FLEETS = named("random fleets whose groups are counted anew", 2_000)
-WEB, SWITCH = Group(Scope.TAG, "web"), Group(Scope.PARENT, parent_id=99)
+WEB, SWITCH = Group(Extent.TAG, "web"), Group(Extent.PARENT, parent_id=99)
 
 
 def tagged(*names: str, number: int = 5, others: int = 20) -> dict[int, list[Group]]:
@@ -98,10 +98,10 @@ def test_whoever_counts_anew_finds_the_same_groups(seed: int) -> None:
     assert gathered(fleet, turned, shuffled, set()) == found
     for one in free:
         formed = [group for group in fleet[one] if is_most(group, fleet, turned)]
-        scopes = [group.scope for group in formed]
+        extents = [group.extent for group in formed]
         if one in found:
             assert found[one] in formed
-            earlier = formed[: scopes.index(found[one].scope)]
+            earlier = formed[: extents.index(found[one].extent)]
             # An earlier one has nobody left but this one.
             assert all(list(found.values()).count(group) == 0 for group in earlier)
         else:

@@ -56,7 +56,7 @@ def test_a_parents_children_are_held_together(database: Database) -> None:
     others = good(database)
     ids = fleet(database, 5, parent="switch")
     together(database, dict.fromkeys([root, *ids], "bb") | others)
-    held = {one.scope: one.held for one in incidents(database)}
+    held = {one.extent: one.held for one in incidents(database)}
     assert held == {"server": None, "parent": Held.PARENT}
 
 

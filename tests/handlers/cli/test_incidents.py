@@ -6,7 +6,7 @@ import pytest
 from flask.testing import FlaskCliRunner
 
 from core.clock import utc_now
-from core.incidents.records import Incident, Scope, Watched
+from core.incidents.records import Extent, Incident, Watched
 from core.slots import SLOT, slot_of
 from handlers.cli.incidents import what
 from handlers.worker import rounds
@@ -61,9 +61,9 @@ def test_a_group_is_shown_with_its_members(cli: FlaskCliRunner) -> None:
 @pytest.mark.parametrize(
     ("of", "said"),
     [
-        ({"scope": Scope.PARENT, "parent": Watched(id=1, name="switch")}, "behind switch (7)"),
-        ({"scope": Scope.NETWORK, "network": "10.0.0.0/24"}, "network 10.0.0.0/24 (7)"),
-        ({"scope": Scope.ALL}, "all servers (7)"),
+        ({"extent": Extent.PARENT, "parent": Watched(id=1, name="switch")}, "behind switch (7)"),
+        ({"extent": Extent.NETWORK, "network": "10.0.0.0/24"}, "network 10.0.0.0/24 (7)"),
+        ({"extent": Extent.ALL}, "all servers (7)"),
     ],
 )
 def test_a_group_is_called_by_what_its_servers_share(of: dict[str, Any], said: str) -> None:

@@ -70,7 +70,7 @@ def test_an_outage_is_listed_and_shown(client: FlaskClient) -> None:
         "state": "open",
         "flapping": False,
         "flaps": 0,
-        "scope": "server",
+        "extent": "server",
         "server": {"id": server_id, "name": "web"},
         "parent": None,
         "tag": None,
@@ -97,7 +97,7 @@ def test_a_group_is_shown_with_its_members(client: FlaskClient) -> None:
         rounds.store(database, slot, [down(one) for one in ids], utc_now())
         rounds.announce(database, slot)
     [one] = client.get(INCIDENTS).get_json()["incidents"]
-    assert (one["scope"], one["network"], one["servers"]) == ("network", "127.0.0.0/24", 5)
+    assert (one["extent"], one["network"], one["servers"]) == ("network", "127.0.0.0/24", 5)
     told = client.get(f"{INCIDENTS}/{one['id']}").get_json()
     assert [member["server"]["name"] for member in told["members"]] == names
     assert {member["until"] for member in told["members"]} == {None}
