@@ -69,8 +69,10 @@ def test_who_is_no_longer_watched_leaves_and_stays_readable(database: Database) 
     before = slot - timedelta(seconds=1)
     with database.transaction() as session:
         servers.remove(session, "s0")
-        for one in ids[1:]:
-            servers.alter(session, one, ServerChange(enabled=False), database.settings, before)
+        for server_id in ids[1:]:
+            servers.alter(
+                session, server_id, ServerChange(enabled=False), database.settings, before
+            )
     begin(database, slot + 2 * MINUTE)
     [one] = incidents(database)
     assert (one.how, one.servers) == (How.PAUSED, 5)
