@@ -73,25 +73,25 @@ def due(database: Database, slot: datetime) -> list[Target]:
 
 
 @dataclass(frozen=True, slots=True)
-class Witnesses:
+class Clocks:
     """Who is asked whether the wall clock is right: the kernel, and the database's own clock."""
 
     kernel: Callable[[], Kernel] = look
     database: Callable[[Session], datetime | None] = round_log.database_time
 
 
-WITNESSES = Witnesses()
+CLOCKS = Clocks()
 
 
-def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNESSES) -> None:
+def check_clock(database: Database, wall: datetime, clocks: Clocks = CLOCKS) -> None:
     """Raise ClockContradicted where nothing may be recorded by the wall clock; Unavailable.
 
     What the clocks showed is then written down: one that agrees with itself for long enough is
     believed. Where a clock was ahead and is right again, what it left in the future is put right.
     """
-    reading = trust.Reading(wall, witnesses.kernel())
+    reading = trust.Reading(wall, clocks.kernel())
     with database.reading() as session:
-        told = witnesses.database(session)
+        told = clocks.database(session)
         found = stretches.kept(session)
         was_ahead = stretches.was_ahead(session, found, wall)
     trust.check(Trust([]), wall, told)
@@ -111,15 +111,15 @@ def _note_clock(database: Database, reading: trust.Reading) -> Trust:
     return database.write(note)
 
 
-def believe_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNESSES) -> None:
+def believe_clock(database: Database, wall: datetime, clocks: Clocks = CLOCKS) -> None:
     """Go on from the wall clock: a person says that it is right.
 
     Raises ClockContradicted where the database's own clock says otherwise, Unavailable.
     """
-    reading = trust.Reading(wall, witnesses.kernel())
+    reading = trust.Reading(wall, clocks.kernel())
 
     def believe(session: Session) -> None:
-        trust.check(Trust([]), wall, witnesses.database(session))
+        trust.check(Trust([]), wall, clocks.database(session))
         stretches.believe(session, reading)
 
     database.write(believe)
@@ -207,7 +207,7 @@ async def run_round(
     progress: measure.Progress | None = None,
     *,
     now: Now = utc_now,
-    witnesses: Witnesses = WITNESSES,
+    clocks: Clocks = CLOCKS,
 ) -> RoundReport:
     """Ping `targets` and record what came back. No connection is held while echoes are out.
 
@@ -217,7 +217,7 @@ async def run_round(
     """
     started = now()
     going_on = going_on_from(started)  # the wall clock may be set meanwhile, the machine sleep
-    reading = trust.Reading(started, witnesses.kernel())
+    reading = trust.Reading(started, clocks.kernel())
 
     def store_all() -> int:
         return store(
@@ -272,7 +272,7 @@ async def _patiently(work: Callable[[], T], slot: datetime, until: datetime, now
             pause_s = min(5.0, pause_s * 2)
 
 
-async def run(here: Instance, now: Now = utc_now, witnesses: Witnesses = WITNESSES) -> None:
+async def run(here: Instance, now: Now = utc_now, clocks: Clocks = CLOCKS) -> None:
     """Run a round for every slot, and once a day the night's work, until cancelled.
 
     It begins with the slot we are in. A round that overruns is followed by that of the slot it
@@ -286,7 +286,7 @@ async def run(here: Instance, now: Now = utc_now, witnesses: Witnesses = WITNESS
             slot = slots.slot_of(wall)
             if slot != done:
                 with nights.held_off():
-                    await _one_slot(here, wall, now, witnesses)
+                    await _one_slot(here, wall, now, clocks)
                 done = slot
                 nights.begin_if_due(slot)
             else:
@@ -349,17 +349,17 @@ class Nights:
         self._tidied = (started - NIGHT).date()
 
 
-async def _one_slot(here: Instance, wall: datetime, now: Now, witnesses: Witnesses) -> None:
+async def _one_slot(here: Instance, wall: datetime, now: Now, clocks: Clocks) -> None:
     slot = slots.slot_of(wall)
 
     def ask() -> list[Target]:
-        check_clock(here.database, wall, witnesses)
+        check_clock(here.database, wall, clocks)
         return due(here.database, slot)
 
     # Whatever goes wrong in one round must not end those that follow.
     try:
         targets = await _patiently(ask, slot, slot + SLOT, now)
-        done = await run_round(here, slot, targets, now=now, witnesses=witnesses)
+        done = await run_round(here, slot, targets, now=now, clocks=clocks)
         if targets:
             log.info("round %s", done)
     except CoreError as error:
