@@ -375,6 +375,16 @@ class Member(Base):
     until: Mapped[datetime | None]
 
 
+class Witness(Base):
+    """An address that answers while our own network works: core/rounds/witnesses.py."""
+
+    __tablename__ = "witness"
+
+    ip: Mapped[str] = mapped_column(String(39), primary_key=True)
+    asked: Mapped[datetime]  # the newest slot in which it was asked and anything came back at all
+    answered: Mapped[datetime | None]  # the newest slot in which it did
+
+
 class StoredRule(Base):
     """A rule that somebody made. The default rule has no row, and the id 0."""
 
@@ -411,6 +421,7 @@ EVENT = Base.metadata.tables["event"]
 JUDGED = Base.metadata.tables["judged"]
 MEMBER = Base.metadata.tables["incident_server"]
 RULE = Base.metadata.tables["rule"]
+WITNESS = Base.metadata.tables["witness"]
 LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]

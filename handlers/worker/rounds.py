@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -20,8 +20,8 @@ from core.errors import CoreError, Unavailable, WrongRequest
 from core.incidents import announce as announcing
 from core.probe import Pace
 from core.reading import iso
+from core.rounds import gateway, measure, record, stretches, trust, witnesses
 from core.rounds import log as round_log
-from core.rounds import measure, record, stretches, trust
 from core.rounds.kernel import Kernel, look
 from core.rounds.trust import Trust
 from core.servers import find
@@ -33,6 +33,7 @@ from infra.database import Database
 log = logging.getLogger("pinglet.worker")
 T = TypeVar("T")
 
+NOBODY: Mapping[str, bool] = {}
 NIGHT = timedelta(minutes=10)
 """How long after midnight, UTC, the day is packed: what comes later is added when its rows go."""
 
@@ -162,17 +163,20 @@ def store(
     *,
     beginning: Beginning | None = None,
     unobserved: Sequence[Unobserved] = (),
+    heard: Mapping[str, bool] = NOBODY,
 ) -> int:
     """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
-    Its `beginning` is noted there, too, if that may not have been done yet. Raises Unavailable.
+    Its `beginning` is noted there, too, if that may not have been done yet. Who didn't answer while
+    none of the witnesses that were `heard` did is unobserved. Raises Unavailable.
     """
 
     def write(session: Session) -> int:
         # In the order of locks that docs/design.md tells: stretches, servers, rounds.
+        seen, unseen = witnesses.weigh(session, slot, measured, heard)
         if beginning:
             stretches.note(session, beginning.reading)
-        new = record.record(session, slot, measured, now, unobserved)
+        new = record.record(session, slot, seen, now, [*unobserved, *unseen])
         if beginning:
             beginning.note(session, slot)
         round_log.add(session, slot, new, now)
@@ -227,13 +231,19 @@ async def run_round(
             going_on(),
             beginning=beginning,
             unobserved=measured.unobserved,
+            heard=measured.heard,
         )
 
     beginning = Beginning(len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.
     note = partial(_note_and_close, here.database, slot, beginning)
     await asyncio.wait([asyncio.create_task(asyncio.to_thread(note))], timeout=NOTE_S)
-    measured = await measure.measure(targets, _pace(here, measure.left(slot, going_on())), progress)
+    measured = await measure.measure(
+        targets,
+        _pace(here, measure.left(slot, going_on())),
+        progress,
+        gateway.witnesses(here.settings),
+    )
     measured = measure.in_time(measured, slot, going_on())
     recorded = await _patiently(store_all, slot, slot + 2 * SLOT, going_on)
     await _patiently(partial(announce, here.database, slot), slot, slot + 2 * SLOT, going_on)

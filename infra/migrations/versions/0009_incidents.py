@@ -75,6 +75,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_incident_server_server_id", "incident_server", ["server_id"])
     op.create_table(
+        "witness",
+        sa.Column("ip", sa.String(39)),
+        sa.Column("asked", TIME, nullable=False),
+        sa.Column("answered", TIME),
+        sa.PrimaryKeyConstraint("ip"),
+    )
+    op.create_table(
         "rule",
         sa.Column("id", ID),
         sa.Column("name", sa.String(255), nullable=False),
