@@ -1,5 +1,7 @@
 """The page of rules: listed for everybody; made, changed and removed by admins."""
 
+from datetime import timedelta
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -9,7 +11,7 @@ from core.incidents import rulebook
 from core.incidents.rules import Rule
 from tests import people
 from tests.browser import steps
-from tests.browser.site import Site
+from tests.browser.site import Site, slots
 
 pytestmark = pytest.mark.xdist_group("browser")
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -74,6 +76,23 @@ def test_a_rule_is_removed_once_that_is_meant(site: Site, page: Page) -> None:
     expect(page.locator("#rules tbody tr")).to_have_count(1)
     page.get_by_role("button", name="Remove web down").click()
     page.get_by_role("alertdialog").get_by_role("button", name="Remove").click()
+    expect(page.locator("#none")).to_be_visible()
+
+
+def test_a_draft_is_tried_on_the_past_beside_the_rules_in_force(site: Site, page: Page) -> None:
+    [server_id] = site.add("web", ago=timedelta(days=1))
+    site.judge({server_id: "gbgbbbgg"}, slots(timedelta(minutes=7)))
+    opened(page, site)
+    page.get_by_label("Name", exact=True).fill("once")
+    page.get_by_label("Slots without an answer").fill("1")
+    page.get_by_label("Of the last slots").fill("1")
+    page.get_by_role("button", name="Try on the last 30 days").click()
+    expect(page.locator("#trial h2")).to_be_focused()
+    expect(page.locator("#trial-of")).to_contain_text("1 server, 0 outages")
+    lines = page.locator("#trial tbody tr")
+    expect(lines.nth(0)).to_contain_text("once")
+    expect(lines.nth(0)).to_contain_text("default")
+    expect(lines.nth(6)).to_contain_text("web (1)")
     expect(page.locator("#none")).to_be_visible()
 
 

@@ -1,6 +1,7 @@
 // The rules that open incidents: listed for everybody, made, changed and removed by admins.
 import { ask } from "./ask.js";
 import { $, call, counted, h, me, onSubmit, toast, wordsOf } from "./common.js";
+import { tried } from "./trial.js";
 import "./watch.js";
 
 // By kind: what its number is called, what a new rule has, and what a rule says.
@@ -65,9 +66,10 @@ function begin(kind = "down") {
 
 function shown(title, button) {
   $("h2", form).textContent = title;
-  $("[type=submit]", form).textContent = button;
+  $("#save").textContent = button;
   $("#cancel").hidden = !changing;
   $(".error", form).hidden = true;
+  $("#trial").hidden = true;
 }
 
 function edit(rule) {
@@ -97,7 +99,8 @@ function wanted(form) {
   return changing ? { say: changing.say, remind_m: changing.remind_m, ...rule } : rule;
 }
 
-onSubmit(form, async (given) => {
+onSubmit(form, async (given, button) => {
+  if (button.value === "try") { await tried(wanted(given)); return; }
   const rule = await (changing ? call("PUT", `rules/${changing.id}`, wanted(given)) : call("POST", "rules", wanted(given)));
   toast([changing ? `Changed ${rule.name}` : `Added ${rule.name}`, ...rule.hints].join(". "));
   begin();
