@@ -48,8 +48,13 @@ FIELDS: Fields = {
     "port": Integer(),
     "revision": Integer(),
 }
-WHY_LOST: Fields = {"server_id": BigInteger(), "reason": String(), "detail": String()}
-WHY_FAILED: Fields = {"ip": String(), "revision": Integer(), **WHY_LOST}
+WHY_LOST: Fields = {
+    "server_id": BigInteger(),
+    "revision": Integer(),
+    "reason": String(),
+    "detail": String(),
+}
+WHY_FAILED: Fields = {"ip": String(), **WHY_LOST}
 SLOT: BindParameter[datetime] = bindparam("slot", type_=UtcDateTime())
 FUTURE: BindParameter[datetime] = bindparam("future", type_=UtcDateTime())
 NO_FUTURE = datetime.max.replace(tzinfo=UTC) - AHEAD
@@ -64,8 +69,8 @@ def record(
 ) -> int:
     """Write one row for each ping and repeat it on its server; return how many rows are new.
 
-    Why a ping isn't up, or why a server has none, is written beside. A ping whose server is gone,
-    or is looked at otherwise by now, is dropped; one that is there already changes nothing, and a
+    Why a ping isn't up, or why a server has none, is written beside. What is of a server that is
+    gone, or is looked at otherwise by now, is dropped; what is there already stays, and a
     late round never turns `last_*` back: unless they lie in the future of `now`, told by a clock
     that was wrong. Raises ValueError for a slot that isn't a whole minute.
     """
@@ -104,12 +109,13 @@ def _among(server_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
 
 
 def _is_of(given: FromClause, server: FromClause) -> ColumnElement[bool]:
-    """Whether a ping is of that server as it is looked at by now."""
-    return and_(
-        server.c.id == given.c.server_id,
-        server.c.ip == given.c.ip,
-        server.c.revision == given.c.revision,
-    )
+    """Whether what was found is of that server as it is looked at by now.
+
+    Of what has no ping the address isn't told: it changes no more often than the revision.
+    """
+    told = [name for name in ("ip", "revision") if name in given.c]
+    same = [server.c[name] == given.c[name] for name in told]
+    return and_(server.c.id == given.c.server_id, *same)
 
 
 def _insert() -> Executable:
@@ -157,11 +163,10 @@ def _update() -> Executable:
 
 def _explain(fields: Fields, *, observed: bool) -> Executable:
     given = incoming(fields)
-    of_server = _is_of(given, SERVER) if observed else SERVER.c.id == given.c.server_id
     # It was locked with the pings; an unobserved slot of one that is being deleted goes with it.
     rows = (
         select(given.c.server_id, literal(observed), SLOT, given.c.reason, given.c.detail)
-        .join_from(given, SERVER, and_(of_server, _among(SERVER.c.id)))
+        .join_from(given, SERVER, and_(_is_of(given, SERVER), _among(SERVER.c.id)))
         .order_by(given.c.server_id)
         .with_for_update(of=SERVER, key_share=True)
     )
