@@ -34,6 +34,7 @@ class Kind(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     UNACKNOWLEDGED = "unacknowledged"
     COMMENT = "comment"
+    LATE = "late"  # a ping came of a slot that was announced: it decides nothing
 
 
 class Watched(Record, frozen=True):

@@ -4,20 +4,6 @@ Written from docs/design.md, in another way than the judge is: it remembers noth
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
-
-CHANGED = "|"
-"""In a history: from here on the server is looked at otherwise."""
-
-
-class Past(NamedTuple):
-    """An incident, in slots."""
-
-    opened: int
-    confirmed: int
-    resolved: int | None
-    how: str | None
-    flaps: int
 
 
 def decisions(
@@ -25,7 +11,7 @@ def decisions(
 ) -> list[tuple[str, int, int]]:
     """Return each turn: its name, the slot that decided it, and the slot since when it is so.
 
-    `history` are the due slots in order, each good (`g`), bad (`b`) or blind (`x`).
+    `history` are the due slots in order, each good (`g`), bad (`b`) or blind (`x`), and CHANGED.
     """
     turns: list[tuple[str, int, int]] = []
     turned = 0
@@ -49,6 +35,10 @@ def decisions(
     return turns
 
 
+CHANGED = "|"
+"""In a history: from here on the server is looked at otherwise."""
+
+
 def is_change(history: Sequence[tuple[int, str]], place: int) -> bool:
     """Whether a server is looked at otherwise from that place of its history on."""
     return history[place - 1][1] == CHANGED
@@ -68,33 +58,3 @@ def is_flapping(turns: Sequence[tuple[str, int, int]]) -> bool:
         return False
     begin = max(place for place, turn in enumerate(turns) if turn[0] == "opened")
     return sum(turn[0] == "reopened" and slot - turn[1] < 60 for turn in turns[begin:]) >= 4
-
-
-def incidents(
-    history: Sequence[tuple[int, str]], bad: int, of: int, clear: int, ends: Sequence[str] = ()
-) -> list[Past]:
-    """Return the incidents of a history, in which `ends` are words that end what is open."""
-    past: list[Past] = []
-    part: list[tuple[int, str]] = []
-    for slot, letter in history:
-        if letter not in ends:
-            part.append((slot, letter))
-            continue
-        open_ones = of_turns(decisions(part, bad, of, clear))
-        if open_ones and open_ones[-1].resolved is None:
-            past += [*open_ones[:-1], open_ones[-1]._replace(resolved=slot, how=letter)]
-            part = []
-    return past + of_turns(decisions(part, bad, of, clear))
-
-
-def of_turns(turns: Sequence[tuple[str, int, int]]) -> list[Past]:
-    """Return the incidents that these turns make."""
-    past: list[Past] = []
-    for turn, slot, since in turns:
-        if turn == "opened":
-            past.append(Past(since, slot, None, None, 0))
-        elif turn == "reopened":
-            past[-1] = past[-1]._replace(resolved=None, how=None, flaps=past[-1].flaps + 1)
-        else:
-            past[-1] = past[-1]._replace(resolved=since, how="good")
-    return past
