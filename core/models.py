@@ -346,6 +346,17 @@ class Judged(Base):
     memory: Mapped[str] = mapped_column(String)  # core/incidents/judge.py, as JSON
 
 
+class Recheck(Base):
+    """A server that is looked at each minute from a slot on, until the rule decides."""
+
+    __tablename__ = "recheck"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    since: Mapped[datetime]
+
+
 class Latch(Base):
     """Something that has happened and can't be undone, such as `authentication`, or how far."""
 
@@ -368,6 +379,7 @@ WHY = Base.metadata.tables["why"]
 INCIDENT = Base.metadata.tables["incident"]
 EVENT = Base.metadata.tables["event"]
 JUDGED = Base.metadata.tables["judged"]
+RECHECK = Base.metadata.tables["recheck"]
 LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.incidents.change import ANNOUNCED, hold_announcing
 from core.incidents.judge import Memory, begun_anew
-from core.models import EVENT, INCIDENT, JUDGED, LATCH
+from core.models import EVENT, INCIDENT, JUDGED, LATCH, RECHECK
 from core.slots import AHEAD, SLOT, slot_of
 
 
@@ -30,6 +30,7 @@ def bring_back(session: Session, now: datetime) -> None:
 
 def _begin_anew(session: Session) -> None:
     """Remember what is open, and no slots."""
+    session.execute(delete(RECHECK))
     for row in session.execute(select(JUDGED)).all():
         memory = msgspec.json.decode(row.memory, type=Memory)
         this = [column == row._mapping[column.name] for column in JUDGED.primary_key]

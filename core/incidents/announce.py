@@ -1,8 +1,9 @@
 """Announcing: once a round, in order of slots, what its pings say of incidents.
 
-How far that has come is one latch. A slot is announced when every server that was due in it has a
-ping or a reason why it has none, at the latest when the round after next begins; what comes later
-is history. So the order in which results arrive changes nothing, nor does how often they come.
+How far that has come is one latch. A slot is announced when every server that was to be looked at in
+it, due or rechecked, has a ping or a reason why it has none, at the latest when the round after
+next begins; what comes later is history. So the order in which results arrive changes nothing, nor
+does how often they come.
 
 Every function takes a session inside a transaction that its caller ends.
 """
@@ -15,6 +16,7 @@ from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from core.incidents import recheck, rules
 from core.incidents.change import ANNOUNCED, end, hold_announcing
 from core.incidents.judge import Memory
 from core.incidents.judged import Decided, fold, remember
@@ -22,7 +24,7 @@ from core.incidents.look import look
 from core.incidents.outcome import carry_out
 from core.incidents.records import How
 from core.models import DATA, INCIDENT, LATCH, ROUND, SERVER, WHY, Schedule
-from core.servers.find import due_in
+from core.servers.find import looked_at_in
 from core.servers.schedule import in_force
 from core.slots import SLOT, slot_number, slot_time
 
@@ -68,14 +70,14 @@ def _slots(first: datetime, last: datetime) -> Iterator[datetime]:
 
 
 def _is_missing(session: Session, slot: datetime) -> bool:
-    """Whether a server that was due in `slot` has neither a ping nor a reason why it has none."""
+    """Whether a server to be looked at in `slot` has neither a ping nor a reason why not."""
     pinged = exists().where(DATA.c.server_id == SERVER.c.id, DATA.c.datetime == slot)
     explained = exists().where(
         WHY.c.server_id == SERVER.c.id, ~WHY.c.observed, WHY.c.datetime == slot
     )
     # Nearly all have it as their newest, and are not looked for any further.
     is_newest = SERVER.c.last_slot.is_not_distinct_from(slot)
-    missing = due_in(slot, [SERVER.c.id]).where(~is_newest, ~pinged, ~explained)
+    missing = looked_at_in(slot, [SERVER.c.id]).where(~is_newest, ~pinged, ~explained)
     return session.execute(missing.limit(1)).first() is not None
 
 
@@ -89,6 +91,8 @@ def _go_on(session: Session, first: datetime, last: datetime) -> int:
         )
         decided.append(made)
     remember(session, found, memories, slot_number(last))
+    unsure = [one for one, memory in memories.items() if recheck.is_wanted(memory, rules.DEFAULT.limits)]
+    recheck.keep(session, unsure, last)
     # A server's decisions are carried out one after the other, those of several servers at once.
     for wave in zip_longest(*decided):
         carry_out(session, [one for one in wave if one])

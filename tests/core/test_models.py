@@ -49,6 +49,8 @@ def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Dat
         upkeep.pack(session, SLOT.date(), [gone, kept])
         judged = [{"server_id": one, "revision": 0, "memory": "[]"} for one in (gone, kept)]
         session.execute(models.JUDGED.insert(), judged)
+        rechecks = [{"server_id": one, "since": SLOT} for one in (gone, kept)]
+        session.execute(models.RECHECK.insert(), rechecks)
     record(database, SLOT + 1_440 * MINUTE, [ping(gone), ping(kept)])
     with database.transaction() as session:
         aside.set_aside(session, SLOT)

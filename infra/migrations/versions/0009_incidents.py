@@ -56,3 +56,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("server_id"),
         sa.ForeignKeyConstraint(["server_id"], ["server.id"], ondelete="CASCADE"),
     )
+    op.create_table(
+        "recheck",
+        sa.Column("server_id", ID, autoincrement=False),
+        sa.Column("since", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("server_id"),
+        sa.ForeignKeyConstraint(["server_id"], ["server.id"], ondelete="CASCADE"),
+    )

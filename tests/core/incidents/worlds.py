@@ -54,23 +54,59 @@ class Watched:
         self.explained: set[int] = set()
         self.history: list[tuple[int, str]] = []
         self.late: list[int] = []
+        self.rechecked: int | None = None
+        """Since when it is looked at each minute."""
 
-    def is_due(self, slot: int) -> bool:
-        """Whether it has to be looked at in that slot."""
+    def interval(self, slot: int) -> int | None:
+        """Return its interval in that slot; None where it isn't watched."""
         plans = [plan for plan in self.plans if plan[0] < slot + 1]
-        if not plans or self.is_removed:
-            return False
-        _, interval, is_enabled = plans[-1]
-        return is_enabled and (slot_number(SLOT) + slot) % interval == 0
+        return plans[-1][1] if plans and plans[-1][2] and not self.is_removed else None
 
     def is_paused(self, slot: int) -> bool:
         """Whether nobody watches it any more at the end of that slot."""
         plans = [plan for plan in self.plans if plan[0] < slot + 1]
         return bool(plans) and not plans[-1][2]
 
+    def is_due(self, slot: int) -> bool:
+        """Whether it was due in that slot."""
+        interval = self.interval(slot)
+        return interval is not None and (slot_number(SLOT) + slot) % interval == 0
+
+    def is_looked_at(self, slot: int) -> bool:
+        """Whether it was due in that slot, or is rechecked."""
+        is_rechecked = self.rechecked is not None and self.rechecked <= slot
+        return self.is_due(slot) or (is_rechecked and self.interval(slot) is not None)
+
     def is_missing(self, slot: int) -> bool:
-        """Whether it was due in that slot, and nothing has been said of it."""
-        return self.is_due(slot) and slot not in self.rows and slot not in self.explained
+        """Whether it was to be looked at in that slot, and nothing has been said of it."""
+        return self.is_looked_at(slot) and slot not in self.rows and slot not in self.explained
+
+    def recheck(self, last: int, since: int) -> None:
+        """Work out whether it is to be rechecked once it is announced up to `last`."""
+        if self.is_open() or BAD not in self.window():
+            self.rechecked = None
+        elif self.rechecked is None and (self.interval(last) or 0) > 1:
+            self.rechecked = since
+
+    def is_open(self) -> bool:
+        """Whether it has an incident that isn't over."""
+        past = self.incidents()
+        return bool(past) and past[-1].resolved is None
+
+    def end(self, slot: int, how: str) -> None:
+        """Note that what is open of it is over by then, however it does."""
+        if self.is_open():
+            self.history.append((slot, how))
+
+    def window(self) -> list[str]:
+        """Return the slots that will count with the next one."""
+        letters: list[str] = []
+        for _, letter in self.history:
+            if letter == oracle.CHANGED or letter in ENDS:
+                letters = []
+            else:
+                letters.append(letter)
+        return letters[-2:]
 
     def outcome(self, slot: int, chance: random.Random) -> str:
         """Return what whoever looks in that slot sees: outages and gaps come in runs."""
@@ -148,7 +184,7 @@ class World:
     def _work(self, now: float, slot: int, offset: float) -> None:
         away = self.chance.randrange(40) if self.chance.random() < 0.02 else 0
         self._begin_in_time(slot + self.step * (1 + away), offset)
-        due = [one for one in self.servers if one.is_due(slot)]
+        due = [one for one in self.servers if one.is_looked_at(slot)]
         if self._do(lambda session: log.begin(session, at(slot), len(due), at(now))):
             self.begun = max(self.begun, slot)
         self._close(slot)
@@ -231,10 +267,11 @@ class World:
             for slot in range(self.announced + 1, last + 1):
                 if not one.is_removed and (slot in one.rows or one.is_due(slot)):
                     one.history.append((slot, one.rows.get(slot, BLIND)))
+            one.recheck(last, max(last, self.begun) + 1)
             if one.is_removed:
-                one.history.append((last, "removed"))
+                one.end(last, "removed")
             elif one.is_paused(last):
-                one.history.append((last, "paused"))
+                one.end(last, "paused")
         self.announced = last
 
     def _check_latch(self) -> None:
@@ -309,7 +346,7 @@ class World:
             is_open = INCIDENT.c.server_id == one.server_id, INCIDENT.c.resolved.is_(None)
             for incident_id in session.scalars(select(INCIDENT.c.id).where(*is_open)).all():
                 done_by_people.resolve(session, incident_id, Resolution(), "ada", at(now))
-        one.history.append((minute(at(now)), "hand"))
+        one.end(minute(at(now)), "hand")
 
 
 @contextmanager
