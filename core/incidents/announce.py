@@ -91,7 +91,9 @@ def _go_on(session: Session, first: datetime, last: datetime) -> int:
         )
         decided.append(made)
     remember(session, found, memories, slot_number(last))
-    unsure = [one for one, memory in memories.items() if recheck.is_wanted(memory, rules.DEFAULT.limits)]
+    unsure = [
+        one for one, memory in memories.items() if recheck.is_wanted(memory, rules.DEFAULT.limits)
+    ]
     recheck.keep(session, unsure, last)
     # A server's decisions are carried out one after the other, those of several servers at once.
     for wave in zip_longest(*decided):
