@@ -294,6 +294,11 @@ def test_a_history_is_what_rest_says_it_is(client: FlaskClient) -> None:
         assert in_rest_words(node["month"]) == rest("summary", window="30d")
 
 
+def test_a_list_of_incidents_is_what_rest_says(client: FlaskClient) -> None:
+    asked = '{ incidents(first: 5, before: "9") { incidents { id } open next } }'
+    assert ask(client, asked)["incidents"] == client.get("/api/v1/incidents").get_json()
+
+
 def test_planned_work_is_made_changed_shown_and_removed(client: FlaskClient) -> None:
     add(client, "web")
     make = f"""mutation($m: MaintenanceWanted!) {{
