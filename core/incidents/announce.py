@@ -98,12 +98,13 @@ def _go_on(session: Session, first: datetime, last: datetime) -> int:
 
 def _end_without_rule(session: Session, found: Found, slot: datetime) -> None:
     """Resolve what is open under rules that were removed, or no longer hold for the server."""
-    is_open = [case for case, memory in found.over.items() if memory.is_open]
+    over = [case for case in found.known if case not in found.cases]
+    is_open = [case for case in over if found.known[case].memory.is_open]
     rules = session.scalars(select(RULE.c.id)).all() if is_open else ()
     for note, there in ("rule removed", False), ("no longer matches", True):
         cases = [case for case in is_open if (case.rule_id in {DEFAULT_ID, *rules}) is there]
         end(session, newest_of(session, cases).values(), How.RULE, slot, note=note)
-    forget(session, found.over)
+    forget(session, over)
 
 
 def _end_without_verdict(session: Session, slot: datetime) -> None:

@@ -69,8 +69,8 @@ def _seen(found: Found, server_id: int, first: int, last: int) -> Iterator[tuple
 
 def remember(session: Session, found: Found, memories: Mapping[Case, Memory], last: int) -> None:
     """Keep what is remembered after the slot `last`; of who is quiet then, nothing."""
-    quiet = [case for case, memory in memories.items() if judge.is_quiet(memory, last)]
-    forget(session, quiet)
+    quiet = (case for case, memory in memories.items() if judge.is_quiet(memory, last))
+    forget(session, [case for case in quiet if case in found.known])
     loud = [
         [*case, *found.cases[case][:2], msgspec.json.encode(memory).decode()]
         for case, memory in memories.items()

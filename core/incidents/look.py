@@ -7,14 +7,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Double,
     Executable,
+    Row,
     Select,
     and_,
     bindparam,
@@ -55,16 +57,16 @@ class Known(NamedTuple):
 class Found(NamedTuple):
     """What there is of some slots: who isn't quiet or may be bad under a rule that holds for it."""
 
+    known: Mapping[Case, Known]
+    """What is remembered."""
     cases: Mapping[Case, Known]
-    """What is remembered of each, and by which terms it is to be judged now."""
+    """What is to be judged: by which terms, and what still counts of what is remembered."""
     rules: Mapping[Case, Rule]
     rows: Mapping[int, Mapping[int, Seen]]
     """What came of the echoes, by server and slot."""
     plans: Mapping[int, Sequence[Planned]]
     exempt: Mapping[int, Sequence[Span]]
     """Which slots aren't judged, from the one before on."""
-    over: Mapping[Case, Memory]
-    """What is remembered though its rule was removed, or no longer holds for the server."""
 
 
 NOTHING_FOUND = Found({}, {}, {}, {}, {}, {})
@@ -78,28 +80,42 @@ def look(session: Session, first: datetime, last: datetime) -> Found:
         return NOTHING_FOUND
     wanted = {"first": first, "last": last, "rows": as_rows([one] for one in sorted(ids))}
     servers = session.execute(SERVERS, wanted).all()
+    revisions = {one.id: one.revision for one in servers}
+    rules = _rules(session, made, servers)
+    rows = _rows(session, wanted)
+    # Where every slot has its ping nobody asks what was due.
+    low, end = slot_number(first), slot_number(last) + 1
+    gaps = [one for one in revisions if len(rows.get(one, ())) < end - low]
+    return Found(
+        known={case: one for case, one in known.items() if case.server_id in revisions},
+        cases={
+            case: _as_now(known.get(case), revisions[case.server_id], rule.terms)
+            for case, rule in rules.items()
+        },
+        rules=rules,
+        rows=rows,
+        plans=schedules(session, gaps) if gaps else {},
+        exempt=exempt(session, [*revisions], low - 1, end),
+    )
+
+
+def _rules(
+    session: Session, made: Rules, servers: Sequence[Row[*tuple[Any, ...]]]
+) -> dict[Case, Rule]:
+    """Return the rules that hold for each of these servers."""
+    tagged = tags.of(session, [one.id for one in servers]) if made.ask_tags else {}
+    return {
+        Case(server.id, rule_id): rule
+        for server in servers
+        for rule_id, rule in made.of(server.name, tagged.get(server.id, ())).items()
+    }
+
+
+def _rows(session: Session, wanted: Mapping[str, object]) -> dict[int, dict[int, Seen]]:
     rows: dict[int, dict[int, Seen]] = defaultdict(dict)
     for server_id, slot, *seen in session.execute(ROWS, wanted):
         rows[server_id][slot_number(slot)] = Seen(*seen)
-    low, end = slot_number(first), slot_number(last) + 1
-    # Where every slot has its ping nobody asks what was due.
-    gaps = [one.id for one in servers if len(rows.get(one.id, ())) < end - low]
-    plans = schedules(session, gaps) if gaps else {}
-    tagged = tags.of(session, [one.id for one in servers]) if made.ask_tags else {}
-    rules, cases = {}, {}
-    for server_id, revision, name in servers:
-        for rule_id, rule in made.of(name, tagged.get(server_id, ())).items():
-            case = Case(server_id, rule_id)
-            rules[case] = rule
-            cases[case] = _as_now(known.get(case), revision, rule.terms)
-    there = {one.id for one in servers}
-    over = {
-        case: one.memory
-        for case, one in known.items()
-        if case not in rules and case.server_id in there
-    }
-    held = exempt(session, sorted(there), low - 1, end)
-    return Found(cases, rules, rows, plans, held, over)
+    return rows
 
 
 def _known(session: Session) -> dict[Case, Known]:
@@ -148,7 +164,7 @@ def unseen_in(slot: datetime) -> Select[int]:
     return due_in(slot, [SERVER.c.id]).where(~is_newest, ~pinged)
 
 
-SLOW_MS = bindparam("slow_ms", type_=Double())
+SLOW_MS: BindParameter[float] = bindparam("slow_ms", type_=Double())
 
 
 def _may_be_bad(

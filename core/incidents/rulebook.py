@@ -99,7 +99,7 @@ def _found(
 def _refuse_channels(wanted: Rule) -> None:
     if wanted.say:
         said = wanted.say[0].channel
-        raise WrongRequest("there is no channel named {}", "say[0].channel", got=said)
+        raise WrongRequest("there is no channel of that name", "say[0].channel", got=said)
 
 
 def _kept(rule: Rule) -> str:

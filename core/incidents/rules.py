@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr
 
 from core.errors import WrongRequest
 from core.incidents.judge import MOST
-from core.incidents.when import Measure, When, measure
+from core.incidents.when import Measure, OneKind, When, measure
 from core.reading import NAME_LENGTH, Record, Request, kept_name, plain_text
 from core.servers.criteria import Criteria
 
@@ -44,7 +44,7 @@ class Rule(Request, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(min_length=1, max_length=NAME_LENGTH)]
     whom: Criteria = field(default=Criteria(), name="for")
-    when: When
+    when: OneKind
     clear: Annotated[int, Meta(ge=1, le=MOST)] | None = None
     say: Annotated[tuple[Say, ...], Meta(max_length=20)] = ()
     remind_m: Annotated[int, Meta(ge=1, le=43_200)] | None = 240

@@ -113,6 +113,20 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
+OneKind = Annotated[
+    When,
+    Meta(
+        extra_json_schema={
+            "oneOf": [
+                {"required": [kind], "properties": {kind: {"not": {"type": "null"}}}}
+                for kind in KINDS
+            ]
+        }
+    ),
+]
+"""The same, as openapi.json is told that exactly one kind stands in it."""
+
+
 class Measure(NamedTuple):
     """What it takes: a slot is bad when the marks of the newest `span` are `enough` together.
 

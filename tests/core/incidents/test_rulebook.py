@@ -57,7 +57,9 @@ def test_a_name_is_taken_once(database: Database, name: str) -> None:
 
 
 def test_there_are_no_channels_yet(database: Database) -> None:
-    with pytest.raises(WrongRequest, match="there is no channel named 'ops'") as refused:
+    with pytest.raises(
+        WrongRequest, match="there is no channel of that name, got 'ops'"
+    ) as refused:
         made(database, say=[{"channel": "ops"}])
     assert refused.value.field == "say[0].channel"
 

@@ -338,6 +338,50 @@ def test_planned_work_is_made_changed_shown_and_removed(client: FlaskClient) -> 
     assert ask(client, asked, id=made["id"])["maintenance"] is None
 
 
+def test_a_rule_is_made_changed_read_and_removed_as_rest_does(client: FlaskClient) -> None:
+    inside = """id name for { tags names } when { of down lossPct p95Ms k coveragePct } clear
+      say { channel afterM } remindM severity made changed hints"""
+    make = f"""mutation($r: RuleWanted!) {{
+      createRule(rule: $r) {{ status detail field rule {{ {inside} }} }}
+    }}"""
+    wanted = {"name": "slow", "for": {"tags": ["web"]}, "when": {"p95Ms": 250.5, "of": 20}}
+    made = ask(client, make, r=wanted)["createRule"]
+    rest = client.get("/api/v1/rules").get_json()["rules"][0]
+    assert made["rule"].pop("when") == {
+        **dict.fromkeys(["down", "lossPct", "coveragePct"]),
+        "of": 20,
+        "p95Ms": 250.5,
+        "k": 2,
+    }
+    assert rest.pop("when") == {"of": 20, "p95_ms": 250.5, "k": 2}
+    number = str(rest["id"])
+    assert made["rule"] == {in_camel_case(name): value for name, value in rest.items()} | {
+        "id": number
+    }
+    taken = ask(client, make, r=wanted)["createRule"]
+    assert (taken["status"], taken["rule"]) == ("RULE_ALREADY_EXIST", None)
+    wrong = ask(client, make, r=wanted | {"when": {"of": 3, "lossPct": 101}})["createRule"]
+    assert (wrong["status"], wrong["field"]) == ("WRONG_REQUEST", "when.lossPct")
+    change = """mutation($id: ID!, $r: RuleWanted!) {
+      changeRule(id: $id, rule: $r) { status rule { id hints } }
+    }"""
+    once = {"name": "once", "when": {"down": 1, "of": 1}, "severity": "info"}
+    changed = ask(client, change, id=number, r=once)["changeRule"]["rule"]
+    assert (changed["id"], len(changed["hints"])) == (number, 1)
+    read = "query($id: ID!) { rule(id: $id) { name } rules { name } }"
+    assert ask(client, read, id=number) == {"rule": {"name": "once"}, "rules": [{"name": "once"}]}
+    remove = "mutation($id: ID!) { removeRule(id: $id) { status } }"
+    assert ask(client, remove, id=number) == {"removeRule": {"status": "DELETED"}}
+    assert ask(client, remove, id=number) == {"removeRule": {"status": "RULE_DID_NOT_FOUND"}}
+    assert ask(client, read, id=number) == {"rule": None, "rules": []}
+    page = ask(client, "{ events(first: 2) { events { id at kind who note } next } }")["events"]
+    assert [one["kind"] for one in page["events"]] == ["rule removed", "rule changed"]
+    older = "query($id: ID) { events(before: $id) { events { kind } next } }"
+    assert ask(client, older, id=page["next"]) == {
+        "events": {"events": [{"kind": "rule made"}], "next": None}
+    }
+
+
 def test_a_time_that_is_none_is_told_where_it_stands(client: FlaskClient) -> None:
     add(client, "web")
     query = '{ servers { nodes { name summary(since: "yesterday") { uptime } } } }'
@@ -517,7 +561,7 @@ def values(name: str) -> list[str]:
     return list(kind.values)
 
 
-@pytest.mark.parametrize("name", ["State", "Probe", "Role", "Scope", "Weekday"])
+@pytest.mark.parametrize("name", ["State", "Probe", "Role", "Scope", "Severity", "Weekday"])
 def test_the_values_are_those_of_openapi(client: FlaskClient, name: str) -> None:
     schemas = client.get("/api/v1/openapi.json").get_json()["components"]["schemas"]
     assert sorted(values(name)) == sorted(schemas[name]["enum"])
