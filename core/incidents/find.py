@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, String, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import IncidentUnknown
@@ -23,21 +23,25 @@ from core.incidents.records import (
     Standing,
     Watched,
 )
-from core.models import EVENT, INCIDENT, LARGEST_ID, SERVER
-from core.reading import moment
+from core.models import EVENT, INCIDENT, LARGEST_ID, SERVER, TAG
+from core.reading import folded, moment
 from core.servers.exempt import exempt
 from core.slots import current_slot
+from core.sql import as_rows, incoming
 
 OPEN = INCIDENT.c.resolved.is_(None)
+NAME = func.coalesce(SERVER.c.name, INCIDENT.c.server_name)
+"""What an incident's server is called now, or was called last."""
 
 
 def page(session: Session, wanted: IncidentsQuery, now: datetime) -> IncidentPage:
-    """Return the page of incidents that `wanted` asks for, the newest first. Three statements.
+    """Return the page of incidents that `wanted` asks for, the newest first.
 
-    Raises WrongRequest for a `since` that is no time.
+    Three statements; with a search, four. Raises WrongRequest for a `since` that is no time.
     """
+    given = {"rows": _searched(session, wanted.search)} if wanted.search else {}
     query = _query().where(*_wanted(wanted)).order_by(INCIDENT.c.id.desc())
-    found = session.execute(query.limit(wanted.limit + 1)).all()
+    found = session.execute(query.limit(wanted.limit + 1), given).all()
     shown = found[: wanted.limit]
     is_open = select(func.count()).select_from(INCIDENT).where(OPEN)
     return IncidentPage(
@@ -75,6 +79,11 @@ def _wanted(wanted: IncidentsQuery) -> list[ColumnElement[bool]]:
         conditions.append(OPEN if wanted.state is Standing.OPEN else ~OPEN)
     if isinstance(wanted.server, int):
         conditions.append(INCIDENT.c.server_id == min(wanted.server, LARGEST_ID))
+    if wanted.search:
+        conditions.append(NAME.in_(select(SOUGHT.c.name)))
+    if wanted.tag:
+        tagged = select(TAG.c.server_id).where(TAG.c.tag == wanted.tag.lower())
+        conditions.append(INCIDENT.c.server_id.in_(tagged))
     if isinstance(wanted.since, str):
         conditions.append(or_(OPEN, INCIDENT.c.resolved > moment(wanted.since, "since")))
     if isinstance(wanted.before, int):
@@ -82,9 +91,27 @@ def _wanted(wanted: IncidentsQuery) -> list[ColumnElement[bool]]:
     return conditions
 
 
+SOUGHT = incoming({"name": String()})
+
+
+def _searched(session: Session, text: str) -> str:
+    """The names of servers that have `text` in them, as SOUGHT reads them.
+
+    Names are compared here, as in lists of servers: what a database calls one letter depends on
+    where it was made.
+    """
+    sought = folded(text)
+    every = session.scalars(_with_servers(select(NAME).distinct()))
+    return as_rows([name] for name in every if sought in folded(name))
+
+
 def _query() -> Select[*tuple[Any, ...]]:
-    name = func.coalesce(SERVER.c.name, INCIDENT.c.server_name).label("name")
-    return select(INCIDENT, name).outerjoin(SERVER, SERVER.c.id == INCIDENT.c.server_id)
+    return _with_servers(select(INCIDENT, NAME.label("name")))
+
+
+def _with_servers(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    on = SERVER.c.id == INCIDENT.c.server_id
+    return query.select_from(INCIDENT).outerjoin(SERVER, on)
 
 
 def _incidents(

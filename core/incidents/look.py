@@ -95,7 +95,7 @@ def look(session: Session, first: datetime, last: datetime) -> Found:
         rules=rules,
         rows=rows,
         plans=schedules(session, gaps) if gaps else {},
-        exempt=exempt(session, [*revisions], low - 1, end),
+        exempt=exempt(session, sorted(revisions), low - 1, end),
     )
 
 

@@ -2,11 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from msgspec import UNSET, Meta, UnsetType
 
-from core.reading import Moment, Record, Request
+from core.errors import WrongRequest
+from core.incidents.rules import Rule
+from core.reading import Moment, Record, Request, Words
 
 
 class Standing(StrEnum):
@@ -112,6 +114,62 @@ class IncidentPage(Record, frozen=True):
     next: int | None
 
 
+class Outage(Record, frozen=True):
+    """From when to when a server was down, or its incident open; without an end it still is."""
+
+    server: Watched
+    since: datetime
+    until: datetime | None
+    duration_s: int
+
+
+class ServerCount(Record, frozen=True):
+    """How many incidents a server would have had, and how long they were open together."""
+
+    server: Watched
+    incidents: int
+    duration_s: int
+
+
+class Effect(Record, frozen=True):
+    """What rules would have made of the past.
+
+    `hours` counts incidents by the hour of the day in which they would have been told. `servers`
+    are those with most of them. `missed` counts outages of ten minutes or more that no incident
+    would have told of; `outages` are the longest of these. A delay is from an incident's first bad
+    slot to the one that confirms it. `nights` are those, from 22 to 6, in which somebody would have
+    been woken. Lists have at most 20 lines.
+    """
+
+    rules: list[str]
+    incidents: int
+    flaps: int
+    hours: list[int]
+    servers: list[ServerCount]
+    longest: Outage | None
+    missed: int
+    outages: list[Outage]
+    delay_median_s: int | None
+    delay_worst_s: int | None
+    nights: int
+
+
+class Backtest(Record, frozen=True):
+    """What a draft of a rule, and the rules in force, would have made of the past.
+
+    Of the `servers` for which the draft would hold, by the slots of [since, until); `outages` are
+    those of ten minutes or more. `in_force` are the rules of the draft's kind.
+    """
+
+    since: datetime
+    until: datetime
+    zone: str
+    servers: int
+    outages: int
+    draft: Effect
+    in_force: Effect
+
+
 class Event(Record, frozen=True):
     """Somebody changed what Pinglet does by itself; `note` is what it was changed to, as JSON."""
 
@@ -132,11 +190,46 @@ class EventPage(Record, frozen=True):
 Note = Annotated[str, Meta(min_length=1, max_length=1_000)]
 
 
+MOST_DAYS = 400
+
+
+class BacktestWanted(Request, frozen=True):
+    """A draft of a rule, over how many days it is tried, and by whose clock hours are told."""
+
+    rule: Rule
+    days: Annotated[int, Meta(ge=1, le=MOST_DAYS)] = 30
+    zone: Annotated[
+        str,
+        Meta(
+            description="A time zone's name as the IANA has it",
+            min_length=1,
+            max_length=64,
+            examples=["Europe/Prague"],
+        ),
+    ] = "UTC"
+
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Read `value`, as JSON gave it. Raises WrongRequest with the field that is wrong."""
+        try:
+            return super().of(value)
+        except WrongRequest as error:
+            # Of what doesn't go together a rule names its own field.
+            if (error.field or "").partition(".")[0] in Rule.__struct_encode_fields__:
+                raise error.at(f"rule.{error.field}") from None
+            raise
+
+
 class IncidentsQuery(Request, frozen=True):
-    """Which incidents: in what state, of which server, and not over before `since`."""
+    """Which incidents: in what state, of which server, and not over before `since`.
+
+    `search` looks into the names of servers; `tag` is one that the server has now.
+    """
 
     state: Standing | UnsetType = UNSET
     server: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    search: Words = ""
+    tag: Words = ""
     since: Moment | UnsetType = UNSET
     before: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100

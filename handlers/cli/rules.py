@@ -12,6 +12,7 @@ from core.clock import utc_now
 from core.incidents import rulebook
 from core.incidents.rules import Rule, RuleListed
 from core.reading import read_json
+from handlers.cli.backtest import test_command
 from handlers.cli.output import current_database, print_table, refusals
 
 HEADER = ["id", "name", "for", "when", "clear", "severity"]
@@ -25,6 +26,9 @@ def rules_group() -> None:
 
     {"name": "web down", "for": {"tags": ["web"]}, "when": {"down": 2, "of": 3}}
     """
+
+
+rules_group.add_command(test_command)
 
 
 @rules_group.command("list")

@@ -13,6 +13,7 @@ from core.errors import CoreError
 from core.export import records
 from core.history.records import WindowQuery
 from core.incidents import maintenance_records as planned
+from core.incidents.records import Backtest, BacktestWanted
 from core.settings import Settings
 from handlers.http import (
     assets,
@@ -73,6 +74,15 @@ LATER = (
         reads=records.Exported,
         gives=records.Imported,
         accepts=[JSON, CSV],
+    ),
+    Route(
+        method="POST",
+        rule="/api/v1/rules/test",
+        view=Later("handlers.http.backtest.test"),
+        may=READ,
+        takes=BacktestWanted,
+        gives=Backtest,
+        costly=lambda _wanted: True,
     ),
     Route(
         method="GET",

@@ -73,6 +73,7 @@ class Other(NamedTuple):
 
 OTHERS = {
     "add": Other("/dashboard/add", "#one", "Add"),
+    "incidents": Other("/dashboard/incidents", "#nothing", "Incidents"),
     "account": Other("/dashboard/account", "#tokens time", "Account"),
     "explorer": Other("/dashboard/graphql", ".graphiql-container", "GraphQL"),
     "documentation": Other("/api/v1/docs", "h1"),

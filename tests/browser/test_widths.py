@@ -6,6 +6,9 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.clock import utc_now
+from core.incidents import change
+from core.incidents.records import Acknowledgement, Comment
 from tests import people
 from tests.browser import steps
 from tests.browser.site import Site, slots
@@ -107,6 +110,10 @@ VIEWS: dict[str, Callable[[Page, Site], None]] = {
     "fleet, searched": opened("/dashboard?search=the-long&state=down", "#nothing"),
     "server": with_all_open,
     "server, edited": edited,
+    "incidents": opened("/dashboard/incidents", "#incidents li"),
+    "incidents, none": opened("/dashboard/incidents?search=nowhere", "#nothing"),
+    "incident": opened("/dashboard/incidents/1", "#flags a"),
+    "incident, gone": opened("/dashboard/incidents/4711", "h1:has-text('not found')"),
     "server, gone": opened("/dashboard/servers/4711", "h1:has-text('not found')"),
     "add": pasted,
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),
@@ -119,9 +126,20 @@ def everything(site: Site) -> Site:
     """Servers of each state, with long names, and a worker that died twenty minutes ago."""
     names = (LONG, "db", "paused", f"{LONG}2")
     ids = site.add(*names, ago=DAY)
-    site.history(ids, slots(DAY, timedelta(minutes=5), end=slots(timedelta(minutes=20))[0]))
+    died = slots(timedelta(minutes=20))[0]
+    site.history(ids, slots(DAY, timedelta(minutes=5), end=died))
+    looked_after(site, ids)
     site.add("new", first=9)
     return site
+
+
+def looked_after(site: Site, ids: list[int]) -> None:
+    """Have two of the servers be down since twenty minutes ago, and somebody look after one."""
+    site.judge(dict.fromkeys(ids[::3], "bbbb"), slots(timedelta(minutes=23))[1:5])
+    wanted = Acknowledgement(note="w" * 400)
+    with site.database.transaction() as session:
+        change.acknowledge(session, 1, wanted, "u" * 64, utc_now())
+        change.comment(session, 1, Comment(note="a cable\n\nand another one"), "ann", utc_now())
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -80,6 +80,7 @@ TWINS: list[tuple[str | No, str | No, str | No]] = [
     (f"GET {RULE}", "query rule", No("`rules list` shows every rule")),
     (f"PUT {RULE}", "mutation changeRule", "rules change"),
     (f"DELETE {RULE}", "mutation removeRule", "rules remove"),
+    (f"POST {RULES}/test", "query testRule", "rules test"),
     ("GET /api/v1/events", "query events", No("whoever runs this instance can do all of it")),
     # Oneself
     ("POST /api/v1/session", OF_COOKIES, OF_NOBODY),

@@ -50,6 +50,8 @@ from core.incidents.maintenance_records import (
 )
 from core.incidents.records import (
     Acknowledgement,
+    Backtest,
+    BacktestWanted,
     Comment,
     EventPage,
     EventsQuery,
@@ -69,7 +71,7 @@ from core.servers.records import (
     Standing,
     server_name,
 )
-from handlers.http import bulk, incidents, maintenance, people, rules, servers
+from handlers.http import backtest, bulk, incidents, maintenance, people, rules, servers
 from handlers.http.graphql.selection import Info, asks_servers
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE, Done
@@ -264,6 +266,13 @@ def find_rule(_root: object, info: Info, **words: Any) -> RuleListed | None:
     with suppress(RuleUnknown):
         return rules.show(here, _number(words["id"]))
     return None
+
+
+@_query("testRule", may=READ)
+def try_rule(_root: object, info: Info, **words: Any) -> Backtest:
+    """Say what a draft of a rule would have made of the past."""
+    here: Instance = info.context
+    return backtest.test(here, _read(BacktestWanted, words))
 
 
 # What JSON calls so has another name in Python.
