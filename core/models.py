@@ -301,14 +301,21 @@ class Incident(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rule: Mapped[str] = mapped_column(String(NAME_LENGTH))
     severity: Mapped[str] = mapped_column(String(8))  # critical, warning or info
+    # Of what: a server, a parent's children, a tag, a network, all servers, our own network.
+    extent: Mapped[str] = mapped_column(String(8))
     server_id: Mapped[int | None] = mapped_column(
         BigId, ForeignKey("server.id", ondelete="SET NULL"), index=True
     )
-    server_name: Mapped[str] = mapped_column(String(NAME_LENGTH))  # as it was opened
+    parent_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="SET NULL"), index=True
+    )
+    # The server's or the parent's as it was opened; the tag; the network.
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     opened: Mapped[datetime] = mapped_column(index=True)  # its first bad slot
     confirmed: Mapped[datetime]  # the slot that decided it
     resolved: Mapped[datetime | None] = mapped_column(index=True)  # the first good slot, or when
     how: Mapped[str | None] = mapped_column(String(8))  # it was resolved: good, hand, paused, ...
+    held: Mapped[str | None] = mapped_column(String(12))  # by what, while nobody is to be told
     flaps: Mapped[int] = mapped_column(SmallInteger)
     is_flapping: Mapped[bool]
     reason: Mapped[str | None] = mapped_column(String(16))  # of its first bad slot, as in `why`
@@ -386,6 +393,32 @@ class MaintenanceRange(Base):
     __table_args__ = (Index("maintenance_range_of", maintenance_id, until),)
 
 
+class Member(Base):
+    """A server in the incident of a group, from its first bad slot to its first good one.
+
+    No foreign keys, for the reason that `event` has none. A server's id never comes back.
+    """
+
+    __tablename__ = "incident_server"
+
+    incident_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    server_id: Mapped[int] = mapped_column(BigId, primary_key=True, index=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))  # as it came in
+    confirmed: Mapped[datetime]  # the slot that decided it
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+
+
+class Witness(Base):
+    """An address that answers while our own network works: core/rounds/witnesses.py."""
+
+    __tablename__ = "witness"
+
+    ip: Mapped[str] = mapped_column(String(39), primary_key=True)
+    asked: Mapped[datetime]  # the newest slot in which it was asked and anything came back at all
+    answered: Mapped[datetime | None]  # the newest slot in which it did
+
+
 class StoredRule(Base):
     """A rule that somebody made. The default rule has no row, and the id 0."""
 
@@ -422,7 +455,9 @@ EVENT = Base.metadata.tables["event"]
 JUDGED = Base.metadata.tables["judged"]
 MAINTENANCE = Base.metadata.tables["maintenance"]
 MAINTENANCE_RANGE = Base.metadata.tables["maintenance_range"]
+MEMBER = Base.metadata.tables["incident_server"]
 RULE = Base.metadata.tables["rule"]
+WITNESS = Base.metadata.tables["witness"]
 LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]

@@ -7,21 +7,24 @@ is history. So the order in which results arrive changes nothing, nor does how o
 Every function takes a session inside a transaction that its caller ends.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from itertools import takewhile, zip_longest
+from itertools import takewhile
 
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.incidents.change import ANNOUNCED, end, hold_announcing
-from core.incidents.holding import note_held
-from core.incidents.judge import Memory
+from core.incidents.holds import hold
+from core.incidents.holds_planned import note_held
+from core.incidents.judge import Memory, Verdict
 from core.incidents.judged import Decided, fold, forget, remember
 from core.incidents.look import Case, Found, look, unseen_in
+from core.incidents.members import leave, leave_unwatched
 from core.incidents.outcome import carry_out, newest_of
-from core.incidents.records import How
+from core.incidents.records import Extent, How
 from core.incidents.rules import DEFAULT_ID
 from core.models import INCIDENT, LATCH, ROUND, RULE, SERVER, WHY, Schedule
 from core.servers.schedule import in_force
@@ -81,19 +84,32 @@ def _go_on(session: Session, first: datetime, last: datetime) -> int:
     found = look(session, first, last)
     _end_without_rule(session, found, last)
     memories: dict[Case, Memory] = {}
-    decided: list[list[Decided]] = []
+    decided: dict[int, list[Decided]] = defaultdict(list)
     for case in found.cases:
         memories[case], made = fold(found, case, slot_number(first), slot_number(last))
-        decided.append(made)
+        for one in made:
+            decided[one.decision.slot].append(one)
     remember(session, found, memories, slot_number(last))
-    # A case's decisions are carried out one after the other, those of several at once.
-    for wave in zip_longest(*decided):
-        carry_out(session, [one for one in wave if one])
+    # Those of one slot at once: who turned together is one incident.
+    for number in sorted(decided):
+        carry_out(session, slot_time(number), decided[number])
     servers = {case.server_id for case in found.cases}
     note_held(session, servers, found.exempt, slot_number(first), slot_number(last))
     _end_without_verdict(session, last)
+    if memories:
+        hold(session, last, _down(found, memories))
     session.execute(update(LATCH).where(LATCH.c.name == ANNOUNCED).values(since=last))
-    return sum(map(len, decided))
+    return sum(map(len, decided.values()))
+
+
+def _down(found: Found, memories: Mapping[Case, Memory]) -> set[int]:
+    """Return the ids of the servers that are down: by an incident, or in their newest slot."""
+    return {
+        case.server_id
+        for case, memory in memories.items()
+        if memory.is_open or memory.verdicts.endswith(Verdict.BAD)
+        if found.rules[case].when.kind == "down"
+    }
 
 
 def _end_without_rule(session: Session, found: Found, slot: datetime) -> None:
@@ -103,14 +119,19 @@ def _end_without_rule(session: Session, found: Found, slot: datetime) -> None:
     rules = session.scalars(select(RULE.c.id)).all() if is_open else ()
     for note, there in ("rule removed", False), ("no longer matches", True):
         cases = [case for case in is_open if (case.rule_id in {DEFAULT_ID, *rules}) is there]
-        end(session, newest_of(session, cases).values(), How.RULE, slot, note=note)
+        newest = newest_of(session, cases)
+        alone = [one.incident_id for one in newest.values() if not one.is_group]
+        end(session, alone, How.RULE, slot, note=note)
+        shared = {case: one.incident_id for case, one in newest.items() if one.is_group}
+        leave(session, slot, shared, How.RULE)
     forget(session, over)
 
 
 def _end_without_verdict(session: Session, slot: datetime) -> None:
     """Resolve what is open of servers that nobody watches any more: removed or paused."""
     is_open = INCIDENT.c.resolved.is_(None)
-    removed = select(INCIDENT.c.id).where(is_open, INCIDENT.c.server_id.is_(None))
+    of_one = INCIDENT.c.extent == Extent.SERVER.value
+    removed = select(INCIDENT.c.id).where(is_open, of_one, INCIDENT.c.server_id.is_(None))
     end(session, session.scalars(removed).all(), How.REMOVED, slot)
     paused = (
         select(INCIDENT.c.id)
@@ -119,3 +140,4 @@ def _end_without_verdict(session: Session, slot: datetime) -> None:
         .where(is_open, in_force(slot + SLOT), ~Schedule.enabled)
     )
     end(session, session.scalars(paused).all(), How.PAUSED, slot)
+    leave_unwatched(session, slot)

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from core.errors import IncidentOver, IncidentUnknown, WrongRequest
+from core.incidents.members import leave_all
 from core.incidents.records import Acknowledgement, Comment, How, Kind, Resolution
 from core.models import EVENT, INCIDENT, JUDGED, LARGEST_ID, LATCH
 from core.reading import moment
@@ -96,11 +97,13 @@ def end(
     """
     if not ids:
         return
+    leave_all(session, ids, at)
     judged = tuple_(JUDGED.c.server_id, JUDGED.c.rule_id)
     cases = select(INCIDENT.c.server_id, INCIDENT.c.rule_id).where(INCIDENT.c.id.in_(ids))
     session.execute(delete(JUDGED).where(judged.in_(cases)))
-    over = {"resolved": at, "is_flapping": False, "acked_by": None, "acked_until": None}
-    session.execute(update(INCIDENT).where(INCIDENT.c.id.in_(ids)).values(how=how.value, **over))
+    over = {"is_flapping": False, "held": None, "acked_by": None, "acked_until": None}
+    ending = update(INCIDENT).where(INCIDENT.c.id.in_(ids))
+    session.execute(ending.values(resolved=at, how=how.value, **over))
     note = note or (None if who else how.value)
     for one in ids:
         _note(session, one, Kind.RESOLVED, at, who, note)

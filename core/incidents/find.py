@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, String, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import IncidentUnknown
 from core.incidents.records import (
+    Extent,
     Happened,
     Held,
     How,
@@ -20,18 +21,26 @@ from core.incidents.records import (
     IncidentsQuery,
     IncidentTold,
     Kind,
+    MemberTold,
     Standing,
     Watched,
 )
-from core.models import EVENT, INCIDENT, LARGEST_ID, SERVER, TAG
+from core.models import EVENT, INCIDENT, LARGEST_ID, MEMBER, SERVER, TAG
 from core.reading import folded, moment
 from core.servers.exempt import exempt
 from core.slots import current_slot
 from core.sql import as_rows, incoming
 
+MOST_MEMBERS = 1_000
 OPEN = INCIDENT.c.resolved.is_(None)
-NAME = func.coalesce(SERVER.c.name, INCIDENT.c.server_name)
-"""What an incident's server is called now, or was called last."""
+NAME = func.coalesce(SERVER.c.name, INCIDENT.c.name)
+"""What an incident's server, or its parent, is called now, or was called last; or its group."""
+MEMBERS = (
+    select(func.count())
+    .where(MEMBER.c.incident_id == INCIDENT.c.id)
+    .correlate(INCIDENT)
+    .scalar_subquery()
+)
 
 
 def page(session: Session, wanted: IncidentsQuery, now: datetime) -> IncidentPage:
@@ -52,7 +61,10 @@ def page(session: Session, wanted: IncidentsQuery, now: datetime) -> IncidentPag
 
 
 def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
-    """Return an incident with its timeline. Three statements. Raises IncidentUnknown."""
+    """Return an incident with its timeline and its members. Four statements at most.
+
+    Raises IncidentUnknown.
+    """
     known = min(incident_id, LARGEST_ID)
     row = session.execute(_query().where(INCIDENT.c.id == known)).first()
     if row is None:
@@ -64,7 +76,23 @@ def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
         for at, kind, who, note in session.execute(of_it)
     ]
     [incident] = _incidents(session, [row], now)
-    return IncidentTold(incident=incident, timeline=timeline)
+    members = [] if row.extent == Extent.SERVER else _members(session, known)
+    return IncidentTold(incident=incident, timeline=timeline, members=members)
+
+
+def _members(session: Session, incident_id: int) -> list[MemberTold]:
+    name = func.coalesce(SERVER.c.name, MEMBER.c.name)
+    query = (
+        select(SERVER.c.id, name, MEMBER.c.since, MEMBER.c.until)
+        .select_from(MEMBER)
+        .outerjoin(SERVER, SERVER.c.id == MEMBER.c.server_id)
+        .where(MEMBER.c.incident_id == incident_id)
+        .order_by(MEMBER.c.until.is_not(None), MEMBER.c.server_id)
+    )
+    return [
+        MemberTold(server=Watched(id=server_id, name=name), since=since, until=until)
+        for server_id, name, since, until in session.execute(query.limit(MOST_MEMBERS))
+    ]
 
 
 def open_ones(session: Session, now: datetime) -> Sequence[Incident]:
@@ -78,17 +106,24 @@ def _wanted(wanted: IncidentsQuery) -> list[ColumnElement[bool]]:
     if isinstance(wanted.state, Standing):
         conditions.append(OPEN if wanted.state is Standing.OPEN else ~OPEN)
     if isinstance(wanted.server, int):
-        conditions.append(INCIDENT.c.server_id == min(wanted.server, LARGEST_ID))
+        server_id = min(wanted.server, LARGEST_ID)
+        conditions.append(_concerns(select(literal(server_id))))
     if wanted.search:
         conditions.append(NAME.in_(select(SOUGHT.c.name)))
     if wanted.tag:
-        tagged = select(TAG.c.server_id).where(TAG.c.tag == wanted.tag.lower())
-        conditions.append(INCIDENT.c.server_id.in_(tagged))
+        tag = wanted.tag.lower()
+        conditions.append(_concerns(select(TAG.c.server_id).where(TAG.c.tag == tag)))
     if isinstance(wanted.since, str):
         conditions.append(or_(OPEN, INCIDENT.c.resolved > moment(wanted.since, "since")))
     if isinstance(wanted.before, int):
         conditions.append(INCIDENT.c.id < min(wanted.before, LARGEST_ID))
     return conditions
+
+
+def _concerns(servers: Select[*tuple[int]]) -> ColumnElement[bool]:
+    """Whether an incident is of one of these servers, alone or as a member of a group."""
+    shared = select(MEMBER.c.incident_id).where(MEMBER.c.server_id.in_(servers))
+    return or_(INCIDENT.c.server_id.in_(servers), INCIDENT.c.id.in_(shared))
 
 
 SOUGHT = incoming({"name": String()})
@@ -106,11 +141,11 @@ def _searched(session: Session, text: str) -> str:
 
 
 def _query() -> Select[*tuple[Any, ...]]:
-    return _with_servers(select(INCIDENT, NAME.label("name")))
+    return _with_servers(select(INCIDENT, NAME.label("called"), MEMBERS.label("servers")))
 
 
 def _with_servers(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    on = SERVER.c.id == INCIDENT.c.server_id
+    on = or_(SERVER.c.id == INCIDENT.c.server_id, SERVER.c.id == INCIDENT.c.parent_id)
     return query.select_from(INCIDENT).outerjoin(SERVER, on)
 
 
@@ -128,6 +163,7 @@ def _incident(row: Row[*tuple[Any, ...]], now: datetime, held: Collection[int]) 
     until: datetime = row.resolved or now
     is_held = row.resolved is None and row.server_id in held
     acked = row.acked_until is None or row.acked_until > now
+    extent = Extent(row.extent)
     return Incident(
         id=row.id,
         rule=row.rule,
@@ -135,8 +171,13 @@ def _incident(row: Row[*tuple[Any, ...]], now: datetime, held: Collection[int]) 
         state=Standing.OPEN if row.resolved is None else Standing.RESOLVED,
         flapping=row.is_flapping,
         flaps=row.flaps,
-        server=Watched(id=row.server_id, name=row.name),
-        held=Held.MAINTENANCE if is_held else None,
+        extent=extent,
+        server=Watched(id=row.server_id, name=row.called) if extent is Extent.SERVER else None,
+        parent=Watched(id=row.parent_id, name=row.called) if extent is Extent.PARENT else None,
+        tag=row.name if extent is Extent.TAG else None,
+        network=row.name if extent is Extent.NETWORK else None,
+        servers=1 if extent is Extent.SERVER else row.servers,
+        held=Held.MAINTENANCE if is_held else row.held and Held(row.held),
         opened=row.opened,
         confirmed=row.confirmed,
         resolved=row.resolved,

@@ -4,7 +4,8 @@ Every function takes a session inside a transaction that its caller ends.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Executable,
     String,
     and_,
+    case,
     func,
     literal,
     select,
@@ -21,35 +23,64 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
+from core.incidents.gather import gather
 from core.incidents.judge import Turn
 from core.incidents.judged import Decided
 from core.incidents.look import Case, given_servers
-from core.incidents.records import How
-from core.models import EVENT, INCIDENT, SERVER, WHY
+from core.incidents.members import move
+from core.incidents.records import Extent, How
+from core.models import EVENT, INCIDENT, MEMBER, SERVER, WHY
 from core.slots import slot_time
 from core.sql import as_rows, incoming, time_at
 
 
-def carry_out(session: Session, decided: Sequence[Decided]) -> None:
-    """Carry out a decision of each of these cases. Four statements at most, however many."""
-    opened = [_row(one, one.case.server_id) for one in decided if _turn(one) is Turn.OPENED]
-    if opened:
-        session.execute(OPEN_NEW, {"rows": as_rows(opened)})
-    newest = newest_of(session, [one.case for one in decided])
+def carry_out(session: Session, slot: datetime, decided: Sequence[Decided]) -> None:
+    """Carry out what a slot decided, a decision of each of these cases.
+
+    However many there are, the statements are as few.
+    """
+    opened = [one for one in decided if _turn(one) is Turn.OPENED]
+    together = gather(session, slot, opened) if opened else set()
+    alone = [_row(one, one.case.server_id) for one in opened if one.case not in together]
+    if alone:
+        session.execute(OPEN_NEW, {"rows": as_rows(alone)})
+    rest = [one for one in decided if one.case not in together]
+    newest = newest_of(session, [one.case for one in rest])
+    shared = [one for one in rest if newest[one.case].is_group]
+    move(session, slot, [(newest[one.case].incident_id, one) for one in shared])
+    _change(
+        session,
+        [(one, newest[one.case].incident_id) for one in rest if not newest[one.case].is_group],
+    )
+
+
+def _change(session: Session, decided: Sequence[tuple[Decided, int]]) -> None:
+    """Carry out decisions about incidents of one server each, and write their timelines."""
     for turn, statement in (Turn.REOPENED, OPEN_AGAIN), (Turn.RESOLVED, RESOLVE):
-        rows = [_row(one, newest[one.case]) for one in decided if _turn(one) is turn]
+        rows = [_row(one, known) for one, known in decided if _turn(one) is turn]
         if rows:
             session.execute(statement, {"rows": as_rows(rows)})
-    session.execute(NOTE, {"rows": as_rows(_row(one, newest[one.case]) for one in decided)})
+    if decided:
+        session.execute(NOTE, {"rows": as_rows(_row(one, known) for one, known in decided)})
 
 
-def newest_of(session: Session, cases: Collection[Case]) -> dict[Case, int]:
-    """Return the newest incident of each of these cases. One statement."""
+class Newest(NamedTuple):
+    """A case's newest incident: of the server alone, or one that it is in with its group."""
+
+    incident_id: int
+    is_group: bool
+
+
+def newest_of(session: Session, cases: Collection[Case]) -> dict[Case, Newest]:
+    """Return the incident of each of these cases: the open one, else the newest. One statement."""
     if not cases:
         return {}
     rows = session.execute(NEWEST, {"rows": as_rows([one.server_id] for one in cases)})
-    found = {Case(server_id, rule_id): known for server_id, rule_id, known in rows}
-    return {case: found[case] for case in cases}
+    found = {
+        Case(server_id, rule_id): Newest(known, extent != Extent.SERVER)
+        for server_id, rule_id, known, extent in rows
+    }
+    return {one: found[one] for one in cases}
 
 
 DECIDED: Mapping[str, TypeEngine[Any]] = {
@@ -82,8 +113,9 @@ def _open_new() -> Executable:
         "rule_id": given.c.rule_id,
         "rule": given.c.rule,
         "severity": given.c.severity,
+        "extent": literal(Extent.SERVER.value),
         "server_id": SERVER.c.id,
-        "server_name": SERVER.c.name,
+        "name": SERVER.c.name,
         "opened": since,
         "confirmed": time_at(given.c.slot),
         "flaps": literal(0),
@@ -111,14 +143,31 @@ def _note() -> Executable:
     return insert(EVENT).from_select(["incident_id", "at", "kind"], rows)
 
 
+def _newest() -> Executable:
+    given = given_servers()
+    is_open = INCIDENT.c.resolved.is_(None)
+    own = select(INCIDENT.c.server_id, INCIDENT.c.id, INCIDENT.c.rule_id, is_open.label("is_open"))
+    shared = select(
+        MEMBER.c.server_id, MEMBER.c.incident_id, INCIDENT.c.rule_id, MEMBER.c.until.is_(None)
+    ).join(INCIDENT, INCIDENT.c.id == MEMBER.c.incident_id)
+    each = (
+        own.where(INCIDENT.c.server_id.in_(given))
+        .union_all(shared.where(MEMBER.c.server_id.in_(given)))
+        .subquery()
+    )
+    newest = func.coalesce(func.max(case((each.c.is_open, each.c.id))), func.max(each.c.id))
+    of_each = (
+        select(each.c.server_id, each.c.rule_id, newest.label("id"))
+        .group_by(each.c.server_id, each.c.rule_id)
+        .subquery()
+    )
+    return select(of_each, INCIDENT.c.extent).join(INCIDENT, INCIDENT.c.id == of_each.c.id)
+
+
 SINCE = object()
 """In the place of a value: the slot since when it is so."""
 OPEN_NEW = _open_new()
-NEWEST = (
-    select(INCIDENT.c.server_id, INCIDENT.c.rule_id, func.max(INCIDENT.c.id))
-    .where(INCIDENT.c.server_id.in_(given_servers()))
-    .group_by(INCIDENT.c.server_id, INCIDENT.c.rule_id)
-)
+NEWEST = _newest()
 OPEN_AGAIN = _changed(resolved=None, how=None, flaps=INCIDENT.c.flaps + 1)
-RESOLVE = _changed(resolved=SINCE, how=How.GOOD.value, acked_by=None, acked_until=None)
+RESOLVE = _changed(resolved=SINCE, how=How.GOOD.value, held=None, acked_by=None, acked_until=None)
 NOTE = _note()

@@ -18,10 +18,25 @@ class Standing(StrEnum):
     RESOLVED = "resolved"
 
 
+class Extent(StrEnum):
+    """Of what an incident is: a server, or many at once.
+
+    Of several groups that a server is in, it goes with the first of these.
+    """
+
+    SERVER = "server"
+    PARENT = "parent"  # its children
+    TAG = "tag"
+    NETWORK = "network"
+    ALL = "all"
+    US = "us"  # our own network: we can't see
+
+
 class Held(StrEnum):
     """Why nobody is told of an incident."""
 
     MAINTENANCE = "maintenance"  # of its server, or of one that it is behind
+    PARENT = "parent"  # the server before it is down, too
 
 
 class How(StrEnum):
@@ -31,6 +46,7 @@ class How(StrEnum):
     HAND = "hand"
     PAUSED = "paused"
     REMOVED = "removed"  # with its server
+    GROUP = "group"  # its server went into the incident of a group
     RULE = "rule"  # which was removed, or no longer holds for the server
 
 
@@ -43,6 +59,8 @@ class Kind(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     UNACKNOWLEDGED = "unacknowledged"
     COMMENT = "comment"
+    JOINED = "joined"  # servers came into the incident of a group
+    LEFT = "left"  # some of them are good again, or nobody watches them any more
     HELD = "held"
     RELEASED = "released"
 
@@ -56,7 +74,7 @@ class Deed(StrEnum):
 
 
 class Watched(Record, frozen=True):
-    """The server of an incident, by the name it has now; without an id it is removed."""
+    """A server, by the name it has now; without an id it is removed."""
 
     id: int | None
     name: str
@@ -65,10 +83,11 @@ class Watched(Record, frozen=True):
 class Incident(Record, frozen=True):
     """From the first bad slot, `opened`, to the first good one, `resolved`.
 
-    `confirmed` is the slot that decided it, `how` is what resolved it: good slots, somebody's hand,
-    a pause, the server's removal, or that its rule no longer holds for it. `duration_s` goes on
-    while it is open. `reason` and `detail` are those of its first bad slot. While it is `held`
-    nobody is told of it.
+    `extent` says of what it is, and so which of `server`, `parent`, `tag` and `network` isn't null;
+    `servers` is of how many. `confirmed` is the slot that decided it, `how` is what resolved it:
+    good slots, somebody's hand, a pause, the server's removal, the incident of a group, or that its
+    rule no longer holds. `duration_s` goes on while it is open. `reason` and `detail` are those of
+    its first bad slot. While it is `held` nobody is told of it.
     """
 
     id: int
@@ -77,7 +96,12 @@ class Incident(Record, frozen=True):
     state: Standing
     flapping: bool
     flaps: int
-    server: Watched
+    extent: Extent
+    server: Watched | None
+    parent: Watched | None
+    tag: str | None
+    network: str | None
+    servers: int
     held: Held | None
     opened: datetime
     confirmed: datetime
@@ -99,11 +123,23 @@ class Happened(Record, frozen=True):
     note: str | None
 
 
+class MemberTold(Record, frozen=True):
+    """A server in the incident of a group, from its first bad slot to its first good one."""
+
+    server: Watched
+    since: datetime
+    until: datetime | None
+
+
 class IncidentTold(Record, frozen=True):
-    """An incident with its timeline, oldest first."""
+    """An incident with its timeline, oldest first.
+
+    Of a group also its members: first those that are still bad, 1,000 at most.
+    """
 
     incident: Incident
     timeline: list[Happened]
+    members: list[MemberTold]
 
 
 class IncidentPage(Record, frozen=True):

@@ -181,7 +181,7 @@ def server_page(here: Instance, server_id: int) -> ResponseReturnValue:
 
 @ROUTES("GET", "/dashboard/incidents/<int:incident_id>", may=READ)
 def incident_page(here: Instance, incident_id: int) -> ResponseReturnValue:
-    """Return the page of one incident, whose script reads the id from the address; 404 without it."""
+    """Return the page of one incident; its script reads the id from the address."""
     try:
         with here.database.reading() as session:
             incidents.told(session, incident_id, utc_now())

@@ -20,7 +20,7 @@ from tests.browser.test_hostile_names import NAMES
 pytestmark = pytest.mark.xdist_group("browser")
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
-LASTED = r"down .* – .* \(\d+ min\)"
+LASTED = r"down .* \u2013 .* \(\d+ min\)"
 ROWS = "#incidents li"
 
 
@@ -230,7 +230,7 @@ def test_somebody_looks_after_it_comments_and_resolves_it(site: Site, page: Page
     expect(lines.nth(4)).to_have_text(re.compile("resolved it.*known"))
     expect(page.locator("#facts")).to_contain_text("resolved by hand")
     expect(page.get_by_role("button", name="Acknowledge")).to_be_hidden()
-    expect(page).to_have_title(re.compile(r"web, down .* – .* \(\d+ min\) · Pinglet$"))
+    expect(page).to_have_title(re.compile(r"web, down .* \u2013 .* \(\d+ min\) · Pinglet$"))
     note.fill("afterwards")
     steps.button(page, "Comment")
     expect(lines).to_have_count(6)

@@ -52,7 +52,10 @@ def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Dat
         aside.set_aside(session, SLOT)
     with database.transaction() as session:
         change.remove(session, "gone")
-    tables = [t for t in models.Base.metadata.sorted_tables if "server_id" in t.columns]
+    # An incident stays readable; what the judge remembers is a matter of tests/core/incidents.
+    stays = {models.INCIDENT, models.MEMBER, models.JUDGED}
+    every = set(models.Base.metadata.tables.values()) - stays
+    tables = [table for table in every if "server_id" in table.columns]
     assert {table.name for table in tables} >= {"aside", "data", "day", "schedule", "tag", "why"}
     with database.reading() as session:
         for table in tables:

@@ -244,6 +244,7 @@ COSTS: Mapping[str, Callable[[Words, int], int]] = {
     "Query.maintenances": lambda words, inside: _whole(words.get("first"), 100) * (5 + inside),
     # Ranges are taken to be 100; as many as there are are matched with each server.
     "Server.maintenance": lambda _, inside: 50 + 100 * (1 + inside) // 4,
+    "IncidentTold.members": lambda _, inside: 1_000 * (1 + inside),
     # 200 at most.
     # However many servers there are and however many days: no document has room for two.
     "Query.testRule": lambda _, inside: 60_000 + inside,

@@ -18,12 +18,15 @@ def upgrade() -> None:
         sa.Column("id", ID),
         sa.Column("rule", sa.String(255), nullable=False),
         sa.Column("severity", sa.String(8), nullable=False),
+        sa.Column("extent", sa.String(8), nullable=False),
         sa.Column("server_id", ID),
-        sa.Column("server_name", sa.String(255), nullable=False),
+        sa.Column("parent_id", ID),
+        sa.Column("name", sa.String(255), nullable=False),
         sa.Column("opened", TIME, nullable=False),
         sa.Column("confirmed", TIME, nullable=False),
         sa.Column("resolved", TIME),
         sa.Column("how", sa.String(8)),
+        sa.Column("held", sa.String(12)),
         sa.Column("flaps", sa.SmallInteger, nullable=False),
         sa.Column("is_flapping", sa.Boolean, nullable=False),
         sa.Column("reason", sa.String(16)),
@@ -33,9 +36,10 @@ def upgrade() -> None:
         sa.Column("rule_id", ID),
         sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(["server_id"], ["server.id"], ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["parent_id"], ["server.id"], ondelete="SET NULL"),
         sqlite_autoincrement=True,
     )
-    for column in ("server_id", "opened", "resolved"):
+    for column in ("server_id", "parent_id", "opened", "resolved"):
         op.create_index(f"ix_incident_{column}", "incident", [column])
     op.create_table(
         "event",
@@ -89,6 +93,24 @@ def upgrade() -> None:
     )
     op.create_index("ix_maintenance_range_until", "maintenance_range", ["until"])
     op.create_index("maintenance_range_of", "maintenance_range", ["maintenance_id", "until"])
+    op.create_table(
+        "incident_server",
+        sa.Column("incident_id", ID, autoincrement=False),
+        sa.Column("server_id", ID, autoincrement=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("confirmed", TIME, nullable=False),
+        sa.Column("since", TIME, nullable=False),
+        sa.Column("until", TIME),
+        sa.PrimaryKeyConstraint("incident_id", "server_id"),
+    )
+    op.create_index("ix_incident_server_server_id", "incident_server", ["server_id"])
+    op.create_table(
+        "witness",
+        sa.Column("ip", sa.String(39)),
+        sa.Column("asked", TIME, nullable=False),
+        sa.Column("answered", TIME),
+        sa.PrimaryKeyConstraint("ip"),
+    )
     op.create_table(
         "rule",
         sa.Column("id", ID),

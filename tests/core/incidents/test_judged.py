@@ -67,7 +67,7 @@ def test_each_server_is_judged_by_the_rules_that_hold_for_it(database: Database)
         arrive(database, slot, [(web, "b"), (other, "b")])
     with database.reading() as session:
         rows = session.execute(select(INCIDENT).order_by(INCIDENT.c.id)).all()
-    begun = [(row.server_name, row.rule, row.opened, row.confirmed) for row in rows]
+    begun = [(row.name, row.rule, row.opened, row.confirmed) for row in rows]
     assert begun == [
         ("web", "web", SLOT, SLOT),
         ("db", "loss", SLOT, SLOT),
