@@ -315,10 +315,11 @@ class Incident(Base):
     detail: Mapped[str | None] = mapped_column(String(300))
     acked_by: Mapped[str | None] = mapped_column(String(USER_NAME_LENGTH))
     acked_until: Mapped[datetime | None]
+    rule_id: Mapped[int | None] = mapped_column(BigId)  # 0: the default; it may be gone
 
 
 class Event(Base):
-    """What happened to an incident, or what somebody did: a line of its timeline.
+    """What happened to an incident: a line of its timeline. Or that somebody changed the rules.
 
     No foreign key: Postgres keeps the plan by which it checks one, made when incidents were few. In
     a storm it would read all of them for each line.
@@ -327,7 +328,7 @@ class Event(Base):
     __tablename__ = "event"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    incident_id: Mapped[int] = mapped_column(BigId, index=True)
+    incident_id: Mapped[int | None] = mapped_column(BigId, index=True)
     at: Mapped[datetime]  # the slot that decided it, or when somebody did it
     kind: Mapped[str] = mapped_column(String(16))
     who: Mapped[str | None] = mapped_column(String(USER_NAME_LENGTH))
@@ -335,15 +336,32 @@ class Event(Base):
 
 
 class Judged(Base):
-    """What the judge remembers of a server that isn't quiet. Of one that is there is no row."""
+    """What the judge remembers of a server, under a rule, that isn't quiet. Else there is no row.
+
+    The rule has no foreign key: the default has no row, and an incident outlives its rule.
+    """
 
     __tablename__ = "judged"
 
     server_id: Mapped[int] = mapped_column(
         BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
     )
+    rule_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     revision: Mapped[int]  # the server's, as it was judged
+    terms: Mapped[str] = mapped_column(String)  # the rule's, as it was judged: its when and clear
     memory: Mapped[str] = mapped_column(String)  # core/incidents/judge.py, as JSON
+
+
+class StoredRule(Base):
+    """A rule that somebody made. The default rule has no row, and the id 0."""
+
+    __tablename__ = "rule"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
+    made: Mapped[datetime]
+    changed: Mapped[datetime]
+    wanted: Mapped[str] = mapped_column(String)  # core/incidents/rules.py, as JSON
 
 
 class Latch(Base):
@@ -368,6 +386,7 @@ WHY = Base.metadata.tables["why"]
 INCIDENT = Base.metadata.tables["incident"]
 EVENT = Base.metadata.tables["event"]
 JUDGED = Base.metadata.tables["judged"]
+RULE = Base.metadata.tables["rule"]
 LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]

@@ -127,7 +127,7 @@ def postgres_settings(postgres: Postgres) -> Settings:
     database = Database(settings)
     with database.transaction() as session:
         session.execute(
-            text("TRUNCATE server, round, stretch, incident, event RESTART IDENTITY CASCADE")
+            text("TRUNCATE server, round, stretch, incident, event, rule RESTART IDENTITY CASCADE")
         )
     people.forget_everybody(database)
     database.engine.dispose()

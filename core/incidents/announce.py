@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 
 from core.incidents.change import ANNOUNCED, end, hold_announcing
 from core.incidents.judge import Memory
-from core.incidents.judged import Decided, fold, remember
-from core.incidents.look import look
-from core.incidents.outcome import carry_out
+from core.incidents.judged import Decided, fold, forget, remember
+from core.incidents.look import Case, Found, look, unseen_in
+from core.incidents.outcome import carry_out, newest_of
 from core.incidents.records import How
-from core.models import DATA, INCIDENT, LATCH, ROUND, SERVER, WHY, Schedule
-from core.servers.find import due_in
+from core.incidents.rules import DEFAULT_ID
+from core.models import INCIDENT, LATCH, ROUND, RULE, SERVER, WHY, Schedule
 from core.servers.schedule import in_force
 from core.slots import SLOT, slot_number, slot_time
 
@@ -69,32 +69,38 @@ def _slots(first: datetime, last: datetime) -> Iterator[datetime]:
 
 def _is_missing(session: Session, slot: datetime) -> bool:
     """Whether a server that was due in `slot` has neither a ping nor a reason why it has none."""
-    pinged = exists().where(DATA.c.server_id == SERVER.c.id, DATA.c.datetime == slot)
     explained = exists().where(
         WHY.c.server_id == SERVER.c.id, ~WHY.c.observed, WHY.c.datetime == slot
     )
-    # Nearly all have it as their newest, and are not looked for any further.
-    is_newest = SERVER.c.last_slot.is_not_distinct_from(slot)
-    missing = due_in(slot, [SERVER.c.id]).where(~is_newest, ~pinged, ~explained)
-    return session.execute(missing.limit(1)).first() is not None
+    missing = unseen_in(slot).where(~explained).limit(1)
+    return session.execute(missing).first() is not None
 
 
 def _go_on(session: Session, first: datetime, last: datetime) -> int:
     found = look(session, first, last)
-    memories: dict[int, Memory] = {}
+    _end_without_rule(session, found, last)
+    memories: dict[Case, Memory] = {}
     decided: list[list[Decided]] = []
-    for server_id, memory in found.memories.items():
-        memories[server_id], made = fold(
-            found, server_id, memory, slot_number(first), slot_number(last)
-        )
+    for case in found.cases:
+        memories[case], made = fold(found, case, slot_number(first), slot_number(last))
         decided.append(made)
     remember(session, found, memories, slot_number(last))
-    # A server's decisions are carried out one after the other, those of several servers at once.
+    # A case's decisions are carried out one after the other, those of several at once.
     for wave in zip_longest(*decided):
         carry_out(session, [one for one in wave if one])
     _end_without_verdict(session, last)
     session.execute(update(LATCH).where(LATCH.c.name == ANNOUNCED).values(since=last))
     return sum(map(len, decided))
+
+
+def _end_without_rule(session: Session, found: Found, slot: datetime) -> None:
+    """Resolve what is open under rules that were removed, or no longer hold for the server."""
+    is_open = [case for case, memory in found.over.items() if memory.is_open]
+    rules = session.scalars(select(RULE.c.id)).all() if is_open else ()
+    for note, there in ("rule removed", False), ("no longer matches", True):
+        cases = [case for case in is_open if (case.rule_id in {DEFAULT_ID, *rules}) is there]
+        end(session, newest_of(session, cases).values(), How.RULE, slot, note=note)
+    forget(session, found.over)
 
 
 def _end_without_verdict(session: Session, slot: datetime) -> None:

@@ -23,6 +23,7 @@ class How(StrEnum):
     HAND = "hand"
     PAUSED = "paused"
     REMOVED = "removed"  # with its server
+    RULE = "rule"  # which was removed, or no longer holds for the server
 
 
 class Kind(StrEnum):
@@ -36,6 +37,14 @@ class Kind(StrEnum):
     COMMENT = "comment"
 
 
+class Deed(StrEnum):
+    """What somebody did to rules."""
+
+    RULE_MADE = "rule made"
+    RULE_CHANGED = "rule changed"
+    RULE_REMOVED = "rule removed"
+
+
 class Watched(Record, frozen=True):
     """The server of an incident, by the name it has now; without an id it is removed."""
 
@@ -47,8 +56,8 @@ class Incident(Record, frozen=True):
     """From the first bad slot, `opened`, to the first good one, `resolved`.
 
     `confirmed` is the slot that decided it, `how` is what resolved it: good slots, somebody's hand,
-    a pause or the server's removal. `duration_s` goes on while it is open. `reason` and `detail`
-    are those of its first bad slot.
+    a pause, the server's removal, or that its rule no longer holds for it. `duration_s` goes on
+    while it is open. `reason` and `detail` are those of its first bad slot.
     """
 
     id: int
@@ -93,6 +102,23 @@ class IncidentPage(Record, frozen=True):
     next: int | None
 
 
+class Event(Record, frozen=True):
+    """Somebody changed what Pinglet does by itself; `note` is what it was changed to, as JSON."""
+
+    id: int
+    at: datetime
+    kind: Deed
+    who: str
+    note: str
+
+
+class EventPage(Record, frozen=True):
+    """Events, the newest first; pass `next` as `before` to get the next page."""
+
+    events: list[Event]
+    next: int | None
+
+
 Note = Annotated[str, Meta(min_length=1, max_length=1_000)]
 
 
@@ -107,6 +133,13 @@ class IncidentsQuery(Request, frozen=True):
     search: Words = ""
     tag: Words = ""
     since: Moment | UnsetType = UNSET
+    before: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
+
+
+class EventsQuery(Request, frozen=True):
+    """Which events: the newest before that id."""
+
     before: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=1_000)] = 100
 

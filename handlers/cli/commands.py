@@ -7,6 +7,7 @@ from handlers.cli.database import db_group, demo_command
 from handlers.cli.estimate import estimate_command
 from handlers.cli.incidents import incidents_group
 from handlers.cli.ping import ping
+from handlers.cli.rules import rules_group
 from handlers.cli.servers import servers_group
 from handlers.cli.users import users_group
 from handlers.cli.worker import tidy_command, worker_command
@@ -15,6 +16,7 @@ COMMANDS = [
     servers_group,
     users_group,
     incidents_group,
+    rules_group,
     worker_command,
     ping,
     tidy_command,

@@ -23,6 +23,7 @@ from handlers.http import (
     people,
     proxies,
     routes,
+    rules,
     servers,
 )
 from handlers.http.browser import HEADERS
@@ -144,7 +145,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     trusting = proxies.behind(app.wsgi_app, here.settings.trusted_proxies)
     app.wsgi_app = _patiently(here, trusting)  # type: ignore[method-assign]
     gate.guard(app, here)
-    for part in (contract, people, servers, incidents, health, assets, pages):
+    for part in (contract, people, servers, incidents, rules, health, assets, pages):
         routes.register(app, here, part.ROUTES.table)
     routes.register(app, here, LATER)
     compression.register(app)

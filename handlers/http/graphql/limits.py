@@ -240,6 +240,9 @@ COSTS: Mapping[str, Callable[[Words, int], int]] = {
     "Query.incidents": lambda words, inside: _whole(words.get("first"), 100) * (1 + inside),
     # A timeline is taken to have 100 lines.
     "IncidentTold.timeline": lambda _, inside: 100 * (1 + inside),
+    # 200 at most.
+    "Query.rules": lambda _, inside: 200 * (1 + inside),
+    "Query.events": lambda words, inside: _whole(words.get("first"), 100) * (1 + inside),
     "Query.tokens": lambda words, inside: _whole(words.get("first"), 100) * (1 + inside),
     # A list without pages is taken to hold 1,000.
     "Query.users": lambda _, inside: 1_000 * (1 + inside),

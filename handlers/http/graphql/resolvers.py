@@ -20,7 +20,14 @@ from core.accounts.records import Level, Me, TokenIssued, TokenListed, TokenPair
 from core.accounts.tokens import TokensQuery, TokenWanted
 from core.accounts.users import PasswordChange, UserChange, UserWanted
 from core.checks.records import PingNow
-from core.errors import CoreError, IdUnknown, IncidentUnknown, Unavailable, WrongRequest
+from core.errors import (
+    CoreError,
+    IdUnknown,
+    IncidentUnknown,
+    RuleUnknown,
+    Unavailable,
+    WrongRequest,
+)
 from core.history.records import (
     PingsPage,
     PingsQuery,
@@ -34,11 +41,14 @@ from core.history.records import (
 from core.incidents.records import (
     Acknowledgement,
     Comment,
+    EventPage,
+    EventsQuery,
     IncidentPage,
     IncidentsQuery,
     IncidentTold,
     Resolution,
 )
+from core.incidents.rules import Rule, RuleListed
 from core.reading import Request, iso
 from core.servers.records import (
     BulkItem,
@@ -49,7 +59,7 @@ from core.servers.records import (
     Standing,
     server_name,
 )
-from handlers.http import bulk, incidents, people, servers
+from handlers.http import bulk, incidents, people, rules, servers
 from handlers.http.graphql.selection import Info, asks_servers
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE, Done
@@ -58,6 +68,7 @@ from handlers.instance import Instance
 FILE = Path(__file__).parent / "schema.graphql"
 
 QUERY, MUTATION, SERVER = QueryType(), MutationType(), ObjectType("Server")
+RULE, WHEN = ObjectType("Rule"), ObjectType("When")
 INTROSPECTION = {"__schema": WRITE, "__type": WRITE}
 LEVELS: dict[str, dict[str, Level]] = {
     "query": {"__typename": READ, **INTROSPECTION},
@@ -207,6 +218,37 @@ def find_incident(_root: object, info: Info, **words: Any) -> IncidentTold | Non
     return None
 
 
+@_query("rules", may=READ)
+def list_rules(_root: object, info: Info) -> Sequence[RuleListed]:
+    """Return every rule that somebody made."""
+    here: Instance = info.context
+    return rules.listed(here).rules
+
+
+@_query("rule", may=READ)
+def find_rule(_root: object, info: Info, **words: Any) -> RuleListed | None:
+    """Return a rule."""
+    here: Instance = info.context
+    with suppress(RuleUnknown):
+        return rules.show(here, _number(words["id"]))
+    return None
+
+
+# What JSON calls so has another name in Python.
+RULE.set_field("for", lambda rule, _info: rule.whom)
+WHEN.set_field("of", lambda when, _info: when.span)
+
+
+@_query("events", may=ADMIN)
+def events(_root: object, info: Info, **words: Any) -> EventPage:
+    """Return a page of who changed rules."""
+    here: Instance = info.context
+    given = {"limit": words["first"]}
+    if words.get("before"):
+        given["before"] = _number(words["before"])
+    return rules.list_events(here, _read(EventsQuery, given, limit="first"))
+
+
 @_query("me", may=READ)
 def me(_root: object, info: Info) -> Me:
     """Say who is asking."""
@@ -344,6 +386,24 @@ def comment_incident(here: Instance, which: str, **words: Any) -> IncidentTold:
     return incidents.comment(here, _read(Comment, words), _number(which))
 
 
+@_mutation("createRule", "CREATED", "rule", may=ADMIN)
+def create_rule(here: Instance, rule: dict[str, Any]) -> RuleListed:
+    """Make a rule."""
+    return rules.make(here, _read(Rule, rule))
+
+
+@_mutation("changeRule", "UPDATED", "rule", may=ADMIN)
+def change_rule(here: Instance, which: str, rule: dict[str, Any]) -> RuleListed:
+    """Replace a rule."""
+    return rules.change(here, _read(Rule, rule), _number(which))
+
+
+@_mutation("removeRule", "DELETED", may=ADMIN)
+def remove_rule(here: Instance, which: str) -> Done:
+    """Delete a rule."""
+    return rules.remove(here, _number(which))
+
+
 @_mutation("createToken", "CREATED", "token", may=READ)
 def create_token(here: Instance, token: dict[str, Any]) -> TokenIssued:
     """Make a named token."""
@@ -412,7 +472,7 @@ def _number(text: str) -> int:
 
 
 def _schema() -> GraphQLSchema:
-    bindables = (QUERY, MUTATION, SERVER, DATE_TIME)
+    bindables = (QUERY, MUTATION, SERVER, RULE, WHEN, DATE_TIME)
     return make_executable_schema(
         FILE.read_text(encoding="utf-8"), *bindables, convert_names_case=in_snake_case
     )

@@ -1,4 +1,4 @@
-"""Incidents, what happened to them, and what the judge remembers."""
+"""Incidents, what happened to them, rules, and what the judge remembers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("detail", sa.String(300)),
         sa.Column("acked_by", sa.String(64)),
         sa.Column("acked_until", TIME),
+        sa.Column("rule_id", ID),
         sa.PrimaryKeyConstraint("id"),
         sa.ForeignKeyConstraint(["server_id"], ["server.id"], ondelete="SET NULL"),
         sqlite_autoincrement=True,
@@ -39,7 +40,7 @@ def upgrade() -> None:
     op.create_table(
         "event",
         sa.Column("id", ID),
-        sa.Column("incident_id", ID, nullable=False),
+        sa.Column("incident_id", ID),
         sa.Column("at", TIME, nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("who", sa.String(64)),
@@ -51,8 +52,21 @@ def upgrade() -> None:
     op.create_table(
         "judged",
         sa.Column("server_id", ID, autoincrement=False),
+        sa.Column("rule_id", ID, autoincrement=False),
         sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("terms", sa.String, nullable=False),
         sa.Column("memory", sa.String, nullable=False),
-        sa.PrimaryKeyConstraint("server_id"),
+        sa.PrimaryKeyConstraint("server_id", "rule_id"),
         sa.ForeignKeyConstraint(["server_id"], ["server.id"], ondelete="CASCADE"),
+    )
+    op.create_table(
+        "rule",
+        sa.Column("id", ID),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("made", TIME, nullable=False),
+        sa.Column("changed", TIME, nullable=False),
+        sa.Column("wanted", sa.String, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+        sqlite_autoincrement=True,
     )

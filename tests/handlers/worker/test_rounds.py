@@ -394,11 +394,11 @@ def test_a_round_waits_for_the_clocks_stretches_before_it_touches_a_server(
     server_id = add(database)
     reading = trust.Reading(SLOT, SILENT)
     beginning = worker_rounds.Beginning(1, reading)
-    given = [database, SLOT, [ping(server_id)], SLOT + MINUTE, beginning]
+    given = [database, SLOT, [ping(server_id)], SLOT + MINUTE]
     with ThreadPoolExecutor(1) as thread:
         with database.transaction() as session:
             stretches.note(session, reading)
-            recorded = thread.submit(worker_rounds.store, *given)
+            recorded = thread.submit(worker_rounds.store, *given, beginning=beginning)
             wait_for_a_blocked_one(database)
             stretches.put_right(session, SLOT)
         assert recorded.result(60) == 1

@@ -30,6 +30,10 @@ from core.accounts import tokens, users
 from core.checks.records import EchoShown, PingNow
 from core.history.days import AT_ONCE
 from core.history.records import Bucket, Counts, PingRecord, Series, ServerStatus, Summary
+from core.incidents import records as incident_records
+from core.incidents import rules
+from core.incidents.criteria import Criteria
+from core.incidents.when import When
 from core.models import Base
 from core.servers import records as server_records
 from core.settings import Settings
@@ -410,6 +414,21 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "PasswordChange": users.PasswordChange,
     "UserWanted": users.UserWanted,
     "UserChange": users.UserChange,
+    "Incident": incident_records.Incident,
+    "IncidentServer": incident_records.Watched,
+    "IncidentPage": incident_records.IncidentPage,
+    "IncidentTold": incident_records.IncidentTold,
+    "Happened": incident_records.Happened,
+    "When": When,
+    "WhenWanted": When,
+    "Criteria": Criteria,
+    "CriteriaWanted": Criteria,
+    "Rule": rules.RuleListed,
+    "RuleWanted": rules.Rule,
+    "Say": rules.Say,
+    "SayWanted": rules.Say,
+    "Event": incident_records.Event,
+    "EventPage": incident_records.EventPage,
 }
 HISTORY = {"pings", "series", "summary"}
 
@@ -419,7 +438,7 @@ def test_the_names_are_those_of_openapi_in_camel_case(name: str) -> None:
     kind = SCHEMA.type_map[name]
     assert isinstance(kind, GraphQLObjectType | GraphQLInputObjectType)
     fields = set(kind.fields) - (HISTORY if name == "Server" else set())
-    assert fields == {in_camel_case(one) for one in SHAPES[name].__struct_fields__}
+    assert fields == {in_camel_case(one) for one in SHAPES[name].__struct_encode_fields__}
 
 
 def test_every_type_that_holds_something_of_ours_is_compared() -> None:
