@@ -55,6 +55,7 @@ class Watched(Record, frozen=True):
 class Incident(Record, frozen=True):
     """From the first bad slot, `opened`, to the first good one, `resolved`.
 
+    `kind` is what its rule looked at: `down`, `loss_pct`, `p95_ms` or `coverage_pct`.
     `confirmed` is the slot that decided it, `how` is what resolved it: good slots, somebody's hand,
     a pause, the server's removal, or that its rule no longer holds for it. `duration_s` goes on
     while it is open. `reason` and `detail` are those of its first bad slot.
@@ -63,6 +64,7 @@ class Incident(Record, frozen=True):
     id: int
     rule: str
     severity: str
+    kind: str
     state: Standing
     flapping: bool
     flaps: int

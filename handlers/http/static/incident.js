@@ -80,7 +80,7 @@ const KINDS = {
   unacknowledged: "no longer looks after it",
   comment: "",
 };
-const HOW = { paused: "The server was paused", removed: "The server was removed" };
+const HOW = { paused: "The server was paused", removed: "The server was removed", rule: "Its rule was removed or no longer holds for it" };
 
 function line({ at, kind, who, note }) {
   const words = KINDS[kind] ?? kind;

@@ -21,8 +21,16 @@ const sinceOf = (one) => isOpen(one)
   ? ["since ", moment(one.opened, lately), ` (${length(one)})`]
   : [...between(one.opened, one.resolved, { write: lately }), ` (${length(one)})`];
 
+// What was bad, in a word, and its mark, by what the rule looked at.
+const KINDS = {
+  down: ["down", "down"],
+  loss_pct: ["losing echoes", "degraded"],
+  p95_ms: ["slow", "degraded"],
+  coverage_pct: ["unobserved", "unobserved"],
+};
+
 // The same with its word before it.
-export const told = (one) => ["down ", ...sinceOf(one)];
+export const told = (one) => [`${KINDS[one.kind][0]} `, ...sinceOf(one)];
 
 const asText = (nodes) => h("span", {}, ...nodes).textContent;
 
@@ -33,6 +41,7 @@ const OVER = {
   hand: "resolved by hand",
   paused: "its server was paused",
   removed: "its server was removed",
+  rule: "its rule no longer holds",
 };
 
 // Nobody looks after it any longer than that.
@@ -49,7 +58,7 @@ export function chipsOf(one) {
   ].filter(Boolean);
 }
 
-export const markOf = (one) => isOpen(one) ? "down" : "over";
+export const markOf = (one) => isOpen(one) ? KINDS[one.kind][1] : "over";
 
 function row(one, isNamed) {
   const why = one.detail ?? one.reason ?? "";
