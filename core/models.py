@@ -301,6 +301,7 @@ class Incident(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rule: Mapped[str] = mapped_column(String(NAME_LENGTH))
     severity: Mapped[str] = mapped_column(String(8))  # critical, warning or info
+    kind: Mapped[str] = mapped_column(String(12))  # what its rule looked at: down, loss_pct, ...
     # Of what: a server, a parent's children, a tag, a network, all servers, our own network.
     extent: Mapped[str] = mapped_column(String(8))
     server_id: Mapped[int | None] = mapped_column(
@@ -431,6 +432,17 @@ class StoredRule(Base):
     wanted: Mapped[str] = mapped_column(String)  # core/incidents/rules.py, as JSON
 
 
+class Recheck(Base):
+    """A server that is looked at each minute from a slot on, until the rule decides."""
+
+    __tablename__ = "recheck"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    since: Mapped[datetime]
+
+
 class Latch(Base):
     """Something that has happened and can't be undone, such as `authentication`, or how far."""
 
@@ -458,6 +470,7 @@ MAINTENANCE_RANGE = Base.metadata.tables["maintenance_range"]
 MEMBER = Base.metadata.tables["incident_server"]
 RULE = Base.metadata.tables["rule"]
 WITNESS = Base.metadata.tables["witness"]
+RECHECK = Base.metadata.tables["recheck"]
 LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]

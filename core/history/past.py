@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 
 from core.history.codec import Rows, Slots, merged
 from core.history.days import NO_SLOTS, SLOTS_A_DAY, DayView, date_of_day, hundredths, listed
-from core.history.spells import line
+from core.history.spells import NOT_DUE, line
 from core.history.upkeep import RAW_OF
 from core.models import DAY
-from core.servers.schedule import due, pauses, schedules, spans
+from core.servers.exempt import exempt
+from core.servers.schedule import Span, due, pauses, schedules, spans
 from core.slots import DAY_SLOTS, slot_time
 from core.sql import as_rows, epoch_minute
 
@@ -38,7 +39,8 @@ class Past(NamedTuple):
 def read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterator[tuple[int, Past]]:
     """Yield each server with its slots from `first` to before `end`, which is over.
 
-    Four statements for every AT_ONCE servers, of which as many are held. Raw rows are read of days
+    Exempt slots are told as if nothing had been due in them. Five statements for every AT_ONCE
+    servers, of which as many are held; eight where any is in maintenance. Raw rows are read of days
     that aren't packed, and of the last one: what came late for a packed day is missing until the
     night adds it.
     """
@@ -60,6 +62,7 @@ def _read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterato
     raw = _raw(session, open_days)
     known = {(one, number): kept for one, number, *kept in session.execute(DAYS, bounds)}
     plans = schedules(session, ids)
+    held = exempt(session, ids, first, end)
     for one in ids:
         planned, worst_ms, days = plans.get(one, ()), {}, {}
         was_due = spans(planned)
@@ -71,7 +74,16 @@ def _read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterato
             elif ms is not None:
                 worst_ms[number] = ms
             days[number] = DayView(slots, due(was_due, number * DAY_SLOTS, end))
-        yield one, Past(first, line(days, pauses(planned), first, end), days, worst_ms)
+        letters = line(days, pauses(planned), first, end)
+        yield one, Past(first, _without(letters, held.get(one, ()), first), days, worst_ms)
+
+
+def _without(letters: str, held: Sequence[Span], first: int) -> str:
+    parts, passed = [], first
+    for span in held:
+        parts += [letters[passed - first : span.first - first], NOT_DUE * (span.end - span.first)]
+        passed = span.end
+    return "".join([*parts, letters[passed - first :]])
 
 
 def _raw(session: Session, some: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Rows]:

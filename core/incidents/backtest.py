@@ -110,7 +110,7 @@ class Trial:
         self._draft, self._in_force = Sums(of.end, of.zone), Sums(of.end, of.zone)
 
     def add(self, session: Session, ids: Sequence[int]) -> None:
-        """Try both on these servers. Four statements for every portion."""
+        """Try both on these servers. Five statements for every portion."""
         draft, first = self.plan.draft, self.plan.first
         for server_id, found in past.read(session, ids, first, self.plan.end):
             name, by = self.plan.servers[server_id]

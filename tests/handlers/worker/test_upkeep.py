@@ -47,7 +47,10 @@ from tests.core.history.histories import (
     read_pages,
     record,
 )
+from tests.core.incidents.planned import make
+from tests.core.incidents.rounds import arrive, begin, told
 from tests.counts import CUTS, FLEET, ROUNDS
+from tests.infra import rows
 from tests.infra.rows import counts
 from tests.instances import ALONE, instance
 
@@ -94,6 +97,26 @@ def slots_kept(database: Database) -> int:
 def tidied_at(database: Database, now: datetime) -> Tidied:
     """Do the whole night's work as it is to be done at `now`."""
     return sum((step() for step in upkeep.plan(instance(database), now)), Tidied())
+
+
+def test_a_night_removes_incidents_that_are_over_for_longer_than_days_are_kept(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "INCIDENTS_AT_ONCE", 1)
+    *over, stays = rows.add_many(database, ["web", "db", "open"])
+    begin(database, rows.SLOT)
+    for minute, letter in enumerate("bbgg"):
+        seen = [(stays, "b"), *((one, letter) for one in over)]
+        arrive(database, rows.SLOT + minute * rows.MINUTE, seen)
+    kept = rows.SLOT + timedelta(days=database.settings.keep_days)
+
+    tidied_at(database, kept)
+    assert len(told(database)) == 3
+
+    tidied_at(database, kept + DAY)
+    assert [one.how for one in told(database)] == [None]
+    with database.reading() as session:
+        assert session.scalars(select(models.EVENT.c.kind)).all() == ["opened"]
 
 
 def test_a_night_packs_what_is_over_and_removes_what_is_old(database: Database) -> None:
@@ -479,3 +502,18 @@ def test_each_step_of_a_night_waits_for_room_as_long_as_the_first(database: Data
         step()
         assert rooms[0] == database.settings.connect_timeout_s
     assert len(steps) > 5
+
+
+def test_a_night_lays_maintenance_down_further_and_forgets_what_is_older_than_days(
+    database: Database,
+) -> None:
+    now = datetime.fromisoformat("2026-05-01T02:00:00Z")
+    make(database, {"cron": "0 12 * * *", "duration_m": 60}, now)
+    with database.reading() as session:
+        before = session.scalars(select(models.MAINTENANCE_RANGE.c.since)).all()
+    days = database.settings.keep_days + 10
+    tidied_at(database, now + days * DAY)
+    with database.reading() as session:
+        after = session.scalars(select(models.MAINTENANCE_RANGE.c.since)).all()
+    assert (min(after), max(after)) == (min(before) + 10 * DAY, max(before) + days * DAY)
+    assert len(after) == days + 90 - 10
