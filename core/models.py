@@ -431,6 +431,17 @@ class StoredRule(Base):
     wanted: Mapped[str] = mapped_column(String)  # core/incidents/rules.py, as JSON
 
 
+class Recheck(Base):
+    """A server that is looked at each minute from a slot on, until the rule decides."""
+
+    __tablename__ = "recheck"
+
+    server_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
+    )
+    since: Mapped[datetime]
+
+
 class Latch(Base):
     """Something that has happened and can't be undone, such as `authentication`, or how far."""
 
@@ -458,6 +469,7 @@ MAINTENANCE_RANGE = Base.metadata.tables["maintenance_range"]
 MEMBER = Base.metadata.tables["incident_server"]
 RULE = Base.metadata.tables["rule"]
 WITNESS = Base.metadata.tables["witness"]
+RECHECK = Base.metadata.tables["recheck"]
 LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]
 ROUND = Base.metadata.tables["round"]

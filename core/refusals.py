@@ -112,7 +112,7 @@ def _text(kind: inspect.StrType) -> str:
     )
 
 
-def _list(kind: inspect.ListType) -> str:
+def _list(kind: inspect.ListType | inspect.VarTupleType) -> str:
     return "a list" if kind.max_length is None else f"a list of at most {kind.max_length:,}"
 
 
@@ -138,6 +138,7 @@ RIGHT: Mapping[type[inspect.Type], Callable[[Any], str]] = {
     inspect.DateTimeType: lambda _kind: A_TIME.replace("a time", "a time with its zone,"),
     inspect.DateType: lambda _kind: "a date such as 2018-01-02",
     inspect.ListType: _list,
+    inspect.VarTupleType: _list,
     inspect.TupleType: lambda kind: f"a list of {len(kind.item_types)}",
     inspect.DictType: lambda _kind: "an object",
     inspect.StructType: _fields,

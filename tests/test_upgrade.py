@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from core.checks.records import Ping, Probe
+from core.models import INCIDENT, LATCH
+from core.slots import SLOT, slot_of
+from handlers.worker import rounds
+from infra.database import Database
 from tests.fixtures.v0_1_0 import messages
 from tests.pins import world
 from tests.pins.world import Place
@@ -38,6 +44,32 @@ def test_the_database_of_v0_1_0_keeps_every_figure(upgraded: Place) -> None:
     assert now_told.keys() == TOLD["answers"].keys() - NO_LONGER
     for address, now_so in now_told.items():
         assert now_so == TOLD["answers"][address], address
+
+
+def test_after_the_upgrade_nothing_of_the_past_is_an_incident(upgraded: Place) -> None:
+    database = upgraded.app.extensions["pinglet"].database
+    first = slot_of(datetime.fromisoformat(TOLD["now"])) + SLOT
+    past = [first - number * SLOT for number in (1, 2, 3)]
+    for slot in (*past, first):
+        one_round(database, slot, begins=slot == first)
+    with database.reading() as session:
+        assert session.execute(select(INCIDENT)).all() == []
+    one_round(database, first + SLOT)
+    with database.reading() as session:
+        opened = session.scalars(select(INCIDENT.c.opened)).all()
+        newest = session.scalar(select(LATCH.c.since).where(LATCH.c.name == "announced"))
+    assert newest == first + SLOT
+    assert {*opened} == {first}
+
+
+def one_round(database: Database, slot: datetime, *, begins: bool = True) -> None:
+    """Find every server that is due down; what doesn't begin was recorded by the older release."""
+    targets = rounds.due(database, slot)
+    down = [Ping(one.server_id, one.ip, 4, 0, None, None, None, Probe.TCP) for one in targets]
+    if begins:
+        rounds.close(database, slot)
+    rounds.store(database, slot, down, slot)
+    rounds.announce(database, slot)
 
 
 def as_then(address: str, told: Any) -> Any:

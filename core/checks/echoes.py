@@ -49,7 +49,7 @@ def divide(targets: Sequence[Target]) -> tuple[ByKind, list[Unobserved]]:
 
 def no_icmp(target: Target, icmp_problem: str) -> Unobserved:
     """Return what there is of a target that only ICMP would do for."""
-    return Unobserved(target.server_id, icmp_problem, Reason.NO_ICMP)
+    return Unobserved(target.server_id, icmp_problem, Reason.NO_ICMP, target.revision)
 
 
 def kind_of(target: Target, icmp_problem: str | None) -> Kind:
@@ -85,7 +85,7 @@ def add_up(kind: Kind, target: Target, result: Result) -> Ping | Unobserved:
     good = SERVED if target.is_service else CAME_BACK
     received = [echo for echo in sent if echo.verdict in good]
     if not received and kind is Kind.TCP and not (target.port or target.last_port):
-        return Unobserved(target.server_id, UNKNOWN_PORT, Reason.NO_PORT)
+        return Unobserved(target.server_id, UNKNOWN_PORT, Reason.NO_PORT, target.revision)
     times = [echo.rtt_ms for echo in received if echo.rtt_ms is not None]
     return Ping(
         server_id=target.server_id,
@@ -118,4 +118,5 @@ def _why(missing: Sequence[Echo]) -> Explained:
 
 def _unsent(target: Target, echoes: Sequence[Echo]) -> Unobserved:
     detail = next((echo.reason for echo in echoes if echo.reason), "no echo could be sent")
-    return Unobserved(target.server_id, detail, OF_ENGINE.get(detail, Reason.LOCAL))
+    reason = OF_ENGINE.get(detail, Reason.LOCAL)
+    return Unobserved(target.server_id, detail, reason, target.revision)

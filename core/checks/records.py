@@ -134,11 +134,15 @@ class Ping(Struct, frozen=True, array_like=True):
 
 
 class Unobserved(Struct, frozen=True, array_like=True):
-    """A target we couldn't observe, and why. Leaves no row: it says nothing about the server."""
+    """A target we couldn't observe, and why. Leaves no row: it says nothing about the server.
+
+    `revision` is the target's: it is recorded only while the server still has it.
+    """
 
     server_id: ServerId
     detail: str
     reason: ReasonCode = Reason.LOCAL
+    revision: Revision = 0
 
 
 class EchoShown(Struct, frozen=True, kw_only=True):

@@ -1,8 +1,9 @@
 """Announcing: once a round, in order of slots, what its pings say of incidents.
 
-How far that has come is one latch. A slot is announced when every server that was due in it has a
-ping or a reason why it has none, at the latest when the round after next begins; what comes later
-is history. So the order in which results arrive changes nothing, nor does how often they come.
+How far that has come is one latch. A slot is announced when every server that was to be looked at,
+due or rechecked, has a ping or a reason why it has none, at the latest when the round after next
+begins; what comes later is history. So the order in which results arrive changes nothing, nor does
+how often they come.
 
 Every function takes a session inside a transaction that its caller ends.
 """
@@ -16,6 +17,7 @@ from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from core.incidents import recheck
 from core.incidents.change import ANNOUNCED, end, hold_announcing
 from core.incidents.holds import hold
 from core.incidents.holds_planned import note_held
@@ -27,6 +29,7 @@ from core.incidents.outcome import carry_out, newest_of
 from core.incidents.records import Extent, How
 from core.incidents.rules import DEFAULT_ID
 from core.models import INCIDENT, LATCH, ROUND, RULE, SERVER, WHY, Schedule
+from core.servers.find import looked_at_in
 from core.servers.schedule import in_force
 from core.slots import SLOT, slot_number, slot_time
 
@@ -72,11 +75,11 @@ def _slots(first: datetime, last: datetime) -> Iterator[datetime]:
 
 
 def _is_missing(session: Session, slot: datetime) -> bool:
-    """Whether a server that was due in `slot` has neither a ping nor a reason why it has none."""
+    """Whether a server to be looked at in `slot` has neither a ping nor a reason why not."""
     explained = exists().where(
         WHY.c.server_id == SERVER.c.id, ~WHY.c.observed, WHY.c.datetime == slot
     )
-    missing = unseen_in(slot).where(~explained).limit(1)
+    missing = unseen_in(slot, looked_at_in).where(~explained).limit(1)
     return session.execute(missing).first() is not None
 
 
@@ -90,6 +93,8 @@ def _go_on(session: Session, first: datetime, last: datetime) -> int:
         for one in made:
             decided[one.decision.slot].append(one)
     remember(session, found, memories, slot_number(last))
+    unsure = {case.server_id for case in found.cases if recheck.is_wanted(found, case, memories)}
+    recheck.keep(session, unsure, last)
     # Those of one slot at once: who turned together is one incident.
     for number in sorted(decided):
         carry_out(session, slot_time(number), decided[number])

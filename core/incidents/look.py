@@ -4,7 +4,7 @@ Every function takes a session inside a transaction that its caller ends.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -37,6 +37,9 @@ from core.servers.find import due_in
 from core.servers.schedule import Planned, Span, schedules
 from core.slots import slot_number
 from core.sql import UtcDateTime, as_rows, incoming
+
+Among = Callable[[datetime, Sequence[Any]], Select[*tuple[Any, ...]]]
+"""Selects columns of servers of whom something is wanted in a slot."""
 
 
 class Case(NamedTuple):
@@ -156,12 +159,12 @@ def _suspects(session: Session, made: Rules, first: datetime, last: datetime) ->
     return found
 
 
-def unseen_in(slot: datetime) -> Select[int]:
-    """Select the ids of the servers that were due in `slot` and have no ping of it."""
+def unseen_in(slot: datetime, among: Among = due_in) -> Select[int]:
+    """Select the ids of the servers that were due in `slot`, or others, that have no ping of it."""
     pinged = exists().where(DATA.c.server_id == SERVER.c.id, DATA.c.datetime == slot)
     # Nearly all have it as their newest, and are not looked for any further.
     is_newest = SERVER.c.last_slot.is_not_distinct_from(slot)
-    return due_in(slot, [SERVER.c.id]).where(~is_newest, ~pinged)
+    return among(slot, [SERVER.c.id]).where(~is_newest, ~pinged)
 
 
 SLOW_MS: BindParameter[float] = bindparam("slow_ms", type_=Double())

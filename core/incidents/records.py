@@ -63,6 +63,7 @@ class Kind(StrEnum):
     LEFT = "left"  # some of them are good again, or nobody watches them any more
     HELD = "held"
     RELEASED = "released"
+    LATE = "late"  # a ping came of a slot that was announced: it decides nothing
 
 
 class Deed(StrEnum):

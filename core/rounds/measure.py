@@ -57,13 +57,13 @@ def in_time(measured: Measured, slot: datetime, now: datetime) -> Measured:
     """
     if now <= deadline(slot) + GRACE:
         return measured
-    late = [too_late(ping.server_id) for ping in measured.pings]
+    late = [too_late(ping) for ping in measured.pings]
     return Measured([], [*measured.unobserved, *late])
 
 
-def too_late(server_id: int) -> Unobserved:
+def too_late(one: Target | Ping) -> Unobserved:
     """Return what there is of a server whose turn came after the deadline."""
-    return Unobserved(server_id, TOO_LATE, Reason.OUT_OF_TIME)
+    return Unobserved(one.server_id, TOO_LATE, Reason.OUT_OF_TIME, one.revision)
 
 
 def batches(slot: datetime, targets: Sequence[Target], size: int) -> list[Batch]:

@@ -25,12 +25,13 @@ from sqlalchemy import (
     true,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from core import models
 from core.checks.records import Ping, Unobserved
+from core.incidents import late
 from core.models import DATA, SERVER, WHY, Server
 from core.slots import AHEAD, is_slot
 from core.sql import UtcDateTime, incoming, written
@@ -48,8 +49,13 @@ FIELDS: Fields = {
     "port": Integer(),
     "revision": Integer(),
 }
-WHY_LOST: Fields = {"server_id": BigInteger(), "reason": String(), "detail": String()}
-WHY_FAILED: Fields = {"ip": String(), "revision": Integer(), **WHY_LOST}
+WHY_LOST: Fields = {
+    "server_id": BigInteger(),
+    "revision": Integer(),
+    "reason": String(),
+    "detail": String(),
+}
+WHY_FAILED: Fields = {"ip": String(), **WHY_LOST}
 SLOT: BindParameter[datetime] = bindparam("slot", type_=UtcDateTime())
 FUTURE: BindParameter[datetime] = bindparam("future", type_=UtcDateTime())
 NO_FUTURE = datetime.max.replace(tzinfo=UTC) - AHEAD
@@ -64,19 +70,20 @@ def record(
 ) -> int:
     """Write one row for each ping and repeat it on its server; return how many rows are new.
 
-    Why a ping isn't up, or why a server has none, is written beside. A ping whose server is gone,
-    or is looked at otherwise by now, is dropped; one that is there already changes nothing, and a
+    Why a ping isn't up, or why a server has none, is written beside. What is of a server that is
+    gone, or is looked at otherwise by now, is dropped; what is there already stays, and a
     late round never turns `last_*` back: unless they lie in the future of `now`, told by a clock
-    that was wrong. Raises ValueError for a slot that isn't a whole minute.
+    that was wrong. A ping that is late for the judge is told to the incident that was open then.
+    Raises ValueError for a slot that isn't a whole minute.
     """
     if not is_slot(slot):
         raise ValueError(f"slot must be a whole minute, got {slot}")
+    is_late = late.hold_recording(session, slot)
     new = 0
     if pings:
         # The same parameter feeds both statements: all pings as one JSON array of arrays.
         parameters = _parameters(slot, now, pings, FIELDS)
-        # Counted by the database: to have 10,000 ids returned costs a fifth of the statement.
-        new = written(session, INSERT_PINGS, parameters)
+        new = (_insert_late if is_late else _insert)(session, slot, parameters)
         session.execute(UPDATE_SERVERS, parameters)
     failed = [ping for ping in pings if ping.reason]
     if failed:
@@ -84,6 +91,18 @@ def record(
     if unobserved:
         session.execute(EXPLAIN_MISSING, _parameters(slot, now, unobserved, WHY_LOST))
     return new
+
+
+def _insert(session: Session, _slot: datetime, parameters: Mapping[str, Any]) -> int:
+    # Counted by the database: to have 10,000 ids returned costs a fifth of the statement.
+    return written(session, INSERT_PINGS, parameters)
+
+
+def _insert_late(session: Session, slot: datetime, parameters: Mapping[str, Any]) -> int:
+    ids = session.scalars(INSERT_LATE, parameters).all()
+    if ids:
+        late.note(session, slot, ids)
+    return len(ids)
 
 
 def _parameters(
@@ -104,15 +123,16 @@ def _among(server_id: SQLColumnExpression[int]) -> ColumnElement[bool]:
 
 
 def _is_of(given: FromClause, server: FromClause) -> ColumnElement[bool]:
-    """Whether a ping is of that server as it is looked at by now."""
-    return and_(
-        server.c.id == given.c.server_id,
-        server.c.ip == given.c.ip,
-        server.c.revision == given.c.revision,
-    )
+    """Whether what was found is of that server as it is looked at by now.
+
+    Of what has no ping the address isn't told: it changes no more often than the revision.
+    """
+    told = [name for name in ("ip", "revision") if name in given.c]
+    same = [server.c[name] == given.c[name] for name in told]
+    return and_(server.c.id == given.c.server_id, *same)
 
 
-def _insert() -> Executable:
+def _inserting() -> Insert:
     stored = ["response_ms", "sent", "received", "best_ms", "worst_ms", "probe"]
     given = incoming(FIELDS, "server_id", "ip", "revision", *stored)
     # The servers' rows are locked in order of id before anything is written: two recorders can't
@@ -157,11 +177,10 @@ def _update() -> Executable:
 
 def _explain(fields: Fields, *, observed: bool) -> Executable:
     given = incoming(fields)
-    of_server = _is_of(given, SERVER) if observed else SERVER.c.id == given.c.server_id
     # It was locked with the pings; an unobserved slot of one that is being deleted goes with it.
     rows = (
         select(given.c.server_id, literal(observed), SLOT, given.c.reason, given.c.detail)
-        .join_from(given, SERVER, and_(of_server, _among(SERVER.c.id)))
+        .join_from(given, SERVER, and_(_is_of(given, SERVER), _among(SERVER.c.id)))
         .order_by(given.c.server_id)
         .with_for_update(of=SERVER, key_share=True)
     )
@@ -169,7 +188,8 @@ def _explain(fields: Fields, *, observed: bool) -> Executable:
     return insert(WHY).from_select(columns, rows).on_conflict_do_nothing()
 
 
-INSERT_PINGS = _insert()
+INSERT_PINGS = _inserting()
+INSERT_LATE = INSERT_PINGS.returning(DATA.c.server_id)
 UPDATE_SERVERS = _update()
 EXPLAIN_PINGS = _explain(WHY_FAILED, observed=True)
 EXPLAIN_MISSING = _explain(WHY_LOST, observed=False)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from core.accounts import tokens
 from core.history import aside
+from core.incidents import ahead
 from core.models import STRETCH, Schedule, Server
 from core.rounds.trust import Reading, Stretch, Trust, after, anew
 from core.servers import schedule
@@ -80,6 +81,7 @@ def put_right(session: Session, now: datetime) -> None:
 
     Their caller holds the stretches.
     """
+    ahead.bring_back(session, now)
     schedule.hold_all(session)
     count = aside.set_aside(session, now)
     log.warning("the clock was ahead and is right again; pings of slots to come: %d", count)

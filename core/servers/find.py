@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from core.checks.records import Probe, State, Target
 from core.errors import IdUnknown, NameUnknown, WrongRequest
-from core.models import LARGEST_ID, TAG, Schedule, Server
+from core.models import LARGEST_ID, RECHECK, TAG, Schedule, Server
 from core.reading import folded, nfc
 from core.servers import parents, tags
 from core.servers.records import FIELDS, FleetPage, FleetQuery, LastPing, Sort, Standing
@@ -106,22 +106,33 @@ def everything(session: Session) -> Sequence[Server]:
 
 
 def targets(session: Session, slot: datetime) -> list[Target]:
-    """Return the servers due in `slot`, in order of creation, as far as a round needs them.
+    """Return the servers to be looked at in `slot`, in order of creation, as a round needs them.
 
     A server is first due in the slot in which it was added, so that nobody waits a minute in vain.
     """
-    return [_target(row) for row in session.execute(due_in(slot, TARGET).order_by(Server.id))]
+    wanted = looked_at_in(slot, TARGET).order_by(Server.id)
+    return [_target(row) for row in session.execute(wanted)]
 
 
 def due_in(slot: datetime, columns: Sequence[Any]) -> Select[*tuple[Any, ...]]:
     """Select these columns of the servers due in `slot`."""
+    return _enabled_in(slot, columns).where(_is_due(slot))
+
+
+def looked_at_in(slot: datetime, columns: Sequence[Any]) -> Select[*tuple[Any, ...]]:
+    """Select these columns of the servers due in `slot`, or rechecked."""
+    rechecked = select(RECHECK.c.server_id).where(RECHECK.c.since <= slot)
+    return _enabled_in(slot, columns).where(or_(_is_due(slot), Server.id.in_(rechecked)))
+
+
+def _enabled_in(slot: datetime, columns: Sequence[Any]) -> Select[*tuple[Any, ...]]:
+    of_server = select(*columns).join(Schedule, Schedule.server_id == Server.id)
+    return of_server.where(in_force(slot + SLOT), Schedule.enabled)
+
+
+def _is_due(slot: datetime) -> ColumnElement[bool]:
     second = int(slot.timestamp())  # wider than interval_s, or 2038 would be the last year
-    return (
-        select(*columns)
-        .join(Schedule, Schedule.server_id == Server.id)
-        .where(in_force(slot + SLOT))
-        .where(Schedule.enabled, literal(second, BigInteger) % Schedule.interval_s == 0)
-    )
+    return literal(second, BigInteger) % Schedule.interval_s == 0
 
 
 def target(session: Session, server_id: int) -> Target:

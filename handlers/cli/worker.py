@@ -55,7 +55,12 @@ def worker_command(once: bool) -> None:
 
 def _print_round(done: RoundReport, names: dict[int, str]) -> None:
     outcomes = {
-        ping.server_id: (ping.state, shown_ms(ping.response_ms), f"{ping.received}/{ping.sent}", "")
+        ping.server_id: (
+            ping.state,
+            shown_ms(ping.response_ms),
+            f"{ping.received}/{ping.sent}",
+            ping.detail,
+        )
         for ping in done.pings
     }
     outcomes |= {

@@ -95,7 +95,7 @@ class Prober:
         targets = list(by_id.values())
         budget_s = (min(deadline, self.ends) - self.now()).total_seconds()
         if budget_s <= 0:
-            return Results(slot, [], [measure.too_late(server_id) for server_id in by_id])
+            return Results(slot, [], [measure.too_late(target) for target in targets])
         how = replace(measure.pace(self.settings), budget_s=budget_s)
         measured = measure.measure_blocking(targets, how, gateway.witnesses(self.settings))
         measured = measure.in_time(measured, slot, self.now())

@@ -16,6 +16,7 @@ from typing import Self, TypeVar
 from core.accounts import tokens
 from core.history import aside, reasons, upkeep
 from core.incidents import maintenance
+from core.incidents import upkeep as incidents
 from core.rounds import log as round_log
 from core.rounds import stretches
 from core.servers import find
@@ -31,6 +32,7 @@ SERVERS_AT_ONCE = 24
 """Servers' days in one transaction of packing: some 35,000 rows read, a quarter of a second."""
 ROWS_AT_ONCE = 5_000
 DAYS_AT_ONCE = 500
+INCIDENTS_AT_ONCE = 500
 HOUR = timedelta(hours=1)
 
 
@@ -102,6 +104,7 @@ def _plan(here: Instance, now: datetime) -> Sequence[Step]:
     before = slot_time(first_slot(expired))
     steps.append(partial(_forget_rounds, database, before))
     steps.append(partial(_forget_reasons, database, before, _slots_at_once(len(ids))))
+    steps.append(partial(_forget_incidents, database, slot_time(first_slot(oldest))))
     steps.append(partial(_forget_clocks, database, slot_time(first_slot(oldest))))
     steps.append(partial(_plan_maintenance, database, now, slot_time(first_slot(oldest))))
     return [*steps, partial(_forget_log_ins, database, now)]
@@ -153,6 +156,13 @@ def _forget_rounds(database: Database, before: datetime) -> Tidied:
 def _forget_reasons(database: Database, before: datetime, slots: int) -> Tidied:
     forget = partial(reasons.forget, before=before, slots=slots)
     while database.write(forget, durable=False):
+        pass
+    return Tidied()
+
+
+def _forget_incidents(database: Database, before: datetime) -> Tidied:
+    forget = partial(incidents.forget, before=before, limit=INCIDENTS_AT_ONCE)
+    while database.write(forget, durable=False) >= INCIDENTS_AT_ONCE:
         pass
     return Tidied()
 

@@ -7,8 +7,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.clock import utc_now
-from core.incidents import change
+from core.incidents import change, rulebook
 from core.incidents.records import Acknowledgement, Comment
+from core.incidents.rules import Rule
 from tests import people
 from tests.browser import steps
 from tests.browser.site import Site, slots
@@ -115,6 +116,7 @@ VIEWS: dict[str, Callable[[Page, Site], None]] = {
     "incident": opened("/dashboard/incidents/1", "#flags a"),
     "incident, gone": opened("/dashboard/incidents/4711", "h1:has-text('not found')"),
     "server, gone": opened("/dashboard/servers/4711", "h1:has-text('not found')"),
+    "rules": opened("/dashboard/rules", "#rules tbody tr"),
     "add": pasted,
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),
     "docs": opened("/api/v1/docs", "h1"),
@@ -129,6 +131,10 @@ def everything(site: Site) -> Site:
     died = slots(timedelta(minutes=20))[0]
     site.history(ids, slots(DAY, timedelta(minutes=5), end=died))
     looked_after(site, ids)
+    wanted = {"name": LONG * 3, "for": {"tags": ["w" * 40] * 20, "names": [LONG * 3, "eu-*"]}}
+    with site.database.transaction() as session:
+        rule = Rule.of(wanted | {"when": {"p95_ms": 250, "of": 20}})
+        rulebook.make(session, rule, "ann", utc_now())
     site.add("new", first=9)
     return site
 

@@ -163,6 +163,22 @@ def test_pings_that_lay_in_order_of_time_are_all_kept_when_a_file_is_rewritten(
     assert {server_id for server_id, _slot, _ms in stored(bare)} == set(ids[1:])
 
 
+def test_who_may_be_down_since_an_upgrade_is_named_in_its_log(
+    bare: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = as_of(bare, "0006", ["web", "mail", "auto", "icmp"])
+    ports = zip(ids, ("tcp", "tcp", "tcp", "icmp"), (443, 25, None, None), strict=True)
+    with bare.engine.begin() as connection:
+        for server_id, probe, port in ports:
+            wanted = text("UPDATE server SET probe = :probe, port = :port WHERE id = :id")
+            connection.execute(wanted, {"id": server_id, "probe": probe, "port": port})
+
+    migrations.upgrade(bare.engine)
+
+    told = "2 servers are down while their port refuses: until now they were up then: mail, web"
+    assert told in [record.getMessage() for record in caplog.records]
+
+
 def test_tags_and_parents_are_no_hindrance_to_the_release_before_them(bare: Database) -> None:
     ids = as_of(bare, "0007", ["switch", "web", "mail"])
 

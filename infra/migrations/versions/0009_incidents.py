@@ -122,3 +122,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("name"),
         sqlite_autoincrement=True,
     )
+    op.create_table(
+        "recheck",
+        sa.Column("server_id", ID, autoincrement=False),
+        sa.Column("since", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("server_id"),
+        sa.ForeignKeyConstraint(["server_id"], ["server.id"], ondelete="CASCADE"),
+    )

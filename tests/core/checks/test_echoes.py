@@ -184,5 +184,6 @@ def test_why_there_is_no_ping_has_a_code_of_its_own() -> None:
         (probe.NOT_ALLOWED, Reason.NOT_ALLOWED),
         ("no buffer space", Reason.LOCAL),
     ):
-        lost = add_up(Kind.ICMP, KNOWN, Result([Echo(Verdict.LOCAL_FAULT, reason=detail)]))
-        assert lost == Unobserved(1, detail, reason)
+        target = structs.replace(KNOWN, revision=7)
+        lost = add_up(Kind.ICMP, target, Result([Echo(Verdict.LOCAL_FAULT, reason=detail)]))
+        assert lost == Unobserved(1, detail, reason, 7)

@@ -69,6 +69,21 @@ def test_what_no_server_is_kept_as_is_refused_with_its_place(
 
 
 @pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        (["a b"], "tags[0] must be 1 to 40 of a-z, 0-9, . _ and -, got 'a b'"),
+        (["eu", 7], "tags[1] must be 1 to 40 of a-z, 0-9, . _ and -, got 7"),
+        ("eu", "tags must be a list of at most 20, got 'eu'"),
+        (["eu"] * 21, "tags must be a list of at most 20, got a list of 21"),
+    ],
+)
+def test_a_wrong_tag_is_told_in_words(tags: object, told: str) -> None:
+    with pytest.raises(WrongRequest) as refused:
+        convert(Exported, {"servers": [SERVER_KEPT | {"tags": tags}]})
+    assert str(refused.value) == told
+
+
+@pytest.mark.parametrize(
     ("row", "place"),
     [
         ([1_440, None, None, None, 4, 0], "[0][0]"),

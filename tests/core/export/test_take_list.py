@@ -55,6 +55,20 @@ def test_those_that_exist_are_changed_or_passed_over_if_that_is_wanted(database:
     assert (server(database).ip, server(database).port) == ("192.0.2.9", 443)
 
 
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ("eu a$b", "tags must each be 1 to 40 of a-z, 0-9, . _ and -, got 'a$b'"),
+        (" ".join(map(str, range(21))), "tags must be at most 20, got 21"),
+    ],
+)
+def test_a_wrong_tag_in_a_list_is_told_in_words(database: Database, tags: str, told: str) -> None:
+    with pytest.raises(WrongRequest) as caught:
+        listed(database, f"name,ip,tags\nweb,192.0.2.1,{tags}\n")
+    assert str(caught.value) == f"nothing was imported:\nline 2: {told}"
+    assert names(database) == []
+
+
 def test_what_is_wrong_with_a_list_is_told_of_twenty(database: Database) -> None:
     with pytest.raises(WrongRequest) as caught:
         listed(database, "good,192.0.2.1\n" + "bad,127.1\n" * 22)

@@ -12,27 +12,42 @@ def decisions(
 ) -> list[tuple[str, int, int]]:
     """Return each turn: its name, the slot that decided it, and the slot since when it is so.
 
-    `history` are the due slots in order, each good (`g`), bad (`b`) or blind (`x`).
+    `history` are the due slots in order, each good (`g`), bad (`b`) or blind (`x`), and CHANGED.
     """
     turns: list[tuple[str, int, int]] = []
+    turned = 0
     for end in range(1, len(history) + 1):
-        seen = history[:end]
-        slot = seen[-1][0]
+        slot, letter = history[end - 1]
+        if letter == CHANGED:
+            continue
+        changed = max(place for place in range(end + 1) if not place or is_change(history, place))
+        seen = history[changed:end]
         if turns and turns[-1][0] != "resolved":
             since = resolved_since(seen, 15 if is_flapping(turns) and clear < 15 else clear)
             if since is not None:
                 turns.append(("resolved", slot, since))
+                turned = end
             continue
-        window = [place for place, letter in seen[-of:] if letter == "b"]
+        window = [place for place, one in seen[-of:] if one == "b"]
         if len(window) >= bad:
-            again = bool(turns) and slot - turns[-1][1] <= 15
+            again = bool(turns) and slot - turns[-1][1] <= 15 and changed <= turned
             turns.append(("reopened" if again else "opened", slot, window[0]))
+            turned = end
     return turns
+
+
+CHANGED = "|"
+"""In a history: from here on the server is looked at otherwise."""
+
+
+def is_change(history: Sequence[tuple[int, str]], place: int) -> bool:
+    """Whether a server is looked at otherwise from that place of its history on."""
+    return history[place - 1][1] == CHANGED
 
 
 def resolved_since(seen: Sequence[tuple[int, str]], clear: int) -> int | None:
     """Return the first good slot since the last bad one, if there are enough of them."""
-    last = max(place for place, (_, letter) in enumerate(seen) if letter == "b")
+    last = max((place for place, (_, letter) in enumerate(seen) if letter == "b"), default=-1)
     good = [slot for slot, letter in seen[last + 1 :] if letter == "g"]
     return good[0] if len(good) >= clear else None
 

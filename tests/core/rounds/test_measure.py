@@ -243,13 +243,13 @@ def test_a_round_without_targets_has_no_batches() -> None:
 
 def test_what_was_measured_after_the_deadline_is_unobserved() -> None:
     slot = datetime(2026, 1, 2, 7, 1, tzinfo=UTC)
-    found = Measured(
-        [Ping(1, "192.0.2.1", 4, 4, 1.0, 1.0, 1.0, Probe.TCP)], [Unobserved(2, "no route")]
-    )
+    ping = Ping(1, "192.0.2.1", 4, 4, 1.0, 1.0, 1.0, Probe.TCP, revision=7)
+    found = Measured([ping], [Unobserved(2, "no route")])
     over = deadline(slot) + GRACE
     assert in_time(found, slot, over) == found
     late = in_time(found, slot, over + timedelta(seconds=1))
-    assert late == Measured([], [Unobserved(2, "no route"), too_late(1)])
+    assert too_late(ping).revision == 7
+    assert late == Measured([], [Unobserved(2, "no route"), too_late(ping)])
 
 
 @pytest.mark.parametrize(

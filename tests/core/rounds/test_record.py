@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from core import models
-from core.checks.records import Ping, Probe, quantised_ms
+from core.checks.records import Ping, Probe, Unobserved, quantised_ms
 from core.history import slices
 from core.history.records import HistoryRequest
 from core.rounds import record as rounds_record
@@ -311,3 +311,15 @@ def test_a_ping_of_a_server_that_is_looked_at_otherwise_by_now_is_dropped(
     assert target.revision == (0 if is_kept else 1)
     again = ping(server_id, ip=target.ip, revision=target.revision)
     assert record(database, SLOT + MINUTE, [again]) == 1
+
+
+@pytest.mark.parametrize(("revision", "is_kept"), [(0, False), (1, True)])
+def test_why_a_server_that_is_looked_at_otherwise_by_now_had_no_ping_is_dropped(
+    database: Database, revision: int, *, is_kept: bool
+) -> None:
+    server_id = add(database)
+    with database.transaction() as session:
+        change.alter(session, server_id, ServerChange(port=80), database.settings, SLOT)
+        lost = Unobserved(server_id, "no route", revision=revision)
+        rounds_record.record(session, SLOT, [], unobserved=[lost])
+        assert bool(session.execute(select(models.WHY)).all()) == is_kept

@@ -1,6 +1,7 @@
 """Across schedule, probe and record: a round over real handlers and queues, SQS by moto."""
 
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from core import slots
+from core.checks.records import Probe
 from core.clock import utc_now
 from core.rounds import log as round_log
 from handlers.functions import probe, record, schedule, warm
@@ -16,13 +18,13 @@ from handlers.worker import rounds
 from infra.database import Database
 from tests.cloud import Context, Queue
 from tests.handlers.functions.messages import MINUTE, add_five, every_minute
-from tests.infra.rows import rows_in, stored
+from tests.infra.rows import add, add_many, rows_in, stored
 from tests.instances import instance
 
 
 def run_round(queues: dict[str, Queue], slot: datetime) -> None:
-    """Drive one round through the three functions."""
-    schedule.schedule(every_minute(slot), Context())
+    """Drive one round through the three functions, a second after it is due."""
+    schedule.send_round(warm.warm_instance(), slot, slot + timedelta(seconds=1))
     queues["batches"].drain(lambda event: probe.probe(event, Context()))
     queues["results"].drain(lambda event: record.record(event, Context()))
 
@@ -106,8 +108,9 @@ def run_in_one_process(database: Database, slot: datetime) -> None:
 def forget_what_came(database: Database) -> None:
     """Leave the servers as they were before their first round."""
     with database.transaction() as session:
-        session.execute(text("DELETE FROM data"))
-        session.execute(text("DELETE FROM round"))
+        for table in ("data", "why", "round", "incident", "event", "judged"):
+            session.execute(text(f"DELETE FROM {table}"))
+        session.execute(text("DELETE FROM latch WHERE name = 'announced'"))
         session.execute(text("UPDATE server SET last_slot = NULL, last_ms = NULL"))
 
 
@@ -121,6 +124,69 @@ def told(database: Database) -> list[list[tuple[Any, ...]]]:
     of_rounds = "SELECT slot, due, observed, began >= slot, ended >= began FROM round ORDER BY slot"
     with database.reading() as session:
         found = (session.execute(text(query)) for query in (of_pings, of_rounds))
+        return [[tuple(row) for row in rows] for rows in found]
+
+
+Going = Callable[[datetime], object]
+"""A way to go a round."""
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that refuses, as long as nobody listens there."""
+    with reserved(0) as one:
+        found: int = one.getsockname()[1]
+        return found
+
+
+def reserved(port: int) -> socket.socket:
+    """Have a port for ourselves, on which nobody listens yet."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("127.0.0.1", port))
+    return one
+
+
+def test_in_one_process_and_over_queues_the_incidents_are_the_same(
+    fleet: dict[str, Queue], port: int
+) -> None:
+    database = warm.warm_instance().database
+    add(database, "comes back", "127.0.0.1", probe=Probe.TCP, port=port)
+    add(database, "away", "127.0.0.2", probe=Probe.TCP, port=port)
+    add_many(database, ["out of reach"], "224.0.0.1")
+    slot = slots.slot_of(utc_now())
+
+    def go_through(one_round: Going) -> list[list[tuple[Any, ...]]]:
+        with reserved(port) as service:
+            for minute in range(4):
+                if minute == 2:
+                    service.listen()
+                one_round(slot + minute * MINUTE)
+        return incidents_told(database)
+
+    over_queues = go_through(lambda at: run_round(fleet, at))
+    forget_what_came(database)
+    assert go_through(lambda at: run_in_one_process(database, at)) == over_queues
+    incidents, lines, remembered = over_queues
+    assert [(name, how) for name, _, _, how, *_ in incidents] == [
+        ("comes back", "good"),
+        ("away", None),
+    ]
+    assert [kind for _, kind, _ in lines] == ["opened", "resolved", "opened"]
+    assert len(remembered) == 2
+
+
+def incidents_told(database: Database) -> list[list[tuple[Any, ...]]]:
+    """Return what was decided: incidents, their timelines, what the judge remembers."""
+    queries = (
+        "SELECT server_name, opened, confirmed, how, resolved, flaps, reason, detail "
+        "FROM incident ORDER BY server_id, id",
+        "SELECT server_id, kind, at FROM event e JOIN incident i ON i.id = e.incident_id "
+        "ORDER BY server_id, e.id",
+        "SELECT server_id, revision, memory FROM judged ORDER BY server_id",
+    )
+    with database.reading() as session:
+        found = (session.execute(text(query)) for query in queries)
         return [[tuple(row) for row in rows] for rows in found]
 
 

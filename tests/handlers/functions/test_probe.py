@@ -73,7 +73,7 @@ def test_a_batch_after_its_deadline_is_unobserved_and_nothing_is_sent_to_its_ser
     late = structs.replace(batch_of("127.0.0.1"), deadline=utc_now() - timedelta(seconds=1))
     assert failed(prober_of(results).answer(event_of(late.text()))) == []
     (found,) = sent_results(results)
-    assert found.unobserved == [measure.too_late(1)]
+    assert found.unobserved == [measure.too_late(Target(1, "127.0.0.1"))]
     assert not found.pings
 
 

@@ -48,7 +48,9 @@ from tests.core.history.histories import (
     record,
 )
 from tests.core.incidents.planned import make
+from tests.core.incidents.rounds import arrive, begin, told
 from tests.counts import CUTS, FLEET, ROUNDS
+from tests.infra import rows
 from tests.infra.rows import counts
 from tests.instances import ALONE, instance
 
@@ -95,6 +97,26 @@ def slots_kept(database: Database) -> int:
 def tidied_at(database: Database, now: datetime) -> Tidied:
     """Do the whole night's work as it is to be done at `now`."""
     return sum((step() for step in upkeep.plan(instance(database), now)), Tidied())
+
+
+def test_a_night_removes_incidents_that_are_over_for_longer_than_days_are_kept(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "INCIDENTS_AT_ONCE", 1)
+    *over, stays = rows.add_many(database, ["web", "db", "open"])
+    begin(database, rows.SLOT)
+    for minute, letter in enumerate("bbgg"):
+        seen = [(stays, "b"), *((one, letter) for one in over)]
+        arrive(database, rows.SLOT + minute * rows.MINUTE, seen)
+    kept = rows.SLOT + timedelta(days=database.settings.keep_days)
+
+    tidied_at(database, kept)
+    assert len(told(database)) == 3
+
+    tidied_at(database, kept + DAY)
+    assert [one.how for one in told(database)] == [None]
+    with database.reading() as session:
+        assert session.scalars(select(models.EVENT.c.kind)).all() == ["opened"]
 
 
 def test_a_night_packs_what_is_over_and_removes_what_is_old(database: Database) -> None:
