@@ -301,6 +301,7 @@ class Incident(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rule: Mapped[str] = mapped_column(String(NAME_LENGTH))
     severity: Mapped[str] = mapped_column(String(8))  # critical, warning or info
+    kind: Mapped[str] = mapped_column(String(12))  # what its rule looked at: down, loss_pct, ...
     # Of what: a server, a parent's children, a tag, a network, all servers, our own network.
     extent: Mapped[str] = mapped_column(String(8))
     server_id: Mapped[int | None] = mapped_column(

@@ -16,7 +16,8 @@ from core.incidents.timeline import note
 from core.models import INCIDENT
 from core.slots import SLOT
 
-RULE, SEVERITY = "witnesses", "critical"
+RULE, SEVERITY, KIND = "witnesses", "critical", "coverage_pct"
+"""What nobody observed is what rules of that kind look at."""
 NEWEST = (
     select(INCIDENT.c.id, INCIDENT.c.opened, INCIDENT.c.resolved, INCIDENT.c.how)
     .where(INCIDENT.c.extent == Extent.US.value)
@@ -40,7 +41,7 @@ def see_nothing(session: Session, slot: datetime, witnesses: Sequence[str]) -> N
         session.execute(update(INCIDENT).where(INCIDENT.c.id == newest.id).values(**again))
         note(session, slot, Kind.REOPENED, {newest.id: said})
         return
-    new = {"rule": RULE, "severity": SEVERITY, "extent": Extent.US.value, "name": ""}
+    new = {"rule": RULE, "severity": SEVERITY, "kind": KIND, "extent": Extent.US.value, "name": ""}
     new |= {"detail": said}
     times = {"opened": slot, "confirmed": slot, "flaps": 0, "is_flapping": False}
     session.execute(INCIDENT.insert().values(**new, **times))

@@ -168,6 +168,7 @@ def _incident(row: Row[*tuple[Any, ...]], now: datetime, held: Collection[int]) 
         id=row.id,
         rule=row.rule,
         severity=row.severity,
+        kind=row.kind,
         state=Standing.OPEN if row.resolved is None else Standing.RESOLVED,
         flapping=row.is_flapping,
         flaps=row.flaps,

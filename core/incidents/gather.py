@@ -55,8 +55,8 @@ class _Turned(NamedTuple):
     since: dict[Case, datetime]
     alone: dict[Case, int]
     """The incident of each that turned a slot before and went alone."""
-    rules: dict[int, tuple[str, str]]
-    """The name and the severity of each rule by which they did, by id."""
+    rules: dict[int, tuple[str, ...]]
+    """Of each rule by which they did, by id: its name, its severity, what it looks at."""
 
 
 Incidents = Mapping[tuple[int, Group], int]
@@ -88,13 +88,14 @@ def gather(session: Session, slot: datetime, opened: Sequence[Decided]) -> set[C
 
 def _turned(session: Session, slot: datetime, opened: Sequence[Decided]) -> _Turned:
     before = {"slot": slot - SLOT}
-    since, alone, rules = {}, {}, {}
+    since, alone = {}, {}
+    rules: dict[int, tuple[str, ...]] = {}
     for incident, server_id, opened_at, rule_id, *named in session.execute(ALONE, before):
         case = Case(server_id, rule_id)
-        since[case], alone[case], rules[rule_id] = opened_at, incident, (named[0], named[1])
+        since[case], alone[case], rules[rule_id] = opened_at, incident, tuple(named)
     for one in opened:
         since[one.case] = slot_time(one.decision.since)
-        rules[one.case.rule_id] = one.rule.name, one.rule.severity
+        rules[one.case.rule_id] = one.rule.name, one.rule.severity, one.rule.when.kind
     everybody = {case.server_id for case in since} | set(session.scalars(TOGETHER, before))
     return _Turned(everybody, since, alone, rules)
 
@@ -185,6 +186,7 @@ def _open_new() -> Executable:
             "rule_id": BigInteger(),
             "rule": String(),
             "severity": String(),
+            "kind": String(),
             "extent": String(),
             "name": String(),
             "parent_id": BigInteger(),
@@ -198,6 +200,7 @@ def _open_new() -> Executable:
         "rule_id": given.c.rule_id,
         "rule": given.c.rule,
         "severity": given.c.severity,
+        "kind": given.c.kind,
         "extent": given.c.extent,
         "parent_id": given.c.parent_id,
         "name": func.coalesce(SERVER.c.name, given.c.name),
@@ -247,6 +250,7 @@ ALONE = select(
     INCIDENT.c.rule_id,
     INCIDENT.c.rule,
     INCIDENT.c.severity,
+    INCIDENT.c.kind,
 ).where(IS_OPEN, INCIDENT.c.confirmed == AT, INCIDENT.c.server_id.is_not(None))
 TOGETHER = (
     select(MEMBER.c.server_id)

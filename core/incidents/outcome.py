@@ -92,6 +92,7 @@ DECIDED: Mapping[str, TypeEngine[Any]] = {
     "rule_id": BigInteger(),
     "rule": String(),
     "severity": String(),
+    "looked_at": String(),
 }
 
 
@@ -101,7 +102,7 @@ def _turn(one: Decided) -> Turn:
 
 def _row(one: Decided, known: int) -> list[object]:
     turn, slot, since = one.decision
-    said = one.case.rule_id, one.rule.name, one.rule.severity
+    said = one.case.rule_id, one.rule.name, one.rule.severity, one.rule.when.kind
     return [known, slot_time(slot), slot_time(since), turn, one.is_flapping, *said]
 
 
@@ -113,6 +114,7 @@ def _open_new() -> Executable:
         "rule_id": given.c.rule_id,
         "rule": given.c.rule,
         "severity": given.c.severity,
+        "kind": given.c.looked_at,
         "extent": literal(Extent.SERVER.value),
         "server_id": SERVER.c.id,
         "name": SERVER.c.name,

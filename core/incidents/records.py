@@ -84,6 +84,7 @@ class Watched(Record, frozen=True):
 class Incident(Record, frozen=True):
     """From the first bad slot, `opened`, to the first good one, `resolved`.
 
+    `kind` is what its rule looked at: `down`, `loss_pct`, `p95_ms` or `coverage_pct`.
     `extent` says of what it is, and so which of `server`, `parent`, `tag` and `network` isn't null;
     `servers` is of how many. `confirmed` is the slot that decided it, `how` is what resolved it:
     good slots, somebody's hand, a pause, the server's removal, the incident of a group, or that its
@@ -94,6 +95,7 @@ class Incident(Record, frozen=True):
     id: int
     rule: str
     severity: str
+    kind: str
     state: Standing
     flapping: bool
     flaps: int

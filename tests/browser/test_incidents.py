@@ -106,6 +106,22 @@ def test_an_incident_comes_and_goes_without_a_reload(site: Site, page: Page) -> 
     expect(page).to_have_title("Fleet · Pinglet")
 
 
+def test_who_goes_down_together_is_one_incident_with_its_servers(site: Site, page: Page) -> None:
+    ids = site.add(*(f"web-{number}" for number in range(6)), ago=DAY)
+    seen = {one: "bbbb" for one in ids[:5]} | {ids[5]: "gggg"}
+    site.judge(seen, slots(5 * MINUTE)[:4])
+    steps.fleet(page, site)
+    expect(page.locator("#servers .mark")).to_have_count(6)
+    row = page.locator("#open li")
+    expect(row).to_have_text(re.compile(r"^\s*5 servers in 127.0.0.0/24 down since"))
+    row.get_by_role("link", name="down since").click()
+    expect(page.locator("h1")).to_have_text("5 servers in 127.0.0.0/24")
+    servers = page.locator("#members li")
+    expect(servers).to_have_text([re.compile(f"web-{number} since") for number in range(5)])
+    servers.nth(2).get_by_role("link", name="web-2").click()
+    expect(page.locator("#name")).to_have_text("web-2")
+
+
 def test_of_many_the_newest_are_shown_and_the_others_counted(site: Site, page: Page) -> None:
     ids = site.add(*(f"web-{number}" for number in range(7)), ago=DAY)
     # One after the other, or they were down together.

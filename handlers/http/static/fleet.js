@@ -2,7 +2,7 @@
 import { $, age, aging, call, colour, count, fitted, h, me, ms, now, percent, prefix, set, stateMark } from "./common.js";
 import { inAddress, keepList, keepScroll, sayInAddress } from "./place.js";
 import { goOnRemoving } from "./removing.js";
-import { fill as fillIncidents, sinceText } from "./since.js";
+import { fill as fillIncidents, saidOf, sinceText } from "./since.js";
 import { WORDS, asked, byState, byWord, drawStates, word } from "./states.js";
 import { strips } from "./strips.js";
 import { firstAsked, openOf, openOnes, upToDate } from "./watch.js";
@@ -93,7 +93,8 @@ function incidents() {
 
 // Since when something has been down without an end.
 function since() {
-  const first = openOnes().incidents.reduce((one, other) => !one || other.opened < one.opened ? other : one, null);
+  const down = openOnes().incidents.filter(({ kind }) => kind === "down");
+  const first = down.reduce((one, other) => !one || other.opened < one.opened ? other : one, null);
   set(sinces.down, first ? sinceText(first) : "");
 }
 
@@ -118,8 +119,9 @@ function fill(servers) {
 // A row is made once; afterwards only what has changed is set. So nothing flickers, and the focus stays.
 function update(server) {
   const known = rows.get(server.id) ?? made(server);
-  const open = word(server) === "down" && openOf(server.id);
-  const why = [open && sinceText(open), server.detail].filter(Boolean).join(" · ");
+  const open = openOf(server.id);
+  const isDown = open?.kind === "down" && word(server) === "down";
+  const why = [open && (isDown ? sinceText(open) : saidOf(open)), server.detail].filter(Boolean).join(" · ");
   const text = JSON.stringify([server, why]);
   if (known.text === text) return known.row;
   const drawn = JSON.stringify([server.strip_counts, server.means_ms]);

@@ -1,9 +1,9 @@
 // One incident: what happened, the chart around it, and what people do about it.
 import { ask } from "./ask.js";
 import { MINUTE, charts, readChart } from "./charts.js";
-import { $, Refusal, aging, call, h, iso, moment, now, onSubmit, toast } from "./common.js";
+import { $, Refusal, aging, between, call, h, iso, lately, moment, now, onSubmit, prefix, toast } from "./common.js";
 import { goOnRemoving } from "./removing.js";
-import { chipsOf, isOpen, linkOf, markOf, saidOf, told } from "./since.js";
+import { chipsOf, isOpen, linkOf, markOf, saidOf, told, wordsOf } from "./since.js";
 import { ask as askHealth, firstAsked, named, upToDate } from "./watch.js";
 
 const id = Number(location.pathname.split("/").at(-1));
@@ -12,6 +12,7 @@ const BESIDE = 30 * MINUTE; // that are shown at least before it and after it
 
 let incident = null;
 let timeline = [];
+let members = [];
 let asked = 0;
 
 // As long again as it lasted, half before and half after it.
@@ -30,7 +31,7 @@ async function refresh() {
   const found = await call("GET", `incidents/${id}`);
   if (turn !== asked) return;
   show(found);
-  const { id: serverId } = incident.server;
+  const serverId = (incident.server ?? incident.parent)?.id ?? null;
   $("#around").hidden = serverId === null;
   if (serverId === null) return;
   const window = chart.windowShown();
@@ -44,13 +45,13 @@ function unlessGone(problem) {
 }
 
 function show(found) {
-  ({ incident, timeline } = found);
+  ({ incident, timeline, members } = found);
   write();
 }
 
 function write() {
   if (!incident) return;
-  named(`${incident.server.name}, ${saidOf(incident)}`);
+  named(`${wordsOf(incident)}, ${saidOf(incident)}`);
   $("#mark").className = `mark ${markOf(incident)}`;
   replace($("#name"), [linkOf(incident)]);
   replace($("#facts"), [
@@ -60,6 +61,8 @@ function write() {
     " ", h("span", { class: "chips" }, ...chipsOf(incident)),
   ]);
   replace($("#timeline"), timeline.map(line));
+  $("#members").hidden = members.length === 0;
+  replace($("#members ul"), members.map(member));
   for (const part of document.querySelectorAll("#act [data-open]")) part.hidden = !isOpen(incident);
   $("#act [data-acked]").hidden = incident.acked_by === null;
 }
@@ -70,6 +73,13 @@ function replace(element, nodes) {
   if (text(nodes) !== text(element.childNodes)) element.replaceChildren(...nodes);
 }
 
+// The servers of a group, those that are still bad first
+
+const member = ({ server, since, until }) => h("li", {},
+  h("span", { class: `mark ${until ? "over" : "down"}`, "aria-hidden": "true" }), " ",
+  server.id === null ? h("bdi", {}, server.name) : h("a", { href: `${prefix}/dashboard/servers/${server.id}` }, h("bdi", {}, server.name)), " ",
+  ...(until ? between(since, until, { write: lately }) : ["since ", moment(since, lately)]));
+
 // The timeline
 
 const KINDS = {
@@ -79,8 +89,12 @@ const KINDS = {
   acknowledged: "looks after it",
   unacknowledged: "no longer looks after it",
   comment: "",
+  joined: "More of them",
+  left: "Good again",
+  held: "Held: nobody is told",
+  released: "No longer held",
 };
-const HOW = { paused: "The server was paused", removed: "The server was removed" };
+const HOW = { paused: "The server was paused", removed: "The server was removed", rule: "Its rule was removed or no longer holds for it" };
 
 function line({ at, kind, who, note }) {
   const words = KINDS[kind] ?? kind;

@@ -4,7 +4,7 @@ import { MINUTE, charts, readChart } from "./charts.js";
 import { foundBy } from "./echoes.js";
 import { inAddress, list } from "./place.js";
 import { goOnRemoving, removeSoon } from "./removing.js";
-import { addressOf, fill, sinceText } from "./since.js";
+import { addressOf, fill, saidOf } from "./since.js";
 import { word } from "./states.js";
 import { ask, firstAsked, named, openOf, upToDate } from "./watch.js";
 
@@ -53,7 +53,7 @@ async function refresh() {
 
 function heading() {
   const open = openOf(id);
-  named(server.name, open && word(server) === "down" ? { downSince: `down ${sinceText(open)}` } : {});
+  named(server.name, { downSince: open && isDown(open) ? saidOf(open) : "" });
   set($("#name"), server.name);
   $("#mark").className = `mark ${word(server)}`;
   facts();
@@ -75,13 +75,16 @@ function facts() {
   if (told(shown) !== told($("#address").children)) $("#address").replaceChildren(...shown);
 }
 
+// Whether that is why it is down now.
+const isDown = (open) => open.kind === "down" && word(server) === "down";
+
 // Its state, and what is open, which leads to its incident.
 function standing() {
   const open = openOf(id);
   const why = server.detail ? `: ${server.detail}` : "";
   if (!open) return [`${word(server)}${why}`];
-  const since = (words) => h("a", { href: addressOf(open) }, `${words} ${sinceText(open)}`);
-  return word(server) === "down" ? [[since("down"), why]] : [`${word(server)}${why}`, [since("incident")]];
+  const since = h("a", { href: addressOf(open) }, saidOf(open));
+  return isDown(open) ? [[since, why]] : [`${word(server)}${why}`, [since]];
 }
 
 // The incidents of the window, the newest of them.

@@ -54,8 +54,11 @@ export async function upToDate(refresh) {
 // "asked" is dispatched when that may have changed.
 export const openOnes = () => ({ incidents, open });
 
-// A server's.
-export const openOf = (id) => incidents.find(({ server }) => server.id === id);
+// A server's: why it is down before what else its rules say.
+export function openOf(id) {
+  const all = incidents.filter(({ server }) => server?.id === id);
+  return all.find(({ kind }) => kind === "down") ?? all[0];
+}
 
 // What a page is about, as its title says, and since when that is down.
 export function named(words, { downSince = "" } = {}) {

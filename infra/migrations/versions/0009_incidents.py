@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("id", ID),
         sa.Column("rule", sa.String(255), nullable=False),
         sa.Column("severity", sa.String(8), nullable=False),
+        sa.Column("kind", sa.String(12), nullable=False),
         sa.Column("extent", sa.String(8), nullable=False),
         sa.Column("server_id", ID),
         sa.Column("parent_id", ID),

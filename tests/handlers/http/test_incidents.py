@@ -67,6 +67,7 @@ def test_an_outage_is_listed_and_shown(client: FlaskClient) -> None:
         "id": incident_id,
         "rule": "default",
         "severity": "critical",
+        "kind": "down",
         "state": "open",
         "flapping": False,
         "flaps": 0,

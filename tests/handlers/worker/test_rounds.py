@@ -210,7 +210,8 @@ def test_a_round_says_what_became_of_it(
 
 def test_witnesses_are_asked_with_the_servers(database: Database, watched: int) -> None:
     here = Instance(replace(database.settings, witnesses=("127.0.0.3",)), database)
-    asyncio.run(worker_rounds.run_round(here, SLOT, worker_rounds.due(database, SLOT)))
+    targets = worker_rounds.due(database, SLOT)
+    asyncio.run(worker_rounds.run_round(here, SLOT, targets, now=lambda: SLOT))
     assert [server_id for server_id, _slot, _ms in stored(database)] == [watched]
     with database.reading() as session:
         assert session.execute(select(WITNESS)).all() == [("127.0.0.3", SLOT, SLOT)]
