@@ -33,7 +33,7 @@ def _begin_anew(session: Session) -> None:
     session.execute(delete(RECHECK))
     for row in session.execute(select(JUDGED)).all():
         memory = msgspec.json.decode(row.memory, type=Memory)
-        this = [column == row._mapping[column.name] for column in JUDGED.primary_key]
+        this = JUDGED.c.server_id == row.server_id, JUDGED.c.rule_id == row.rule_id
         if memory.is_open:
             anew = msgspec.json.encode(begun_anew(memory)._replace(flaps=())).decode()
             session.execute(update(JUDGED).where(*this).values(memory=anew))

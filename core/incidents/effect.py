@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta, tzinfo
 from heapq import nlargest
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from core.incidents.judge import Decision, Turn
 from core.incidents.records import Effect, Outage, ServerCount, Watched
@@ -26,9 +26,9 @@ class Between(NamedTuple):
     since: int
     until: int
 
-    def later(self, slots: int) -> Self:
+    def later(self, slots: int) -> "Between":
         """Return the same so many slots later."""
-        return self._replace(since=self.since + slots, until=self.until + slots)
+        return Between(self.since + slots, self.until + slots)
 
 
 class Open(NamedTuple):

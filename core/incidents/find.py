@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, String, func, literal, or_, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import coalesce
 
 from core.errors import IncidentUnknown
 from core.incidents.records import (
@@ -33,7 +34,7 @@ from core.sql import as_rows, incoming
 
 MOST_MEMBERS = 1_000
 OPEN = INCIDENT.c.resolved.is_(None)
-NAME = func.coalesce(SERVER.c.name, INCIDENT.c.name)
+NAME = coalesce(SERVER.c.name, INCIDENT.c.name)
 """What an incident's server, or its parent, is called now, or was called last; or its group."""
 MEMBERS = (
     select(func.count())
@@ -81,7 +82,7 @@ def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
 
 
 def _members(session: Session, incident_id: int) -> list[MemberTold]:
-    name = func.coalesce(SERVER.c.name, MEMBER.c.name)
+    name = coalesce(SERVER.c.name, MEMBER.c.name)
     query = (
         select(SERVER.c.id, name, MEMBER.c.since, MEMBER.c.until)
         .select_from(MEMBER)

@@ -6,6 +6,7 @@ Every function takes a session inside a transaction that its caller ends.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 from sqlalchemy import (
     BigInteger,
@@ -34,7 +35,7 @@ from core.servers.schedule import in_force
 from core.slots import SLOT, slot_time
 from core.sql import as_rows, incoming, time_at
 
-NOBODY: Mapping[int, int] = {}
+NOBODY: Mapping[int, int] = MappingProxyType({})
 
 
 def move(session: Session, slot: datetime, decided: Sequence[tuple[int, Decided]]) -> None:
@@ -120,13 +121,13 @@ PLACE = {"incident_id": BigInteger(), "server_id": BigInteger()}
 
 def _moved() -> tuple[Executable, Executable]:
     given = incoming(PLACE | {"until": BigInteger()}), incoming(PLACE)
-    leave, back = (
+    away, back = (
         update(MEMBER).where(
             MEMBER.c.incident_id == one.c.incident_id, MEMBER.c.server_id == one.c.server_id
         )
         for one in given
     )
-    return leave.values(until=time_at(given[0].c.until)), back.values(until=None)
+    return away.values(until=time_at(given[0].c.until)), back.values(until=None)
 
 
 def _close() -> Executable:

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import coalesce
 from sqlalchemy.types import TypeEngine
 
 from core.incidents.gather import gather
@@ -157,7 +158,7 @@ def _newest() -> Executable:
         .union_all(shared.where(MEMBER.c.server_id.in_(given)))
         .subquery()
     )
-    newest = func.coalesce(func.max(case((each.c.is_open, each.c.id))), func.max(each.c.id))
+    newest = coalesce(func.max(case((each.c.is_open, each.c.id))), func.max(each.c.id))
     of_each = (
         select(each.c.server_id, each.c.rule_id, newest.label("id"))
         .group_by(each.c.server_id, each.c.rule_id)

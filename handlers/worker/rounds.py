@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 from sqlalchemy.orm import Session
@@ -33,7 +34,7 @@ from infra.database import Database
 log = logging.getLogger("pinglet.worker")
 T = TypeVar("T")
 
-NOBODY: Mapping[str, bool] = {}
+NOBODY: Mapping[str, bool] = MappingProxyType({})
 NIGHT = timedelta(minutes=10)
 """How long after midnight, UTC, the day is packed: what comes later is added when its rows go."""
 
