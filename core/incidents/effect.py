@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta, tzinfo
 from heapq import nlargest
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from core.incidents.judge import Decision, Turn
 from core.incidents.records import Effect, Outage, ServerCount, Watched
@@ -21,14 +21,10 @@ NOON = timedelta(hours=12)
 
 
 class Between(NamedTuple):
-    """From a slot to before another; without an end it lasts."""
+    """An outage: from a slot to before another."""
 
     since: int
     until: int
-
-    def later(self, slots: int) -> Self:
-        """Return the same so many slots later."""
-        return self._replace(since=self.since + slots, until=self.until + slots)
 
 
 class Open(NamedTuple):
