@@ -53,20 +53,26 @@ def read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterator
 def _read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterator[tuple[int, Past]]:
     numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
     packed, raw = _kept(session, ids, numbers)
-    plans = schedules(session, ids)
-    held = exempt(session, ids, first, end)
+    plans, held = schedules(session, ids), exempt(session, ids, first, end)
     for one in ids:
         planned = plans.get(one, ())
-        was_due = spans(planned)
-        worst_ms: dict[int, float] = {}
-        days: dict[int, DayView] = {}
-        for number in numbers:
-            slots, ms = _day(packed.pop((one, number), None), raw.pop((one, number), None))
-            days[number] = DayView(slots, due(was_due, number * DAY_SLOTS, end))
-            if ms is not None:
-                worst_ms[number] = ms
+        found = {
+            number: _day(packed.pop((one, number), None), raw.pop((one, number), None))
+            for number in numbers
+        }
+        days = _views(found, spans(planned), end)
         letters = _with_exempt(line(days, pauses(planned), first, end), held.get(one, ()), first)
+        worst_ms = {number: ms for number, (_, ms) in found.items() if ms is not None}
         yield one, Past(first, letters, days, worst_ms)
+
+
+def _views(
+    found: Mapping[int, tuple[Slots, float | None]], was_due: Sequence[Span], end: int
+) -> dict[int, DayView]:
+    return {
+        number: DayView(slots, due(was_due, number * DAY_SLOTS, end))
+        for number, (slots, _) in found.items()
+    }
 
 
 Day = tuple[int, int]
