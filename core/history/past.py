@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
-from core.history.codec import Rows, Slots, merged
+from core.history.codec import NO_ECHOES, NO_TIMES, Columns, Rows, Slots, codes, merged
 from core.history.days import NO_SLOTS, SLOTS_A_DAY, DayView, date_of_day, hundredths, listed
 from core.history.spells import PAUSED, line
 from core.history.upkeep import RAW_OF
@@ -52,40 +52,70 @@ def read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterator
 
 def _read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterator[tuple[int, Past]]:
     numbers = range(first // DAY_SLOTS, (end - 1) // DAY_SLOTS + 1)
-    bounds = {"ids": ids, "first": date_of_day(numbers[0]), "last": date_of_day(numbers[-1])}
-    are_packed = {(one, number) for one, number in session.execute(KEYS, bounds)}
-    open_days = [
-        (one, number)
-        for one in ids
-        for number in numbers
-        if (one, number) not in are_packed or number == numbers[-1]
-    ]
-    # First raw rows, then days: what has left the one is in the other.
-    raw = _raw(session, open_days)
-    known = {(one, number): kept for one, number, *kept in session.execute(DAYS, bounds)}
-    plans = schedules(session, ids)
-    held = exempt(session, ids, first, end)
+    packed, raw = _kept(session, ids, numbers)
+    plans, held = schedules(session, ids), exempt(session, ids, first, end)
     for one in ids:
-        planned, worst_ms, days = plans.get(one, ()), {}, {}
-        was_due = spans(planned)
-        for number in numbers:
-            packed_day, ms = known.pop((one, number), (None, None))
-            slots = Slots(packed_day) if packed_day else NO_SLOTS
-            if (one, number) in raw:
-                slots = merged(slots, raw.pop((one, number)))
-            elif ms is not None:
-                worst_ms[number] = ms
-            days[number] = DayView(slots, due(was_due, number * DAY_SLOTS, end))
-        letters = line(days, pauses(planned), first, end)
-        yield one, Past(first, _with_exempt(letters, held.get(one, ()), first), days, worst_ms)
+        planned = plans.get(one, ())
+        found = {
+            number: _day(packed.pop((one, number), None), raw.pop((one, number), None))
+            for number in numbers
+        }
+        days = _views(found, spans(planned), end)
+        letters = _with_exempt(line(days, pauses(planned), first, end), held.get(one, ()), first)
+        worst_ms = {number: ms for number, (_, ms) in found.items() if ms is not None}
+        yield one, Past(first, letters, days, worst_ms)
+
+
+def _views(
+    found: Mapping[int, tuple[Slots, float | None]], was_due: Sequence[Span], end: int
+) -> dict[int, DayView]:
+    return {
+        number: DayView(slots, due(was_due, number * DAY_SLOTS, end))
+        for number, (slots, _) in found.items()
+    }
+
+
+Day = tuple[int, int]
+"""A server's id and a day's number."""
+Packed = tuple[bytes, float | None]
+"""A day's slots, and its slowest echo."""
+
+
+def _kept(
+    session: Session, ids: Sequence[int], numbers: Sequence[int]
+) -> tuple[dict[Day, Packed], dict[Day, Rows]]:
+    """Return what is packed, and the raw rows beside it."""
+    bounds = {"ids": ids, "first": date_of_day(numbers[0]), "last": date_of_day(numbers[-1])}
+    done = {tuple(key) for key in session.execute(KEYS, bounds)}
+    days = ((one, number) for one in ids for number in numbers)
+    # First raw rows, then days: what has left the one is in the other.
+    raw = _raw(session, [day for day in days if day not in done or day[1] == numbers[-1]])
+    found = session.execute(DAYS, bounds)
+    return {(one, number): (packed, ms) for one, number, packed, ms in found}, raw
+
+
+def _day(packed: Packed | None, rows: Rows | None) -> tuple[Slots, float | None]:
+    known, ms = (Slots(packed[0]), packed[1]) if packed else (NO_SLOTS, None)
+    return (_with_raw(known, rows), None) if rows else (known, ms)
+
+
+def _with_raw(known: Slots, rows: Rows) -> Slots:
+    count = len(rows.minutes)
+    if known is not NO_SLOTS or rows.minutes != list(range(count)):
+        return merged(known, rows)
+    # As a rule today is raw alone, and from midnight on there is no gap: then nothing is merged.
+    mean = [*codes(rows.mean), *NO_TIMES[count:]]
+    echoes = ([*column, *NO_ECHOES[count:]] for column in (rows.sent, rows.received))
+    return Slots.of(Columns(mean, mean, mean, *echoes))
 
 
 def _with_exempt(letters: str, held: Sequence[Span], first: int) -> str:
     """Return the letters where what was exempt is: a pause in it stays one."""
-    parts, passed = [], 0
+    parts: list[str] = []
+    passed = 0
     for low, high in ((span.first - first, span.end - first) for span in held):
-        pauses = letters[low:high].split(PAUSED)
-        parts += letters[passed:low], PAUSED.join(EXEMPT * len(one) for one in pauses)
+        between_pauses = letters[low:high].split(PAUSED)
+        parts += letters[passed:low], PAUSED.join(EXEMPT * len(one) for one in between_pauses)
         passed = high
     return "".join([*parts, letters[passed:]])
 

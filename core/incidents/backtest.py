@@ -71,23 +71,27 @@ def plan(session: Session, wanted: BacktestWanted, keep_days: float, now: dateti
     It takes the place of the rule of its name, if there is one. Of the days that are asked for
     those count that are kept.
     """
-    made = rulebook.everything(session)
-    taken = {one.id: one for one in made if one.name == wanted.rule.name}
-    draft_id = next(iter(taken), max((one.id for one in made), default=0) + 1)
-    before = Rules({one.id: one for one in made})
-    after = Rules({one.id: one for one in made} | {draft_id: wanted.rule})
-    tagged = tags.of(session) if after.ask_tags or before.ask_tags else {}
-    servers = {}
-    for server_id, name in session.execute(
-        select(SERVER.c.id, SERVER.c.name).order_by(SERVER.c.id)
-    ):
-        if draft_id in after.of(name, tagged.get(server_id, ())):
-            holding = before.of(name, tagged.get(server_id, ())).values()
-            by = next((one for one in holding if one.when.kind == wanted.rule.when.kind), None)
-            servers[server_id] = Held(name, by)
     end = current_slot(now)
     days = min(wanted.days, max(int(keep_days), 1))
-    return Plan(wanted.rule, servers, end - days * DAY_SLOTS, end, zone(wanted.zone))
+    by = zone(wanted.zone)
+    servers = _held(session, wanted.rule)
+    return Plan(wanted.rule, servers, end - days * DAY_SLOTS, end, by)
+
+
+def _held(session: Session, draft: Rule) -> dict[int, Held]:
+    made = {one.id: one for one in rulebook.everything(session)}
+    newest = max(made, default=0) + 1
+    draft_id = next((one.id for one in made.values() if one.name == draft.name), newest)
+    before, after = Rules(made), Rules({**made, draft_id: draft})
+    tagged = tags.of(session) if after.ask_tags or before.ask_tags else {}
+    servers = {}
+    for server_id, name in session.execute(NAMES):
+        named = name, tagged.get(server_id, ())
+        if draft_id in after.of(*named):
+            holding = before.of(*named).values()
+            by = (one for one in holding if one.when.kind == draft.when.kind)
+            servers[server_id] = Held(name, next(by, None))
+    return servers
 
 
 def zone(name: str) -> ZoneInfo:
@@ -116,7 +120,10 @@ class Trial:
         for server_id, found in past.read(session, ids, first, self.plan.end):
             name, by = self.plan.servers[server_id]
             server, line = Watched(id=server_id, name=name), track(found)
-            outages = [Between(*one.span()).later(first) for one in OUTAGES.finditer(found.letters)]
+            outages = [
+                Between(first + one.start(), first + one.end())
+                for one in OUTAGES.finditer(found.letters)
+            ]
             self._outages += len(outages)
             self._draft.add(server, _tried(line, draft), outages)
             self._in_force.add(server, _tried(line, by) if by else [], outages)

@@ -21,14 +21,10 @@ NOON = timedelta(hours=12)
 
 
 class Between(NamedTuple):
-    """From a slot to before another; without an end it lasts."""
+    """An outage: from a slot to before another."""
 
     since: int
     until: int
-
-    def later(self, slots: int) -> "Between":
-        """Return the same so many slots later."""
-        return Between(self.since + slots, self.until + slots)
 
 
 class Open(NamedTuple):

@@ -17,12 +17,12 @@ def decisions(of: Track, bad: Sequence[Run], by: Measure) -> Iterator[Decision]:
     A pause ends what is open, as it does when incidents are announced.
     """
     seen = verdicts(of, bad, by)
-    memory, begin, at = NOTHING, 0, 0
+    memory, at = NOTHING, 0
     for pause in (*of.pauses, None):
         end = len(seen) if pause is None else pause.place
         while (place := seen.find(_wanted(memory), at, end)) != -1:
             if place > at:  # what was passed is remembered as if each slot had been taken
-                low = max(begin, place - by.limits.of)
+                low = max(0, place - by.limits.of)
                 memory = memory._replace(slots=tuple(of.slots[low:place]), verdicts=seen[low:place])
                 if memory.is_open and Verdict.BAD in seen[at:place]:
                     memory = memory._replace(good=0, good_since=None)
@@ -32,8 +32,8 @@ def decisions(of: Track, bad: Sequence[Run], by: Measure) -> Iterator[Decision]:
                 yield decision
         if pause and memory.is_open:
             yield Decision(Turn.RESOLVED, pause.since, pause.since)
-            memory, begin, at = NOTHING, pause.place, pause.place
-            seen = verdicts(of, bad, by, begin)
+            memory, at = NOTHING, pause.place
+            seen = verdicts(of, bad, by, at)  # what was before it has no verdict any more
 
 
 def _wanted(memory: Memory) -> Verdict:

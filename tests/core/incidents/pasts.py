@@ -101,13 +101,14 @@ def pasts(draw: st.DrawFn) -> Past:
 def rules(draw: st.DrawFn) -> Rule:
     """Draw a rule of any kind."""
     span = draw(st.integers(1, 32))
+    down = draw(st.integers(1, span))
     number = {
-        "down": draw(st.integers(1, span)),
+        "down": down,
         "loss_pct": draw(st.integers(1, 100)),
         "p95_ms": draw(st.sampled_from([0.5, 20.0, 50.0])),
         "coverage_pct": draw(st.integers(1, 100)),
     }
     kind = draw(st.sampled_from(sorted(number)))
-    least = span - number["down"] + 1 if kind == "down" else 1
+    least = span - down + 1 if kind == "down" else 1
     clear = draw(st.integers(least, 32))
     return Rule.of({"name": "drawn", "when": {kind: number[kind], "of": span}, "clear": clear})
