@@ -6,23 +6,24 @@ that runs the other way, and the pages that say why there is no other. To be loo
 
 import base64
 import html
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from core.clock import utc_now
-from core.servers import change, find
+from core.servers import change
 from core.servers.records import ServerChange, ServerWanted
 from core.settings import Settings
-from core.slots import SLOT
+from core.slots import SLOT, slot_of
 from handlers.cli import demo
 from infra import migrations
 from infra.database import Database
@@ -30,7 +31,8 @@ from screenshots import OFFICE, PICTURES, ROOT
 from tests import people
 from tests.browser import steps
 from tests.browser.conftest import CHROMIUM, launch
-from tests.browser.site import Site, serve
+from tests.browser.site import Site, serve, slots
+from tests.browser.test_incidents import three, three_hundred
 
 SHEET = PICTURES / "sheet.webp"
 LARGEST_BYTES = 1_500_000
@@ -52,8 +54,22 @@ def fleet(page: Page, site: Site) -> None:
 
 
 def server(page: Page, site: Site) -> None:
-    """A server with an outage."""
-    steps.server(page, site, OFFICE)
+    """A server with an outage; with incidents, one that has some."""
+    page.goto(f"{site.url}/dashboard")
+    down = page.locator("#open .title a")
+    page.wait_for_load_state("networkidle")
+    if down.count():
+        down.first.click()
+        expect(page.locator("#window")).to_have_attribute("data-minutes", "1440")
+    else:
+        steps.server(page, site, OFFICE)
+
+
+def incident(page: Page, site: Site) -> None:
+    """The newest incident, which is open."""
+    page.goto(f"{site.url}/dashboard/incidents")
+    page.locator("#incidents .when").first.click()
+    expect(page.locator("#window")).to_have_attribute("data-minutes", re.compile(r"\d"))
 
 
 def add(page: Page, site: Site) -> None:
@@ -78,6 +94,8 @@ def unknown_name(page: Page, site: Site) -> None:
 VIEWS: dict[str, Callable[[Page, Site], None]] = {
     "fleet": fleet,
     "server": server,
+    "incidents": partial(opened, "/dashboard/incidents", "#incidents li, #nothing"),
+    "incident": incident,
     "add": add,
     "account": partial(opened, "/dashboard/account", "#users tr"),
     "API explorer": partial(opened, "/dashboard/graphql", ".graphiql-container"),
@@ -103,6 +121,25 @@ def unreachable(page: Page) -> None:
     expect(page.get_by_text("can't be reached").first).to_be_visible()
 
 
+Judged = Mapping[int, str]
+"""Servers, and what each goes on being: good (g) or bad (b)."""
+
+
+def no_incident(_site: Site) -> Judged:
+    """Have no incident."""
+    return {}
+
+
+def some_incidents(site: Site) -> Judged:
+    """Have three incidents, two of them open."""
+    return dict(zip(three(site), "bgb", strict=True))
+
+
+def many_incidents(site: Site) -> Judged:
+    """Have three hundred incidents, four of them open."""
+    return dict.fromkeys(three_hundred(site), "b")
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How an instance is: its rounds ended `ended` ago, and "ann" uses it unless nobody does."""
@@ -110,12 +147,16 @@ class Kind:
     ended: timedelta = timedelta(0)
     prefix: str = ""
     used: bool = True
+    incidents: Callable[[Site], Judged] = no_incident
 
 
 WELL, DEAD, SILENT = "all is well", "dead worker", "Pinglet can't be reached"
 PREFIXED, NEW = "behind a prefix", "just installed"
+SOME, MANY = "3 incidents", "300 incidents"
 STATES: dict[str, tuple[Kind, Callable[[Page], None]]] = {
     WELL: (Kind(), as_it_is),
+    SOME: (Kind(incidents=some_incidents), as_it_is),
+    MANY: (Kind(incidents=many_incidents), as_it_is),
     DEAD: (Kind(ended=timedelta(minutes=20)), as_it_is),
     SILENT: (Kind(), unreachable),
     PREFIXED: (Kind(prefix="/monitor/pinglet"), as_it_is),
@@ -132,16 +173,21 @@ class Watched:
     kind: Kind
     ids: dict[str, int] = field(default_factory=dict)
     cookies: object = None
+    newest: datetime | None = None
+    judged: Judged = field(default_factory=dict)
 
     def catch_up(self) -> None:
         """Record the rounds that are due by now."""
-        until = utc_now() + SLOT - self.kind.ended
-        with self.site.database.reading() as session:
-            newest = find.newest_slot(session, until)
-        for chunk in demo.made_up_rounds(self.ids, until, DAYS):
-            fresh = [(slot, pings) for slot, pings in chunk if newest is None or slot > newest]
+        before, self.newest = self.newest, slot_of(utc_now() - self.kind.ended)
+        for chunk in demo.made_up_rounds(self.ids, self.newest + SLOT, DAYS):
+            fresh = [(slot, pings) for slot, pings in chunk if before is None or slot > before]
             with self.site.database.transaction() as session:
                 demo.record(session, fresh)
+        if before is None:
+            self.judged = self.kind.incidents(self.site)
+        elif self.judged and self.newest > before:
+            every = slots(self.newest - before - SLOT, end=self.newest)
+            self.site.judge({one: len(every) * how for one, how in self.judged.items()}, every)
 
 
 def fill(site: Site) -> dict[str, int]:
@@ -205,6 +251,7 @@ class Row:
 
 BOTH = ("light", "dark")
 MAIN = ("fleet", "server")
+OF_INCIDENTS = ("incidents", "incident")
 ROWS = [
     *(
         Row(view, scheme, state)
@@ -212,10 +259,13 @@ ROWS = [
         for view in MAIN
         for scheme in BOTH
     ),
+    *(Row(view, scheme, SOME) for view in (*MAIN, *OF_INCIDENTS) for scheme in BOTH),
+    *(Row(view, "light", MANY) for view in (*MAIN, *OF_INCIDENTS)),
+    Row("incidents", "dark", WELL),
     *(
         Row(view, scheme, NEW if view == "no user yet" else WELL)
         for view in VIEWS
-        if view not in MAIN
+        if view not in (*MAIN, *OF_INCIDENTS)
         for scheme in BOTH
     ),
     Row("add", "light", DEAD),

@@ -6,6 +6,11 @@ CoreError
 ├── NameUnknown        no server has that name
 │   └── IdUnknown      or that id
 ├── NameTaken          another server has that name
+├── IncidentUnknown    no incident has that id
+├── IncidentOver       it is resolved already
+├── MaintenanceUnknown no maintenance has that id
+├── RuleUnknown        no rule has that id
+├── RuleTaken          another rule has that name
 ├── UserUnknown        no such user
 ├── UserTaken          another user has that name
 ├── TokenUnknown       the user has no token of that id
@@ -175,6 +180,38 @@ class IncidentOver(CoreError):
 
     def __init__(self, incident_id: int) -> None:
         super().__init__(f"incident {incident_id} is resolved already; it can only be commented on")
+
+
+class MaintenanceUnknown(CoreError):
+    """No maintenance has that id."""
+
+    status = "MAINTENANCE_DID_NOT_FOUND"
+
+    def __init__(self, maintenance_id: int) -> None:
+        super().__init__(f"no maintenance has the id {maintenance_id}")
+
+
+class RuleUnknown(CoreError):
+    """No rule has that id."""
+
+    status = "RULE_DID_NOT_FOUND"
+
+    def __init__(self, rule_id: int) -> None:
+        super().__init__(f"no rule has the id {rule_id}")
+
+
+class RuleTaken(CoreError):
+    """A rule of that name exists already."""
+
+    status = "RULE_ALREADY_EXIST"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a rule named {name!r} exists already")
+
+    @property
+    def logged(self) -> str:
+        """The sentence without the name."""
+        return "a rule of that name exists already"
 
 
 class UserUnknown(CoreError):

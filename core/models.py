@@ -301,24 +301,33 @@ class Incident(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rule: Mapped[str] = mapped_column(String(NAME_LENGTH))
     severity: Mapped[str] = mapped_column(String(8))  # critical, warning or info
+    kind: Mapped[str] = mapped_column(String(12))  # what its rule looked at: down, loss_pct, ...
+    # Of what: a server, a parent's children, a tag, a network, all servers, our own network.
+    extent: Mapped[str] = mapped_column(String(8))
     server_id: Mapped[int | None] = mapped_column(
         BigId, ForeignKey("server.id", ondelete="SET NULL"), index=True
     )
-    server_name: Mapped[str] = mapped_column(String(NAME_LENGTH))  # as it was opened
+    parent_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("server.id", ondelete="SET NULL"), index=True
+    )
+    # The server's or the parent's as it was opened; the tag; the network.
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     opened: Mapped[datetime] = mapped_column(index=True)  # its first bad slot
     confirmed: Mapped[datetime]  # the slot that decided it
     resolved: Mapped[datetime | None] = mapped_column(index=True)  # the first good slot, or when
     how: Mapped[str | None] = mapped_column(String(8))  # it was resolved: good, hand, paused, ...
+    held: Mapped[str | None] = mapped_column(String(12))  # by what, while nobody is to be told
     flaps: Mapped[int] = mapped_column(SmallInteger)
     is_flapping: Mapped[bool]
     reason: Mapped[str | None] = mapped_column(String(16))  # of its first bad slot, as in `why`
     detail: Mapped[str | None] = mapped_column(String(300))
     acked_by: Mapped[str | None] = mapped_column(String(USER_NAME_LENGTH))
     acked_until: Mapped[datetime | None]
+    rule_id: Mapped[int | None] = mapped_column(BigId)  # 0: the default; it may be gone
 
 
 class Event(Base):
-    """What happened to an incident, or what somebody did: a line of its timeline.
+    """What happened to an incident: a line of its timeline. Or that somebody changed the rules.
 
     No foreign key: Postgres keeps the plan by which it checks one, made when incidents were few. In
     a storm it would read all of them for each line.
@@ -327,7 +336,7 @@ class Event(Base):
     __tablename__ = "event"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    incident_id: Mapped[int] = mapped_column(BigId, index=True)
+    incident_id: Mapped[int | None] = mapped_column(BigId, index=True)
     at: Mapped[datetime]  # the slot that decided it, or when somebody did it
     kind: Mapped[str] = mapped_column(String(16))
     who: Mapped[str | None] = mapped_column(String(USER_NAME_LENGTH))
@@ -335,15 +344,92 @@ class Event(Base):
 
 
 class Judged(Base):
-    """What the judge remembers of a server that isn't quiet. Of one that is there is no row."""
+    """What the judge remembers of a server, under a rule, that isn't quiet. Else there is no row.
+
+    The rule has no foreign key: the default has no row, and an incident outlives its rule.
+    """
 
     __tablename__ = "judged"
 
     server_id: Mapped[int] = mapped_column(
         BigId, ForeignKey("server.id", ondelete="CASCADE"), primary_key=True
     )
+    rule_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     revision: Mapped[int]  # the server's, as it was judged
+    terms: Mapped[str] = mapped_column(String)  # the rule's, as it was judged: its when and clear
     memory: Mapped[str] = mapped_column(String)  # core/incidents/judge.py, as JSON
+
+
+class StoredMaintenance(Base):
+    """Planned work: for whom, when, and how far ahead it is laid down as ranges."""
+
+    __tablename__ = "maintenance"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    criteria: Mapped[str] = mapped_column(String)  # for whom: core/servers/criteria.py, as JSON
+    plan: Mapped[str] = mapped_column(String)  # when: core/incidents/maintenance_records.py
+    counts: Mapped[bool]  # whether its slots are part of uptime and coverage
+    made: Mapped[datetime]
+    made_by: Mapped[str | None] = mapped_column(String(USER_NAME_LENGTH))
+    ends: Mapped[datetime | None] = mapped_column(index=True)  # None: it comes again and again
+    planned: Mapped[datetime]  # what begins before is laid down
+
+
+class MaintenanceRange(Base):
+    """From when to when a maintenance holds. It repeats what held then: the past stays as it is."""
+
+    __tablename__ = "maintenance_range"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    maintenance_id: Mapped[int | None] = mapped_column(
+        BigId, ForeignKey("maintenance.id", ondelete="SET NULL")
+    )
+    since: Mapped[datetime]
+    until: Mapped[datetime] = mapped_column(index=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    criteria: Mapped[str] = mapped_column(String)
+    counts: Mapped[bool]
+
+    __table_args__ = (Index("maintenance_range_of", maintenance_id, until),)
+
+
+class Member(Base):
+    """A server in the incident of a group, from its first bad slot to its first good one.
+
+    No foreign keys, for the reason that `event` has none. A server's id never comes back.
+    """
+
+    __tablename__ = "incident_server"
+
+    incident_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    server_id: Mapped[int] = mapped_column(BigId, primary_key=True, index=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))  # as it came in
+    confirmed: Mapped[datetime]  # the slot that decided it
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+
+
+class Witness(Base):
+    """An address that answers while our own network works: core/rounds/witnesses.py."""
+
+    __tablename__ = "witness"
+
+    ip: Mapped[str] = mapped_column(String(39), primary_key=True)
+    asked: Mapped[datetime]  # the newest slot in which it was asked and anything came back at all
+    answered: Mapped[datetime | None]  # the newest slot in which it did
+
+
+class StoredRule(Base):
+    """A rule that somebody made. The default rule has no row, and the id 0."""
+
+    __tablename__ = "rule"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), unique=True)
+    made: Mapped[datetime]
+    changed: Mapped[datetime]
+    wanted: Mapped[str] = mapped_column(String)  # core/incidents/rules.py, as JSON
 
 
 class Recheck(Base):
@@ -379,6 +465,11 @@ WHY = Base.metadata.tables["why"]
 INCIDENT = Base.metadata.tables["incident"]
 EVENT = Base.metadata.tables["event"]
 JUDGED = Base.metadata.tables["judged"]
+MAINTENANCE = Base.metadata.tables["maintenance"]
+MAINTENANCE_RANGE = Base.metadata.tables["maintenance_range"]
+MEMBER = Base.metadata.tables["incident_server"]
+RULE = Base.metadata.tables["rule"]
+WITNESS = Base.metadata.tables["witness"]
 RECHECK = Base.metadata.tables["recheck"]
 LATCH = Base.metadata.tables["latch"]
 DAY = Base.metadata.tables["day"]

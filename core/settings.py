@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -71,6 +71,21 @@ PROXIES = Parser(
     lambda value: tuple(map(_proxy, _words(value))),
     "networks, comma-separated, such as 127.0.0.1 or 10.0.0.0/8, or unix",
 )
+
+
+GATEWAY = "gateway"
+MOST_WITNESSES = 3
+
+
+def _witnesses(value: str) -> tuple[str, ...] | None:
+    words = _words(value)
+    if words in ((GATEWAY,), ("none",)):
+        return tuple(word for word in words if word == GATEWAY)
+    found = tuple(str(ip_address(word)) for word in words)
+    return found if 1 <= len(found) <= MOST_WITNESSES else None
+
+
+WITNESSES = Parser(_witnesses, "gateway, none, or up to 3 IP addresses, comma-separated")
 
 
 def _setting(default: object, variable: str, meaning: str, parser: Parser = TEXT) -> Any:
@@ -175,6 +190,14 @@ class Settings:
         "everything until the first user is created; can't be switched off on AWS Lambda",
         TRUTH,
     )
+    witnesses: tuple[str, ...] = _setting(
+        (GATEWAY,),
+        "PINGLET_WITNESSES",
+        "Up to three addresses that answer while our own network works, comma-separated: while all "
+        "of them are silent no server is down, we can't see. `gateway` is this machine's default "
+        "gateway, `none` asks nobody, and is the default on AWS Lambda",
+        WITNESSES,
+    )
     hosts: tuple[str, ...] = _setting(
         (),
         "PINGLET_HOSTS",
@@ -275,7 +298,7 @@ def _is_deployed(environ: Mapping[str, str]) -> bool:
 
 def _deployed_defaults(environ: Mapping[str, str]) -> dict[str, Any]:
     if _is_deployed(environ):
-        return {"allow_loopback": False, "allow_private": False}
+        return {"allow_loopback": False, "allow_private": False, "witnesses": ()}
     return {}
 
 

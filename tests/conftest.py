@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from core.accounts import users
+from core.rounds import gateway
 from core.settings import Settings
 from handlers.http.app import create_app
 from infra import migrations
@@ -67,6 +68,15 @@ def passwords_cost_little() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(users, "HASHER", cheap)
         patch.setattr(users, "DUMMY_HASH", cheap.hash("nobody's"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_gateway_is_asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """By default a round asks this machine's gateway whether our own network works."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gateway, "ROUTES", tmp_path_factory.mktemp("proc") / "route")
+        patch.setenv("PINGLET_WITNESSES", "none")
         yield
 
 
@@ -127,7 +137,10 @@ def postgres_settings(postgres: Postgres) -> Settings:
     database = Database(settings)
     with database.transaction() as session:
         session.execute(
-            text("TRUNCATE server, round, stretch, incident, event RESTART IDENTITY CASCADE")
+            text(
+                "TRUNCATE server, round, stretch, incident, event, incident_server, rule, witness, "
+                "maintenance RESTART IDENTITY CASCADE"
+            )
         )
     people.forget_everybody(database)
     database.engine.dispose()

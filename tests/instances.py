@@ -2,10 +2,10 @@
 
 from core.rounds.kernel import SILENT
 from handlers.instance import Instance
-from handlers.worker.rounds import Witnesses
+from handlers.worker.rounds import Clocks
 from infra.database import Database
 
-ALONE = Witnesses(lambda: SILENT, lambda _session: None)
+ALONE = Clocks(lambda: SILENT, lambda _session: None)
 """For a clock that is made up: neither the kernel's nor the database's says anything to it."""
 
 

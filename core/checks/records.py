@@ -43,6 +43,7 @@ class Reason(StrEnum):
     NOT_ALLOWED = "not_allowed"  # the address may not be probed from here
     NO_ICMP = "no_icmp"  # ICMP can't be used from here
     NO_PORT = "no_port"  # nothing answered on any port that was tried, and none is set
+    OUR_NETWORK = "our_network"  # no witness answered: we can't see
     OUT_OF_TIME = "out_of_time"  # the round was over before this could be measured
 
 

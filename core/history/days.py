@@ -137,9 +137,28 @@ def add_up(days: Mapping[int, DayView], first: int, end: int) -> Totals:
     number, low = divmod(first, DAY_SLOTS)
     if low + end - first <= DAY_SLOTS:
         return days[number].totals(low, low + end - first)
-    looked_at = [(days[number], low, high) for number, low, high in pieces(first, end)]
+    return add_up_all(days, [(first, end)])
+
+
+def add_up_all(days: Mapping[int, DayView], wanted: Sequence[tuple[int, int]]) -> Totals:
+    """Add up what lies between each of these pairs of slots, in these days, by number."""
+    looked_at = [
+        (days[number], low, high)
+        for first, end in wanted
+        for number, low, high in pieces(first, end)
+    ]
     parts = [day.totals(low, high) for day, low, high in looked_at]
     return joined(parts, (day.slots.mean[low:high] for day, low, high in looked_at))
+
+
+def count_due(days: Mapping[int, DayView], first: int, end: int) -> int:
+    """Return how many slots from `first` to before `end` were due, or pinged all the same."""
+    return sum(
+        (
+            (days[number].due | days[number].slots.observed) >> low & (1 << high - low) - 1
+        ).bit_count()
+        for number, low, high in pieces(first, end)
+    )
 
 
 def pieces(first: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -12,6 +12,8 @@ from core.history.days import DayView
 from core.history.records import Bucket, Series, Summary
 from core.models import Server
 from core.reading import iso
+from core.servers import exempt
+from core.servers.schedule import Span
 from core.slots import DAY_SLOTS, current_slot, slot_number, slot_time
 
 WINDOW_DAYS = 800
@@ -63,6 +65,7 @@ def summary(
     Due are the slots that the schedule in force as they began wanted, and those that were pinged
     all the same (such as the one in which a server was added). A slot without a ping is
     unobserved when the next slot has begun; until then, and in the future, it is not due.
+    Slots in maintenance are left out, unless it says that they count.
     Raises WrongRequest for an empty window or a too long one.
     """
     return summaries(session, [server.id], (since, until), now)[server.id]
@@ -71,11 +74,37 @@ def summary(
 def summaries(
     session: Session, ids: Sequence[int], window: tuple[datetime, datetime], now: datetime
 ) -> dict[int, Summary]:
-    """Return the summaries of many servers, by server; brief.py says in how many statements."""
+    """Return the summaries of many servers, by server.
+
+    brief.py says in how many statements. One more asks for maintenance; whoever was in any takes
+    six more for every 100 servers.
+    """
     first, end = window_slots(*window)
-    found = brief.totals_of(session, ids, first, end, current_slot(now))
+    left_out = exempt.left_out(session, ids, first, end)
+    whole = [one for one in ids if one not in left_out]
     since, until = slot_time(first), slot_time(end)
-    return {server_id: Summary.of(sums, since, until) for server_id, sums in found}
+    found = brief.totals_of(session, whole, first, end, current_slot(now))
+    summed = {server_id: Summary.of(sums, since, until) for server_id, sums in found}
+    cut = days.windows(session, [*left_out], first, end, current_slot(now))
+    return summed | {
+        server_id: _summary(its_days, left_out[server_id], first, end)
+        for server_id, its_days in cut
+    }
+
+
+def _summary(
+    its_days: Mapping[int, DayView], left_out: Sequence[Span], first: int, end: int
+) -> Summary:
+    sums = days.add_up_all(its_days, _between(left_out, first, end))
+    maintenance = sum(days.count_due(its_days, span.first, span.end) for span in left_out)
+    return Summary.of(sums, slot_time(first), slot_time(end), maintenance)
+
+
+def _between(spans: Sequence[Span], first: int, end: int) -> list[tuple[int, int]]:
+    """Return from where to where nothing of these spans lies."""
+    lows = [first, *(span.end for span in spans)]
+    highs = [*(span.first for span in spans), end]
+    return [(low, high) for low, high in zip(lows, highs, strict=True) if low < high]
 
 
 def window_slots(since: datetime, until: datetime) -> tuple[int, int]:

@@ -169,9 +169,12 @@ class ServerStatus(Standing, frozen=True, kw_only=True):
     `reason` and `detail` say why it isn't up, a code for programs and a text for people; null where
     it is, or where nobody knows. `strip` is 48 half hours, oldest first: the worst state in each,
     null where nothing was due; `strip_counts` how many slots of each were up, degraded, down and
-    unobserved; `means_ms` the mean round trip in each, null where no echo was timed.
+    unobserved; `means_ms` the mean round trip in each, null where no echo was timed. Slots in
+    maintenance are counted nowhere here, unless it says that they do; `exempt` says whether one
+    holds the server now.
     """
 
+    exempt: bool
     reason: str | None
     detail: str | None
     uptime: float | None
@@ -288,11 +291,15 @@ class Spells(Record, frozen=True):
 
 
 class Summary(Record, frozen=True):
-    """A window in figures. Never read `uptime` without `coverage`."""
+    """A window in figures. Never read `uptime` without `coverage`.
+
+    `maintenance` counts slots that are left out of all other figures: due, but in planned work.
+    """
 
     since: datetime
     until: datetime
     counts: Counts
+    maintenance: int
     uptime: float | None
     coverage: float | None
     sent: int
@@ -306,13 +313,14 @@ class Summary(Record, frozen=True):
     p99_ms: float | None
 
     @classmethod
-    def of(cls, sums: Totals, since: datetime, until: datetime) -> Self:
+    def of(cls, sums: Totals, since: datetime, until: datetime, maintenance: int = 0) -> Self:
         """Show what the slots of [since, until) add up to."""
         counts = Counts.of(*sums[:4])
         return cls(
             since=since,
             until=until,
             counts=counts,
+            maintenance=maintenance,
             uptime=counts.uptime,
             coverage=counts.coverage,
             sent=sums.sent,

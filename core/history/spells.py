@@ -20,7 +20,7 @@ from core.history.figures import window_slots
 from core.history.reasons import Cause
 from core.history.records import Spell, Spells
 from core.models import LARGEST_ID, ROUND
-from core.servers.schedule import Span, due, pauses, schedules
+from core.servers.schedule import WHOLE_DAY, Span, due, pauses, schedules
 from core.slots import DAY_SLOTS, current_slot, slot_number, slot_time
 from core.sql import epoch_minute
 
@@ -74,8 +74,8 @@ def spells(
         raise IdUnknown(server_id)
     ((_, found),) = days.windows(session, [server_id], first, end, current)
     # The slot we are in counts where it was pinged already; what is to come is nothing yet.
-    line = _line(found, pauses(planned), first, min(end, current + 1))
-    runs = list(_runs(line, first, goes_on=end > current))
+    letters = line(found, pauses(planned), first, min(end, current + 1))
+    runs = list(_runs(letters, first, goes_on=end > current))
     longest = sorted(sorted(runs, key=lambda run: -run.length)[:limit], key=lambda run: run.first)
     tallies = _tallies(session, longest)
     causes = _causes(session, server_id, longest)
@@ -87,7 +87,7 @@ def spells(
     )
 
 
-def _line(found: Mapping[int, DayView], paused: Sequence[Span], first: int, end: int) -> str:
+def line(found: Mapping[int, DayView], paused: Sequence[Span], first: int, end: int) -> str:
     """Write the slots from `first` to before `end` as a letter each."""
     if first >= end:
         return ""
@@ -101,11 +101,17 @@ def _letters(day: DayView, paused: Sequence[Span], number: int) -> str:
     states = day.slots.states
     if NOTHING not in states:
         return states
+    rested = due(paused, number * DAY_SLOTS)
+    # Most days are one of these two, and take a tenth of the time.
+    if not rested and day.due == WHOLE_DAY:
+        return states.replace(NOTHING, UNOBSERVED)
+    if not rested and not day.due & ~day.slots.observed:
+        return states.replace(NOTHING, NOT_DUE)
     was_due = _bits(day.due, UNOBSERVED, NOT_DUE)
-    was_paused = _bits(due(paused, number * DAY_SLOTS), PAUSED, NOT_DUE)
+    was_paused = _bits(rested, PAUSED, NOT_DUE)
     return "".join(
-        state if state != NOTHING else missed if missed != NOT_DUE else rested
-        for state, missed, rested in zip(states, was_due, was_paused, strict=True)
+        state if state != NOTHING else missed if missed != NOT_DUE else pause
+        for state, missed, pause in zip(states, was_due, was_paused, strict=True)
     )
 
 
@@ -114,12 +120,12 @@ def _bits(slots: int, one: str, zero: str) -> str:
     return f"{slots:0{DAY_SLOTS}b}"[::-1].translate({ord("1"): one, ord("0"): zero})
 
 
-def _runs(line: str, first: int, *, goes_on: bool) -> Iterator[Run]:
-    end = len(line.rstrip(NOT_DUE))
-    for found in RUNS.finditer(line):
+def _runs(letters: str, first: int, *, goes_on: bool) -> Iterator[Run]:
+    end = len(letters.rstrip(NOT_DUE))
+    for found in RUNS.finditer(letters):
         letter = found[0][0]
         lasts = goes_on and found.end() >= end
-        until = len(line) if lasts else found.end()
+        until = len(letters) if lasts else found.end()
         yield Run(letter, first + found.start(), first + until, found[0].count(letter), lasts)
 
 

@@ -26,9 +26,9 @@ from core.errors import IdUnknown
 from core.history import reasons
 from core.history.records import Counts, ServerPage, ServerStatus
 from core.models import LARGEST_ID
-from core.servers import find, schedule
+from core.servers import exempt, find, schedule
 from core.servers.records import FleetQuery, Standing
-from core.servers.schedule import due_from, spans
+from core.servers.schedule import NEVER, WHOLE_DAY, Span, due_from, spans
 from core.slots import DAY_SLOTS, current_slot, slot_time
 from core.sql import epoch_minute
 
@@ -36,7 +36,8 @@ from core.sql import epoch_minute
 def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPage, Sequence[str]]:
     """Return the page of servers that `wanted` asks for; beside it the cursor of each.
 
-    Six statements at most. Raises WrongRequest for an `after` that no page gave.
+    Seven statements at most, ten where servers are in maintenance. Raises WrongRequest for an
+    `after` that no page gave.
     """
     found = find.page(session, wanted, now)
     shown = _with_day(session, found.servers, now, [server.id for server in found.servers])
@@ -55,7 +56,7 @@ def page(session: Session, wanted: FleetQuery, now: datetime) -> tuple[ServerPag
 def fleet(session: Session, now: datetime, ids: Sequence[int] | None = None) -> list[ServerStatus]:
     """Return every server, or those of `ids`, with state and last 24 hours, in order of creation.
 
-    Five statements at most, however many servers there are.
+    Six statements at most, however many servers there are; nine where any is in maintenance.
     """
     return _with_day(session, find.standings(session, now, ids), now, ids)
 
@@ -72,22 +73,33 @@ def of_one(session: Session, server_id: int, now: datetime) -> ServerStatus:
 def _with_day(
     session: Session, servers: Sequence[Standing], now: datetime, ids: Sequence[int] | None
 ) -> list[ServerStatus]:
-    halves = half_hours(session, now, ids)
+    current = current_slot(now)
+    since = current + 1 - DAY_SLOTS
+    held = exempt.ranges(session, [server.id for server in servers], since, current + 1)
+    left_out = exempt.spans_of(exempt.uncounted(held), since, current + 1)
+    exempt_now = exempt.spans_of(held, current, current + 1)
+    halves = half_hours(session, now, ids, left_out)
     causes = reasons.of_servers(session, servers, now)
     # One that was removed after its row was read is left out.
     return [
-        _status(server, halves[server.id], causes.get(server.id))
+        _status(
+            server,
+            halves[server.id],
+            causes.get(server.id),
+            exempt.is_exempt(exempt_now.get(server.id, ()), current),
+        )
         for server in servers
         if server.id in halves
     ]
 
 
 def _status(
-    server: Standing, halves: Sequence["HalfHour"], cause: reasons.Cause | None
+    server: Standing, halves: Sequence["HalfHour"], cause: reasons.Cause | None, is_exempt: bool
 ) -> ServerStatus:
     counts = _sum([half.counts for half in halves])
     return ServerStatus(
         **structs.asdict(server),
+        exempt=is_exempt,
         reason=cause and cause.reason,
         detail=cause and cause.detail,
         uptime=counts.uptime,
@@ -121,10 +133,14 @@ class HalfHour(NamedTuple):
 
 
 def half_hours(
-    session: Session, now: datetime, ids: Sequence[int] | None = None
+    session: Session,
+    now: datetime,
+    ids: Sequence[int] | None = None,
+    left_out: Mapping[int, Sequence[Span]] | None = None,
 ) -> dict[int, list[HalfHour]]:
     """Return the 48 half hours up to the current slot, oldest first, by server. Two statements.
 
+    `left_out` are a server's slots that aren't counted.
     Raw rows are kept for longer than 24 hours, so only they are read.
     """
     current = current_slot(now)
@@ -132,7 +148,11 @@ def half_hours(
     schedules = schedule.schedules(session, ids)
     seen = _seen(session, ids, since)
     return {
-        server_id: _halves(due_from(spans(planned), since, current), seen.get(server_id, {}))
+        server_id: _halves(
+            due_from(spans(planned), since, current),
+            seen.get(server_id, {}),
+            ~due_from((left_out or {}).get(server_id, ()), since, NEVER) & WHOLE_DAY,
+        )
         for server_id, planned in schedules.items()
     }
 
@@ -154,23 +174,29 @@ class Seen(NamedTuple):
 NOTHING = Seen()
 
 
-def _halves(was_due: int, seen: Mapping[int, Seen]) -> list[HalfHour]:
+def _halves(was_due: int, seen: Mapping[int, Seen], wanted: int) -> list[HalfHour]:
+    """Count each half hour's slots, as far as they are wanted."""
     halves = [seen.get(place, NOTHING) for place in range(HALF_HOURS)]
     return [
         HalfHour(
-            *_counted(was_due >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR, *half.masks),
+            *_counted(_half(wanted, place), _half(was_due, place), *half.masks),
             half.mean_ms if half.mean_ms is None else quantised_ms(half.mean_ms),
         )
         for place, half in enumerate(halves)
     ]
 
 
+def _half(slots: int, place: int) -> int:
+    return slots >> IN_HALF_HOUR * place & WHOLE_HALF_HOUR
+
+
 @lru_cache(maxsize=4096)  # nearly all of a fleet's half hours are alike
 def _counted(
-    was_due: int, up: int, degraded: int, down: int
+    wanted: int, was_due: int, up: int, degraded: int, down: int
 ) -> tuple[Counts, State | None, tuple[int, int, int, int] | None]:
     unobserved = was_due & ~(up | degraded | down)
-    counts = Counts.of(*(slots.bit_count() for slots in (up, degraded, down, unobserved)))
+    states = (up, degraded, down, unobserved)
+    counts = Counts.of(*((slots & wanted).bit_count() for slots in states))
     each = (counts.up, counts.degraded, counts.down, counts.unobserved)
     return counts, counts.worst, each if counts.due else None
 

@@ -3,13 +3,14 @@
 Every function takes a session inside a transaction that its caller ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from core.errors import IncidentOver, IncidentUnknown, WrongRequest
+from core.incidents.members import leave_all
 from core.incidents.records import Acknowledgement, Comment, How, Kind, Resolution
 from core.models import EVENT, INCIDENT, JUDGED, LARGEST_ID, LATCH
 from core.reading import moment
@@ -84,20 +85,26 @@ def _set(session: Session, incident_id: int, **values: object) -> None:
 
 def end(
     session: Session,
-    ids: Sequence[int],
+    ids: Collection[int],
     how: How,
     at: datetime,
     who: str | None = None,
     note: str | None = None,
 ) -> None:
-    """Resolve these incidents, however their servers are; what was judged of them is forgotten."""
+    """Resolve these incidents, however their servers are; what was judged of them is forgotten.
+
+    What somebody does needs no `note`; what Pinglet does says `how`, where it says nothing else.
+    """
     if not ids:
         return
-    servers = select(INCIDENT.c.server_id).where(INCIDENT.c.id.in_(ids))
-    session.execute(delete(JUDGED).where(JUDGED.c.server_id.in_(servers)))
-    over = {"resolved": at, "is_flapping": False, "acked_by": None, "acked_until": None}
-    session.execute(update(INCIDENT).where(INCIDENT.c.id.in_(ids)).values(how=how.value, **over))
-    note = note if who else how.value
+    leave_all(session, ids, at)
+    judged = tuple_(JUDGED.c.server_id, JUDGED.c.rule_id)
+    cases = select(INCIDENT.c.server_id, INCIDENT.c.rule_id).where(INCIDENT.c.id.in_(ids))
+    session.execute(delete(JUDGED).where(judged.in_(cases)))
+    over = {"is_flapping": False, "held": None, "acked_by": None, "acked_until": None}
+    ending = update(INCIDENT).where(INCIDENT.c.id.in_(ids))
+    session.execute(ending.values(resolved=at, how=how.value, **over))
+    note = note or (None if who else how.value)
     for one in ids:
         _note(session, one, Kind.RESOLVED, at, who, note)
 

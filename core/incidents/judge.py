@@ -57,7 +57,8 @@ class Memory(NamedTuple):
 
     `slots` are the newest due ones, oldest first, at most MOST; `verdicts` a letter of each. `good`
     counts good ones since the last bad one, from `good_since` on; `flaps` are the slots by which
-    the incident opened again, `resolved` the one by which it was resolved last.
+    the incident opened again, `resolved` the one by which it was resolved last. `marks` say how bad
+    the newest slots were to a rule that looks at several at once (core/incidents/when.py).
     """
 
     slots: tuple[int, ...] = ()
@@ -68,6 +69,7 @@ class Memory(NamedTuple):
     is_flapping: bool = False
     resolved: int | None = None
     flaps: tuple[int, ...] = ()
+    marks: tuple[int, ...] = ()
 
 
 NOTHING = Memory()
@@ -127,7 +129,8 @@ def first_bad(memory: Memory, limits: Limits) -> int | None:
 def is_quiet(memory: Memory, slot: int) -> bool:
     """Whether nothing of it counts any more after `slot`: it may be forgotten."""
     flaps_on = memory.resolved is not None and slot - memory.resolved < REOPEN_M
-    return not memory.is_open and Verdict.BAD not in memory.verdicts and not flaps_on
+    is_bad = Verdict.BAD in memory.verdicts or any(memory.marks)
+    return not memory.is_open and not is_bad and not flaps_on
 
 
 def begun_anew(memory: Memory) -> Memory:

@@ -6,13 +6,13 @@ Every function takes a session inside a transaction that its caller ends.
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Executable, and_, bindparam, or_, select
+from sqlalchemy import Executable, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from core.incidents.change import ANNOUNCED
 from core.incidents.look import given_servers
 from core.incidents.records import Kind
-from core.models import DATA, EVENT, INCIDENT, LATCH
+from core.models import DATA, EVENT, INCIDENT, LATCH, MEMBER
 from core.sql import UtcDateTime, as_rows
 
 
@@ -46,14 +46,23 @@ def note(session: Session, slot: datetime, ids: Collection[int]) -> None:
 
 def _open_then() -> Executable:
     slot = bindparam("slot", type_=UtcDateTime())
-    pinged = and_(DATA.c.server_id == INCIDENT.c.server_id, DATA.c.datetime == slot)
-    was_open = or_(INCIDENT.c.resolved.is_(None), INCIDENT.c.resolved > slot)
-    return (
-        select(INCIDENT.c.id, DATA.c.received, DATA.c.sent)
-        .join(DATA, pinged)
-        .where(INCIDENT.c.server_id.in_(given_servers()), INCIDENT.c.opened <= slot, was_open)
-        .order_by(INCIDENT.c.id)
+    ping = select(DATA.c.server_id, DATA.c.received, DATA.c.sent).where(
+        DATA.c.datetime == slot, DATA.c.server_id.in_(given_servers())
     )
+    late = ping.subquery()
+    found = late.c.received, late.c.sent
+    alone = (
+        select(INCIDENT.c.id, *found)
+        .join(late, late.c.server_id == INCIDENT.c.server_id)
+        .where(INCIDENT.c.opened <= slot)
+        .where(or_(INCIDENT.c.resolved.is_(None), INCIDENT.c.resolved > slot))
+    )
+    shared = (
+        select(MEMBER.c.incident_id, *found)
+        .join(late, late.c.server_id == MEMBER.c.server_id)
+        .where(MEMBER.c.since <= slot, or_(MEMBER.c.until.is_(None), MEMBER.c.until > slot))
+    )
+    return alone.union_all(shared).order_by("id")
 
 
 OPEN_THEN = _open_then()

@@ -4,25 +4,29 @@ A recheck is no due slot: nobody misses it where it isn't made. But what is made
 Every function takes a session inside a transaction that its caller ends.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from sqlalchemy import delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from core.incidents.judge import Limits, Memory, first_bad
-from core.incidents.look import given_servers
+from core.incidents.judge import Memory, first_bad
+from core.incidents.look import Case, Found, given_servers
+from core.incidents.rules import measure_by
 from core.models import RECHECK, ROUND, SERVER, Schedule
 from core.servers.schedule import in_force
 from core.slots import SLOT
 from core.sql import UtcDateTime, as_rows
 
 
-def is_wanted(memory: Memory, limits: Limits) -> bool:
-    """Whether a rule has seen something bad of a server that will count with the next slot."""
-    before = limits._replace(of=limits.of - 1)
-    return not memory.is_open and first_bad(memory, before) is not None
+def is_wanted(found: Found, case: Case, memories: Mapping[Case, Memory]) -> bool:
+    """Whether a rule has seen a server down, which will count with the next slot."""
+    memory = memories[case]
+    if memory.is_open or found.rules[case].when.down is None:
+        return False
+    limits = measure_by(found.cases[case].terms).limits
+    return first_bad(memory, limits._replace(of=limits.of - 1)) is not None
 
 
 def keep(session: Session, ids: Collection[int], last: datetime) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from core.models import EVENT, INCIDENT
+from core.models import EVENT, INCIDENT, MEMBER
 
 
 def forget(session: Session, before: datetime, limit: int) -> int:
@@ -22,5 +22,6 @@ def forget(session: Session, before: datetime, limit: int) -> int:
     ids = session.scalars(held).all()
     if ids:
         session.execute(delete(EVENT).where(EVENT.c.incident_id.in_(ids)))
+        session.execute(delete(MEMBER).where(MEMBER.c.incident_id.in_(ids)))
         session.execute(delete(INCIDENT).where(INCIDENT.c.id.in_(ids)))
     return len(ids)

@@ -1,8 +1,8 @@
 """A round's echoes, cut into batches, sent, made into pings. Holds no connection."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from core import probe
@@ -29,10 +29,14 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a round found: a ping for each server we could observe, a reason for each other."""
+    """What a round found: a ping for each server we could observe, a reason for each other.
+
+    `heard` says of each witness that was asked whether it answered.
+    """
 
     pings: Sequence[Ping]
     unobserved: Sequence[Unobserved]
+    heard: Mapping[str, bool] = field(default_factory=dict)
 
 
 def deadline(slot: datetime) -> datetime:
@@ -82,9 +86,14 @@ def pace(settings: Settings, echoes: int = ECHOES) -> Pace:
 
 
 async def measure(
-    targets: Sequence[Target], how: Pace, progress: Progress | None = None
+    targets: Sequence[Target],
+    how: Pace,
+    progress: Progress | None = None,
+    witnesses: Sequence[str] = (),
 ) -> Measured:
     """Send every target its echoes and add them up. Raises nothing for what targets do.
+
+    The witnesses are asked at the same time, where there are targets.
 
     ICMP and TCP run side by side; a target whose echoes all failed on our side, or that can't be
     probed from here, is unobserved.
@@ -92,7 +101,7 @@ async def measure(
     # Loaded by who uses it: asyncio would double the cold start of the prober, which doesn't.
     import asyncio
 
-    by_kind, impossible = divide(targets)
+    by_kind, impossible = divide(_with(witnesses, targets))
     heard = (lambda _target, _number, _echo: progress(1)) if progress else None
     found = await asyncio.gather(
         *(
@@ -100,15 +109,17 @@ async def measure(
             for kind, members in by_kind.items()
         )
     )
-    return _measured(by_kind, found, impossible)
+    return _measured(by_kind, found, impossible, witnesses)
 
 
-def measure_blocking(targets: Sequence[Target], how: Pace) -> Measured:
+def measure_blocking(
+    targets: Sequence[Target], how: Pace, witnesses: Sequence[str] = ()
+) -> Measured:
     """The same without asyncio, for a process that has nothing else to do meanwhile.
 
     Where there are both, ICMP and TCP run one after the other, within `how.budget_s` together.
     """
-    by_kind, impossible = divide(targets)
+    by_kind, impossible = divide(_with(witnesses, targets))
     started = time.monotonic()
     found = []
     for kind, members in by_kind.items():
@@ -116,7 +127,7 @@ def measure_blocking(targets: Sequence[Target], how: Pace) -> Measured:
             how = replace(how, budget_s=max(0.0, how.budget_s - (time.monotonic() - started)))
             started = time.monotonic()
         found.append(probe.probe(kind, to_probe(kind, members), how))
-    return _measured(by_kind, found, impossible)
+    return _measured(by_kind, found, impossible, witnesses)
 
 
 def ping_once(target: Target, how: Pace) -> tuple[Sequence[Echo], Ping | Unobserved]:
@@ -132,15 +143,32 @@ def ping_once(target: Target, how: Pace) -> tuple[Sequence[Echo], Ping | Unobser
     return result.echoes, add_up(kind, target, result)
 
 
+def _with(witnesses: Sequence[str], targets: Sequence[Target]) -> Sequence[Target]:
+    """Put witnesses before the targets; they have the ids -1, -2, ..., which no server has."""
+    if not targets:
+        return targets
+    return [*(Target(-number, ip) for number, ip in enumerate(witnesses, 1)), *targets]
+
+
 def _measured(
-    by_kind: ByKind, found: Sequence[Sequence[Result]], impossible: Sequence[Unobserved]
+    by_kind: ByKind,
+    found: Sequence[Sequence[Result]],
+    impossible: Sequence[Unobserved],
+    witnesses: Sequence[str],
 ) -> Measured:
     outcomes = [
         add_up(kind, target, result)
         for (kind, targets), results in zip(by_kind.items(), found, strict=True)
         for target, result in zip(targets, results, strict=True)
     ]
+    asked = [outcome for outcome in outcomes if outcome.server_id < 0]
+    outcomes = [outcome for outcome in outcomes if outcome.server_id >= 0]
     lost = [outcome for outcome in outcomes if isinstance(outcome, Unobserved)]
     return Measured(
-        [outcome for outcome in outcomes if isinstance(outcome, Ping)], [*impossible, *lost]
+        [outcome for outcome in outcomes if isinstance(outcome, Ping)],
+        [*impossible, *lost],
+        {
+            witnesses[-one.server_id - 1]: isinstance(one, Ping) and one.received > 0
+            for one in asked
+        },
     )

@@ -11,7 +11,7 @@ nothing: it refuses a longer list, and a message with another key. Anything else
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Literal, Self, TypeVar
@@ -70,10 +70,15 @@ class Results(Struct, frozen=True):
     pings: Sequence[Ping]
     unobserved: Sequence[Unobserved]
     refused: Sequence[str] = ()  # why single entries of it couldn't be read; never sent
+    heard: Mapping[str, bool] = {}
+    """Whether each witness that was asked answered."""
 
     def texts(self) -> Iterator[str]:
         """Write it as messages, as many as its length needs; at least one."""
+        # An older release reads no further key: where nobody was asked there is none.
+        heard = {"heard": self.heard} if self.heard else {}
         text = _write(
+            **heard,
             slot=iso(self.slot),
             pings=[_written(_cut(ping)) for ping in self.pings],
             unobserved=[_written(_cut(lost)) for lost in self.unobserved],
@@ -86,8 +91,8 @@ class Results(Struct, frozen=True):
 
     def _halves(self) -> "Iterator[Results]":
         pings, lost = len(self.pings) // 2, len(self.unobserved) // 2
-        yield Results(self.slot, self.pings[:pings], self.unobserved[:lost])
-        yield Results(self.slot, self.pings[pings:], self.unobserved[lost:])
+        for half in (slice(pings), slice(lost)), (slice(pings, None), slice(lost, None)):
+            yield replace(self, pings=self.pings[half[0]], unobserved=self.unobserved[half[1]])
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -95,7 +100,10 @@ class Results(Struct, frozen=True):
         body = _decode(_RESULTS, text)
         pings, refused_pings = _each(body.pings, _ping)
         unobserved, refused = _each(body.unobserved, _unobserved)
-        return cls(_slot(body.slot), pings, unobserved, [*refused_pings, *refused])
+        for ip in body.heard:
+            _check_address(ip)
+        every = [*refused_pings, *refused]
+        return cls(_slot(body.slot), pings, unobserved, every, body.heard)
 
 
 class _Envelope(Struct):
@@ -113,6 +121,7 @@ class _SentBatch(_Envelope):
 class _SentResults(_Envelope):
     pings: list[Raw]
     unobserved: list[Raw]
+    heard: dict[str, bool] = {}
 
 
 _BATCH, _RESULTS = Decoder(_SentBatch), Decoder(_SentResults)

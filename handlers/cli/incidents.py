@@ -12,6 +12,7 @@ from core.incidents import change, find
 from core.incidents.records import (
     Acknowledgement,
     Comment,
+    Extent,
     Incident,
     IncidentsQuery,
     Resolution,
@@ -49,17 +50,38 @@ def _line(one: Incident) -> list[object]:
         state = f"{state}, {one.acked_by} looks after it"
     until = iso(one.resolved) if one.resolved else ""
     why = one.detail or one.reason or ""
-    return [one.id, state, one.server.name, iso(one.opened), until, one.duration_s // 60, why]
+    if one.held:
+        state = f"{state}, held"
+    return [one.id, state, what(one), iso(one.opened), until, one.duration_s // 60, why]
+
+
+def what(one: Incident) -> str:
+    """Say of what an incident is."""
+    if one.server:
+        return one.server.name
+    of = {
+        Extent.PARENT: f"behind {one.parent.name if one.parent else ''}",
+        Extent.TAG: f"tag {one.tag}",
+        Extent.NETWORK: f"network {one.network}",
+        Extent.ALL: "all servers",
+    }
+    return f"{of[one.extent]} ({one.servers})"
 
 
 @incidents_group.command("show")
 @click.argument("incident_id", type=int)
 def show_incident(incident_id: int) -> None:
-    """Show an incident's timeline."""
+    """Show an incident's timeline, and the servers that it is of where it is a group's."""
     with refusals(), current_database().reading() as session:
         told = find.told(session, incident_id, utc_now())
     rows = [[iso(one.at), one.kind, one.who or "", one.note or ""] for one in told.timeline]
     print_table(["at", "what", "who", "note"], rows)
+    members = [
+        [one.server.name, iso(one.since), iso(one.until) if one.until else ""]
+        for one in told.members
+    ]
+    if members:
+        print_table(["server", "since", "until"], members)
 
 
 noted = click.option("--note", help="What there is to say, at most 1,000 characters.")

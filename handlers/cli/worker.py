@@ -9,12 +9,13 @@ from flask.cli import with_appcontext
 from core import slots
 from core.checks.records import State
 from core.clock import utc_now
-from core.rounds import measure
+from core.rounds import gateway, measure
 from core.servers import find
 from handlers.cli.output import (
     counted,
     current_database,
     current_instance,
+    current_settings,
     items_bar,
     print_table,
     progress_bar,
@@ -43,7 +44,8 @@ def worker_command(once: bool) -> None:
         slot = slots.slot_of(wall)
         rounds.check_clock(current_database(), wall)
         targets = rounds.due(current_database(), slot)
-        with progress_bar(len(targets) * measure.ECHOES, "Pinging") as progress:
+        asked = len(targets) and len(targets) + len(gateway.witnesses(current_settings()))
+        with progress_bar(asked * measure.ECHOES, "Pinging") as progress:
             done = asyncio.run(rounds.run_round(current_instance(), slot, targets, progress))
         with current_database().reading() as session:
             names = {server.id: server.name for server in find.everything(session)}

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from core.clock import Now, going_on_from, utc_now
 from core.errors import Unavailable
 from core.reading import iso
-from core.rounds import measure
+from core.rounds import gateway, measure
 from core.rounds.messages import Batch, Results
 from core.settings import Settings
 from handlers.functions.queues import Delivery, Message
@@ -97,9 +97,9 @@ class Prober:
         if budget_s <= 0:
             return Results(slot, [], [measure.too_late(target) for target in targets])
         how = replace(measure.pace(self.settings), budget_s=budget_s)
-        measured = measure.measure_blocking(targets, how)
+        measured = measure.measure_blocking(targets, how, gateway.witnesses(self.settings))
         measured = measure.in_time(measured, slot, self.now())
-        return Results(slot, measured.pings, measured.unobserved)
+        return Results(slot, measured.pings, measured.unobserved, heard=measured.heard)
 
 
 def _identity(batch: Batch) -> tuple[datetime, datetime]:

@@ -41,9 +41,9 @@ class Recorder:
     def answer(self, event: object) -> dict[str, Any]:
         """Do what `record` says."""
         delivery = Delivery(event, self._read)
-        in_order = sorted(delivery.messages, key=_slot_of_message)
+        in_order = sorted(delivery.messages, key=_seen_alike)
         try:
-            for slot, messages in groupby(in_order, _slot_of_message):
+            for (slot, _), messages in groupby(in_order, _seen_alike):
                 self._store(delivery, slot, list(messages))
         except Unavailable as error:
             # It won't be there for the other slots either. What is stored already may come again.
@@ -75,6 +75,7 @@ class Recorder:
                 list(by_server.values()),
                 self.now(),
                 unobserved=list(lost.values()),
+                heard=_heard(messages),
             )
             announce(self.database, slot)
         except Unavailable:
@@ -91,8 +92,14 @@ class Recorder:
             _report(slot, [message.body for message in messages], recorded, self.now())
 
 
-def _slot_of_message(message: Message[Results]) -> datetime:
-    return message.body.slot
+def _seen_alike(message: Message[Results]) -> tuple[datetime, bool]:
+    """By slot, and by whether its prober heard one of its witnesses."""
+    return message.body.slot, any(message.body.heard.values())
+
+
+def _heard(messages: Sequence[Message[Results]]) -> dict[str, bool]:
+    every = [one for message in messages for one in message.body.heard.items()]
+    return {ip: (ip, True) in every for ip, _ in every}
 
 
 def _report(slot: datetime, results: Sequence[Results], recorded: int, now: datetime) -> None:

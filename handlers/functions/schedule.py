@@ -14,12 +14,12 @@ from core.rounds.trust import Reading
 from core.slots import AHEAD
 from handlers.functions.warm import warm_instance
 from handlers.instance import Instance
-from handlers.worker.rounds import Beginning, Witnesses, check_clock, close, due, note_beginning
+from handlers.worker.rounds import Beginning, Clocks, check_clock, close, due, note_beginning
 from infra import aws, logs
 
 log = logging.getLogger("pinglet.worker")
 
-LAMBDA = Witnesses(kernel=lambda: SILENT._replace(synchronised=True))
+LAMBDA = Clocks(kernel=lambda: SILENT._replace(synchronised=True))
 """A sandbox of Lambda's doesn't last: the database's clock is asked, not its kernel.
 
 That one is another machine's and has to agree, so what both show counts as synchronised.

@@ -11,6 +11,9 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from core.checks.records import PingNow
 from core.errors import CoreError
 from core.export import records
+from core.history.records import WindowQuery
+from core.incidents import maintenance_records as planned
+from core.incidents.records import Backtest, BacktestWanted
 from core.settings import Settings
 from handlers.http import (
     assets,
@@ -23,6 +26,7 @@ from handlers.http import (
     people,
     proxies,
     routes,
+    rules,
     servers,
 )
 from handlers.http.browser import HEADERS
@@ -38,6 +42,8 @@ __all__ = ["HEADERS", "MAX_BODY", "access_is_open", "create_app"]
 MAX_BODY = 1_000_000  # bytes; more is 413 before it is read
 
 METRICS = ("text/plain", "application/openmetrics-text")
+MAINTENANCE = "/api/v1/maintenance"
+ONE_MAINTENANCE = f"{MAINTENANCE}/<int:maintenance_id>"
 LATER = (
     Route(
         method="POST",
@@ -68,6 +74,70 @@ LATER = (
         reads=records.Exported,
         gives=records.Imported,
         accepts=[JSON, CSV],
+    ),
+    Route(
+        method="POST",
+        rule="/api/v1/rules/test",
+        view=Later("handlers.http.backtest.test"),
+        may=READ,
+        takes=BacktestWanted,
+        gives=Backtest,
+        costly=lambda _wanted: True,
+    ),
+    Route(
+        method="GET",
+        rule="/api/v1/servers/<int:server_id>/maintenance",
+        view=Later("handlers.http.maintenance.held"),
+        may=READ,
+        query=WindowQuery,
+        gives=planned.HeldRanges,
+        errors=[HTTPStatus.NOT_FOUND],
+        fresh=True,
+    ),
+    Route(
+        method="GET",
+        rule=MAINTENANCE,
+        view=Later("handlers.http.maintenance.listed"),
+        may=READ,
+        query=planned.MaintenanceQuery,
+        gives=planned.MaintenancePage,
+        fresh=True,
+    ),
+    Route(
+        method="POST",
+        rule=MAINTENANCE,
+        view=Later("handlers.http.maintenance.make"),
+        may=WRITE,
+        takes=planned.MaintenanceWanted,
+        gives=planned.Maintenance,
+        status=HTTPStatus.CREATED,
+        location=lambda made: f"{MAINTENANCE}/{made.id}",
+    ),
+    Route(
+        method="GET",
+        rule=ONE_MAINTENANCE,
+        view=Later("handlers.http.maintenance.show"),
+        may=READ,
+        gives=planned.Maintenance,
+        errors=[HTTPStatus.NOT_FOUND],
+        fresh=True,
+    ),
+    Route(
+        method="PATCH",
+        rule=ONE_MAINTENANCE,
+        view=Later("handlers.http.maintenance.alter"),
+        may=WRITE,
+        takes=planned.MaintenanceChange,
+        gives=planned.Maintenance,
+        errors=[HTTPStatus.NOT_FOUND],
+    ),
+    Route(
+        method="DELETE",
+        rule=ONE_MAINTENANCE,
+        view=Later("handlers.http.maintenance.remove"),
+        may=WRITE,
+        gives=routes.Done,
+        errors=[HTTPStatus.NOT_FOUND],
     ),
     Route(
         method="GET",
@@ -144,7 +214,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     trusting = proxies.behind(app.wsgi_app, here.settings.trusted_proxies)
     app.wsgi_app = _patiently(here, trusting)  # type: ignore[method-assign]
     gate.guard(app, here)
-    for part in (contract, people, servers, incidents, health, assets, pages):
+    for part in (contract, people, servers, incidents, rules, health, assets, pages):
         routes.register(app, here, part.ROUTES.table)
     routes.register(app, here, LATER)
     compression.register(app)

@@ -16,7 +16,7 @@ from core.clock import utc_now
 from core.errors import ClockContradicted, DatabaseReplaced, Unavailable
 from core.reading import Record, Request
 from core.rounds import log as round_log
-from core.rounds import stretches, trust
+from core.rounds import stretches, trust, witnesses
 from core.servers import find
 from handlers.http import routes
 from handlers.http.routes import PUBLIC, Routes
@@ -43,6 +43,7 @@ class Looked:
     rounds_fail: bool = False
     rounds_ceased: bool = False
     late: bool = False
+    left_out: tuple[str, ...] = ()
 
 
 class HealthQuery(Request, frozen=True):
@@ -61,7 +62,8 @@ class Health(Record, frozen=True):
     `removal_waits` says why nothing old is removed: the clock is doubted. Else it is null.
     `now` is our clock: whoever tells ages by it needs no clock of their own. `late`: a
     server is due, but two of its intervals and a minute have passed since the newest ping of any,
-    or since it was added or went on.
+    or since it was added or went on. `left_out` are the witnesses that don't answer, so that
+    nothing is known of our own network by them.
     """
 
     status: str
@@ -70,6 +72,7 @@ class Health(Record, frozen=True):
     removal_waits: str | None
     now: datetime
     late: bool
+    left_out: tuple[str, ...]
 
 
 ROUTES = Routes()
@@ -104,6 +107,7 @@ def show(here: Instance, wanted: HealthQuery) -> Response:
         removal_waits=looked.removal_waits,
         now=now,
         late=looked.late,
+        left_out=looked.left_out,
     )
     return routes.reply(body, code)
 
@@ -143,6 +147,7 @@ def _look(database: Database) -> Looked:
                 rounds_fail=round_log.fails(session, now),
                 rounds_ceased=round_log.ceased(session, now),
                 late=find.is_late(session, newest, now),
+                left_out=tuple(witnesses.left_out(session, now)),
             )
     except DatabaseReplaced:
         return Looked(time.monotonic(), False, None, "DATABASE_REPLACED")

@@ -10,6 +10,9 @@ from secrets import token_urlsafe
 from flask import Response, abort, render_template
 from flask.typing import ResponseReturnValue
 
+from core.clock import utc_now
+from core.errors import IncidentUnknown
+from core.incidents import find as incidents
 from core.servers import find
 from handlers.http import assets, browser, gate, notice
 from handlers.http.routes import PUBLIC, READ, WRITE, Routes
@@ -108,28 +111,47 @@ def library_file(_here: Instance, hash_there: str, name: str) -> Response:
 
 PAGES = (
     ("fleet", "/dashboard", "Fleet", READ),
+    ("incidents", "/dashboard/incidents", "Incidents", READ),
     ("add", "/dashboard/add", "Add", READ),
+    ("rules", "/dashboard/rules", "Rules", READ),
     ("account", "/dashboard/account", "Account", READ),
     ("explorer", "/dashboard/graphql", "GraphQL", WRITE),
 )
 """Their templates, addresses and labels, and who may see them."""
 LOADED = {
     "server": ("chart.js",),
+    "incident": ("chart.js",),
     "explorer": ("react.js", "react-dom.js", "graphiql.js", "graphiql.css"),
 }
 """The libraries of a page, in the order in which they are loaded."""
 
 
-def page(
-    _here: Instance, name: str, title: str, code: HTTPStatus = HTTPStatus.OK
-) -> ResponseReturnValue:
+def page(_here: Instance, name: str, title: str) -> ResponseReturnValue:
     """Return one of the pages."""
+    return _rendered(name, title)
+
+
+def gone(title: str, address: str, label: str) -> ResponseReturnValue:
+    """Return the page that says that something isn't there, and leads elsewhere."""
+    return _rendered("gone", title, HTTPStatus.NOT_FOUND, instead=(address, label))
+
+
+def _rendered(
+    name: str, title: str, code: HTTPStatus = HTTPStatus.OK, **more: object
+) -> ResponseReturnValue:
     loaded = {each: source(each) for each in LOADED.get(name, ())}
     me = None if name == "login" else gate.whoami()
     # GraphiQL makes a style element for its dialogs; the page tells it what lets it stand.
     nonce = token_urlsafe(16) if name == "explorer" else ""
     html = render_template(
-        f"{name}.html", page=name, title=title, pages=PAGES, libraries=loaded, me=me, nonce=nonce
+        f"{name}.html",
+        page=name,
+        title=title,
+        pages=PAGES,
+        libraries=loaded,
+        me=me,
+        nonce=nonce,
+        **more,
     )
     response = Response(html, code)
     # Nothing inline, nothing from elsewhere: a name that gets through as markup can do nothing.
@@ -154,8 +176,19 @@ def server_page(here: Instance, server_id: int) -> ResponseReturnValue:
     with here.database.reading() as session:
         found = find.existing(session, [server_id])
     if not found:
-        return page(here, "gone", "Server not found", HTTPStatus.NOT_FOUND)
+        return gone("Server not found", "/dashboard", "See all servers")
     return page(here, "server", f"Server {server_id}")
+
+
+@ROUTES("GET", "/dashboard/incidents/<int:incident_id>", may=READ)
+def incident_page(here: Instance, incident_id: int) -> ResponseReturnValue:
+    """Return the page of one incident; its script reads the id from the address."""
+    try:
+        with here.database.reading() as session:
+            incidents.told(session, incident_id, utc_now())
+    except IncidentUnknown:
+        return gone("Incident not found", "/dashboard/incidents", "See all incidents")
+    return page(here, "incident", f"Incident {incident_id}")
 
 
 @ROUTES("GET", "/login", may=PUBLIC)

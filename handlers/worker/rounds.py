@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -20,8 +20,8 @@ from core.errors import CoreError, Unavailable, WrongRequest
 from core.incidents import announce as announcing
 from core.probe import Pace
 from core.reading import iso
+from core.rounds import gateway, measure, record, stretches, trust, witnesses
 from core.rounds import log as round_log
-from core.rounds import measure, record, stretches, trust
 from core.rounds.kernel import Kernel, look
 from core.rounds.trust import Trust
 from core.servers import find
@@ -33,6 +33,7 @@ from infra.database import Database
 log = logging.getLogger("pinglet.worker")
 T = TypeVar("T")
 
+NOBODY: Mapping[str, bool] = {}
 NIGHT = timedelta(minutes=10)
 """How long after midnight, UTC, the day is packed: what comes later is added when its rows go."""
 
@@ -73,25 +74,25 @@ def due(database: Database, slot: datetime) -> list[Target]:
 
 
 @dataclass(frozen=True, slots=True)
-class Witnesses:
+class Clocks:
     """Who is asked whether the wall clock is right: the kernel, and the database's own clock."""
 
     kernel: Callable[[], Kernel] = look
     database: Callable[[Session], datetime | None] = round_log.database_time
 
 
-WITNESSES = Witnesses()
+CLOCKS = Clocks()
 
 
-def check_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNESSES) -> None:
+def check_clock(database: Database, wall: datetime, clocks: Clocks = CLOCKS) -> None:
     """Raise ClockContradicted where nothing may be recorded by the wall clock; Unavailable.
 
     What the clocks showed is then written down: one that agrees with itself for long enough is
     believed. Where a clock was ahead and is right again, what it left in the future is put right.
     """
-    reading = trust.Reading(wall, witnesses.kernel())
+    reading = trust.Reading(wall, clocks.kernel())
     with database.reading() as session:
-        told = witnesses.database(session)
+        told = clocks.database(session)
         found = stretches.kept(session)
         was_ahead = stretches.was_ahead(session, found, wall)
     trust.check(Trust([]), wall, told)
@@ -111,15 +112,15 @@ def _note_clock(database: Database, reading: trust.Reading) -> Trust:
     return database.write(note)
 
 
-def believe_clock(database: Database, wall: datetime, witnesses: Witnesses = WITNESSES) -> None:
+def believe_clock(database: Database, wall: datetime, clocks: Clocks = CLOCKS) -> None:
     """Go on from the wall clock: a person says that it is right.
 
     Raises ClockContradicted where the database's own clock says otherwise, Unavailable.
     """
-    reading = trust.Reading(wall, witnesses.kernel())
+    reading = trust.Reading(wall, clocks.kernel())
 
     def believe(session: Session) -> None:
-        trust.check(Trust([]), wall, witnesses.database(session))
+        trust.check(Trust([]), wall, clocks.database(session))
         stretches.believe(session, reading)
 
     database.write(believe)
@@ -162,17 +163,20 @@ def store(
     *,
     beginning: Beginning | None = None,
     unobserved: Sequence[Unobserved] = (),
+    heard: Mapping[str, bool] = NOBODY,
 ) -> int:
     """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
-    Its `beginning` is noted there, too, if that may not have been done yet. Raises Unavailable.
+    Its `beginning` is noted there, too, if that may not have been done yet. Who didn't answer while
+    none of the witnesses that were `heard` did is unobserved. Raises Unavailable.
     """
 
     def write(session: Session) -> int:
         # In the order of locks that docs/design.md tells: stretches, servers, rounds.
+        seen, unseen = witnesses.weigh(session, slot, measured, heard)
         if beginning:
             stretches.note(session, beginning.reading)
-        new = record.record(session, slot, measured, now, unobserved)
+        new = record.record(session, slot, seen, now, [*unobserved, *unseen])
         if beginning:
             beginning.note(session, slot)
         round_log.add(session, slot, new, now)
@@ -207,7 +211,7 @@ async def run_round(
     progress: measure.Progress | None = None,
     *,
     now: Now = utc_now,
-    witnesses: Witnesses = WITNESSES,
+    clocks: Clocks = CLOCKS,
 ) -> RoundReport:
     """Ping `targets` and record what came back. No connection is held while echoes are out.
 
@@ -217,7 +221,7 @@ async def run_round(
     """
     started = now()
     going_on = going_on_from(started)  # the wall clock may be set meanwhile, the machine sleep
-    reading = trust.Reading(started, witnesses.kernel())
+    reading = trust.Reading(started, clocks.kernel())
 
     def store_all() -> int:
         return store(
@@ -227,13 +231,19 @@ async def run_round(
             going_on(),
             beginning=beginning,
             unobserved=measured.unobserved,
+            heard=measured.heard,
         )
 
     beginning = Beginning(len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.
     note = partial(_note_and_close, here.database, slot, beginning)
     await asyncio.wait([asyncio.create_task(asyncio.to_thread(note))], timeout=NOTE_S)
-    measured = await measure.measure(targets, _pace(here, measure.left(slot, going_on())), progress)
+    measured = await measure.measure(
+        targets,
+        _pace(here, measure.left(slot, going_on())),
+        progress,
+        gateway.witnesses(here.settings),
+    )
     measured = measure.in_time(measured, slot, going_on())
     recorded = await _patiently(store_all, slot, slot + 2 * SLOT, going_on)
     await _patiently(partial(announce, here.database, slot), slot, slot + 2 * SLOT, going_on)
@@ -272,7 +282,7 @@ async def _patiently(work: Callable[[], T], slot: datetime, until: datetime, now
             pause_s = min(5.0, pause_s * 2)
 
 
-async def run(here: Instance, now: Now = utc_now, witnesses: Witnesses = WITNESSES) -> None:
+async def run(here: Instance, now: Now = utc_now, clocks: Clocks = CLOCKS) -> None:
     """Run a round for every slot, and once a day the night's work, until cancelled.
 
     It begins with the slot we are in. A round that overruns is followed by that of the slot it
@@ -286,7 +296,7 @@ async def run(here: Instance, now: Now = utc_now, witnesses: Witnesses = WITNESS
             slot = slots.slot_of(wall)
             if slot != done:
                 with nights.held_off():
-                    await _one_slot(here, wall, now, witnesses)
+                    await _one_slot(here, wall, now, clocks)
                 done = slot
                 nights.begin_if_due(slot)
             else:
@@ -349,17 +359,17 @@ class Nights:
         self._tidied = (started - NIGHT).date()
 
 
-async def _one_slot(here: Instance, wall: datetime, now: Now, witnesses: Witnesses) -> None:
+async def _one_slot(here: Instance, wall: datetime, now: Now, clocks: Clocks) -> None:
     slot = slots.slot_of(wall)
 
     def ask() -> list[Target]:
-        check_clock(here.database, wall, witnesses)
+        check_clock(here.database, wall, clocks)
         return due(here.database, slot)
 
     # Whatever goes wrong in one round must not end those that follow.
     try:
         targets = await _patiently(ask, slot, slot + SLOT, now)
-        done = await run_round(here, slot, targets, now=now, witnesses=witnesses)
+        done = await run_round(here, slot, targets, now=now, clocks=clocks)
         if targets:
             log.info("round %s", done)
     except CoreError as error:

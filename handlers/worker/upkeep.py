@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 
 from core.accounts import tokens
 from core.history import aside, reasons, upkeep
+from core.incidents import maintenance
 from core.incidents import upkeep as incidents
 from core.rounds import log as round_log
 from core.rounds import stretches
@@ -105,6 +106,7 @@ def _plan(here: Instance, now: datetime) -> Sequence[Step]:
     steps.append(partial(_forget_reasons, database, before, _slots_at_once(len(ids))))
     steps.append(partial(_forget_incidents, database, slot_time(first_slot(oldest))))
     steps.append(partial(_forget_clocks, database, slot_time(first_slot(oldest))))
+    steps.append(partial(_plan_maintenance, database, now, slot_time(first_slot(oldest))))
     return [*steps, partial(_forget_log_ins, database, now)]
 
 
@@ -168,6 +170,13 @@ def _forget_incidents(database: Database, before: datetime) -> Tidied:
 def _forget_clocks(database: Database, before: datetime) -> Tidied:
     database.write(partial(stretches.forget, before=before), durable=False)
     database.write(partial(aside.forget, before=before), durable=False)
+    return Tidied()
+
+
+def _plan_maintenance(database: Database, now: datetime, before: datetime) -> Tidied:
+    """What comes again is laid down a day further; what was as long ago as days are kept goes."""
+    database.write(partial(maintenance.extend, now=now), durable=False)
+    database.write(partial(maintenance.forget, before=before), durable=False)
     return Tidied()
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +17,9 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from core import slots as core_slots
-from core.checks.records import Ping, Probe, figures_ms
+from core.checks.records import Ping, Probe, Reason, figures_ms
 from core.clock import utc_now
+from core.incidents import announce
 from core.rounds import record
 from core.servers import change, find
 from core.servers.records import ServerWanted
@@ -96,6 +97,30 @@ class Site:
             made = [made_up(chance, number, server_id) for number, server_id in enumerate(ids)]
             with self.database.transaction() as session:
                 record.record(session, slot, made)
+
+    def judge(self, seen: Mapping[int, str], slots: Sequence[datetime]) -> None:
+        """Record what servers are in these slots, a letter for each, and decide what comes of it.
+
+        They are good (g), lose half of their echoes (l), or are bad (b).
+        """
+        for place, slot in enumerate(slots):
+            rounds.close(self.database, slot)
+            pings = [good_or_bad(server_id, each[place]) for server_id, each in seen.items()]
+            with self.database.transaction() as session:
+                record.record(session, slot, pings)
+            rounds.announce(self.database, slot)
+        # Of the other servers nothing will come any more.
+        rounds.close(self.database, slots[-1] + announce.FENCE)
+
+
+def good_or_bad(server_id: int, letter: str) -> Ping:
+    """Return the ping of a server that answers all echoes, half of them or none."""
+    ip = f"127.{server_id >> 16}.{server_id >> 8 & 255}.{server_id & 255}"
+    if letter == "b":
+        why = (Reason.TIMEOUT, "no answer within a second")
+        return Ping(server_id, ip, ECHOES, 0, None, None, None, Probe.ICMP, None, *why)
+    received = ECHOES // 2 if letter == "l" else ECHOES
+    return Ping(server_id, ip, ECHOES, received, 12.0, 11.0, 14.0, Probe.ICMP)
 
 
 def made_up(chance: random.Random, number: int, server_id: int) -> Ping:

@@ -39,6 +39,12 @@ def server(page: Page, site: Site, server_id: int) -> None:
     expect(page.locator("#window")).to_have_attribute("data-minutes", "1440")
 
 
+def incident(page: Page, site: Site, incident_id: int) -> None:
+    """Open the page of an incident and wait for its timeline."""
+    page.goto(f"{site.url}/dashboard/incidents/{incident_id}")
+    expect(page.locator("#timeline li").first).to_be_visible()
+
+
 def shows(page: Page, hours: int) -> None:
     """Wait until the chart shows so many hours."""
     expect(page.locator("#window")).to_have_attribute("data-minutes", str(60 * hours))

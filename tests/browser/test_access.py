@@ -10,6 +10,7 @@ from core.servers import parents, tags
 from tests.browser import steps
 from tests.browser.conftest import watched
 from tests.browser.site import Site, slots
+from tests.browser.test_rules import made as a_rule
 from tests.infra.npm import ROOT
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -51,14 +52,27 @@ def pointed(page: Page, site: Site) -> None:
     expect(page.locator("#tip .spell")).to_be_visible()
 
 
+def asked(page: Page, site: Site) -> None:
+    """Open an incident, and be asked whether it is to be resolved."""
+    steps.incident(page, site, 1)
+    steps.button(page, "Resolve")
+    expect(page.get_by_role("alertdialog")).to_be_visible()
+
+
 VIEWS: dict[str, Opened] = {
     "fleet": opened("/dashboard", "#servers tbody tr"),
     "pointed": pointed,
     "nothing found": opened("/dashboard?search=nowhere", "#nothing"),
     "edit": edited,
     "add": opened("/dashboard/add", "#one"),
+    "rules": opened("/dashboard/rules", "#rules tbody tr"),
     "account": opened("/dashboard/account", "#users tr"),
     "server": pinged,
+    "incidents": opened("/dashboard/incidents", "#incidents li"),
+    "no incidents": opened("/dashboard/incidents?search=nowhere", "#nothing"),
+    "an incident": opened("/dashboard/incidents/1", "#flags a"),
+    "a question": asked,
+    "no such incident": opened("/dashboard/incidents/4711", "h1"),
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),
     "documentation": opened("/api/v1/docs", "h1"),
     "nothing there": opened("/nowhere", "h1"),
@@ -87,10 +101,12 @@ def test_axe_finds_nothing_on_any_page(
     guarded_site: Site, browser: Browser, scheme: str, width: int
 ) -> None:
     ids = guarded_site.add("web", "db", "lossy", "mail", "unseen", ago=DAY)
-    guarded_site.history(ids[:4], slots(DAY, timedelta(hours=2)))
+    guarded_site.history(ids[:4], slots(DAY, timedelta(hours=2))[:-1])
+    guarded_site.judge({ids[0]: "gbb", ids[3]: "bbb"}, slots(timedelta(minutes=2)))
     with guarded_site.database.transaction() as session:
         tags.put(session, {ids[0]: ["eu", "web"], ids[1]: [f"rack-{one}" for one in range(20)]})
         parents.put(session, {ids[0]: "db"})
+    a_rule(guarded_site)
     viewport = {"width": width, "height": 900}
     with watched(browser, color_scheme=scheme, viewport=viewport) as (context, _seen):
         page = context.new_page()
@@ -121,15 +137,20 @@ REACHABLE = """() => {
 }"""
 
 
-@pytest.mark.parametrize("view", ["fleet", "server", "add", "account"])
+@pytest.mark.parametrize(
+    "view", ["fleet", "server", "incidents", "incident", "rules", "add", "account"]
+)
 def test_the_tab_key_reaches_everything_and_shows_where_it_is(
     guarded_site: Site, page: Page, view: str
 ) -> None:
     ids = guarded_site.add("web", "db", ago=DAY)
-    guarded_site.history(ids, slots(timedelta(0)))
+    guarded_site.judge(dict.fromkeys(ids, "bb"), slots(timedelta(minutes=1)))
+    a_rule(guarded_site)
     steps.log_in(page, guarded_site)
     if view == "server":
         steps.server(page, guarded_site, ids[0])
+    elif view == "incident":
+        VIEWS["an incident"](page, guarded_site)
     else:
         VIEWS[view](page, guarded_site)
     wanted = page.evaluate(REACHABLE)

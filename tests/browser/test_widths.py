@@ -6,6 +6,10 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import Page, expect
 
+from core.clock import utc_now
+from core.incidents import change, rulebook
+from core.incidents.records import Acknowledgement, Comment
+from core.incidents.rules import Rule
 from tests import people
 from tests.browser import steps
 from tests.browser.site import Site, slots
@@ -102,12 +106,25 @@ def pasted(page: Page, site: Site) -> None:
     expect(page.locator("#results .bad")).to_have_count(1)
 
 
+def tried(page: Page, site: Site) -> None:
+    """Open a rule with long names, and try it on the past."""
+    opened("/dashboard/rules", "#rules tbody tr")(page, site)
+    page.locator("#rules button").first.click()
+    steps.button(page, "Try on the last 30 days")
+    expect(page.locator("#trial")).to_be_visible()
+
+
 VIEWS: dict[str, Callable[[Page, Site], None]] = {
     "fleet": opened("/dashboard", "#servers tbody tr"),
     "fleet, searched": opened("/dashboard?search=the-long&state=down", "#nothing"),
     "server": with_all_open,
     "server, edited": edited,
+    "incidents": opened("/dashboard/incidents", "#incidents li"),
+    "incidents, none": opened("/dashboard/incidents?search=nowhere", "#nothing"),
+    "incident": opened("/dashboard/incidents/1", "#flags a"),
+    "incident, gone": opened("/dashboard/incidents/4711", "h1:has-text('not found')"),
     "server, gone": opened("/dashboard/servers/4711", "h1:has-text('not found')"),
+    "rules": tried,
     "add": pasted,
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),
     "docs": opened("/api/v1/docs", "h1"),
@@ -119,9 +136,24 @@ def everything(site: Site) -> Site:
     """Servers of each state, with long names, and a worker that died twenty minutes ago."""
     names = (LONG, "db", "paused", f"{LONG}2")
     ids = site.add(*names, ago=DAY)
-    site.history(ids, slots(DAY, timedelta(minutes=5), end=slots(timedelta(minutes=20))[0]))
+    died = slots(timedelta(minutes=20))[0]
+    site.history(ids, slots(DAY, timedelta(minutes=5), end=died))
+    looked_after(site, ids)
+    wanted = {"name": LONG * 3, "for": {"names": [LONG * 3, "w" * 255, "*"]}}
+    with site.database.transaction() as session:
+        rule = Rule.of(wanted | {"when": {"down": 1, "of": 1}})
+        rulebook.make(session, rule, "ann", utc_now())
     site.add("new", first=9)
     return site
+
+
+def looked_after(site: Site, ids: list[int]) -> None:
+    """Have two of the servers be down since twenty minutes ago, and somebody look after one."""
+    site.judge(dict.fromkeys(ids[::3], "bbbb"), slots(timedelta(minutes=23))[1:5])
+    wanted = Acknowledgement(note="w" * 400)
+    with site.database.transaction() as session:
+        change.acknowledge(session, 1, wanted, "u" * 64, utc_now())
+        change.comment(session, 1, Comment(note="a cable\n\nand another one"), "ann", utc_now())
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -21,6 +21,8 @@ from tests.handlers.graph import root_fields
 
 SERVERS, SERVER = "/api/v1/servers", "/api/v1/servers/<int:server_id>"
 INCIDENT = "/api/v1/incidents/<int:incident_id>"
+MAINTENANCE = "/api/v1/maintenance/<int:maintenance_id>"
+RULES, RULE = "/api/v1/rules", "/api/v1/rules/<int:rule_id>"
 USERS, USER = "/api/v1/users", "/api/v1/users/<int:user_id>"
 
 
@@ -64,6 +66,22 @@ TWINS: list[tuple[str | No, str | No, str | No]] = [
     (f"POST {INCIDENT}/unack", "mutation unacknowledgeIncident", "incidents unack"),
     (f"POST {INCIDENT}/resolve", "mutation resolveIncident", "incidents resolve"),
     (f"POST {INCIDENT}/comment", "mutation commentIncident", "incidents comment"),
+    # Maintenance
+    (f"GET {SERVER}/maintenance", "Server maintenance", OF_PAGES),
+    ("GET /api/v1/maintenance", "query maintenances", "maintenance list"),
+    ("POST /api/v1/maintenance", "mutation createMaintenance", "maintenance add"),
+    ("POST /api/v1/maintenance", "mutation createMaintenance", "quiet"),
+    (f"GET {MAINTENANCE}", "query maintenance", No("`maintenance list` shows all that is said")),
+    (f"PATCH {MAINTENANCE}", "mutation changeMaintenance", No("it is removed and added anew")),
+    (f"DELETE {MAINTENANCE}", "mutation removeMaintenance", "maintenance remove"),
+    # Rules
+    (f"GET {RULES}", "query rules", "rules list"),
+    (f"POST {RULES}", "mutation createRule", "rules add"),
+    (f"GET {RULE}", "query rule", No("`rules list` shows every rule")),
+    (f"PUT {RULE}", "mutation changeRule", "rules change"),
+    (f"DELETE {RULE}", "mutation removeRule", "rules remove"),
+    (f"POST {RULES}/test", "query testRule", "rules test"),
+    ("GET /api/v1/events", "query events", No("whoever runs this instance can do all of it")),
     # Oneself
     ("POST /api/v1/session", OF_COOKIES, OF_NOBODY),
     ("DELETE /api/v1/session", OF_COOKIES, OF_NOBODY),

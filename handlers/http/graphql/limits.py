@@ -240,6 +240,16 @@ COSTS: Mapping[str, Callable[[Words, int], int]] = {
     "Query.incidents": lambda words, inside: _whole(words.get("first"), 100) * (1 + inside),
     # A timeline is taken to have 100 lines.
     "IncidentTold.timeline": lambda _, inside: 100 * (1 + inside),
+    # Each with tags, names and days, 20 of each at most.
+    "Query.maintenances": lambda words, inside: _whole(words.get("first"), 100) * (5 + inside),
+    # Ranges are taken to be 100; as many as there are are matched with each server.
+    "Server.maintenance": lambda _, inside: 50 + 100 * (1 + inside) // 4,
+    "IncidentTold.members": lambda _, inside: 1_000 * (1 + inside),
+    # 200 at most.
+    # However many servers there are and however many days: no document has room for two.
+    "Query.testRule": lambda _, inside: 60_000 + inside,
+    "Query.rules": lambda _, inside: 200 * (1 + inside),
+    "Query.events": lambda words, inside: _whole(words.get("first"), 100) * (1 + inside),
     "Query.tokens": lambda words, inside: _whole(words.get("first"), 100) * (1 + inside),
     # A list without pages is taken to hold 1,000.
     "Query.users": lambda _, inside: 1_000 * (1 + inside),

@@ -20,7 +20,15 @@ from core.accounts.records import Level, Me, TokenIssued, TokenListed, TokenPair
 from core.accounts.tokens import TokensQuery, TokenWanted
 from core.accounts.users import PasswordChange, UserChange, UserWanted
 from core.checks.records import PingNow
-from core.errors import CoreError, IdUnknown, IncidentUnknown, Unavailable, WrongRequest
+from core.errors import (
+    CoreError,
+    IdUnknown,
+    IncidentUnknown,
+    MaintenanceUnknown,
+    RuleUnknown,
+    Unavailable,
+    WrongRequest,
+)
 from core.history.records import (
     PingsPage,
     PingsQuery,
@@ -30,15 +38,29 @@ from core.history.records import (
     ServerStatus,
     Summary,
     SummaryQuery,
+    WindowQuery,
+)
+from core.incidents.maintenance_records import (
+    HeldRanges,
+    Maintenance,
+    MaintenanceChange,
+    MaintenancePage,
+    MaintenanceQuery,
+    MaintenanceWanted,
 )
 from core.incidents.records import (
     Acknowledgement,
+    Backtest,
+    BacktestWanted,
     Comment,
+    EventPage,
+    EventsQuery,
     IncidentPage,
     IncidentsQuery,
     IncidentTold,
     Resolution,
 )
+from core.incidents.rules import Rule, RuleListed
 from core.reading import Request, iso
 from core.servers.records import (
     BulkItem,
@@ -49,7 +71,7 @@ from core.servers.records import (
     Standing,
     server_name,
 )
-from handlers.http import bulk, incidents, people, servers
+from handlers.http import backtest, bulk, incidents, maintenance, people, rules, servers
 from handlers.http.graphql.selection import Info, asks_servers
 from handlers.http.ping_now import ping_now
 from handlers.http.routes import ADMIN, READ, WRITE, Done
@@ -58,6 +80,9 @@ from handlers.instance import Instance
 FILE = Path(__file__).parent / "schema.graphql"
 
 QUERY, MUTATION, SERVER = QueryType(), MutationType(), ObjectType("Server")
+MAINTENANCE = ObjectType("Maintenance")
+MAINTENANCE.set_alias("for", "whom")
+RULE, WHEN = ObjectType("Rule"), ObjectType("When")
 INTROSPECTION = {"__schema": WRITE, "__type": WRITE}
 LEVELS: dict[str, dict[str, Level]] = {
     "query": {"__typename": READ, **INTROSPECTION},
@@ -194,7 +219,8 @@ def list_incidents(_root: object, info: Info, **words: Any) -> IncidentPage:
     """Return a page of incidents."""
     here: Instance = info.context
     numbers = {name: _number(words.pop(name)) for name in ("server", "before") if words.get(name)}
-    given = words | numbers | {"limit": words.pop("first")}
+    limit = words.pop("first")
+    given = words | numbers | {"limit": limit}
     return incidents.listed(here, _read(IncidentsQuery, given, limit="first"))
 
 
@@ -205,6 +231,63 @@ def find_incident(_root: object, info: Info, **words: Any) -> IncidentTold | Non
     with suppress(IncidentUnknown):
         return incidents.show(here, _number(words["id"]))
     return None
+
+
+@_query("maintenances", may=READ)
+def list_maintenance(_root: object, info: Info, **words: Any) -> MaintenancePage:
+    """Return a page of planned work."""
+    here: Instance = info.context
+    given = {"over": words["over"], "limit": words["first"]}
+    if words.get("before"):
+        given["before"] = _number(words["before"])
+    return maintenance.listed(here, _read(MaintenanceQuery, given, limit="first"))
+
+
+@_query("maintenance", may=READ)
+def find_maintenance(_root: object, info: Info, **words: Any) -> Maintenance | None:
+    """Return planned work."""
+    here: Instance = info.context
+    with suppress(MaintenanceUnknown):
+        return maintenance.show(here, _number(words["id"]))
+    return None
+
+
+@_query("rules", may=READ)
+def list_rules(_root: object, info: Info) -> Sequence[RuleListed]:
+    """Return every rule that somebody made."""
+    here: Instance = info.context
+    return rules.listed(here).rules
+
+
+@_query("rule", may=READ)
+def find_rule(_root: object, info: Info, **words: Any) -> RuleListed | None:
+    """Return a rule."""
+    here: Instance = info.context
+    with suppress(RuleUnknown):
+        return rules.show(here, _number(words["id"]))
+    return None
+
+
+@_query("testRule", may=READ)
+def try_rule(_root: object, info: Info, **words: Any) -> Backtest:
+    """Say what a draft of a rule would have made of the past."""
+    here: Instance = info.context
+    return backtest.test(here, _read(BacktestWanted, words))
+
+
+# What JSON calls so has another name in Python.
+RULE.set_field("for", lambda rule, _info: rule.whom)
+WHEN.set_field("of", lambda when, _info: when.span)
+
+
+@_query("events", may=ADMIN)
+def events(_root: object, info: Info, **words: Any) -> EventPage:
+    """Return a page of who changed rules."""
+    here: Instance = info.context
+    given = {"limit": words["first"]}
+    if words.get("before"):
+        given["before"] = _number(words["before"])
+    return rules.list_events(here, _read(EventsQuery, given, limit="first"))
 
 
 @_query("me", may=READ)
@@ -253,6 +336,13 @@ def summary(server: Listed, info: Info, **words: Any) -> Summary | None:
     """Return a window in figures."""
     found = _of_all(server, info, _read(SummaryQuery, words), servers.summaries)
     return cast(Summary | None, found)
+
+
+@SERVER.field("maintenance")
+def maintenance_of(server: Listed, info: Info, **words: Any) -> HeldRanges | None:
+    """Return from when to when it was or will be in maintenance."""
+    found = _of_all(server, info, _read(WindowQuery, words), maintenance.all_held)
+    return cast(HeldRanges | None, found)
 
 
 def _of_all(server: Listed, info: Info, wanted: Request, load: Load) -> Any:
@@ -344,6 +434,42 @@ def comment_incident(here: Instance, which: str, **words: Any) -> IncidentTold:
     return incidents.comment(here, _read(Comment, words), _number(which))
 
 
+@_mutation("createMaintenance", "CREATED", "maintenance", may=WRITE)
+def create_maintenance(here: Instance, **words: Any) -> Maintenance:
+    """Plan work."""
+    return maintenance.make(here, _read(MaintenanceWanted, words["maintenance"]))
+
+
+@_mutation("changeMaintenance", "UPDATED", "maintenance", may=WRITE)
+def change_maintenance(here: Instance, which: str, change: dict[str, Any]) -> Maintenance:
+    """Have planned work otherwise."""
+    return maintenance.alter(here, _read(MaintenanceChange, change), _number(which))
+
+
+@_mutation("removeMaintenance", "DELETED", may=WRITE)
+def remove_maintenance(here: Instance, which: str) -> Done:
+    """Remove planned work."""
+    return maintenance.remove(here, _number(which))
+
+
+@_mutation("createRule", "CREATED", "rule", may=ADMIN)
+def create_rule(here: Instance, rule: dict[str, Any]) -> RuleListed:
+    """Make a rule."""
+    return rules.make(here, _read(Rule, rule))
+
+
+@_mutation("changeRule", "UPDATED", "rule", may=ADMIN)
+def change_rule(here: Instance, which: str, rule: dict[str, Any]) -> RuleListed:
+    """Replace a rule."""
+    return rules.change(here, _read(Rule, rule), _number(which))
+
+
+@_mutation("removeRule", "DELETED", may=ADMIN)
+def remove_rule(here: Instance, which: str) -> Done:
+    """Delete a rule."""
+    return rules.remove(here, _number(which))
+
+
 @_mutation("createToken", "CREATED", "token", may=READ)
 def create_token(here: Instance, token: dict[str, Any]) -> TokenIssued:
     """Make a named token."""
@@ -403,7 +529,16 @@ def _read(shape: type[Wanted], words: Mapping[str, Any], **called_here: str) -> 
         raise error.called(name) from None
 
 
-QUERIES = (FleetQuery, IncidentsQuery, PingsQuery, SeriesQuery, SummaryQuery, TokensQuery)
+QUERIES = (
+    FleetQuery,
+    IncidentsQuery,
+    MaintenanceQuery,
+    PingsQuery,
+    WindowQuery,
+    SeriesQuery,
+    SummaryQuery,
+    TokensQuery,
+)
 
 
 def _number(text: str) -> int:
@@ -412,7 +547,7 @@ def _number(text: str) -> int:
 
 
 def _schema() -> GraphQLSchema:
-    bindables = (QUERY, MUTATION, SERVER, DATE_TIME)
+    bindables = (QUERY, MUTATION, SERVER, MAINTENANCE, RULE, WHEN, DATE_TIME)
     return make_executable_schema(
         FILE.read_text(encoding="utf-8"), *bindables, convert_names_case=in_snake_case
     )

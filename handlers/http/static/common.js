@@ -8,7 +8,7 @@ export const me = { may, open: open !== undefined, mayWrite: may === "write" || 
 
 export { prefix } from "./place.js";
 export { age, aging, iso, lasting, now } from "./time.js";
-export { between, clock, day, moment, when, whenInZone } from "./zone.js";
+export { between, clock, day, lastEvening, lately, moment, when, whenInZone } from "./zone.js";
 
 export const $ = (selector, root = document) => root.querySelector(selector);
 
@@ -62,17 +62,18 @@ export async function call(method, path, body, type) {
 
 const UNDO_MS = 8000; // as long as .undoable shrinks its bar
 
-// Say what went wrong beside the form, and mark the field.
+// Say what went wrong beside the form, and mark the field. `act` is given what the form holds, and the
+// button that sent it.
 export function onSubmit(form, act) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const error = $(".error", form) ?? $(".error", form.parentElement);
-    const button = $("[type=submit]", form);
+    const button = event.submitter ?? $("[type=submit]", form);
     for (const input of form.elements) input.removeAttribute("aria-invalid");
     error.hidden = true;
     button.disabled = true;
     try {
-      await act(new FormData(form));
+      await act(new FormData(form), button);
     } catch (problem) {
       const field = problem.field && form.elements.namedItem(problem.field);
       error.textContent = inWords(problem, field);

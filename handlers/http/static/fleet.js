@@ -2,12 +2,14 @@
 import { $, age, aging, call, colour, count, fitted, h, me, ms, now, percent, prefix, set, stateMark } from "./common.js";
 import { inAddress, keepList, keepScroll, sayInAddress } from "./place.js";
 import { goOnRemoving } from "./removing.js";
+import { fill as fillIncidents, saidOf, sinceText } from "./since.js";
 import { WORDS, asked, byState, byWord, drawStates, word } from "./states.js";
 import { strips } from "./strips.js";
-import { firstAsked, upToDate } from "./watch.js";
+import { firstAsked, openOf, openOnes, upToDate } from "./watch.js";
 
 const STATES = ["up", "degraded", "down", "unobserved"];
 const PAGE = 1000;
+const MOST_INCIDENTS = 5;
 const REFRESH_MS = 20_000;
 
 const filter = $("#filter");
@@ -59,10 +61,11 @@ function show(page) {
 }
 
 const figures = Object.fromEntries(WORDS.map((state) => [state, h("span", { class: "figure" })]));
+const sinces = { down: h("small") };
 const buttons = Object.fromEntries(WORDS.map((state) => [state, h("button", {
   type: "button", class: "tile count",
   onclick: () => { filter.elements.state.value = filter.elements.state.value === state ? "" : state; restart(); },
-}, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), figures[state], h("span", { class: "what" }, state))]));
+}, h("span", { class: `mark ${state}`, "aria-hidden": "true" }), figures[state], h("span", { class: "what" }, state), sinces[state] ?? null)]));
 $("#summary").append(...Object.values(buttons));
 
 function tiles(totals) {
@@ -74,6 +77,25 @@ function tiles(totals) {
     // These two are there only where there are some.
     if (["new", "paused"].includes(state)) buttons[state].hidden = !totals[state] && !pressed;
   }
+}
+
+// Above the list, whatever it is filtered by: what is open, and in each row and in the tile since when.
+function incidents() {
+  const { incidents: found, open } = openOnes();
+  const shown = found.slice(0, MOST_INCIDENTS);
+  $("#open").hidden = open === 0;
+  fillIncidents($("#open .incidents"), shown);
+  $("#open-more").hidden = open === shown.length;
+  set($("#open-more a"), `and ${count(open - shown.length)} more`);
+  for (const { server } of rows.values()) update(server);
+  since();
+}
+
+// Since when something has been down without an end.
+function since() {
+  const down = openOnes().incidents.filter(({ kind }) => kind === "down");
+  const first = down.reduce((one, other) => !one || other.opened < one.opened ? other : one, null);
+  set(sinces.down, first ? sinceText(first) : "");
 }
 
 const lastAge = () => set($("#age"), lastRound && now() ? `last round ${age(lastRound)}` : "");
@@ -97,7 +119,10 @@ function fill(servers) {
 // A row is made once; afterwards only what has changed is set. So nothing flickers, and the focus stays.
 function update(server) {
   const known = rows.get(server.id) ?? made(server);
-  const text = JSON.stringify(server);
+  const open = openOf(server.id);
+  const isDown = open?.kind === "down" && word(server) === "down";
+  const why = [open && (isDown ? sinceText(open) : saidOf(open)), server.detail].filter(Boolean).join(" · ");
+  const text = JSON.stringify([server, why]);
   if (known.text === text) return known.row;
   const drawn = JSON.stringify([server.strip_counts, server.means_ms]);
   const changed = known.drawn !== drawn;
@@ -110,8 +135,8 @@ function update(server) {
     known.state.dataset.word = word(server);
     known.state.replaceChildren(stateMark(word(server)), known.why);
   }
-  set(known.why, server.detail ?? "");
-  known.why.title = server.detail ?? "";
+  set(known.why, why);
+  known.why.title = why;
   set(known.ms, ms(server.last_ping?.response_ms));
   known.ms.classList.toggle("muted", server.state === "unobserved");
   set(known.uptime, percent(server.uptime));
@@ -268,6 +293,7 @@ addEventListener("resize", () => { clearTimeout(typing); typing = setTimeout(red
 document.addEventListener("theme", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) guarded(); });
 document.addEventListener("reached", guarded);
+for (const change of ["asked", "zone"]) document.addEventListener(change, incidents);
 aging(lastAge);
 setInterval(() => { if (!document.hidden) guarded(); }, REFRESH_MS);
 

@@ -10,9 +10,12 @@ const PATIENCE_MS = 10_000; // a health that takes longer is none
 let health = {};
 let lastRound = null; // in ms since 1970, by Pinglet's clock
 let down = 0;         // of all servers, whatever a list is filtered by
+let incidents = [];   // the open ones, newest first, as many as a page has
+let open = 0;         // how many there are
 let silent = false;   // no answer came
 let trouble = null;   // why what the page shows is old
 let name = document.title.split(" · ")[0];
+let since = "";       // since when what the page is about is down
 let askedAt = 0;
 
 export async function ask() {
@@ -22,7 +25,9 @@ export async function ask() {
   const wasSilent = silent;
   askedAt = performance.now();
   try {
-    const [told, states] = await Promise.all([get("health"), me.may && get("servers?limit=1")]);
+    const [told, states, found] = await Promise.all([
+      get("health"), me.may && get("servers?limit=1"), me.may && get("incidents?state=open&limit=1000"),
+    ]);
     const said = await told.json();
     // What stands in front of Pinglet may answer in its place, in JSON as well.
     if (Number.isNaN(Date.parse(said.now))) throw new TypeError("no answer of Pinglet's");
@@ -30,9 +35,11 @@ export async function ask() {
     heard(health.now);
     lastRound = health.last_round_age_s == null ? null : now() - 1000 * health.last_round_age_s;
     if (states?.ok) down = (await states.json()).totals.down ?? 0;
+    if (found?.ok) ({ incidents, open } = await found.json());
     silent = false;
   } catch { silent = true; } finally { clearTimeout(timer); }
   show();
+  document.dispatchEvent(new Event("asked"));
   if (wasSilent && !silent) document.dispatchEvent(new Event("reached"));
 }
 
@@ -43,9 +50,20 @@ export async function upToDate(refresh) {
   return trouble;
 }
 
-// What a page is about, as its title says.
-export function named(words) {
+// What was open when Pinglet was asked last: {incidents, open}, the newest of them and how many there are.
+// "asked" is dispatched when that may have changed.
+export const openOnes = () => ({ incidents, open });
+
+// A server's: why it is down before what else its rules say.
+export function openOf(id) {
+  const all = incidents.filter(({ server }) => server?.id === id);
+  return all.find(({ kind }) => kind === "down") ?? all[0];
+}
+
+// What a page is about, as its title says, and since when that is down.
+export function named(words, { downSince = "" } = {}) {
   name = words;
+  since = downSince;
   show();
 }
 
@@ -90,10 +108,11 @@ function title() {
     !silent && health.database === false && "No database",
     !silent && fails() && "Rounds fail",
     !silent && isLate() && !fails() && (lastRound === null ? "Monitoring not started" : "Monitoring stopped"),
-    down && `${count(down)} down`,
+    since || (down && `${count(down)} down`),
   ].filter(Boolean);
   const words = alarms.length && name === "Fleet" ? [...alarms, "Pinglet"] : [...alarms, name, "Pinglet"];
-  if (document.title !== words.join(" · ")) document.title = words.join(" · ");
+  const title = `${open ? `(${count(open)}) ` : ""}${words.join(" · ")}`;
+  if (document.title !== title) document.title = title;
 }
 
 // The icon of static/icon.svg, with a badge that is a shape as well as a colour.

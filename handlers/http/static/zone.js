@@ -1,12 +1,15 @@
 // In which zone times are shown, the browser's or UTC, and what they are called there.
 import { forGood } from "./kept.js";
-import { iso } from "./time.js";
+import { iso, now } from "./time.js";
 
 const KEPT = "zone";
 const UTC = "UTC";
 let inUtc = forGood.getItem(KEPT) === UTC;
 
 const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+// As Pinglet is asked for hours of the day in it.
+export const zone = () => inUtc ? UTC : here;
 
 const MINUTE = 60_000;
 const DAY = 1440 * MINUTE;
@@ -31,6 +34,8 @@ const dated = (time) => written(time, { dateStyle: "medium", timeStyle: "short" 
 export const when = (time) => zoned(time, dated(time));
 export const whenInZone = (time) => `${dated(time)} ${zoneOf(time)}`;
 export const clock = (time) => zoned(time, written(time, { timeStyle: "short" }));
+// Today's without the day.
+export const lately = (time) => now() !== null && dayOf(+new Date(time)) === dayOf(now()) ? clock(time) : when(time);
 export const day = (time) => written(time, { dateStyle: "medium" });
 const shortDay = (time) => written(time, { month: "short", day: "numeric" });
 const monthOf = (time) => written(time, { month: "short", year: "numeric" });
@@ -45,12 +50,20 @@ export function moment(time, write = when) {
 }
 
 // From when to when; the day is said once. Without an `until` it lasts. It may have begun before that
-// and ended after that.
-export function between(since, until, { isBefore = false, isAfter = false } = {}) {
-  const from = [...(isBefore ? ["before "] : []), moment(since)];
+// and ended after that; `write` writes when it began.
+export function between(since, until, { isBefore = false, isAfter = false, write = when } = {}) {
+  const from = [...(isBefore ? ["before "] : []), moment(since, write)];
   if (until == null) return ["since ", ...from];
   const isSameDay = dayOf(+new Date(since)) === dayOf(+new Date(until));
   return [...from, " – ", ...(isAfter ? ["after "] : []), moment(until, isSameDay ? clock : when)];
+}
+
+// Yesterday's evening, six o'clock: since then it was last night.
+export function lastEvening() {
+  if (inUtc) return (dayOf(now()) - 1) * DAY + 18 * 60 * MINUTE;
+  const evening = new Date(now());
+  evening.setDate(evening.getDate() - 1);
+  return evening.setHours(18, 0, 0, 0);
 }
 
 // Ticks: round times of this zone

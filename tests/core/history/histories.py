@@ -66,6 +66,8 @@ class History:
     server_id: int = 0
     schedule: list[tuple[datetime, int, bool]] = field(default_factory=list)
     pings: dict[datetime, Ping] = field(default_factory=dict)
+    left_out: set[datetime] = field(default_factory=set)
+    """Slots in maintenance, which are no part of summaries."""
 
     def due(self, slot: datetime, now: datetime) -> bool:
         """Whether the slot was due, or was pinged all the same."""
@@ -89,7 +91,9 @@ class History:
 
     def figures(self, kind: type[F], since: datetime, until: datetime, now: datetime) -> F:
         """Return what the slots of [since, until), both whole minutes, add up to."""
-        slots = list(slots_between(since, until))
+        every = list(slots_between(since, until))
+        left_out = self.left_out if kind is Summary else set()
+        slots = [slot for slot in every if slot not in left_out]
         seen = [self.pings[slot] for slot in slots if slot in self.pings]
         means = sorted(ping.response_ms for ping in seen if ping.response_ms is not None)
         hundredths = [round(ms * 100) for ms in means]
@@ -110,6 +114,7 @@ class History:
             "p99_ms": nearest_rank(means, 99),
             "since": since,
             "until": until,
+            "maintenance": sum(self.due(slot, now) for slot in every if slot in left_out),
         }
         return kind(**{name: known[name] for name in kind.__struct_fields__})
 

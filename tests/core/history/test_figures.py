@@ -1,5 +1,6 @@
 """Reading history: every window, from either table, is what its slots say one by one."""
 
+import itertools
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from core.checks.records import State
 from core.errors import WrongRequest
 from core.history import figures, slices, today
 from core.history.records import Bucket, Counts, HistoryRequest, PingRecord, Summary
+from core.reading import iso
 from core.servers import find
 from core.slots import SLOT
 from infra.database import Database
@@ -36,11 +38,15 @@ from tests.core.history.histories import (
     read_pages,
     remove,
     reschedule,
+    slots_between,
     steps,
     store,
 )
+from tests.core.incidents.planned import make
 from tests.infra.statements import counted
 
+NUMBERS = itertools.count()
+"""Of servers that have maintenance of their own."""
 EMPTY = "^until must be at least a minute after since, got '2.*Z to 2.*Z'$"
 
 
@@ -264,10 +270,37 @@ def test_no_reading_takes_more_statements_where_there_is_more_to_read(database: 
 
     history = add(database)
     few = read_all(FIRST)
-    assert few == {"history": 2, "series": 3, "summary": 3, "fleet": 5, "names": 1, "states": 2}
+    assert few == {"history": 2, "series": 3, "summary": 4, "fleet": 6, "names": 1, "states": 2}
     for number in range(30):
         add(database, name=f"web-{number}")
         fill(database, history, number * 1_440, 4, 3, 0)
         if number % 2:
             pack_day(database, (FIRST + number * DAY).date(), [history.server_id])
     assert read_all(FIRST + 30 * DAY) == few
+
+
+@given(st.integers(0, 2**32), steps)
+@counts(**common)
+def test_slots_in_maintenance_are_left_out_of_a_summary_and_counted_apart(
+    database: Database, seed: int, plan: list[tuple[str, int]]
+) -> None:
+    history, now = made_up(database, seed, f"web-{next(NUMBERS)}")
+    chance = random.Random(seed)
+    first = min(history.pings).replace(hour=0, minute=0)
+    for _ in range(3):
+        since = first + chance.randrange(3 * 1_440) * SLOT
+        until = since + chance.choice((1, 30, 1_440)) * SLOT
+        counts_too = chance.random() < 0.3
+        when = {"since": iso(since), "until": iso(until)}
+        make(database, when, since, counts=counts_too, **{"for": {"names": [history.name]}})
+        history.left_out |= set() if counts_too else set(slots_between(since, until))
+    for step, day in plan:
+        if step == "pack":
+            pack_day(database, first.date() + day * DAY, [history.server_id])
+        elif step == "late":
+            add_late(database, history, chance)
+    for since, until in ((first, first + 3 * DAY), (first + 7 * HOUR, first + 31 * HOUR)):
+        with database.reading() as session:
+            found = figures.summaries(session, [history.server_id], (since, until), now)
+        assert found == {history.server_id: history.figures(Summary, since, until, now)}
+    remove(database, history.name)

@@ -11,6 +11,7 @@ from core.checks.records import State
 from core.errors import IdUnknown
 from core.history import today
 from core.history.records import Bucket, Summary
+from core.reading import iso
 from core.servers import find
 from core.servers.records import FleetQuery, Sort
 from core.slots import SLOT
@@ -31,6 +32,7 @@ from tests.core.history.histories import (
     reschedule,
     steps,
 )
+from tests.core.incidents.planned import make
 from tests.infra.statements import counted
 
 
@@ -112,7 +114,7 @@ def test_a_page_is_the_fleet_in_the_order_wanted(database: Database) -> None:
         fill(database, add(database, name=name), 0, 4, 3)
     with database.reading() as session, counted(database) as statements:
         found, cursors = today.page(session, FleetQuery(sort=Sort.NAME, limit=2), FIRST + HOUR)
-        assert len(statements) == 6  # the last: why they are unobserved
+        assert len(statements) == 7  # the last: why they are unobserved
         lines = today.fleet(session, FIRST + HOUR)
     assert found.servers == [lines[1], lines[2]]
     assert (found.totals[State.UNOBSERVED], found.next) == (3, cursors[-1])
@@ -127,3 +129,20 @@ def test_one_is_read_as_the_fleet_reads_it(database: Database) -> None:
         for nobody in (0, 2**63 - 1, 2**63):
             with pytest.raises(IdUnknown):
                 today.of_one(session, nobody, now)
+
+
+def test_slots_in_maintenance_are_no_part_of_the_list_unless_they_count(
+    database: Database,
+) -> None:
+    for name in ("web", "db"):
+        fill(database, add(database, name=name), 0, *[4] * 30, *[0] * 30)
+    half = {"since": iso(FIRST + HOUR / 2), "until": iso(FIRST + HOUR)}
+    make(database, half, FIRST, **{"for": {"names": ["web"]}})
+    make(database, half, FIRST, counts=True)
+    with database.reading() as session:
+        web, other = today.fleet(session, FIRST + HOUR - SLOT)
+        later = today.of_one(session, web.id, FIRST + HOUR)
+    assert (web.uptime, web.coverage, web.counts.due) == (1, 1, 30)
+    assert (web.strip[-2:], web.strip_counts[-1]) == ([State.UP, None], None)
+    assert (other.uptime, other.strip[-2:]) == (0.5, [State.UP, State.DOWN])
+    assert [web.exempt, other.exempt, later.exempt] == [True, True, False]

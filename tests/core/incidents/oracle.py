@@ -3,7 +3,8 @@
 Written from docs/design.md, in another way than the judge is: it remembers nothing and counts anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 
 def decisions(
@@ -58,3 +59,34 @@ def is_flapping(turns: Sequence[tuple[str, int, int]]) -> bool:
         return False
     begin = max(place for place, turn in enumerate(turns) if turn[0] == "opened")
     return sum(turn[0] == "reopened" and slot - turn[1] < 60 for turn in turns[begin:]) >= 4
+
+
+Seen = tuple[int, int, float | None] | None
+"""Echoes sent, echoes received, their mean in ms; None where nobody looked."""
+
+
+def letters(history: Sequence[Seen], when: Mapping[str, float]) -> str:
+    """Return what a rule finds in each slot: `g`, `b` or `x`."""
+    return "".join(letter(history[:end], when) for end in range(1, len(history) + 1))
+
+
+def letter(past: Sequence[Seen], when: Mapping[str, float]) -> str:
+    """Return what a rule finds in the last of these slots; those that are missing were good."""
+    of = int(when["of"])
+    if "coverage_pct" in when:
+        seen = of - sum(one is None for one in past[-of:])
+        return "b" if Fraction(100 * seen, of) < when["coverage_pct"] else "g"
+    if past[-1] is None:
+        return "x"
+    if "down" in when:
+        return "b" if past[-1][1] == 0 else "g"
+    observed = [one for one in past if one is not None][-of:]
+    if "loss_pct" in when:
+        lost = sum(Fraction(100 * (sent - received), sent) for sent, received, _ in observed)
+        return "b" if lost / of >= when["loss_pct"] else "g"
+    times = [0 if ms is None else ms for _, _, ms in observed]
+    if "k" in when:
+        return "b" if sum(ms > when["p95_ms"] for ms in times) >= when["k"] else "g"
+    times = sorted([*times, *[0] * (of - len(times))])
+    rank = next(place for place in range(1, of + 1) if 100 * place >= 95 * of)
+    return "b" if times[rank - 1] > when["p95_ms"] else "g"

@@ -7,6 +7,7 @@ import pytest
 from core.errors import IncidentUnknown, WrongRequest
 from core.incidents import find
 from core.incidents.records import IncidentsQuery, Standing
+from core.servers import change, tags
 from infra.database import Database
 from tests.core.incidents.rounds import arrive, begin, minutes
 from tests.infra.rows import MINUTE, SLOT, add
@@ -32,6 +33,25 @@ def test_what_was_over_before_a_time_is_left_out(database: Database) -> None:
         ids(database, since="yesterday")
 
 
+def test_they_are_found_by_the_tags_and_the_names_of_their_servers(database: Database) -> None:
+    servers = [add(database, name) for name in ("Z\u00dcRICH", "db", "gone")]
+    for number in range(2):
+        slot = SLOT + number * MINUTE
+        begin(database, slot)
+        arrive(database, slot, [(one, "b") for one in servers])
+    with database.transaction() as session:
+        tags.put(session, {servers[0]: ["web"], servers[1]: ["eu", "web"]})
+        change.remove_id(session, servers[2])
+    gone, of_db, of_zurich = ids(database)
+    assert ids(database, tag="WEB") == [of_db, of_zurich]
+    assert ids(database, tag="eu") == [of_db]
+    assert ids(database, tag="we") == []
+    assert ids(database, search="z\u00fcr") == [of_zurich]
+    assert ids(database, search="g", tag="web") == []
+    assert ids(database, search="gon") == [gone]
+    assert ids(database, search="%") == []
+
+
 def test_many_take_the_statements_of_one(database: Database) -> None:
     servers = [add(database, name) for name in ("web", "db", "mail")]
     for number in range(2):
@@ -42,7 +62,7 @@ def test_many_take_the_statements_of_one(database: Database) -> None:
         assert len(ids(database)) == 3
     assert len(statements) <= 3
     with database.reading() as session:
-        assert [one.server.id for one in find.open_ones(session, NOW)] == servers
+        assert [one.server and one.server.id for one in find.open_ones(session, NOW)] == servers
 
 
 def test_no_incident_is_told_of_an_unknown_id(database: Database) -> None:

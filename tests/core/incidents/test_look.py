@@ -2,7 +2,9 @@
 
 import pytest
 
-from core.incidents.look import Found, look
+from core.incidents.look import NOTHING_FOUND, Case, Found, look
+from core.incidents.rules import DEFAULT_ID
+from core.incidents.when import Seen
 from core.slots import slot_number
 from infra.database import Database
 from tests.core.incidents.rounds import arrive, begin, minutes
@@ -18,7 +20,7 @@ def test_of_quiet_servers_nothing_is_read(database: Database) -> None:
     first, second = add(database), add(database, "db")
     begin(database, SLOT)
     arrive(database, SLOT, [(first, "g"), (second, "x")])
-    assert seen(database) == Found({}, {}, {}, {})
+    assert seen(database) == NOTHING_FOUND
 
 
 @pytest.mark.parametrize("after", ["", "g"])
@@ -28,16 +30,16 @@ def test_who_had_no_echo_back_is_asked_about(database: Database, after: str) -> 
     for number, letter in enumerate("b" + after):
         arrive(database, SLOT + number * MINUTE, [(second, letter)])
     found = seen(database)
-    assert list(found.memories) == [second]
-    assert found.rows == {second: {slot_number(SLOT): 0}}
+    assert list(found.cases) == [Case(second, DEFAULT_ID)]
+    assert found.rows == {second: {slot_number(SLOT): Seen(4, 0, None)}}
 
 
 def test_of_several_slots_one_bad_is_enough(database: Database) -> None:
     server_id = add(database)
     for number, letter in enumerate("gbg"):
         arrive(database, SLOT + number * MINUTE, [(server_id, letter)])
-    zero = slot_number(SLOT)
-    assert seen(database, 3).rows == {server_id: {zero: 4, zero + 1: 0, zero + 2: 4}}
+    rows = seen(database, 3).rows[server_id]
+    assert [one.received for _, one in sorted(rows.items())] == [4, 0, 4]
 
 
 def test_who_is_remembered_is_asked_about(database: Database) -> None:
@@ -45,5 +47,5 @@ def test_who_is_remembered_is_asked_about(database: Database) -> None:
     minutes(database, server_id, "b")
     with database.transaction() as session:
         found = look(session, SLOT + MINUTE, SLOT + MINUTE)
-    assert found.memories[server_id].verdicts == "b"
+    assert found.cases[Case(server_id, DEFAULT_ID)].memory.verdicts == "b"
     assert server_id in found.plans

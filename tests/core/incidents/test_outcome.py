@@ -30,7 +30,7 @@ def test_it_says_why_its_first_bad_slot_was_bad(database: Database) -> None:
     with database.reading() as session:
         row = session.execute(select(INCIDENT)).one()
     assert (row.reason, row.detail) == (Reason.REFUSED, "connection refused")
-    assert (row.server_id, row.server_name, row.rule) == (server_id, "web", "default")
+    assert (row.server_id, row.name, row.rule) == (server_id, "web", "default")
 
 
 def test_soon_again_is_the_same_incident_and_a_flap(database: Database) -> None:

@@ -23,6 +23,7 @@ from core.rounds.measure import (
     in_time,
     left,
     measure,
+    measure_blocking,
     pace,
     too_late,
 )
@@ -51,6 +52,23 @@ def test_the_pace_is_that_of_the_settings() -> None:
 
 
 # Real sockets
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_witnesses_are_asked_with_the_targets_and_are_none_of_them(blocking: bool) -> None:
+    how = replace(HURRIED, allowed=lambda ip: ip != "127.0.0.3")
+    target, asked = Target(17, "127.0.0.1", port=9), ["127.0.0.2", "127.0.0.3"]
+    if blocking:
+        found = measure_blocking([target], how, asked)
+    else:
+        found = asyncio.run(measure([target], how, witnesses=asked))
+    assert [one.server_id for one in found.pings] == [17]
+    assert not found.unobserved
+    assert found.heard == {"127.0.0.2": True, "127.0.0.3": False}
+
+
+def test_where_nobody_is_due_no_witness_is_asked() -> None:
+    assert asyncio.run(measure([], HURRIED, witnesses=["127.0.0.2"])) == Measured([], [])
 
 
 @pytest.fixture

@@ -60,8 +60,11 @@ def _is_json(value: object) -> bool:
 
 
 additions = st.lists(junk.filter(_is_json), max_size=3)
+BATCH_KEYS = {"version", "slot", "deadline", "targets"}
 keys = st.text(max_size=9).filter(
-    lambda key: key not in {"version", "slot", "deadline", "targets", "pings", "unobserved"}
+    lambda key: (
+        key not in {"version", "slot", "deadline", "targets", "pings", "unobserved", "heard"}
+    )
 )
 
 
@@ -90,6 +93,27 @@ def test_long_results_travel_in_several_messages_and_lose_nothing() -> None:
     assert max(len(text.encode()) for text in texts) <= MESSAGE_BYTES
     assert [ping for part in parts for ping in part.pings] == found
     assert [entry for part in parts for entry in part.unobserved] == lost
+
+
+def test_what_witnesses_said_travels_with_each_part_of_the_results() -> None:
+    heard = {"192.0.2.1": False, "2001:db8::1": True}
+    many = replace(RESULTS, pings=[PING] * 6_000, heard=heard)
+    parts = [Results.read(text) for text in many.texts()]
+    assert len(parts) > 1
+    assert [part.heard for part in parts] == [heard] * len(parts)
+    assert sum(len(part.pings) for part in parts) == 6_000
+
+
+def test_where_no_witness_was_asked_the_message_is_as_it_always_was() -> None:
+    (text,) = RESULTS.texts()
+    assert set(json.loads(text)) == {"version", "slot", "pings", "unobserved"}
+    assert Results.read(text).heard == {}
+
+
+def test_a_witness_that_is_no_address_is_refused() -> None:
+    (text,) = replace(RESULTS, heard={"gateway": True}).texts()
+    with pytest.raises(WrongRequest, match="ip must be"):
+        Results.read(text)
 
 
 def test_a_batch_of_the_largest_size_fits_in_a_message() -> None:

@@ -49,6 +49,15 @@ def test_a_batch_becomes_results(results: Queue) -> None:
     assert not found.unobserved
 
 
+def test_witnesses_are_asked_with_each_batch(results: Queue) -> None:
+    settings = replace(FAST, witnesses=("127.0.0.3",))
+    prober = prober_of(results, settings=settings)
+    assert failed(prober.answer(event_of(batch_of("127.0.0.1").text()))) == []
+    (found,) = sent_results(results)
+    assert found.heard == {"127.0.0.3": True}
+    assert [ping.server_id for ping in found.pings] == [1]
+
+
 def test_batches_that_come_together_are_measured_together(results: Queue) -> None:
     slot = slots.slot_of(utc_now())
     deadline = measure.deadline(slot)

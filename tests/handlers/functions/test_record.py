@@ -23,7 +23,7 @@ from infra.database import Database
 from tests.cloud import event_of, failed
 from tests.counts import EVENTS, MESSAGES, examples
 from tests.handlers.functions.messages import MINUTE, POISON, SLOT, names, results_of
-from tests.infra.rows import add_many, ping, rows_in, stored
+from tests.infra.rows import IP, add_many, ping, rows_in, stored
 from tests.infra.rows import server as server_row
 
 
@@ -78,6 +78,21 @@ def _never_back(database: Database, before: dict[int, datetime]) -> dict[int, da
         found = {row.id: row.last_slot for row in find.everything(session) if row.last_slot}
     assert all(found[server_id] >= slot for server_id, slot in before.items())
     return found
+
+
+def test_what_one_prober_could_not_see_is_not_down_and_what_another_saw_is(
+    recorder: Recorder,
+) -> None:
+    [one, other] = add_many(recorder.database, names(2))
+    for slot, heard in ((SLOT, [True, True]), (SLOT + MINUTE, [False, True])):
+        texts = [
+            text
+            for server_id, did in zip((one, other), heard, strict=True)
+            for text in Results(slot, [ping(server_id, None)], [], heard={IP: did}).texts()
+        ]
+        assert failed(recorder.answer(event_of(*texts))) == []
+    found = [(server_id, slot) for server_id, slot, _ in stored(recorder.database)]
+    assert found == [(one, SLOT), (other, SLOT), (other, SLOT + MINUTE)]
 
 
 def test_of_ten_messages_with_one_poisonous_only_that_fails_and_nine_are_recorded_once(

@@ -23,6 +23,7 @@ from handlers.http.health import LOOKED
 from handlers.worker import rounds
 from infra.database import Database
 from tests.handlers.histories import IP, MINUTE, add, at, record, this_slot
+from tests.handlers.races import database_of
 from tests.instances import instance
 
 HEALTH = "/api/v1/health"
@@ -45,6 +46,7 @@ def test_it_is_well_before_the_first_round(client: FlaskClient) -> None:
         "removal_waits": None,
         "now": body["now"],
         "late": False,
+        "left_out": [],
     }
 
 
@@ -169,6 +171,7 @@ def test_a_database_that_is_away_is_said_with_a_503(postgres_settings: Settings)
         "removal_waits": None,
         "now": body["now"],
         "late": False,
+        "left_out": [],
     }
 
 
@@ -236,3 +239,9 @@ def test_rounds_that_no_longer_begin_are_told_unasked(
 def test_a_round_that_is_under_way_is_no_failure(client: FlaskClient, database: Database) -> None:
     begin(database, this_slot() - MINUTE)
     assert health(client)[0] == 200
+
+
+def test_a_witness_that_does_not_answer_is_named(client: FlaskClient) -> None:
+    now = this_slot()
+    rounds.store(database_of(client), now, [], now, heard={"192.0.2.9": False})
+    assert health(client)[1]["left_out"] == ["192.0.2.9"]

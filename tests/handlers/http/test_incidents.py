@@ -67,10 +67,17 @@ def test_an_outage_is_listed_and_shown(client: FlaskClient) -> None:
         "id": incident_id,
         "rule": "default",
         "severity": "critical",
+        "kind": "down",
         "state": "open",
         "flapping": False,
         "flaps": 0,
+        "extent": "server",
         "server": {"id": server_id, "name": "web"},
+        "parent": None,
+        "tag": None,
+        "network": None,
+        "servers": 1,
+        "held": None,
         "resolved": None,
         "how": None,
         "acked_by": None,
@@ -79,6 +86,22 @@ def test_an_outage_is_listed_and_shown(client: FlaskClient) -> None:
         "detail": "no answer",
     }
     assert kinds(told) == ["opened"]
+    assert told["members"] == []
+
+
+def test_a_group_is_shown_with_its_members(client: FlaskClient) -> None:
+    names = [f"web{number}" for number in range(5)]
+    ids = add(client, *names)
+    database = database_of(client)
+    rounds.close(database, this_slot() - SLOT)
+    for slot in (this_slot() - SLOT, this_slot()):
+        rounds.store(database, slot, [down(one) for one in ids], utc_now())
+        rounds.announce(database, slot)
+    [one] = client.get(INCIDENTS).get_json()["incidents"]
+    assert (one["extent"], one["network"], one["servers"]) == ("network", "127.0.0.0/24", 5)
+    told = client.get(f"{INCIDENTS}/{one['id']}").get_json()
+    assert [member["server"]["name"] for member in told["members"]] == names
+    assert {member["until"] for member in told["members"]} == {None}
 
 
 def test_it_shows_the_name_that_its_server_has_now_and_the_last_one_when_it_is_gone(

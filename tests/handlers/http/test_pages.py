@@ -14,16 +14,19 @@ from core.settings import Settings
 from handlers.http import pages
 from handlers.http.app import create_app
 from tests import people
+from tests.handlers.http.test_incidents import an_outage
 
 ROOT = Path(__file__).parents[3]
 LOCK = json.loads((ROOT / "package-lock.json").read_text())
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 EXPLORER = "/dashboard/graphql"
-NO_SERVER = "/dashboard/servers/4711"
-PAGES = ["/dashboard", "/dashboard/add", "/dashboard/account", "/dashboard/servers/1", NO_SERVER]
-PAGES += [EXPLORER, "/login"]
+SERVER, NO_SERVER = "/dashboard/servers/1", "/dashboard/servers/4711"
+INCIDENT, NO_INCIDENT = "/dashboard/incidents/1", "/dashboard/incidents/4711"
+PAGES = ["/dashboard", "/dashboard/incidents", "/dashboard/add", "/dashboard/account"]
+PAGES += ["/dashboard/rules", SERVER, NO_SERVER, INCIDENT, NO_INCIDENT, EXPLORER, "/login"]
 LOADED = {
-    "/dashboard/servers/1": pages.LOADED["server"],
+    SERVER: pages.LOADED["server"],
+    INCIDENT: pages.LOADED["incident"],
     EXPLORER: pages.LOADED["explorer"],
 }
 
@@ -36,8 +39,8 @@ def settings(sqlite_settings: Settings) -> Settings:
 
 @pytest.fixture
 def a_server(client: FlaskClient) -> None:
-    """A server, which has the id 1."""
-    assert client.post("/api/v1/servers", json={"name": "web", "ip": "127.0.0.1"}).json["id"] == 1
+    """A server that is down; it has the id 1, and so has its incident."""
+    assert an_outage(client) == (1, 1)
 
 
 @pytest.fixture
@@ -137,11 +140,23 @@ def test_a_program_without_a_token_is_refused(guarded: FlaskClient, page: str) -
 @pytest.mark.usefixtures("a_server")
 @pytest.mark.parametrize("server_id", [0, 2, 4711, 2**31, 2**63, 10**40])
 def test_the_page_of_no_server_says_so_and_leads_back(client: FlaskClient, server_id: int) -> None:
-    assert client.get("/dashboard/servers/1", headers=BROWSER).status_code == 200
+    assert client.get(SERVER, headers=BROWSER).status_code == 200
     response = client.get(f"/dashboard/servers/{server_id}", headers=BROWSER)
     assert response.status_code == 404
     assert "Server not found" in response.text
     assert '<a href="/dashboard">See all servers</a>' in response.text
+
+
+@pytest.mark.usefixtures("a_server")
+@pytest.mark.parametrize("incident_id", [0, 2, 4711, 2**63])
+def test_the_page_of_no_incident_says_so_and_leads_back(
+    client: FlaskClient, incident_id: int
+) -> None:
+    assert client.get(INCIDENT, headers=BROWSER).status_code == 200
+    response = client.get(f"/dashboard/incidents/{incident_id}", headers=BROWSER)
+    assert response.status_code == 404
+    assert "Incident not found" in response.text
+    assert '<a href="/dashboard/incidents">See all incidents</a>' in response.text
 
 
 @pytest.mark.parametrize("headers", [{}, BROWSER])

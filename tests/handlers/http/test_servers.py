@@ -66,6 +66,7 @@ def test_a_server_is_added_and_shown(client: FlaskClient) -> None:
         "state": "unobserved",
         "new": True,
         "last_ping": None,
+        "exempt": False,
         "reason": None,
         "detail": None,
         "uptime": None,

@@ -12,19 +12,22 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from core import slots
 from core.checks.records import Probe
 from core.clock import utc_now
+from core.models import WITNESS
 from core.rounds import log as round_log
 from core.rounds import stretches, trust
 from core.rounds.kernel import SILENT
 from core.settings import Settings
+from handlers.instance import Instance
 from handlers.worker import rounds as worker_rounds
 from infra.database import Database
 from tests.core.probe.engine import ROOT, need_root
@@ -203,6 +206,15 @@ def test_a_round_says_what_became_of_it(
     assert f"server {icmp_nowhere} unobserved" in caplog.text
     assert server(database, "nowhere").last_slot is None
     assert [server_id for server_id, _slot, _ms in stored(database)] == [watched]
+
+
+def test_witnesses_are_asked_with_the_servers(database: Database, watched: int) -> None:
+    here = Instance(replace(database.settings, witnesses=("127.0.0.3",)), database)
+    targets = worker_rounds.due(database, SLOT)
+    asyncio.run(worker_rounds.run_round(here, SLOT, targets, now=lambda: SLOT))
+    assert [server_id for server_id, _slot, _ms in stored(database)] == [watched]
+    with database.reading() as session:
+        assert session.execute(select(WITNESS)).all() == [("127.0.0.3", SLOT, SLOT)]
 
 
 @pytest.mark.usefixtures("watched")

@@ -28,7 +28,7 @@ from core.servers import schedule
 from core.settings import Settings
 from core.slots import SLOT as MINUTE
 from handlers.worker import rounds, upkeep
-from handlers.worker.rounds import Witnesses
+from handlers.worker.rounds import Clocks
 from infra.database import Database
 from tests import people
 from tests.infra.rows import SLOT, add, ping, record, server, stored
@@ -61,12 +61,12 @@ class Machine:
         """What its wall clock shows."""
         return self.true + self.off
 
-    def witnesses(self) -> Witnesses:
+    def clocks(self) -> Clocks:
         """Return who tells on it."""
         uptime_s = (self.true - self.booted).total_seconds()
         kernel = Kernel(f"boot {self.boots}", uptime_s, self.synchronised)
         told = self.true if self.own_database else self.wall
-        return Witnesses(lambda: kernel, lambda _session: told)
+        return Clocks(lambda: kernel, lambda _session: told)
 
     def start_anew(self) -> None:
         """Switch it off and on."""
@@ -77,7 +77,7 @@ class Machine:
         for _number in range(count):
             self.asked = [self.wall, self.wall]
             with pytest.raises(Over):
-                asyncio.run(rounds.run(instance(database), self.now, self.witnesses()))
+                asyncio.run(rounds.run(instance(database), self.now, self.clocks()))
             upkeep.tidy(instance(database))
             self.true += step
 
@@ -294,7 +294,7 @@ def test_a_person_may_say_that_the_clock_is_right(kept: Database) -> None:
     machine.start_anew()
     machine.run(kept)
     assert history(kept)[0] > 0
-    rounds.believe_clock(kept, machine.wall, machine.witnesses())
+    rounds.believe_clock(kept, machine.wall, machine.clocks())
     machine.run(kept, 2)
     assert history(kept)[0] == 0
     assert history(kept)[2] == 0
@@ -303,7 +303,7 @@ def test_a_person_may_say_that_the_clock_is_right(kept: Database) -> None:
 def test_nobody_is_believed_against_the_databases_clock(kept: Database) -> None:
     machine = Machine(off=AHEAD, own_database=True)
     with pytest.raises(ClockContradicted, match="the database's clock shows 2026-01-02T07:01:00Z"):
-        rounds.believe_clock(kept, machine.wall, machine.witnesses())
+        rounds.believe_clock(kept, machine.wall, machine.clocks())
 
 
 def test_a_machine_that_slept_in_mid_round_tells_nothing_of_its_slot(

@@ -261,7 +261,7 @@ def end(world: World, asks_a_person: bool) -> None:
     """Let the clock be right: what it left in the future is out of the way, and it records on."""
     world.machine.off = timedelta(0)
     if asks_a_person:
-        rounds.believe_clock(world.database, world.machine.wall, world.machine.witnesses())
+        rounds.believe_clock(world.database, world.machine.wall, world.machine.clocks())
         world.wrong_minutes = 0
     world.right_minutes = 0
     for _number in range(world.patience() + 2):

@@ -30,8 +30,12 @@ from core.accounts import tokens, users
 from core.checks.records import EchoShown, PingNow
 from core.history.days import AT_ONCE
 from core.history.records import Bucket, Counts, PingRecord, Series, ServerStatus, Summary
+from core.incidents import maintenance_records, rules
+from core.incidents import records as incident_records
+from core.incidents.when import When
 from core.models import Base
 from core.servers import records as server_records
+from core.servers.criteria import Criteria
 from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.http.graphql.resolvers import FILE, SCHEMA, in_camel_case
@@ -56,14 +60,19 @@ PUT = """mutation($s: [BulkServer!]!, $u: Boolean!) {
   putServers(servers: $s, upsert: $u) { status results { status id field } }
 }"""
 ALL_OF_A_SERVER = """
-  id name ip probe port added intervalS enabled tags parent state new reason detail uptime coverage
-  strip stripCounts meansMs
+  id name ip probe port added intervalS enabled tags parent state new exempt reason detail
+  uptime coverage strip stripCounts meansMs
   lastPing { slot responseMs sent received } counts { up degraded down unobserved due }
 """
 NEWER = "application/graphql-response+json"
 FIGURES = """
   since until sent received bestMs worstMs meanMs p50Ms p95Ms
   counts { up degraded down unobserved due }
+"""
+MORE_FIGURES = "maintenance uptime coverage lostShare p99Ms"
+MAINTENANCE = """
+  id name for { tags names } when { since until days at cron durationM zone } counts made madeBy
+  next { since until }
 """
 
 
@@ -262,8 +271,8 @@ def test_a_history_is_what_rest_says_it_is(client: FlaskClient) -> None:
         pings {{ slot state responseMs bestMs worstMs sent received reason detail }} prev next }}
       newest: pings(limit: 7) {{ pings {{ slot }} prev next }}
       series(since: $since, until: $until, points: 10) {{ since until buckets {{ {FIGURES} }} }}
-      summary(since: $since, until: $until) {{ {FIGURES} uptime coverage lostShare p99Ms }}
-      month: summary(window: "30d") {{ {FIGURES} uptime coverage lostShare p99Ms }}
+      summary(since: $since, until: $until) {{ {FIGURES} {MORE_FIGURES} }}
+      month: summary(window: "30d") {{ {FIGURES} {MORE_FIGURES} }}
     }} }} }}"""
     nodes = ask(client, query, **window)["servers"]["nodes"]
     for server_id, node in zip(ids, nodes, strict=True):
@@ -283,6 +292,94 @@ def test_a_history_is_what_rest_says_it_is(client: FlaskClient) -> None:
         assert in_rest_words(node["series"]) == rest("series", points=10, **window)
         assert in_rest_words(node["summary"]) == rest("summary", **window)
         assert in_rest_words(node["month"]) == rest("summary", window="30d")
+
+
+def test_a_list_of_incidents_is_what_rest_says(client: FlaskClient) -> None:
+    asked = '{ incidents(first: 5, before: "9") { incidents { id } open next } }'
+    assert ask(client, asked)["incidents"] == client.get("/api/v1/incidents").get_json()
+
+
+def test_planned_work_is_made_changed_shown_and_removed(client: FlaskClient) -> None:
+    add(client, "web")
+    make = f"""mutation($m: MaintenanceWanted!) {{
+      createMaintenance(maintenance: $m) {{ status field maintenance {{ {MAINTENANCE} }} }}
+    }}"""
+    until = this_slot() + 10 * MINUTE
+    when = {"since": this_slot().isoformat(), "until": until.isoformat()}
+    wanted = {"name": "patches", "for": {"names": ["we?"]}, "when": when}
+    made = ask(client, make, m=wanted)["createMaintenance"]["maintenance"]
+    shown = client.get(f"/api/v1/maintenance/{made['id']}").get_json()
+    assert in_rest_words(made) == shown
+    asked = f"""query($id: ID!) {{
+      maintenance(id: $id) {{ {MAINTENANCE} }}
+      maintenances {{ maintenance {{ {MAINTENANCE} }} next }}
+      over: maintenances(over: true, before: $id) {{ maintenance {{ id }} }}
+      servers {{ nodes {{ exempt maintenance {{ since until leftOff ranges {{
+        since until id name counts
+      }} }} }} }}
+    }}"""
+    found = ask(client, asked, id=made["id"])
+    assert (found["maintenance"], found["over"]) == (made, {"maintenance": []})
+    assert found["maintenances"] == {"maintenance": [made], "next": None}
+    [web] = found["servers"]["nodes"]
+    held = client.get(f"{SERVERS}/1/maintenance").get_json()
+    assert (web["exempt"], in_rest_words(web["maintenance"])) == (True, held)
+    change = """mutation($id: ID!, $c: MaintenanceChange!) {
+      changeMaintenance(id: $id, change: $c) { status field maintenance { name counts } }
+    }"""
+    told = ask(client, change, id=made["id"], c={"name": "disks", "counts": True})
+    assert told["changeMaintenance"]["maintenance"] == {"name": "disks", "counts": True}
+    weekly = {"days": ["sat"], "at": "02:00", "durationM": 0}
+    told = ask(client, change, id=made["id"], c={"when": weekly})["changeMaintenance"]
+    assert (told["status"], told["field"]) == ("WRONG_REQUEST", "when.durationM")
+    remove = "mutation($id: ID!) { removeMaintenance(id: $id) { status } }"
+    for word in ("DELETED", "MAINTENANCE_DID_NOT_FOUND"):
+        assert ask(client, remove, id=made["id"]) == {"removeMaintenance": {"status": word}}
+    assert ask(client, asked, id=made["id"])["maintenance"] is None
+
+
+def test_a_rule_is_made_changed_read_and_removed_as_rest_does(client: FlaskClient) -> None:
+    inside = """id name for { tags names } when { of down lossPct p95Ms k coveragePct } clear
+      say { channel afterM } remindM severity made changed hints"""
+    make = f"""mutation($r: RuleWanted!) {{
+      createRule(rule: $r) {{ status detail field rule {{ {inside} }} }}
+    }}"""
+    wanted = {"name": "slow", "for": {"tags": ["web"]}, "when": {"p95Ms": 250.5, "of": 20}}
+    made = ask(client, make, r=wanted)["createRule"]
+    rest = client.get("/api/v1/rules").get_json()["rules"][0]
+    assert made["rule"].pop("when") == {
+        **dict.fromkeys(["down", "lossPct", "coveragePct"]),
+        "of": 20,
+        "p95Ms": 250.5,
+        "k": 2,
+    }
+    assert rest.pop("when") == {"of": 20, "p95_ms": 250.5, "k": 2}
+    number = str(rest["id"])
+    assert made["rule"] == {in_camel_case(name): value for name, value in rest.items()} | {
+        "id": number
+    }
+    taken = ask(client, make, r=wanted)["createRule"]
+    assert (taken["status"], taken["rule"]) == ("RULE_ALREADY_EXIST", None)
+    wrong = ask(client, make, r=wanted | {"when": {"of": 3, "lossPct": 101}})["createRule"]
+    assert (wrong["status"], wrong["field"]) == ("WRONG_REQUEST", "when.lossPct")
+    change = """mutation($id: ID!, $r: RuleWanted!) {
+      changeRule(id: $id, rule: $r) { status rule { id hints } }
+    }"""
+    once = {"name": "once", "when": {"down": 1, "of": 1}, "severity": "info"}
+    changed = ask(client, change, id=number, r=once)["changeRule"]["rule"]
+    assert (changed["id"], len(changed["hints"])) == (number, 1)
+    read = "query($id: ID!) { rule(id: $id) { name } rules { name } }"
+    assert ask(client, read, id=number) == {"rule": {"name": "once"}, "rules": [{"name": "once"}]}
+    remove = "mutation($id: ID!) { removeRule(id: $id) { status } }"
+    assert ask(client, remove, id=number) == {"removeRule": {"status": "DELETED"}}
+    assert ask(client, remove, id=number) == {"removeRule": {"status": "RULE_DID_NOT_FOUND"}}
+    assert ask(client, read, id=number) == {"rule": None, "rules": []}
+    page = ask(client, "{ events(first: 2) { events { id at kind who note } next } }")["events"]
+    assert [one["kind"] for one in page["events"]] == ["rule removed", "rule changed"]
+    older = "query($id: ID) { events(before: $id) { events { kind } next } }"
+    assert ask(client, older, id=page["next"]) == {
+        "events": {"events": [{"kind": "rule made"}], "next": None}
+    }
 
 
 def test_a_time_that_is_none_is_told_where_it_stands(client: FlaskClient) -> None:
@@ -410,8 +507,36 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "PasswordChange": users.PasswordChange,
     "UserWanted": users.UserWanted,
     "UserChange": users.UserChange,
+    "Incident": incident_records.Incident,
+    "IncidentServer": incident_records.Watched,
+    "IncidentPage": incident_records.IncidentPage,
+    "IncidentTold": incident_records.IncidentTold,
+    "Happened": incident_records.Happened,
+    "When": When,
+    "WhenWanted": When,
+    "Criteria": Criteria,
+    "CriteriaWanted": Criteria,
+    "Rule": rules.RuleListed,
+    "RuleWanted": rules.Rule,
+    "Say": rules.Say,
+    "SayWanted": rules.Say,
+    "Backtest": incident_records.Backtest,
+    "Effect": incident_records.Effect,
+    "Outage": incident_records.Outage,
+    "ServerCount": incident_records.ServerCount,
+    "Event": incident_records.Event,
+    "EventPage": incident_records.EventPage,
+    "Maintenance": maintenance_records.Maintenance,
+    "MaintenancePage": maintenance_records.MaintenancePage,
+    "MaintenanceWanted": maintenance_records.MaintenanceWanted,
+    "MaintenanceChange": maintenance_records.MaintenanceChange,
+    "MaintenanceWhen": maintenance_records.MaintenanceWhen,
+    "MaintenanceWhenWanted": maintenance_records.MaintenanceWhen,
+    "Between": maintenance_records.Between,
+    "HeldRanges": maintenance_records.HeldRanges,
+    "HeldRange": maintenance_records.HeldRange,
 }
-HISTORY = {"pings", "series", "summary"}
+HISTORY = {"pings", "series", "summary", "maintenance"}
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -419,7 +544,7 @@ def test_the_names_are_those_of_openapi_in_camel_case(name: str) -> None:
     kind = SCHEMA.type_map[name]
     assert isinstance(kind, GraphQLObjectType | GraphQLInputObjectType)
     fields = set(kind.fields) - (HISTORY if name == "Server" else set())
-    assert fields == {in_camel_case(one) for one in SHAPES[name].__struct_fields__}
+    assert fields == {in_camel_case(one) for one in SHAPES[name].__struct_encode_fields__}
 
 
 def test_every_type_that_holds_something_of_ours_is_compared() -> None:
@@ -440,7 +565,7 @@ def values(name: str) -> list[str]:
     return list(kind.values)
 
 
-@pytest.mark.parametrize("name", ["State", "Probe", "Role", "Scope"])
+@pytest.mark.parametrize("name", ["State", "Probe", "Role", "Scope", "Severity", "Weekday"])
 def test_the_values_are_those_of_openapi(client: FlaskClient, name: str) -> None:
     schemas = client.get("/api/v1/openapi.json").get_json()["components"]["schemas"]
     assert sorted(values(name)) == sorted(schemas[name]["enum"])

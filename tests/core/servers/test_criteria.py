@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import WrongRequest
-from core.incidents.criteria import Criteria
+from core.servers.criteria import Criteria
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,11 @@ class Criteria(Request, frozen=True):
         return not self.names or any(fnmatchcase(name, one) for one in self.names)
 
     @property
+    def is_everyone(self) -> bool:
+        """Whether every server is meant, whatever it is called."""
+        return not self.tags and not self.names
+
+    @property
     def weight(self) -> int:
         """How much is named: names and tags weigh more than names, names more than tags."""
         return 2 * bool(self.names) + bool(self.tags)
