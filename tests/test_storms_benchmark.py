@@ -13,6 +13,7 @@ def test_one_command_measures_storms_on_both_databases_and_keeps_a_page(tmp_path
         _, _, section = page.partition(f"## {kind}\n")
         for what in ("nothing turns", *(what for what, _ in storms.STORM), "the longest of all"):
             assert f"| {what} | " in section
+        assert "(/24) and one | 1  | 2  | kept |" in section
     assert "| servers | 6 |" in page
 
 
