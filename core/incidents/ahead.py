@@ -31,9 +31,9 @@ def bring_back(session: Session, now: datetime) -> None:
 def _begin_anew(session: Session) -> None:
     """Remember what is open, and no slots."""
     session.execute(delete(RECHECK))
-    for row in session.execute(select(JUDGED)).all():
-        memory = msgspec.json.decode(row.memory, type=Memory)
-        this = [column == row._mapping[column.name] for column in JUDGED.primary_key]
+    for row in session.execute(select(JUDGED)).mappings().all():
+        memory = msgspec.json.decode(row["memory"], type=Memory)
+        this = [column == row[column.name] for column in JUDGED.primary_key]
         if memory.is_open:
             anew = msgspec.json.encode(begun_anew(memory)._replace(flaps=())).decode()
             session.execute(update(JUDGED).where(*this).values(memory=anew))

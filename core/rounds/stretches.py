@@ -72,8 +72,8 @@ HOLD = select(turn(literal_column("7046154740")))
 
 def was_ahead(session: Session, trust: Trust, now: datetime) -> bool:
     """Whether rounds, or what they recorded, lie in the future of a clock that is right."""
-    ahead = any(one.ended > now + AHEAD for one in trust.stretches)
-    return ahead or aside.holds_slots_to_come(session, now)
+    began_ahead = any(one.ended > now + AHEAD for one in trust.stretches)
+    return began_ahead or aside.holds_slots_to_come(session, now)
 
 
 def put_right(session: Session, now: datetime) -> None:
