@@ -13,7 +13,7 @@ ONCE = [
     "benchmarks",
     "tests/browser",
     *(f"tests/test_{name}.py" for name in ("ci", "cloud", "package", "readme")),
-    *(f"tests/test_{name}_benchmark.py" for name in ("fleet", "storage")),
+    *(f"tests/test_{name}_benchmark.py" for name in ("fleet", "storage", "storms")),
     *(f"tests/infra/test_{name}.py" for name in ("build", "template")),
 ]
 ROOMS = ["core", "handlers", "infra"]

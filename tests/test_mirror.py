@@ -32,6 +32,7 @@ CROSSING = {
     "test_readme.py": "what the README shows",
     "test_sentences.py": "every sentence that an error tells",
     "test_storage_benchmark.py": "benchmarks/storage",
+    "test_storms_benchmark.py": "benchmarks/storms.py",
     "test_upgrade.py": "a database of v0.1.0, read by this release",
     "core/probe/test_echoes.py": "the engine on loopback",
     "core/probe/test_world.py": "the world that judges the engine",
