@@ -126,11 +126,14 @@ def test_many_servers_cost_five_statements_a_portion(
     assert len([one for one in sent if "schema" not in one]) == 5 * 3
 
 
-def test_exempt_slots_are_as_if_nothing_had_been_due(database: Database) -> None:
+def test_exempt_slots_are_told_apart_and_a_pause_in_them_stays_one(database: Database) -> None:
     web, db = (add(database, name=name) for name in ("web", "db"))
     for history in (web, db):
         fill(database, history, 0, *[0] * 10)
     for first, minutes in ((2, 3), (8, 60)):
         hold(database, FIRST + first * SLOT, minutes, **{"for": {"names": ["web"]}})
-    assert letters(database, web, 10) == "--   ---  "
+    assert letters(database, web, 10) == "--mmm---mm"
     assert letters(database, db, 10) == "-" * 10
+    reschedule(database, web, FIRST + 10 * SLOT, enabled=False)
+    reschedule(database, web, FIRST + 12 * SLOT, enabled=True)
+    assert letters(database, web, 14) == "--mmm---mm__mm"

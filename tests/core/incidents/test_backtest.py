@@ -162,3 +162,11 @@ def test_what_was_in_maintenance_would_have_opened_nothing(database: Database) -
     before = tried(database, DRAFT)
     hold(database, FIRST + HOUR, 30)
     assert [told(before.draft)[0], told(tried(database, DRAFT).draft)[0]] == [1, 0]
+
+
+def test_maintenance_makes_no_outage_longer(database: Database) -> None:
+    web = add(database, "web")
+    fill(database, web, 60, 4, 0, *[4] * 70)
+    hold(database, FIRST + HOUR + 2 * SLOT, 30)
+    found = tried(database, DRAFT)
+    assert (found.outages, found.draft.missed) == (0, 0)
