@@ -35,9 +35,9 @@ def _set(session: Session, slot: datetime, kind: Kind, parents: dict[int, str | 
     note(session, slot, kind, said)
 
 
-PARENT_ID = func.coalesce(INCIDENT.c.parent_id, PARENT.c.parent_id)
+PARENT_ID = func.coalesce(INCIDENT.c.parent_id, PARENT.c.parent_id).label("parent_id")
 BEHIND = (
-    select(INCIDENT.c.id, INCIDENT.c.held, PARENT_ID.label("parent_id"), SERVER.c.name)
+    select(INCIDENT.c.id, INCIDENT.c.held, PARENT_ID, SERVER.c.name)
     .outerjoin(PARENT, PARENT.c.server_id == INCIDENT.c.server_id)
     .outerjoin(SERVER, SERVER.c.id == PARENT_ID)
     .where(INCIDENT.c.resolved.is_(None))

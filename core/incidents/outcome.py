@@ -157,9 +157,10 @@ def _newest() -> Executable:
         .union_all(shared.where(MEMBER.c.server_id.in_(given)))
         .subquery()
     )
-    newest = func.coalesce(func.max(case((each.c.is_open, each.c.id))), func.max(each.c.id))
+    open_one = func.max(case((each.c.is_open, each.c.id))).label("open_one")
+    newest = func.coalesce(open_one.element, func.max(each.c.id)).label("id")
     of_each = (
-        select(each.c.server_id, each.c.rule_id, newest.label("id"))
+        select(each.c.server_id, each.c.rule_id, newest)
         .group_by(each.c.server_id, each.c.rule_id)
         .subquery()
     )
