@@ -52,6 +52,7 @@ def tried(database: Database, wanted: BacktestWanted) -> Backtest:
 
 def measured(database: Database, servers: int, days: int) -> Iterator[Row]:
     """Time each draft; then tell by how much the process grew at most."""
+    _peak_mb()
     before_mb = _peak_mb()
     for what, (when, budget_s) in DRAFTS.items():
         wanted = BacktestWanted.of({"rule": {"name": what, "when": when}, "days": days})

@@ -8,6 +8,7 @@ CoreError
 ├── NameTaken          another server has that name
 ├── IncidentUnknown    no incident has that id
 ├── IncidentOver       it is resolved already
+├── MaintenanceUnknown no maintenance has that id
 ├── RuleUnknown        no rule has that id
 ├── RuleTaken          another rule has that name
 ├── UserUnknown        no such user

@@ -17,6 +17,7 @@ UNTESTED = {
     "infra/migrations/env.py": "Alembic runs it, never we: infra/test_migrations.py",
 }
 CROSSING = {
+    "test_backtest_benchmark.py": "benchmarks/backtest.py",
     "test_arrows.py": "imports of the whole tree",
     "test_ci.py": "what CI runs",
     "test_cloud.py": "all functions in a cloud on this machine",

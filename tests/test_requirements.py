@@ -17,8 +17,8 @@ ROOMS = ("core", "handlers", "infra")
 OURS = {*ROOMS, "tests", "benchmarks", *(path.stem for path in (ROOT / ".ci").glob("*.py"))}
 AWS = {"boto3", "botocore"}
 """AWS Lambda has them; infra/platform.py says so elsewhere."""
-UNSEEN = {"python-dotenv"}
-"""Flask reads .flaskenv with it."""
+UNSEEN = {"python-dotenv", "tzdata"}
+"""Flask reads .flaskenv with the one, Python's zoneinfo the other."""
 
 SAID = {
     "the oldest Python": {

@@ -81,18 +81,23 @@ def summaries(
     """
     first, end = window_slots(*window)
     left_out = exempt.left_out(session, ids, first, end)
-    since, until, current = slot_time(first), slot_time(end), current_slot(now)
     whole = [one for one in ids if one not in left_out]
-    found = {
-        server_id: Summary.of(sums, since, until)
-        for server_id, sums in brief.totals_of(session, whole, first, end, current)
+    since, until = slot_time(first), slot_time(end)
+    found = brief.totals_of(session, whole, first, end, current_slot(now))
+    summed = {server_id: Summary.of(sums, since, until) for server_id, sums in found}
+    cut = days.windows(session, [*left_out], first, end, current_slot(now))
+    return summed | {
+        server_id: _summary(its_days, left_out[server_id], first, end)
+        for server_id, its_days in cut
     }
-    for server_id, its_days in days.windows(session, [*left_out], first, end, current):
-        spans = left_out[server_id]
-        sums = days.add_up_all(its_days, _between(spans, first, end))
-        maintenance = sum(days.count_due(its_days, span.first, span.end) for span in spans)
-        found[server_id] = Summary.of(sums, since, until, maintenance)
-    return found
+
+
+def _summary(
+    its_days: Mapping[int, DayView], left_out: Sequence[Span], first: int, end: int
+) -> Summary:
+    sums = days.add_up_all(its_days, _between(left_out, first, end))
+    maintenance = sum(days.count_due(its_days, span.first, span.end) for span in left_out)
+    return Summary.of(sums, slot_time(first), slot_time(end), maintenance)
 
 
 def _between(spans: Sequence[Span], first: int, end: int) -> list[tuple[int, int]]:

@@ -12,19 +12,22 @@ from sqlalchemy.orm import Session
 
 from core.history.codec import Rows, Slots, merged
 from core.history.days import NO_SLOTS, SLOTS_A_DAY, DayView, date_of_day, hundredths, listed
-from core.history.spells import line
+from core.history.spells import PAUSED, line
 from core.history.upkeep import RAW_OF
 from core.models import DAY
-from core.servers.schedule import due, pauses, schedules, spans
+from core.servers.exempt import exempt
+from core.servers.schedule import Span, due, pauses, schedules, spans
 from core.slots import DAY_SLOTS, slot_time
 from core.sql import as_rows, epoch_minute
 
+EXEMPT = "m"
+"""A slot in maintenance: not judged, as if it hadn't been due, but it ends what was before it."""
 AT_ONCE = 50
 """Servers that are read at once: a month of one is 200 kB meanwhile."""
 
 
 class Past(NamedTuple):
-    """A server's slots from `first` on, as letters of core/history/spells.py, and their days.
+    """A server's slots from `first` on, as letters of core/history/spells.py or EXEMPT; their days.
 
     `worst_ms` is the slowest echo of a day, where that is known without looking at its slots.
     """
@@ -38,7 +41,8 @@ class Past(NamedTuple):
 def read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterator[tuple[int, Past]]:
     """Yield each server with its slots from `first` to before `end`, which is over.
 
-    Four statements for every AT_ONCE servers, of which as many are held. Raw rows are read of days
+    Five statements for every AT_ONCE
+    servers, of which as many are held; eight where any is in maintenance. Raw rows are read of days
     that aren't packed, and of the last one: what came late for a packed day is missing until the
     night adds it.
     """
@@ -60,6 +64,7 @@ def _read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterato
     raw = _raw(session, open_days)
     known = {(one, number): kept for one, number, *kept in session.execute(DAYS, bounds)}
     plans = schedules(session, ids)
+    held = exempt(session, ids, first, end)
     for one in ids:
         planned, worst_ms, days = plans.get(one, ()), {}, {}
         was_due = spans(planned)
@@ -71,7 +76,18 @@ def _read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterato
             elif ms is not None:
                 worst_ms[number] = ms
             days[number] = DayView(slots, due(was_due, number * DAY_SLOTS, end))
-        yield one, Past(first, line(days, pauses(planned), first, end), days, worst_ms)
+        letters = line(days, pauses(planned), first, end)
+        yield one, Past(first, _with_exempt(letters, held.get(one, ()), first), days, worst_ms)
+
+
+def _with_exempt(letters: str, held: Sequence[Span], first: int) -> str:
+    """Return the letters where what was exempt is: a pause in it stays one."""
+    parts, passed = [], 0
+    for low, high in ((span.first - first, span.end - first) for span in held):
+        pauses = letters[low:high].split(PAUSED)
+        parts += letters[passed:low], PAUSED.join(EXEMPT * len(one) for one in pauses)
+        passed = high
+    return "".join([*parts, letters[passed:]])
 
 
 def _raw(session: Session, some: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Rows]:

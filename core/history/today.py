@@ -132,14 +132,11 @@ class HalfHour(NamedTuple):
     mean_ms: float | None
 
 
-NOBODY: Mapping[int, Sequence[Span]] = {}
-
-
 def half_hours(
     session: Session,
     now: datetime,
     ids: Sequence[int] | None = None,
-    left_out: Mapping[int, Sequence[Span]] = NOBODY,
+    left_out: Mapping[int, Sequence[Span]] | None = None,
 ) -> dict[int, list[HalfHour]]:
     """Return the 48 half hours up to the current slot, oldest first, by server. Two statements.
 
@@ -154,7 +151,7 @@ def half_hours(
         server_id: _halves(
             due_from(spans(planned), since, current),
             seen.get(server_id, {}),
-            ~due_from(left_out.get(server_id, ()), since, NEVER) & WHOLE_DAY,
+            ~due_from((left_out or {}).get(server_id, ()), since, NEVER) & WHOLE_DAY,
         )
         for server_id, planned in schedules.items()
     }

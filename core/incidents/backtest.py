@@ -87,10 +87,11 @@ def plan(session: Session, wanted: BacktestWanted, keep_days: float, now: dateti
             servers[server_id] = Held(name, by)
     end = current_slot(now)
     days = min(wanted.days, max(int(keep_days), 1))
-    return Plan(wanted.rule, servers, end - days * DAY_SLOTS, end, _zone(wanted.zone))
+    return Plan(wanted.rule, servers, end - days * DAY_SLOTS, end, zone(wanted.zone))
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone(name: str) -> ZoneInfo:
+    """Return the time zone of that name. Raises WrongRequest."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -110,7 +111,7 @@ class Trial:
         self._draft, self._in_force = Sums(of.end, of.zone), Sums(of.end, of.zone)
 
     def add(self, session: Session, ids: Sequence[int]) -> None:
-        """Try both on these servers. Four statements for every portion."""
+        """Try both on these servers. Five statements for every portion."""
         draft, first = self.plan.draft, self.plan.first
         for server_id, found in past.read(session, ids, first, self.plan.end):
             name, by = self.plan.servers[server_id]
@@ -122,12 +123,12 @@ class Trial:
 
     def told(self) -> Backtest:
         """Say what came of it."""
-        first, end, zone = self.plan[2:]
+        _draft, _servers, first, end, by = self.plan
         held = dict.fromkeys(one.by.name for one in self.plan.servers.values() if one.by)
         return Backtest(
             since=slot_time(first),
             until=slot_time(end),
-            zone=zone.key,
+            zone=by.key,
             servers=len(self.plan.servers),
             outages=self._outages,
             draft=self._draft.told([self.plan.draft.name]),

@@ -32,7 +32,7 @@ def note_held(
         return
     given = {"rows": as_rows([one] for one in servers)}
     open_ones = dict(session.execute(OPEN, given).all())
-    newest = {one: kind for one, kind in session.execute(HOLDS, given)}
+    newest = dict(session.execute(HOLDS, given).all())
     lines = [
         _line(incident_id, last, first, exempt.get(server_id, ()))
         for incident_id, server_id in open_ones.items()

@@ -143,7 +143,7 @@ def forget(session: Session, before: datetime) -> int:
     return gone
 
 
-def held(
+def held_in(
     session: Session, ids: Sequence[int], window: tuple[datetime, datetime]
 ) -> dict[int, HeldRanges]:
     """Return what holds each of these servers in a window. Four statements at most.

@@ -13,16 +13,17 @@ from typing import NamedTuple
 
 from core.history.codec import LARGEST, UNTIMED, all_ms
 from core.history.days import pieces
-from core.history.past import Past
+from core.history.past import EXEMPT, Past
 from core.history.spells import DOWN, NOT_DUE, PAUSED, UNOBSERVED
 from core.incidents.judge import Verdict
 from core.incidents.when import Measure, Seen, When
 from core.slots import DAY_SLOTS
 
 DEGRADED = "~"
-PAUSES = re.compile(f"{PAUSED}[{PAUSED}{NOT_DUE}]*")
-IS_DUE = str.maketrans(f"+~{DOWN}{UNOBSERVED}{NOT_DUE}{PAUSED}", "\1\1\1\1\0\0")
-ONLY_DUE = str.maketrans("", "", NOT_DUE + PAUSED)
+NOT_JUDGED = NOT_DUE + EXEMPT + PAUSED
+PAUSES = re.compile(f"{PAUSED}[{NOT_JUDGED}]*")
+IS_DUE = str.maketrans(f"+~{DOWN}{UNOBSERVED}{NOT_JUDGED}", "\1\1\1\1\0\0\0")
+ONLY_DUE = str.maketrans("", "", NOT_JUDGED)
 BLIND = str.maketrans(f"+~{DOWN}{UNOBSERVED}", "gggx")
 NOT_BLIND = str.maketrans(f"+~{DOWN}{UNOBSERVED}", "gggg")
 ALIKE = {
@@ -62,7 +63,7 @@ class Run(NamedTuple):
 def track(past: Past) -> Track:
     """Leave out what wasn't due."""
     slots: Sequence[int] = range(past.first, past.first + len(past.letters))
-    if NOT_DUE not in past.letters and PAUSED not in past.letters:
+    if not any(one in past.letters for one in NOT_JUDGED):
         return Track(past, slots, past.letters, ())
     slots = list(compress(slots, _is_due(past)))
     begun = [past.first + found.start() for found in PAUSES.finditer(past.letters)]

@@ -149,6 +149,8 @@ def united(some: Sequence[Range], first: int, end: int) -> Sequence[Span]:
     spans: list[Span] = []
     for one in some:
         low, high = max(one.first, first), min(one.end, end)
+        if low >= high:
+            continue
         if spans and low <= spans[-1].end:
             spans[-1] = spans[-1]._replace(end=max(high, spans[-1].end))
         else:

@@ -55,7 +55,7 @@ def _when(when: MaintenanceWhen) -> str:
     return f"{what} {when.zone or 'UTC'}, {when.duration_m} min"
 
 
-def whom(command: Callable[..., None]) -> Callable[..., None]:
+def for_whom(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say for which servers."""
     tag = click.option("--tag", "tags", multiple=True, help="Servers that have one of these tags.")
     name = click.option("--name", "names", multiple=True, help="Servers such as eu-*.")
@@ -64,7 +64,7 @@ def whom(command: Callable[..., None]) -> Callable[..., None]:
 
 @maintenance_group.command("add")
 @click.argument("name")
-@whom
+@for_whom
 @click.option("--since", help="Once: from then, such as 2026-01-02T07:01:00Z.")
 @click.option("--until", help="Once: up to then.")
 @click.option("--day", "days", multiple=True, type=choice(Weekday), help="Weekly: on that day.")
@@ -91,7 +91,7 @@ def remove(maintenance_id: int) -> None:
 
 @click.command("quiet")
 @click.argument("length", required=False)
-@whom
+@for_whom
 @click.option("--note", default="quiet", help="What it is for.")
 @click.option("--end", "ended", type=int, metavar="ID", help="End the one of that id instead.")
 @with_appcontext

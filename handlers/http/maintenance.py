@@ -77,4 +77,4 @@ def all_held(here: Instance, wanted: WindowQuery, ids: Sequence[int]) -> dict[in
     """Tell it of many servers. Raises WrongRequest."""
     window = wanted.between(utc_now())
     with here.database.reading() as session:
-        return maintenance.held(session, find.existing(session, ids), window)
+        return maintenance.held_in(session, find.existing(session, ids), window)

@@ -113,6 +113,7 @@ PAGES = (
     ("fleet", "/dashboard", "Fleet", READ),
     ("incidents", "/dashboard/incidents", "Incidents", READ),
     ("add", "/dashboard/add", "Add", READ),
+    ("rules", "/dashboard/rules", "Rules", READ),
     ("account", "/dashboard/account", "Account", READ),
     ("explorer", "/dashboard/graphql", "GraphQL", WRITE),
 )

@@ -101,7 +101,7 @@ class Site:
     def judge(self, seen: Mapping[int, str], slots: Sequence[datetime]) -> None:
         """Record what servers are in these slots, a letter for each, and decide what comes of it.
 
-        They are good (g) or bad (b), as tests/core/incidents writes it.
+        They are good (g), lose half of their echoes (l), or are bad (b).
         """
         for place, slot in enumerate(slots):
             rounds.close(self.database, slot)
@@ -114,12 +114,13 @@ class Site:
 
 
 def good_or_bad(server_id: int, letter: str) -> Ping:
-    """Return the ping of a server that answers, or doesn't."""
+    """Return the ping of a server that answers all echoes, half of them or none."""
     ip = f"127.{server_id >> 16}.{server_id >> 8 & 255}.{server_id & 255}"
     if letter == "b":
         why = (Reason.TIMEOUT, "no answer within a second")
         return Ping(server_id, ip, ECHOES, 0, None, None, None, Probe.ICMP, None, *why)
-    return Ping(server_id, ip, ECHOES, ECHOES, 12.0, 11.0, 14.0, Probe.ICMP)
+    received = ECHOES // 2 if letter == "l" else ECHOES
+    return Ping(server_id, ip, ECHOES, received, 12.0, 11.0, 14.0, Probe.ICMP)
 
 
 def made_up(chance: random.Random, number: int, server_id: int) -> Ping:

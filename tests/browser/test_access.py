@@ -10,6 +10,7 @@ from core.servers import parents, tags
 from tests.browser import steps
 from tests.browser.conftest import watched
 from tests.browser.site import Site, slots
+from tests.browser.test_rules import made as a_rule
 from tests.infra.npm import ROOT
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -64,6 +65,7 @@ VIEWS: dict[str, Opened] = {
     "nothing found": opened("/dashboard?search=nowhere", "#nothing"),
     "edit": edited,
     "add": opened("/dashboard/add", "#one"),
+    "rules": opened("/dashboard/rules", "#rules tbody tr"),
     "account": opened("/dashboard/account", "#users tr"),
     "server": pinged,
     "incidents": opened("/dashboard/incidents", "#incidents li"),
@@ -104,6 +106,7 @@ def test_axe_finds_nothing_on_any_page(
     with guarded_site.database.transaction() as session:
         tags.put(session, {ids[0]: ["eu", "web"], ids[1]: [f"rack-{one}" for one in range(20)]})
         parents.put(session, {ids[0]: "db"})
+    a_rule(guarded_site)
     viewport = {"width": width, "height": 900}
     with watched(browser, color_scheme=scheme, viewport=viewport) as (context, _seen):
         page = context.new_page()
@@ -134,12 +137,15 @@ REACHABLE = """() => {
 }"""
 
 
-@pytest.mark.parametrize("view", ["fleet", "server", "incidents", "incident", "add", "account"])
+@pytest.mark.parametrize(
+    "view", ["fleet", "server", "incidents", "incident", "rules", "add", "account"]
+)
 def test_the_tab_key_reaches_everything_and_shows_where_it_is(
     guarded_site: Site, page: Page, view: str
 ) -> None:
     ids = guarded_site.add("web", "db", ago=DAY)
     guarded_site.judge(dict.fromkeys(ids, "bb"), slots(timedelta(minutes=1)))
+    a_rule(guarded_site)
     steps.log_in(page, guarded_site)
     if view == "server":
         steps.server(page, guarded_site, ids[0])

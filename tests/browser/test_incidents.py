@@ -136,6 +136,27 @@ def test_of_many_the_newest_are_shown_and_the_others_counted(site: Site, page: P
     expect(page.get_by_label("State")).to_have_value("open")
 
 
+def test_what_loses_echoes_under_a_rule_is_not_called_down(site: Site, page: Page) -> None:
+    (server_id,) = site.add("web", ago=DAY)
+    rule = {"name": "lossy lines", "when": {"loss_pct": 40, "of": 2}, "severity": "warning"}
+    made = page.request.post(
+        f"{site.url}/api/v1/rules", data=rule, headers={"X-Requested-With": "pinglet"}
+    )
+    assert made.status == 201
+    site.judge({server_id: "ggllll"}, slots(5 * MINUTE))
+    steps.fleet(page, site)
+    said = re.compile(r"losing echoes since .* \(\d+ min\)")
+    row = page.locator("#open li")
+    expect(row).to_have_text(re.compile(f"{said.pattern}.*lossy lines.*warning"))
+    expect(row.locator(".mark.degraded")).to_have_count(1)
+    expect(page.locator("#servers tbody .why")).to_have_text(said)
+    expect(page.get_by_role("button", name="down")).not_to_contain_text("since")
+    expect(page).to_have_title("(1) Fleet · Pinglet")
+    steps.server(page, site, server_id)
+    expect(page.locator("#address")).to_contain_text(said)
+    expect(page).to_have_title("(1) web · Pinglet")
+
+
 # A list of their own
 
 

@@ -74,6 +74,7 @@ class Other(NamedTuple):
 OTHERS = {
     "add": Other("/dashboard/add", "#one", "Add"),
     "incidents": Other("/dashboard/incidents", "#nothing", "Incidents"),
+    "rules": Other("/dashboard/rules", "#none", "Rules"),
     "account": Other("/dashboard/account", "#tokens time", "Account"),
     "explorer": Other("/dashboard/graphql", ".graphiql-container", "GraphQL"),
     "documentation": Other("/api/v1/docs", "h1"),

@@ -7,8 +7,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.clock import utc_now
-from core.incidents import change
+from core.incidents import change, rulebook
 from core.incidents.records import Acknowledgement, Comment
+from core.incidents.rules import Rule
 from tests import people
 from tests.browser import steps
 from tests.browser.site import Site, slots
@@ -105,6 +106,14 @@ def pasted(page: Page, site: Site) -> None:
     expect(page.locator("#results .bad")).to_have_count(1)
 
 
+def tried(page: Page, site: Site) -> None:
+    """Open a rule with long names, and try it on the past."""
+    opened("/dashboard/rules", "#rules tbody tr")(page, site)
+    page.locator("#rules button").first.click()
+    steps.button(page, "Try on the last 30 days")
+    expect(page.locator("#trial")).to_be_visible()
+
+
 VIEWS: dict[str, Callable[[Page, Site], None]] = {
     "fleet": opened("/dashboard", "#servers tbody tr"),
     "fleet, searched": opened("/dashboard?search=the-long&state=down", "#nothing"),
@@ -115,6 +124,7 @@ VIEWS: dict[str, Callable[[Page, Site], None]] = {
     "incident": opened("/dashboard/incidents/1", "#flags a"),
     "incident, gone": opened("/dashboard/incidents/4711", "h1:has-text('not found')"),
     "server, gone": opened("/dashboard/servers/4711", "h1:has-text('not found')"),
+    "rules": tried,
     "add": pasted,
     "explorer": opened("/dashboard/graphql", ".graphiql-container"),
     "docs": opened("/api/v1/docs", "h1"),
@@ -129,6 +139,10 @@ def everything(site: Site) -> Site:
     died = slots(timedelta(minutes=20))[0]
     site.history(ids, slots(DAY, timedelta(minutes=5), end=died))
     looked_after(site, ids)
+    wanted = {"name": LONG * 3, "for": {"names": [LONG * 3, "w" * 255, "*"]}}
+    with site.database.transaction() as session:
+        rule = Rule.of(wanted | {"when": {"down": 1, "of": 1}})
+        rulebook.make(session, rule, "ann", utc_now())
     site.add("new", first=9)
     return site
 

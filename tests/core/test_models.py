@@ -47,7 +47,8 @@ def test_a_removed_server_leaves_no_row_in_any_table_that_names_it(database: Dat
         lost = [Unobserved(one, "no route") for one in (gone, kept)]
         rounds_record.record(session, SLOT, [], unobserved=lost)
         upkeep.pack(session, SLOT.date(), [gone, kept])
-        judged = [{"server_id": one, "revision": 0, "memory": "[]"} for one in (gone, kept)]
+        remembered = {"rule_id": 0, "revision": 0, "terms": "", "memory": "[]"}
+        judged = [{"server_id": one} | remembered for one in (gone, kept)]
         session.execute(models.JUDGED.insert(), judged)
         rechecks = [{"server_id": one, "since": SLOT} for one in (gone, kept)]
         session.execute(models.RECHECK.insert(), rechecks)

@@ -219,7 +219,8 @@ def list_incidents(_root: object, info: Info, **words: Any) -> IncidentPage:
     """Return a page of incidents."""
     here: Instance = info.context
     numbers = {name: _number(words.pop(name)) for name in ("server", "before") if words.get(name)}
-    given = words | numbers | {"limit": words.pop("first")}
+    limit = words.pop("first")
+    given = words | numbers | {"limit": limit}
     return incidents.listed(here, _read(IncidentsQuery, given, limit="first"))
 
 
@@ -236,8 +237,9 @@ def find_incident(_root: object, info: Info, **words: Any) -> IncidentTold | Non
 def list_maintenance(_root: object, info: Info, **words: Any) -> MaintenancePage:
     """Return a page of planned work."""
     here: Instance = info.context
-    before = {"before": _number(words.pop("before"))} if words.get("before") else {}
-    given = words | before | {"limit": words.pop("first")}
+    given = {"over": words["over"], "limit": words["first"]}
+    if words.get("before"):
+        given["before"] = _number(words["before"])
     return maintenance.listed(here, _read(MaintenanceQuery, given, limit="first"))
 
 

@@ -141,6 +141,7 @@ onSubmit($("#act"), async (form, button) => {
 
 function gone() {
   clearInterval(refreshing);
+  incident = null; // nothing is said of it any more
   named("Incident not found");
   for (const part of $("#main").children) part.hidden = !part.contains($("#name"));
   $("#mark").hidden = true;

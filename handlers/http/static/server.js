@@ -159,6 +159,7 @@ function edit() {
 
 function gone() {
   clearInterval(refreshing);
+  server = null; // nothing is said of it any more
   named("Server not found");
   for (const part of $("#main").children) part.hidden = !part.contains($("#name"));
   $("#mark").hidden = true;

@@ -8,6 +8,9 @@ let inUtc = forGood.getItem(KEPT) === UTC;
 
 const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
+// As Pinglet is asked for hours of the day in it.
+export const zone = () => inUtc ? UTC : here;
+
 const MINUTE = 60_000;
 const DAY = 1440 * MINUTE;
 

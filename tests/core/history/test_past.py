@@ -24,6 +24,7 @@ from tests.core.history.histories import (
     reschedule,
 )
 from tests.core.history.histories import one_ping as ping
+from tests.core.incidents.planned import hold
 from tests.infra.statements import counted
 
 LETTERS = {"up": "+", "degraded": "~", "down": "-"}
@@ -111,7 +112,7 @@ def test_the_last_day_may_be_packed_in_part(database: Database) -> None:
     assert letters(database, history, 5) == "+-~-u"
 
 
-def test_many_servers_cost_four_statements_a_portion(
+def test_many_servers_cost_five_statements_a_portion(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(past, "AT_ONCE", 2)
@@ -122,4 +123,17 @@ def test_many_servers_cost_four_statements_a_portion(
     with counted(database) as sent:
         found = read(database, ids, FIRST, FIRST + 30 * SLOT)
     assert [one.letters for one in found] == ["+" * 30] * 5
-    assert len([one for one in sent if "schema" not in one]) == 4 * 3
+    assert len([one for one in sent if "schema" not in one]) == 5 * 3
+
+
+def test_exempt_slots_are_told_apart_and_a_pause_in_them_stays_one(database: Database) -> None:
+    web, db = (add(database, name=name) for name in ("web", "db"))
+    for history in (web, db):
+        fill(database, history, 0, *[0] * 10)
+    for first, minutes in ((2, 3), (8, 60)):
+        hold(database, FIRST + first * SLOT, minutes, **{"for": {"names": ["web"]}})
+    assert letters(database, web, 10) == "--mmm---mm"
+    assert letters(database, db, 10) == "-" * 10
+    reschedule(database, web, FIRST + 10 * SLOT, enabled=False)
+    reschedule(database, web, FIRST + 12 * SLOT, enabled=True)
+    assert letters(database, web, 14) == "--mmm---mm__mm"

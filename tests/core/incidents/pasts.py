@@ -15,7 +15,7 @@ from core.slots import DAY_SLOTS
 
 FIRST = 20_000 * DAY_SLOTS - 60
 """An hour before a midnight."""
-PAUSED, NOT_DUE, UNOBSERVED = "_", " ", "u"
+PAUSED, NOT_DUE, UNOBSERVED, EXEMPT = "_", " ", "u", "m"
 
 
 def seen(letter: str, ms: float | None = 20.0) -> Seen | None:
@@ -66,7 +66,7 @@ def slot_by_slot(found: Past, rule: Rule) -> Iterator[Decision]:
         if letter == PAUSED and memory.is_open:
             yield Decision(Turn.RESOLVED, slot, slot)
             memory = NOTHING
-        if letter not in (PAUSED, NOT_DUE):
+        if letter not in (PAUSED, NOT_DUE, EXEMPT):
             memory, decision = step(memory, slot, _kept(found, slot, letter), rule.measure)
             if decision:
                 yield decision
@@ -84,7 +84,7 @@ def _kept(found: Past, slot: int, letter: str) -> Seen | None:
 @st.composite
 def pasts(draw: st.DrawFn) -> Past:
     """Draw some hours around a midnight: runs of alike slots, and times that go up and down."""
-    letters = st.sampled_from("+++--u_ 1599")
+    letters = st.sampled_from("+++--u_ m1599")
     runs = draw(st.lists(st.tuples(letters, st.integers(1, 40)), min_size=1, max_size=40))
     times = st.sampled_from([None, 1.0, 20.0, 20.01, 99.99])
     found = []

@@ -15,6 +15,7 @@ from core.servers.records import ServerWanted
 from core.slots import SLOT
 from infra.database import Database
 from tests.core.history.histories import DATES, DAY, FIRST, HOUR, IP, History, fill, pack_day
+from tests.core.incidents.planned import hold
 
 DRAFT = {"name": "web down", "when": {"down": 3, "of": 3}}
 NOW = FIRST + DAY + HOUR
@@ -153,3 +154,19 @@ def test_who_is_removed_meanwhile_had_nothing(database: Database) -> None:
     with database.reading() as session:
         trial.add(session, [web.server_id])
     assert trial.told().draft.incidents == 0
+
+
+def test_what_was_in_maintenance_would_have_opened_nothing(database: Database) -> None:
+    web = add(database, "web")
+    fill(database, web, 60, *[0] * 30, *[4] * 30)
+    before = tried(database, DRAFT)
+    hold(database, FIRST + HOUR, 30)
+    assert [told(before.draft)[0], told(tried(database, DRAFT).draft)[0]] == [1, 0]
+
+
+def test_maintenance_makes_no_outage_longer(database: Database) -> None:
+    web = add(database, "web")
+    fill(database, web, 60, 4, 0, *[4] * 70)
+    hold(database, FIRST + HOUR + 2 * SLOT, 30)
+    found = tried(database, DRAFT)
+    assert (found.outages, found.draft.missed) == (0, 0)

@@ -1,7 +1,9 @@
 """What the judge is asked, and what it remembers."""
 
+import random
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -17,9 +19,13 @@ from core.servers import change
 from core.servers.records import ServerChange
 from core.slots import slot_number
 from infra.database import Database
+from tests.core.incidents import oracle
 from tests.core.incidents.rounds import Told, arrive, begin, minutes, told
 from tests.core.incidents.test_rulebook import made
+from tests.counts import count, named
 from tests.infra.rows import MINUTE, SLOT, add, ping
+
+WORLDS = named("random histories under each kind of rule, on each database", 100)
 
 
 def test_blindness_resolves_nothing(database: Database) -> None:
@@ -216,3 +222,60 @@ def test_resolved_by_hand_one_rule_forgets_and_another_goes_on(database: Databas
     assert [(one.how, one.resolved) for one in told(database)] == [(How.HAND, 2), (None, None)]
     minutes(database, server_id, "gg", slot)
     assert [one.how for one in told(database)] == [How.HAND, How.GOOD]
+
+
+# Any history
+
+
+KINDS: list[dict[str, Any]] = [
+    {"down": 3, "of": 4},
+    {"loss_pct": 30, "of": 4},
+    {"p95_ms": 10, "of": 5, "k": 2},
+    {"coverage_pct": 70, "of": 5},
+]
+
+
+def a_slot(chance: random.Random) -> oracle.Seen:
+    received = chance.choice([0, 2, 4, 4, 4])
+    ms = chance.choice([1.0, 1.0, 20.0]) if received else None
+    return None if chance.random() < 0.3 else (4, received, ms)
+
+
+@pytest.mark.parametrize("when", KINDS, ids=str)
+@pytest.mark.parametrize("seed", range(count(2, WORLDS)))
+def test_every_kind_finds_what_one_who_reads_the_whole_history_does(
+    database: Database, when: dict[str, Any], seed: int
+) -> None:
+    chance = random.Random(seed)
+    made(database, name="mine", when=when, clear=2)
+    histories = {add(database, name): [a_slot(chance) for _ in range(40)] for name in ("a", "b")}
+    for number in range(40):
+        slot = SLOT + number * MINUTE
+        pings = [
+            replace(ping(server_id, seen[2]), received=seen[1])
+            for server_id, history in histories.items()
+            if (seen := history[number])
+        ]
+        with database.transaction() as session:
+            record.record(session, slot, pings)
+            if number == 0 or chance.random() < 0.7:
+                announce.close(session, slot)
+            announce.announce(session, slot)
+    begin(database, SLOT + 41 * MINUTE)
+    for server_id, history in histories.items():
+        letters = list(enumerate(oracle.letters(history, when)))
+        bad, of = (when["down"], when["of"]) if "down" in when else (1, 1)
+        turns = oracle.decisions(letters, bad, of, 2)
+        assert timeline(database, server_id) == [(turn, slot) for turn, slot, _ in turns], history
+
+
+def timeline(database: Database, server_id: int) -> list[tuple[str, int]]:
+    """Return what became of a server's incidents under a rule that somebody made, and when."""
+    lines = (
+        select(EVENT.c.kind, EVENT.c.at)
+        .join(INCIDENT, INCIDENT.c.id == EVENT.c.incident_id)
+        .where(INCIDENT.c.server_id == server_id, INCIDENT.c.rule == "mine")
+        .order_by(EVENT.c.id)
+    )
+    with database.reading() as session:
+        return [(kind, slot_number(at) - slot_number(SLOT)) for kind, at in session.execute(lines)]

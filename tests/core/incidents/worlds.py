@@ -382,7 +382,7 @@ def found(server_id: int, letter: str, revision: int) -> tuple[list[Ping], list[
 def told(database: Database) -> dict[str, list[Past]]:
     """Return the incidents of each server, by the name it was made by."""
     columns = INCIDENT.c.opened, INCIDENT.c.confirmed, INCIDENT.c.resolved
-    query = select(INCIDENT.c.server_name, *columns, INCIDENT.c.how, INCIDENT.c.flaps)
+    query = select(INCIDENT.c.name, *columns, INCIDENT.c.how, INCIDENT.c.flaps)
     by_name: dict[str, list[Past]] = {}
     with database.reading() as session:
         for name, *slots, how, flaps in session.execute(query.order_by(INCIDENT.c.id)):
@@ -393,7 +393,7 @@ def told(database: Database) -> dict[str, list[Past]]:
 
 def told_late(database: Database) -> dict[str, list[int]]:
     """Return the slots of which each server's timelines say that a ping came late."""
-    query = select(INCIDENT.c.server_name, EVENT.c.at).where(EVENT.c.kind == Kind.LATE)
+    query = select(INCIDENT.c.name, EVENT.c.at).where(EVENT.c.kind == Kind.LATE)
     query = query.join(EVENT, EVENT.c.incident_id == INCIDENT.c.id).order_by(EVENT.c.id)
     by_name: dict[str, list[int]] = {}
     with database.reading() as session:

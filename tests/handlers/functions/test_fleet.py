@@ -179,10 +179,10 @@ def test_in_one_process_and_over_queues_the_incidents_are_the_same(
 def incidents_told(database: Database) -> list[list[tuple[Any, ...]]]:
     """Return what was decided: incidents, their timelines, what the judge remembers."""
     queries = (
-        "SELECT server_name, opened, confirmed, how, resolved, flaps, reason, detail "
+        "SELECT name, opened, confirmed, how, resolved, flaps, reason, detail "
         "FROM incident ORDER BY server_id, id",
-        "SELECT server_id, kind, at FROM event e JOIN incident i ON i.id = e.incident_id "
-        "ORDER BY server_id, e.id",
+        "SELECT i.server_id, e.kind, e.at FROM event e JOIN incident i ON i.id = e.incident_id "
+        "ORDER BY i.server_id, e.id",
         "SELECT server_id, revision, memory FROM judged ORDER BY server_id",
     )
     with database.reading() as session:

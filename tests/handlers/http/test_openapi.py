@@ -24,6 +24,8 @@ from core.accounts.records import TokenKind
 from core.accounts.tokens import Grant
 from core.clock import utc_now
 from core.errors import WrongRequest
+from core.incidents.backtest import zone
+from core.incidents.records import BacktestWanted
 from core.incidents.rules import Rule
 from core.models import Attempt
 from core.reading import NAME_LENGTH, USER_NAME_LENGTH, kept_name
@@ -277,6 +279,16 @@ def is_a_rule(case: Case) -> bool:
         return False
 
 
+def is_a_draft(case: Case) -> bool:
+    """Whether a rule that is to be tried is one, by the clock of a zone that there is."""
+    try:
+        return (
+            not isinstance(case.body, dict) or zone(BacktestWanted.of(case.body).zone) is not None
+        )
+    except WrongRequest:
+        return False
+
+
 def is_to_come(case: Case) -> bool:
     """Whether an acknowledgement doesn't end before it begins, as most times made up would."""
     return not isinstance(case.body, dict) or case.body.get("until") is None
@@ -285,6 +297,7 @@ def is_to_come(case: Case) -> bool:
 FITTING = {
     "POST /api/v1/rules": is_a_rule,
     "PUT /api/v1/rules/{rule_id}": is_a_rule,
+    "POST /api/v1/rules/test": is_a_draft,
     "POST /api/v1/incidents/{incident_id}/ack": is_to_come,
 }
 

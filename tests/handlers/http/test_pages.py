@@ -23,7 +23,7 @@ EXPLORER = "/dashboard/graphql"
 SERVER, NO_SERVER = "/dashboard/servers/1", "/dashboard/servers/4711"
 INCIDENT, NO_INCIDENT = "/dashboard/incidents/1", "/dashboard/incidents/4711"
 PAGES = ["/dashboard", "/dashboard/incidents", "/dashboard/add", "/dashboard/account"]
-PAGES += [SERVER, NO_SERVER, INCIDENT, NO_INCIDENT, EXPLORER, "/login"]
+PAGES += ["/dashboard/rules", SERVER, NO_SERVER, INCIDENT, NO_INCIDENT, EXPLORER, "/login"]
 LOADED = {
     SERVER: pages.LOADED["server"],
     INCIDENT: pages.LOADED["incident"],

@@ -47,6 +47,7 @@ from tests.core.history.histories import (
     read_pages,
     record,
 )
+from tests.core.incidents.planned import make
 from tests.core.incidents.rounds import arrive, begin, told
 from tests.counts import CUTS, FLEET, ROUNDS
 from tests.infra import rows
@@ -501,3 +502,18 @@ def test_each_step_of_a_night_waits_for_room_as_long_as_the_first(database: Data
         step()
         assert rooms[0] == database.settings.connect_timeout_s
     assert len(steps) > 5
+
+
+def test_a_night_lays_maintenance_down_further_and_forgets_what_is_older_than_days(
+    database: Database,
+) -> None:
+    now = datetime.fromisoformat("2026-05-01T02:00:00Z")
+    make(database, {"cron": "0 12 * * *", "duration_m": 60}, now)
+    with database.reading() as session:
+        before = session.scalars(select(models.MAINTENANCE_RANGE.c.since)).all()
+    days = database.settings.keep_days + 10
+    tidied_at(database, now + days * DAY)
+    with database.reading() as session:
+        after = session.scalars(select(models.MAINTENANCE_RANGE.c.since)).all()
+    assert (min(after), max(after)) == (min(before) + 10 * DAY, max(before) + days * DAY)
+    assert len(after) == days + 90 - 10

@@ -294,6 +294,50 @@ def test_a_history_is_what_rest_says_it_is(client: FlaskClient) -> None:
         assert in_rest_words(node["month"]) == rest("summary", window="30d")
 
 
+def test_a_list_of_incidents_is_what_rest_says(client: FlaskClient) -> None:
+    asked = '{ incidents(first: 5, before: "9") { incidents { id } open next } }'
+    assert ask(client, asked)["incidents"] == client.get("/api/v1/incidents").get_json()
+
+
+def test_planned_work_is_made_changed_shown_and_removed(client: FlaskClient) -> None:
+    add(client, "web")
+    make = f"""mutation($m: MaintenanceWanted!) {{
+      createMaintenance(maintenance: $m) {{ status field maintenance {{ {MAINTENANCE} }} }}
+    }}"""
+    until = this_slot() + 10 * MINUTE
+    when = {"since": this_slot().isoformat(), "until": until.isoformat()}
+    wanted = {"name": "patches", "for": {"names": ["we?"]}, "when": when}
+    made = ask(client, make, m=wanted)["createMaintenance"]["maintenance"]
+    shown = client.get(f"/api/v1/maintenance/{made['id']}").get_json()
+    assert in_rest_words(made) == shown
+    asked = f"""query($id: ID!) {{
+      maintenance(id: $id) {{ {MAINTENANCE} }}
+      maintenances {{ maintenance {{ {MAINTENANCE} }} next }}
+      over: maintenances(over: true, before: $id) {{ maintenance {{ id }} }}
+      servers {{ nodes {{ exempt maintenance {{ since until leftOff ranges {{
+        since until id name counts
+      }} }} }} }}
+    }}"""
+    found = ask(client, asked, id=made["id"])
+    assert (found["maintenance"], found["over"]) == (made, {"maintenance": []})
+    assert found["maintenances"] == {"maintenance": [made], "next": None}
+    [web] = found["servers"]["nodes"]
+    held = client.get(f"{SERVERS}/1/maintenance").get_json()
+    assert (web["exempt"], in_rest_words(web["maintenance"])) == (True, held)
+    change = """mutation($id: ID!, $c: MaintenanceChange!) {
+      changeMaintenance(id: $id, change: $c) { status field maintenance { name counts } }
+    }"""
+    told = ask(client, change, id=made["id"], c={"name": "disks", "counts": True})
+    assert told["changeMaintenance"]["maintenance"] == {"name": "disks", "counts": True}
+    weekly = {"days": ["sat"], "at": "02:00", "durationM": 0}
+    told = ask(client, change, id=made["id"], c={"when": weekly})["changeMaintenance"]
+    assert (told["status"], told["field"]) == ("WRONG_REQUEST", "when.durationM")
+    remove = "mutation($id: ID!) { removeMaintenance(id: $id) { status } }"
+    for word in ("DELETED", "MAINTENANCE_DID_NOT_FOUND"):
+        assert ask(client, remove, id=made["id"]) == {"removeMaintenance": {"status": word}}
+    assert ask(client, asked, id=made["id"])["maintenance"] is None
+
+
 def test_a_rule_is_made_changed_read_and_removed_as_rest_does(client: FlaskClient) -> None:
     inside = """id name for { tags names } when { of down lossPct p95Ms k coveragePct } clear
       say { channel afterM } remindM severity made changed hints"""
@@ -336,45 +380,6 @@ def test_a_rule_is_made_changed_read_and_removed_as_rest_does(client: FlaskClien
     assert ask(client, older, id=page["next"]) == {
         "events": {"events": [{"kind": "rule made"}], "next": None}
     }
-
-
-def test_planned_work_is_made_changed_shown_and_removed(client: FlaskClient) -> None:
-    add(client, "web")
-    make = f"""mutation($m: MaintenanceWanted!) {{
-      createMaintenance(maintenance: $m) {{ status field maintenance {{ {MAINTENANCE} }} }}
-    }}"""
-    until = this_slot() + 10 * MINUTE
-    when = {"since": this_slot().isoformat(), "until": until.isoformat()}
-    wanted = {"name": "patches", "for": {"names": ["we?"]}, "when": when}
-    made = ask(client, make, m=wanted)["createMaintenance"]["maintenance"]
-    shown = client.get(f"/api/v1/maintenance/{made['id']}").get_json()
-    assert in_rest_words(made) == shown
-    asked = f"""query($id: ID!) {{
-      maintenance(id: $id) {{ {MAINTENANCE} }}
-      maintenances {{ maintenance {{ {MAINTENANCE} }} next }}
-      over: maintenances(over: true, before: $id) {{ maintenance {{ id }} }}
-      servers {{ nodes {{ exempt maintenance {{ since until leftOff ranges {{
-        since until id name counts
-      }} }} }} }}
-    }}"""
-    found = ask(client, asked, id=made["id"])
-    assert (found["maintenance"], found["over"]) == (made, {"maintenance": []})
-    assert found["maintenances"] == {"maintenance": [made], "next": None}
-    [web] = found["servers"]["nodes"]
-    held = client.get(f"{SERVERS}/1/maintenance").get_json()
-    assert (web["exempt"], in_rest_words(web["maintenance"])) == (True, held)
-    change = """mutation($id: ID!, $c: MaintenanceChange!) {
-      changeMaintenance(id: $id, change: $c) { status field maintenance { name counts } }
-    }"""
-    told = ask(client, change, id=made["id"], c={"name": "disks", "counts": True})
-    assert told["changeMaintenance"]["maintenance"] == {"name": "disks", "counts": True}
-    weekly = {"days": ["sat"], "at": "02:00", "durationM": 0}
-    told = ask(client, change, id=made["id"], c={"when": weekly})["changeMaintenance"]
-    assert (told["status"], told["field"]) == ("WRONG_REQUEST", "when.durationM")
-    remove = "mutation($id: ID!) { removeMaintenance(id: $id) { status } }"
-    for word in ("DELETED", "MAINTENANCE_DID_NOT_FOUND"):
-        assert ask(client, remove, id=made["id"]) == {"removeMaintenance": {"status": word}}
-    assert ask(client, asked, id=made["id"])["maintenance"] is None
 
 
 def test_a_time_that_is_none_is_told_where_it_stands(client: FlaskClient) -> None:
@@ -516,6 +521,10 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "RuleWanted": rules.Rule,
     "Say": rules.Say,
     "SayWanted": rules.Say,
+    "Backtest": incident_records.Backtest,
+    "Effect": incident_records.Effect,
+    "Outage": incident_records.Outage,
+    "ServerCount": incident_records.ServerCount,
     "Event": incident_records.Event,
     "EventPage": incident_records.EventPage,
     "Maintenance": maintenance_records.Maintenance,
