@@ -20,6 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {
+    "PINGLET_WITNESSES": "none",  # packets stay on this machine
     "FLASK_APP": "handlers.cli.app",
     "PINGLET_AUTHENTICATION": "1",
     "PINGLET_WORKER_IN_SERVER": "0",

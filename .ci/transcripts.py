@@ -48,6 +48,7 @@ def flask(*arguments: str) -> list[str]:
 def made_now(folder: Path) -> dict[str, str]:
     """Serve an empty database from `folder`, make the calls, return what a terminal would show."""
     environ = os.environ | {
+        "PINGLET_WITNESSES": "none",  # packets stay on this machine
         "DATABASE_URL": f"sqlite:///{folder / 'pinglet.db'}",
         "PINGLET_WORKER_IN_SERVER": "0",
     }

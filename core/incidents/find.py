@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, String, func, literal, or_, select
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.functions import coalesce
 
 from core.errors import IncidentUnknown
 from core.incidents.records import (
@@ -34,7 +33,7 @@ from core.sql import as_rows, incoming
 
 MOST_MEMBERS = 1_000
 OPEN = INCIDENT.c.resolved.is_(None)
-NAME = coalesce(SERVER.c.name, INCIDENT.c.name)
+NAME = func.coalesce(SERVER.c.name, INCIDENT.c.name).label("called")
 """What an incident's server, or its parent, is called now, or was called last; or its group."""
 MEMBERS = (
     select(func.count())
@@ -82,7 +81,7 @@ def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
 
 
 def _members(session: Session, incident_id: int) -> list[MemberTold]:
-    name = coalesce(SERVER.c.name, MEMBER.c.name)
+    name = func.coalesce(SERVER.c.name, MEMBER.c.name).label("called")
     query = (
         select(SERVER.c.id, name, MEMBER.c.since, MEMBER.c.until)
         .select_from(MEMBER)
@@ -142,7 +141,7 @@ def _searched(session: Session, text: str) -> str:
 
 
 def _query() -> Select[*tuple[Any, ...]]:
-    return _with_servers(select(INCIDENT, NAME.label("called"), MEMBERS.label("servers")))
+    return _with_servers(select(INCIDENT, NAME, MEMBERS.label("servers")))
 
 
 def _with_servers(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:

@@ -6,9 +6,8 @@ Every function takes a session inside a transaction that its caller ends.
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, bindparam, or_, select, update
+from sqlalchemy import BigInteger, String, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.functions import coalesce
 
 from core.incidents.records import Held, Kind
 from core.incidents.timeline import note
@@ -36,9 +35,9 @@ def _set(session: Session, slot: datetime, kind: Kind, parents: dict[int, str | 
     note(session, slot, kind, said)
 
 
-PARENT_ID = coalesce(INCIDENT.c.parent_id, PARENT.c.parent_id)
+PARENT_ID = func.coalesce(INCIDENT.c.parent_id, PARENT.c.parent_id).label("parent_id")
 BEHIND = (
-    select(INCIDENT.c.id, INCIDENT.c.held, PARENT_ID.label("parent_id"), SERVER.c.name)
+    select(INCIDENT.c.id, INCIDENT.c.held, PARENT_ID, SERVER.c.name)
     .outerjoin(PARENT, PARENT.c.server_id == INCIDENT.c.server_id)
     .outerjoin(SERVER, SERVER.c.id == PARENT_ID)
     .where(INCIDENT.c.resolved.is_(None))

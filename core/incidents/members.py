@@ -6,7 +6,6 @@ Every function takes a session inside a transaction that its caller ends.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from types import MappingProxyType
 
 from sqlalchemy import (
     BigInteger,
@@ -34,8 +33,6 @@ from core.models import INCIDENT, JUDGED, MEMBER, SERVER, Schedule
 from core.servers.schedule import in_force
 from core.slots import SLOT, slot_time
 from core.sql import as_rows, incoming, time_at
-
-NOBODY: Mapping[int, int] = MappingProxyType({})
 
 
 def move(session: Session, slot: datetime, decided: Sequence[tuple[int, Decided]]) -> None:
@@ -93,11 +90,11 @@ def _leave(
     slot: datetime,
     left: Sequence[tuple[int, int, datetime]],
     how: How,
-    back: Mapping[int, int] = NOBODY,
+    back: Mapping[int, int] | None = None,
 ) -> None:
     if left:
         session.execute(LEAVE, {"rows": as_rows(left)})
-    gone = Counter(incident for incident, *_ in left)
+    gone, back = Counter(incident for incident, *_ in left), back or {}
     if not gone and not back:
         return
     states = session.execute(STATES, {"rows": as_rows([one] for one in {*gone, *back})}).all()
@@ -121,13 +118,13 @@ PLACE = {"incident_id": BigInteger(), "server_id": BigInteger()}
 
 def _moved() -> tuple[Executable, Executable]:
     given = incoming(PLACE | {"until": BigInteger()}), incoming(PLACE)
-    away, back = (
+    leaving, coming_back = (
         update(MEMBER).where(
             MEMBER.c.incident_id == one.c.incident_id, MEMBER.c.server_id == one.c.server_id
         )
         for one in given
     )
-    return away.values(until=time_at(given[0].c.until)), back.values(until=None)
+    return leaving.values(until=time_at(given[0].c.until)), coming_back.values(until=None)
 
 
 def _close() -> Executable:

@@ -21,7 +21,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.functions import coalesce
 from sqlalchemy.types import TypeEngine
 
 from core.incidents.gather import gather
@@ -158,9 +157,10 @@ def _newest() -> Executable:
         .union_all(shared.where(MEMBER.c.server_id.in_(given)))
         .subquery()
     )
-    newest = coalesce(func.max(case((each.c.is_open, each.c.id))), func.max(each.c.id))
+    open_one = func.max(case((each.c.is_open, each.c.id))).label("open_one")
+    newest = func.coalesce(open_one.element, func.max(each.c.id)).label("id")
     of_each = (
-        select(each.c.server_id, each.c.rule_id, newest.label("id"))
+        select(each.c.server_id, each.c.rule_id, newest)
         .group_by(each.c.server_id, each.c.rule_id)
         .subquery()
     )

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from core.checks.records import Ping, Reason, Unobserved
 from core.incidents import blind
+from core.incidents.late import hold_recording
 from core.models import WITNESS
 
 COUNTS = timedelta(hours=1)
@@ -71,13 +72,29 @@ def _is_lost(ping: Ping) -> bool:
 def _note(
     session: Session, slot: datetime, heard: Mapping[str, bool], known: Known, *, is_seeing: bool
 ) -> None:
-    """Note who was asked, while anything came back, and who answered."""
-    for ip, did in sorted(heard.items()):
-        row = known.get(ip)
-        if row is None:
-            new = insert(WITNESS).values(ip=ip, asked=slot, answered=slot if did else None)
-            session.execute(new.on_conflict_do_nothing())
-        elif is_seeing and slot - row.asked >= NOTED:
-            session.execute(update(WITNESS).where(WITNESS.c.ip == ip).values(asked=slot))
-        if row is not None and did and (row.answered is None or slot - row.answered >= NOTED):
-            session.execute(update(WITNESS).where(WITNESS.c.ip == ip).values(answered=slot))
+    """Note who answered, and who was asked while anything came back."""
+    news = {
+        ip: did
+        for ip, did in sorted(heard.items())
+        if _is_news(slot, known.get(ip), did=did, is_seeing=is_seeing)
+    }
+    if not news:
+        return
+    hold_recording(session, slot)  # before any row, as whoever says that we can't see does
+    for ip, did in news.items():
+        new = insert(WITNESS).values(ip=ip, asked=slot, answered=slot if did else None)
+        session.execute(new.on_conflict_do_nothing())
+        said = {"asked": slot} if is_seeing else {}
+        said |= {"answered": slot} if did else {}
+        if ip in known:
+            session.execute(update(WITNESS).where(WITNESS.c.ip == ip).values(**said))
+
+
+def _is_news(
+    slot: datetime, row: Row[str, datetime, datetime | None] | None, *, did: bool, is_seeing: bool
+) -> bool:
+    if row is None:
+        return True
+    if did and (row.answered is None or slot - row.answered >= NOTED):
+        return True
+    return is_seeing and slot - row.asked >= NOTED

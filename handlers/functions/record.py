@@ -11,11 +11,12 @@ from typing import Any
 from core.clock import Now, utc_now
 from core.errors import Unavailable, WrongRequest
 from core.reading import iso
+from core.rounds.measure import Measured
 from core.rounds.messages import Results
 from core.slots import AHEAD
 from handlers.functions.queues import Delivery, Message
 from handlers.functions.warm import warm_instance
-from handlers.worker.rounds import announce, store
+from handlers.worker.rounds import announce, store_measured
 from infra import logs
 from infra.database import Database
 
@@ -69,14 +70,8 @@ class Recorder:
         }
         lost = {entry.server_id: entry for message in messages for entry in message.body.unobserved}
         try:
-            recorded = store(
-                self.database,
-                slot,
-                list(by_server.values()),
-                self.now(),
-                unobserved=list(lost.values()),
-                heard=_heard(messages),
-            )
+            found = Measured(list(by_server.values()), list(lost.values()), _heard(messages))
+            recorded = store_measured(self.database, slot, found, self.now())
             announce(self.database, slot)
         except Unavailable:
             raise

@@ -5,11 +5,10 @@ import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
-from types import MappingProxyType
 from typing import TypeVar
 
 from sqlalchemy.orm import Session
@@ -24,6 +23,7 @@ from core.reading import iso
 from core.rounds import gateway, measure, record, stretches, trust, witnesses
 from core.rounds import log as round_log
 from core.rounds.kernel import Kernel, look
+from core.rounds.measure import Measured
 from core.rounds.trust import Trust
 from core.servers import find
 from core.slots import AHEAD, SLOT
@@ -34,7 +34,6 @@ from infra.database import Database
 log = logging.getLogger("pinglet.worker")
 T = TypeVar("T")
 
-NOBODY: Mapping[str, bool] = MappingProxyType({})
 NIGHT = timedelta(minutes=10)
 """How long after midnight, UTC, the day is packed: what comes later is added when its rows go."""
 
@@ -164,20 +163,30 @@ def store(
     *,
     beginning: Beginning | None = None,
     unobserved: Sequence[Unobserved] = (),
-    heard: Mapping[str, bool] = NOBODY,
+) -> int:
+    """Record a round as `store_measured` does, where no witness was asked."""
+    return store_measured(database, slot, Measured(measured, unobserved), now, beginning)
+
+
+def store_measured(
+    database: Database,
+    slot: datetime,
+    measured: Measured,
+    now: datetime,
+    beginning: Beginning | None = None,
 ) -> int:
     """Record a round, or part of one, in a transaction of its own; return how many rows are new.
 
     Its `beginning` is noted there, too, if that may not have been done yet. Who didn't answer while
-    none of the witnesses that were `heard` did is unobserved. Raises Unavailable.
+    none of the witnesses did is unobserved. Raises Unavailable.
     """
 
     def write(session: Session) -> int:
         # In the order of locks that docs/design.md tells: stretches, servers, rounds.
-        seen, unseen = witnesses.weigh(session, slot, measured, heard)
+        seen, unseen = witnesses.weigh(session, slot, measured.pings, measured.heard)
         if beginning:
             stretches.note(session, beginning.reading)
-        new = record.record(session, slot, seen, now, [*unobserved, *unseen])
+        new = record.record(session, slot, seen, now, [*measured.unobserved, *unseen])
         if beginning:
             beginning.note(session, slot)
         round_log.add(session, slot, new, now)
@@ -225,15 +234,7 @@ async def run_round(
     reading = trust.Reading(started, clocks.kernel())
 
     def store_all() -> int:
-        return store(
-            here.database,
-            slot,
-            measured.pings,
-            going_on(),
-            beginning=beginning,
-            unobserved=measured.unobserved,
-            heard=measured.heard,
-        )
+        return store_measured(here.database, slot, measured, going_on(), beginning)
 
     beginning = Beginning(len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.

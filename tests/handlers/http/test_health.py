@@ -14,6 +14,7 @@ from core.clock import utc_now
 from core.rounds import log as round_log
 from core.rounds import stretches
 from core.rounds.kernel import SILENT
+from core.rounds.measure import Measured
 from core.rounds.trust import Reading
 from core.servers import change
 from core.servers.records import ServerWanted
@@ -243,5 +244,5 @@ def test_a_round_that_is_under_way_is_no_failure(client: FlaskClient, database: 
 
 def test_a_witness_that_does_not_answer_is_named(client: FlaskClient) -> None:
     now = this_slot()
-    rounds.store(database_of(client), now, [], now, heard={"192.0.2.9": False})
+    rounds.store_measured(database_of(client), now, Measured([], [], {"192.0.2.9": False}), now)
     assert health(client)[1]["left_out"] == ["192.0.2.9"]

@@ -512,6 +512,7 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
     "IncidentPage": incident_records.IncidentPage,
     "IncidentTold": incident_records.IncidentTold,
     "Happened": incident_records.Happened,
+    "IncidentMember": incident_records.MemberTold,
     "When": When,
     "WhenWanted": When,
     "Criteria": Criteria,
