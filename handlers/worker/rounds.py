@@ -182,10 +182,10 @@ def store_measured(
     """
 
     def write(session: Session) -> int:
-        # In the order of locks that docs/design.md tells: stretches, servers, rounds.
-        seen, unseen = witnesses.weigh(session, slot, measured.pings, measured.heard)
+        # In the order of locks that docs/design.md tells: stretches, witnesses, servers, rounds.
         if beginning:
             stretches.note(session, beginning.reading)
+        seen, unseen = witnesses.weigh(session, slot, measured.pings, measured.heard)
         new = record.record(session, slot, seen, now, [*measured.unobserved, *unseen])
         if beginning:
             beginning.note(session, slot)
