@@ -10,7 +10,7 @@ Every function takes a session inside a transaction that its caller ends.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from sqlalchemy import exists, func, select, update
@@ -35,6 +35,8 @@ from core.slots import SLOT, slot_number, slot_time
 
 FENCE = 2 * SLOT
 """A round later than that is judged without what is still missing of it."""
+ROWS_AT_ONCE = 300_000
+"""Rows of `data` that are judged in one transaction, at most: a few seconds and some 60 MB."""
 
 
 def announce(session: Session, slot: datetime) -> int:
@@ -53,21 +55,31 @@ def announce(session: Session, slot: datetime) -> int:
         _slots(newest + SLOT, max(slot, begun or slot)),
     )
     last = max(whole, default=newest)
+    last = min(last, newest + _at_once(session))
     return _go_on(session, newest + SLOT, last) if last > newest else 0
 
 
-def close(session: Session, slot: datetime) -> int:
-    """Announce what the beginning of the round of `slot` leaves behind the fence.
+def close(session: Session, slot: datetime) -> bool:
+    """Announce what the beginning of the round of `slot` leaves behind the fence, oldest first.
 
-    Who begins the first round of all begins with its slot.
+    At most so much at once; returns whether there is more. Who begins the first round of all begins
+    with its slot.
     """
     newest = hold_announcing(session)
     if newest is None:
         first = insert(LATCH).values(name=ANNOUNCED, since=slot - SLOT).on_conflict_do_nothing()
         session.execute(first)
-        return 0
-    last = slot - FENCE
-    return _go_on(session, newest + SLOT, last) if newest < last else 0
+        return False
+    last = min(slot - FENCE, newest + _at_once(session))
+    if newest < last:
+        _go_on(session, newest + SLOT, last)
+    return last < slot - FENCE
+
+
+def _at_once(session: Session) -> timedelta:
+    """Return how many slots may be announced in one transaction: all that is recorded waits."""
+    servers = session.scalar(select(func.count()).select_from(SERVER)) or 1
+    return max(ROWS_AT_ONCE // servers, 1) * SLOT
 
 
 def _slots(first: datetime, last: datetime) -> Iterator[datetime]:

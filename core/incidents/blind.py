@@ -25,6 +25,8 @@ NEWEST = (
     .limit(1)
 )
 
+OPEN = INCIDENT.c.resolved.is_(None)
+
 
 def see_nothing(session: Session, slot: datetime, witnesses: Sequence[str]) -> None:
     """Open the incident, as none of these answered in `slot`; soon after its end, open it again.
@@ -63,5 +65,4 @@ def see_again(session: Session, slot: datetime, witnesses: Sequence[str]) -> Non
 
 
 def _open_before(session: Session, slot: datetime) -> Row[int, datetime, datetime, str] | None:
-    newest = session.execute(NEWEST).first()
-    return newest if newest and newest.resolved is None and newest.opened < slot else None
+    return session.execute(NEWEST.where(OPEN, INCIDENT.c.opened < slot)).first()

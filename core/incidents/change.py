@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from core.errors import IncidentOver, IncidentUnknown, WrongRequest
+from core.incidents import timeline
 from core.incidents.members import leave_all
 from core.incidents.records import Acknowledgement, Comment, How, Kind, Resolution
 from core.models import EVENT, INCIDENT, JUDGED, LARGEST_ID, LATCH
@@ -104,7 +105,9 @@ def end(
     over = {"is_flapping": False, "held": None, "acked_by": None, "acked_until": None}
     ending = update(INCIDENT).where(INCIDENT.c.id.in_(ids))
     session.execute(ending.values(resolved=at, how=how.value, **over))
-    note = note or (None if who else how.value)
+    if not who:
+        timeline.note(session, at, Kind.RESOLVED, dict.fromkeys(ids, note or how.value))
+        return
     for one in ids:
         _note(session, one, Kind.RESOLVED, at, who, note)
 

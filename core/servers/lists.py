@@ -23,7 +23,7 @@ DELIMITERS = ",;\t"
 
 # What stands beside a server's fields where Pinglet itself wrote the list.
 IN_OUR_OBJECTS = {
-    *("id", "added", "last_port", "last_ping", "schedule"),
+    *("id", "added", "last_port", "last_ping", "schedule", "exempt"),
     *("state", "reason", "detail", "new"),
     *("uptime", "coverage", "counts", "strip", "strip_counts", "means_ms"),
 }

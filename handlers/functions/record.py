@@ -72,7 +72,6 @@ class Recorder:
         try:
             found = Measured(list(by_server.values()), list(lost.values()), _heard(messages))
             recorded = store_measured(self.database, slot, found, self.now())
-            announce(self.database, slot)
         except Unavailable:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught
@@ -84,6 +83,7 @@ class Recorder:
             for message in messages:
                 self._store(delivery, slot, [message])
         else:
+            announce(self.database, slot)
             _report(slot, [message.body for message in messages], recorded, self.now())
 
 

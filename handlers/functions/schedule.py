@@ -45,9 +45,10 @@ def send_round(here: Instance, slot: datetime, now: datetime) -> dict[str, Any]:
     targets = due(here.database, slot)
     beginning = Beginning(len(targets), Reading(now, LAMBDA.kernel()))
     note_beginning(here.database, slot, beginning)
-    close(here.database, slot)
     batches = measure.batches(slot, targets, here.settings.batch_size)
     aws.send(here.settings.batch_queue_url, [batch.text() for batch in batches])
+    # What is measured waits for nothing that has to be decided.
+    close(here.database, slot)
     sent = {"due": len(targets), "batches": len(batches)}
     log.info("round %s", iso(slot), extra=logs.figures(rounds=1, **sent))
     return {"slot": iso(slot), **sent}

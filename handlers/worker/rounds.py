@@ -34,6 +34,8 @@ from infra.database import Database
 log = logging.getLogger("pinglet.worker")
 T = TypeVar("T")
 
+CLOSING = timedelta(seconds=10)
+"""How long a round decides what waits behind the fence, where much does."""
 NIGHT = timedelta(minutes=10)
 """How long after midnight, UTC, the day is packed: what comes later is added when its rows go."""
 
@@ -198,9 +200,13 @@ def store_measured(
 def announce(database: Database, slot: datetime) -> None:
     """Decide what the round of that slot, once nothing of it is missing, says of incidents.
 
-    Raises Unavailable. Whoever does it again, or for a slot that is decided, changes nothing.
+    Whoever does it again, or for a slot that is decided, changes nothing. What was measured is
+    recorded by then: where this fails, the next round does it.
     """
-    database.write(partial(announcing.announce, slot=slot), durable=False)
+    try:
+        database.write(partial(announcing.announce, slot=slot), durable=False)
+    except Exception:  # pylint: disable=broad-exception-caught
+        log.exception("can't decide yet what round %s says", iso(slot))
 
 
 def close(database: Database, slot: datetime) -> None:
@@ -208,8 +214,12 @@ def close(database: Database, slot: datetime) -> None:
 
     Where that can't be written, the round is made all the same: the next one does it.
     """
+    passed = going_on_from(utc_now())
+    until = passed() + CLOSING
     try:
-        database.write(partial(announcing.close, slot=slot), durable=False)
+        while database.write(partial(announcing.close, slot=slot), durable=False):
+            if passed() >= until:
+                break  # the next round goes on
     except Exception:  # pylint: disable=broad-exception-caught
         log.exception("can't decide what came before round %s", iso(slot))
 
@@ -248,7 +258,7 @@ async def run_round(
     )
     measured = measure.in_time(measured, slot, going_on())
     recorded = await _patiently(store_all, slot, slot + 2 * SLOT, going_on)
-    await _patiently(partial(announce, here.database, slot), slot, slot + 2 * SLOT, going_on)
+    await asyncio.to_thread(announce, here.database, slot)
     for lost in measured.unobserved:
         log.warning("server %s unobserved: %s", lost.server_id, lost.detail)
     return RoundReport(
