@@ -91,3 +91,22 @@ def test_who_is_no_longer_watched_has_no_open_incident(
     with database.transaction() as session:
         announce.announce(session, slot)
     assert told(database) == [Told(0, 1, 3, how, 0)]
+
+
+def test_much_that_waits_is_announced_in_steps_the_oldest_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announce, "ROWS_AT_ONCE", 4)
+    web, _ = add(database), add(database, "db")
+    begin(database, SLOT)
+    for number, letter in enumerate("bbgggbbgg"):  # db is waited for
+        arrive(database, SLOT + number * MINUTE, [(web, letter)])
+    assert told(database) == []
+    steps = 0
+    is_more = True
+    while is_more:
+        with database.transaction() as session:
+            is_more = announce.close(session, SLOT + 10 * MINUTE)
+        steps += 1
+    assert steps == 5
+    assert told(database) == [Told(0, 1, 7, How.GOOD, 1)]

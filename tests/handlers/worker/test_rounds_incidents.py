@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from core.incidents.judge import Limits
-from core.models import EVENT, INCIDENT
+from core.models import DATA, EVENT, INCIDENT
 from core.slots import slot_number
 from handlers.worker import rounds
 from infra.database import Database
@@ -75,3 +75,21 @@ def test_several_workers_on_one_database_decide_what_one_would(
     with ThreadPoolExecutor(WORKERS) as threads:
         list(threads.map(work, range(WORKERS)))
     assert timelines(database) == {one: by_oracle(history) for one, history in letters.items()}
+
+
+def test_a_round_that_can_not_be_judged_is_recorded_and_judged_by_the_next(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    server_id = add(database)
+    one_round(database, SLOT, {server_id: "b"})
+    rename = "ALTER TABLE {} RENAME TO {}".format
+    with database.transaction() as session:
+        session.execute(text(rename("judged", "elsewhere")))
+    one_round(database, SLOT + MINUTE, {server_id: "b"})
+    assert "can't decide yet what round" in caplog.text
+    with database.transaction() as session:
+        session.execute(text(rename("elsewhere", "judged")))
+        assert len(session.execute(select(DATA)).all()) == 2
+    assert timelines(database) == {}
+    one_round(database, SLOT + 2 * MINUTE, {server_id: "b"})
+    assert timelines(database) == {server_id: [("opened", 1)]}
