@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from queue import Queue
 
 from flask import Response, request
-from sqlalchemy import event
+from sqlalchemy import event, select
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -20,6 +20,7 @@ from core import slots as core_slots
 from core.checks.records import Ping, Probe, Reason, figures_ms
 from core.clock import utc_now
 from core.incidents import announce
+from core.models import SERVER
 from core.rounds import record
 from core.servers import change, find
 from core.servers.records import ServerWanted
@@ -103,9 +104,11 @@ class Site:
 
         They are good (g), lose half of their echoes (l), or are bad (b).
         """
+        with self.database.reading() as session:
+            ips = dict(session.execute(select(SERVER.c.id, SERVER.c.ip)).all())
         for place, slot in enumerate(slots):
             rounds.close(self.database, slot)
-            pings = [good_or_bad(server_id, each[place]) for server_id, each in seen.items()]
+            pings = [good_or_bad(one, ips[one], each[place]) for one, each in seen.items()]
             with self.database.transaction() as session:
                 record.record(session, slot, pings)
             rounds.announce(self.database, slot)
@@ -113,9 +116,8 @@ class Site:
         rounds.close(self.database, slots[-1] + announce.FENCE)
 
 
-def good_or_bad(server_id: int, letter: str) -> Ping:
+def good_or_bad(server_id: int, ip: str, letter: str) -> Ping:
     """Return the ping of a server that answers all echoes, half of them or none."""
-    ip = f"127.{server_id >> 16}.{server_id >> 8 & 255}.{server_id & 255}"
     if letter == "b":
         why = (Reason.TIMEOUT, "no answer within a second")
         return Ping(server_id, ip, ECHOES, 0, None, None, None, Probe.ICMP, None, *why)
