@@ -340,7 +340,7 @@ class Event(Base):
     at: Mapped[datetime]  # the slot that decided it, or when somebody did it
     kind: Mapped[str] = mapped_column(String(16))
     who: Mapped[str | None] = mapped_column(String(USER_NAME_LENGTH))
-    note: Mapped[str | None] = mapped_column(String(1_000))
+    note: Mapped[str | None]  # of a person, or a rule as JSON
 
 
 class Judged(Base):

@@ -12,12 +12,10 @@ from sqlalchemy.orm import Session
 from core.incidents.records import Deed, Event, EventPage, EventsQuery
 from core.models import EVENT, LARGEST_ID
 
-NOTE_LENGTH = 1_000
-
 
 def note(session: Session, kind: Deed, at: datetime, who: str, what: str) -> None:
-    """Note that somebody did something; what is too long of it is cut."""
-    line = {"at": at, "kind": kind.value, "who": who, "note": what[:NOTE_LENGTH]}
+    """Note that somebody did something."""
+    line = {"at": at, "kind": kind.value, "who": who, "note": what}
     session.execute(EVENT.insert().values(incident_id=None, **line))
 
 

@@ -33,7 +33,12 @@ TimeOfDay = Annotated[
 ]
 Cron = Annotated[
     str,
-    Meta(description="Minute, hour, day, month, weekday", max_length=100, examples=["0 2 * * 6#1"]),
+    Meta(
+        description="Minute, hour, day, month, weekday",
+        min_length=1,
+        max_length=100,
+        examples=["0 2 * * 6#1"],
+    ),
 ]
 Zone = Annotated[
     str,

@@ -226,7 +226,13 @@ class EventPage(Record, frozen=True):
     next: int | None
 
 
-Note = Annotated[str, Meta(min_length=1, max_length=1_000)]
+Note = Annotated[
+    str,
+    # No control characters but tabs and line breaks: Postgres keeps no NUL.
+    Meta(
+        min_length=1, max_length=1_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$(?!\n)"
+    ),
+]
 
 
 MOST_DAYS = 400

@@ -59,6 +59,8 @@ def what(one: Incident) -> str:
     """Say of what an incident is."""
     if one.server:
         return one.server.name
+    if one.extent is Extent.US:
+        return "our own network"
     of = {
         Extent.PARENT: f"behind {one.parent.name if one.parent else ''}",
         Extent.TAG: f"tag {one.tag}",
@@ -69,7 +71,7 @@ def what(one: Incident) -> str:
 
 
 @incidents_group.command("show")
-@click.argument("incident_id", type=int)
+@click.argument("incident_id", type=click.IntRange(min=1))
 def show_incident(incident_id: int) -> None:
     """Show an incident's timeline, and the servers that it is of where it is a group's."""
     with refusals(), current_database().reading() as session:
@@ -88,7 +90,7 @@ noted = click.option("--note", help="What there is to say, at most 1,000 charact
 
 
 @incidents_group.command("ack")
-@click.argument("incident_id", type=int)
+@click.argument("incident_id", type=click.IntRange(min=1))
 @click.option("--until", help="A time such as 2026-01-02T07:01:00Z; else until it is resolved.")
 @noted
 def acknowledge(incident_id: int, until: str | None, note: str | None) -> None:
@@ -103,7 +105,7 @@ def acknowledge(incident_id: int, until: str | None, note: str | None) -> None:
 
 
 @incidents_group.command("unack")
-@click.argument("incident_id", type=int)
+@click.argument("incident_id", type=click.IntRange(min=1))
 def unacknowledge(incident_id: int) -> None:
     """Take an acknowledgement back."""
     with refusals():
@@ -113,7 +115,7 @@ def unacknowledge(incident_id: int) -> None:
 
 
 @incidents_group.command("resolve")
-@click.argument("incident_id", type=int)
+@click.argument("incident_id", type=click.IntRange(min=1))
 @noted
 def resolve(incident_id: int, note: str | None) -> None:
     """Resolve an open incident by hand: new bad slots open another."""
@@ -127,7 +129,7 @@ def resolve(incident_id: int, note: str | None) -> None:
 
 
 @incidents_group.command("comment")
-@click.argument("incident_id", type=int)
+@click.argument("incident_id", type=click.IntRange(min=1))
 @click.argument("text")
 def comment(incident_id: int, text: str) -> None:
     """Write a line into an incident's timeline."""

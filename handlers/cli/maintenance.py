@@ -82,7 +82,7 @@ def add(name: str, tags: Sequence[str], names: Sequence[str], counts: bool, **wh
 
 
 @maintenance_group.command("remove")
-@click.argument("maintenance_id", type=int)
+@click.argument("maintenance_id", type=click.IntRange(min=1))
 def remove(maintenance_id: int) -> None:
     """Remove planned work; what is under way ends with this minute."""
     _remove(maintenance_id)
@@ -93,7 +93,13 @@ def remove(maintenance_id: int) -> None:
 @click.argument("length", required=False)
 @for_whom
 @click.option("--note", default="quiet", help="What it is for.")
-@click.option("--end", "ended", type=int, metavar="ID", help="End the one of that id instead.")
+@click.option(
+    "--end",
+    "ended",
+    type=click.IntRange(min=1),
+    metavar="ID",
+    help="End the one of that id instead.",
+)
 @with_appcontext
 def quiet_command(
     length: str | None, tags: Sequence[str], names: Sequence[str], note: str, ended: int | None

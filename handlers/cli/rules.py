@@ -55,7 +55,7 @@ def add_rule(file: BinaryIO) -> None:
 
 
 @rules_group.command("change")
-@click.argument("rule_id", type=int)
+@click.argument("rule_id", type=click.IntRange(min=1))
 @click.argument("file", type=click.File("rb"))
 def change_rule(rule_id: int, file: BinaryIO) -> None:
     """Replace a rule by the one in FILE; what is open keeps what it was opened by."""
@@ -68,7 +68,7 @@ def change_rule(rule_id: int, file: BinaryIO) -> None:
 
 
 @rules_group.command("remove")
-@click.argument("rule_id", type=int)
+@click.argument("rule_id", type=click.IntRange(min=1))
 def remove_rule(rule_id: int) -> None:
     """Remove a rule; what is open under it is resolved with the next slot."""
     with refusals():

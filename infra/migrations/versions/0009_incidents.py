@@ -49,7 +49,7 @@ def upgrade() -> None:
         sa.Column("at", TIME, nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("who", sa.String(64)),
-        sa.Column("note", sa.String(1_000)),
+        sa.Column("note", sa.String),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )

@@ -37,6 +37,6 @@ def test_the_timelines_of_incidents_are_apart(database: Database) -> None:
     assert shown(database) == ([], None)
 
 
-def test_what_is_too_long_is_cut(database: Database) -> None:
+def test_a_long_note_is_kept_whole(database: Database) -> None:
     wrote(database, "é" * 2_000)
-    assert shown(database)[0][0].note == "é" * events.NOTE_LENGTH
+    assert shown(database)[0][0].note == "é" * 2_000

@@ -64,6 +64,7 @@ def test_a_group_is_shown_with_its_members(cli: FlaskCliRunner) -> None:
         ({"extent": Extent.PARENT, "parent": Watched(id=1, name="switch")}, "behind switch (7)"),
         ({"extent": Extent.NETWORK, "network": "10.0.0.0/24"}, "network 10.0.0.0/24 (7)"),
         ({"extent": Extent.ALL}, "all servers (7)"),
+        ({"extent": Extent.US}, "our own network"),
     ],
 )
 def test_a_group_is_called_by_what_its_servers_share(of: dict[str, Any], said: str) -> None:
@@ -72,5 +73,6 @@ def test_a_group_is_called_by_what_its_servers_share(of: dict[str, Any], said: s
 
 
 def test_an_incident_that_is_not_there_is_one_line(cli: FlaskCliRunner) -> None:
+    assert cli.invoke(args=["incidents", "show", "--", "-99999999999999999999"]).exit_code == 2
     result = cli.invoke(args=["incidents", "resolve", "4711"])
     assert (result.exit_code, result.stderr) == (1, "Error: no incident has the id 4711\n")

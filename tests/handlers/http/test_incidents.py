@@ -146,7 +146,9 @@ def test_resolved_by_hand_it_takes_two_new_bad_slots_to_open_another(client: Fla
     for action in ("ack", "unack", "resolve"):
         again = client.post(f"{address}/{action}")
         assert problem(again) == (409, "INCIDENT_IS_RESOLVED", None)
-    assert client.post(f"{address}/comment", json={"note": "still"}).status_code == 200
+    assert client.post(f"{address}/comment", json={"note": "still\nhere"}).status_code == 200
+    unseen = client.post(f"{address}/comment", json={"note": "a\0b"})
+    assert problem(unseen) == (400, "WRONG_REQUEST", "note")
     database = database_of(client)
     for number in (1, 2):
         assert client.get(INCIDENTS).get_json()["open"] == 0

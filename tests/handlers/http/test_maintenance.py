@@ -74,6 +74,7 @@ def test_a_list_goes_on_and_what_is_over_is_apart(client: FlaskClient) -> None:
         ({"when": {**WEEKLY, "zone": "Berlin"}}, "when.zone"),
         ({"when": {"cron": "* * * *", "duration_m": 5}}, "when.cron"),
         ({"when": {"since": "2020-01-01", "until": "2020-01-02"}}, "when.until"),
+        ({"when": {"since": "2020-01-01", "until": "2020-01-02", "cron": ""}}, "when.cron"),
         ({"for": {"server": "web"}}, "for.server"),
     ],
 )
