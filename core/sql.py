@@ -8,6 +8,7 @@ from typing import cast as cast_type
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     BindParameter,
     CursorResult,
     DateTime,
@@ -131,6 +132,11 @@ def incoming(fields: Mapping[str, TypeEngine[Any]], *wanted: str) -> CTE:
         if not wanted or field in wanted
     ]
     return select(*columns).select_from(value).cte("incoming")
+
+
+def given_ids() -> Select[int]:
+    """Select the ids of the parameter `rows`, one a row: for a statement about these alone."""
+    return select(incoming({"id": BigInteger()}).c.id)
 
 
 def as_rows(rows: Iterable[Sequence[object]]) -> str:

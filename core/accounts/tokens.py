@@ -45,7 +45,7 @@ from core.errors import Forbidden, TokenRejected, TokenUnknown, WrongRequest
 from core.models import Attempt, Base, Token, User
 from core.reading import Request
 from core.slots import AHEAD
-from core.sql import NOW, as_rows, incoming, time_at, written
+from core.sql import NOW, as_rows, given_ids, incoming, time_at, written
 
 PREFIX = "pinglet_"  # lets secret scanners find a token that was committed by mistake
 # 32 octets in Base64 for URLs: the last of its 43 characters has two bits to spare.
@@ -394,7 +394,7 @@ def _forget(session: Session, statement: Delete, which: Select[Any]) -> int:
     return len(held)
 
 
-IDS = select(incoming({"id": BigInteger()}).c.id)
+IDS = given_ids()
 FORGET_TOKENS = delete(TOKEN).where(TOKEN.c.id.in_(IDS))
 SUBJECTS = select(incoming({"subject": String()}).c.subject)
 FORGET_ATTEMPTS = delete(ATTEMPT).where(ATTEMPT.c.subject.in_(SUBJECTS))

@@ -43,7 +43,7 @@ from core.models import INCIDENT, MEMBER, PARENT, SERVER, WHY, Schedule
 from core.servers import tags
 from core.servers.schedule import in_force
 from core.slots import SLOT, slot_time
-from core.sql import UtcDateTime, as_rows, incoming, time_at
+from core.sql import UtcDateTime, as_rows, given_ids, incoming, time_at
 
 MOST_NAMED = 20
 
@@ -270,7 +270,7 @@ OPEN = _open_new()
 JOIN = _join()
 END = (
     update(INCIDENT)
-    .where(INCIDENT.c.id.in_(select(incoming({"id": BigInteger()}).c.id)))
+    .where(INCIDENT.c.id.in_(given_ids()))
     .values(
         resolved=AT,
         how=How.GROUP.value,

@@ -6,13 +6,13 @@ Every function takes a session inside a transaction that its caller ends.
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, bindparam, func, or_, select, update
+from sqlalchemy import String, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.incidents.records import Held, Kind
 from core.incidents.timeline import note
 from core.models import INCIDENT, PARENT, SERVER
-from core.sql import as_rows, incoming
+from core.sql import as_rows, given_ids
 
 
 def hold(session: Session, slot: datetime, down: Collection[int]) -> None:
@@ -45,6 +45,6 @@ BEHIND = (
 )
 SET = (
     update(INCIDENT)
-    .where(INCIDENT.c.id.in_(select(incoming({"id": BigInteger()}).c.id)))
+    .where(INCIDENT.c.id.in_(given_ids()))
     .values(held=bindparam("as", type_=String()))
 )

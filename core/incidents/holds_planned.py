@@ -8,13 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from core.incidents.look import given_servers
 from core.incidents.records import Held, Kind
 from core.models import EVENT, INCIDENT
 from core.servers.exempt import is_exempt
 from core.servers.schedule import Span
 from core.slots import slot_time
-from core.sql import as_rows
+from core.sql import as_rows, given_ids
 
 Exempt = Mapping[int, Sequence[Span]]
 """Exempt slots by server."""
@@ -55,13 +54,13 @@ def _line(incident_id: int, last: int, first: int, spans: Sequence[Span]) -> dic
 
 OPEN = (
     select(INCIDENT.c.id, INCIDENT.c.server_id)
-    .where(INCIDENT.c.resolved.is_(None), INCIDENT.c.server_id.in_(given_servers()))
+    .where(INCIDENT.c.resolved.is_(None), INCIDENT.c.server_id.in_(given_ids()))
     .order_by(INCIDENT.c.id)
 )
 HOLDS = (
     select(EVENT.c.incident_id, EVENT.c.kind)
     .join(INCIDENT, INCIDENT.c.id == EVENT.c.incident_id)
-    .where(INCIDENT.c.resolved.is_(None), INCIDENT.c.server_id.in_(given_servers()))
+    .where(INCIDENT.c.resolved.is_(None), INCIDENT.c.server_id.in_(given_ids()))
     .where(EVENT.c.kind.in_([Kind.HELD.value, Kind.RELEASED.value]))
     .where(EVENT.c.note == Held.MAINTENANCE.value)
     .order_by(EVENT.c.id)

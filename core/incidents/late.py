@@ -10,10 +10,9 @@ from sqlalchemy import Executable, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from core.incidents.change import ANNOUNCED
-from core.incidents.look import given_servers
 from core.incidents.records import Kind
 from core.models import DATA, EVENT, INCIDENT, LATCH, MEMBER
-from core.sql import UtcDateTime, as_rows
+from core.sql import UtcDateTime, as_rows, given_ids
 
 
 def hold_recording(session: Session, slot: datetime) -> bool:
@@ -47,7 +46,7 @@ def note(session: Session, slot: datetime, ids: Collection[int]) -> None:
 def _open_then() -> Executable:
     slot = bindparam("slot", type_=UtcDateTime())
     ping = select(DATA.c.server_id, DATA.c.received, DATA.c.sent).where(
-        DATA.c.datetime == slot, DATA.c.server_id.in_(given_servers())
+        DATA.c.datetime == slot, DATA.c.server_id.in_(given_ids())
     )
     late = ping.subquery()
     found = late.c.received, late.c.sent

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import (
-    BigInteger,
     BindParameter,
     ColumnElement,
     Double,
@@ -36,7 +35,7 @@ from core.servers.exempt import exempt
 from core.servers.find import due_in
 from core.servers.schedule import Planned, Span, schedules
 from core.slots import slot_number
-from core.sql import UtcDateTime, as_rows, incoming
+from core.sql import UtcDateTime, as_rows, given_ids
 
 Among = Callable[[datetime, Sequence[Any]], Select[*tuple[Any, ...]]]
 """Selects columns of servers of whom something is wanted in a slot."""
@@ -205,21 +204,16 @@ def _in_one_slot(by_loss: bool, by_time: bool) -> Executable:
     return now.union_all(later)
 
 
-def given_servers() -> Select[int]:
-    """Select the ids of the servers that a statement is given."""
-    return select(incoming({"server_id": BigInteger()}).c.server_id)
-
-
 KNOWN = select(
     JUDGED.c.server_id, JUDGED.c.rule_id, JUDGED.c.revision, JUDGED.c.terms, JUDGED.c.memory
 )
 # Held before anything is written of them: whoever removes a server does so before or after.
 SERVERS = (
     select(SERVER.c.id, SERVER.c.revision, SERVER.c.name)
-    .where(SERVER.c.id.in_(given_servers()))
+    .where(SERVER.c.id.in_(given_ids()))
     .order_by(SERVER.c.id)
     .with_for_update(read=True, key_share=True)
 )
 ROWS = select(
     DATA.c.server_id, DATA.c.datetime, DATA.c.sent, DATA.c.received, DATA.c.response_time
-).where(DATA.c.server_id.in_(given_servers()), WITHIN)
+).where(DATA.c.server_id.in_(given_ids()), WITHIN)

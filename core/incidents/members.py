@@ -32,7 +32,7 @@ from core.incidents.timeline import note, servers
 from core.models import INCIDENT, JUDGED, MEMBER, SERVER, Schedule
 from core.servers.schedule import in_force
 from core.slots import SLOT, slot_time
-from core.sql import as_rows, incoming, time_at
+from core.sql import as_rows, given_ids, incoming, time_at
 
 
 def move(session: Session, slot: datetime, decided: Sequence[tuple[int, Decided]]) -> None:
@@ -136,7 +136,7 @@ def _close() -> Executable:
 
 
 LEAVE, COME_BACK = _moved()
-GIVEN = select(incoming({"id": BigInteger()}).c.id)
+GIVEN = given_ids()
 STATES = (
     select(
         INCIDENT.c.id,

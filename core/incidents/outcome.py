@@ -26,12 +26,12 @@ from sqlalchemy.types import TypeEngine
 from core.incidents.gather import gather
 from core.incidents.judge import Turn
 from core.incidents.judged import Decided
-from core.incidents.look import Case, given_servers
+from core.incidents.look import Case
 from core.incidents.members import move
 from core.incidents.records import Extent, How
 from core.models import EVENT, INCIDENT, MEMBER, SERVER, WHY
 from core.slots import slot_time
-from core.sql import as_rows, incoming, time_at
+from core.sql import as_rows, given_ids, incoming, time_at
 
 
 def carry_out(session: Session, slot: datetime, decided: Sequence[Decided]) -> None:
@@ -146,7 +146,7 @@ def _note() -> Executable:
 
 
 def _newest() -> Executable:
-    given = given_servers()
+    given = given_ids()
     is_open = INCIDENT.c.resolved.is_(None)
     own = select(INCIDENT.c.server_id, INCIDENT.c.id, INCIDENT.c.rule_id, is_open.label("is_open"))
     shared = select(

@@ -12,12 +12,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.incidents.judge import Memory, first_bad
-from core.incidents.look import Case, Found, given_servers
+from core.incidents.look import Case, Found
 from core.incidents.rules import measure_by
 from core.models import RECHECK, ROUND, SERVER, Schedule
 from core.servers.schedule import in_force
 from core.slots import SLOT
-from core.sql import UtcDateTime, as_rows
+from core.sql import UtcDateTime, as_rows, given_ids
 
 
 def is_wanted(found: Found, case: Case, memories: Mapping[Case, Memory]) -> bool:
@@ -43,7 +43,7 @@ def keep(session: Session, ids: Collection[int], last: datetime) -> None:
     rarely = (
         select(SERVER.c.id, literal(since, UtcDateTime()))
         .join(Schedule, Schedule.server_id == SERVER.c.id)
-        .where(SERVER.c.id.in_(given_servers()), in_force(last + SLOT))
+        .where(SERVER.c.id.in_(given_ids()), in_force(last + SLOT))
         .where(Schedule.enabled, Schedule.interval_s > SLOT.total_seconds())
         .order_by(SERVER.c.id)
     )
@@ -51,4 +51,4 @@ def keep(session: Session, ids: Collection[int], last: datetime) -> None:
     session.execute(new.on_conflict_do_nothing(), given)
 
 
-END = delete(RECHECK).where(RECHECK.c.server_id.not_in(given_servers()))
+END = delete(RECHECK).where(RECHECK.c.server_id.not_in(given_ids()))

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.models import MAINTENANCE_RANGE, PARENT, SERVER
@@ -16,7 +16,7 @@ from core.servers import tags
 from core.servers.criteria import Criteria
 from core.servers.schedule import Span
 from core.slots import slot_number, slot_time
-from core.sql import as_rows, incoming
+from core.sql import as_rows, given_ids
 
 
 class Range(NamedTuple):
@@ -104,9 +104,7 @@ def _meant(
     }
 
 
-NAMES = select(SERVER.c.id, SERVER.c.name).where(
-    SERVER.c.id.in_(select(incoming({"id": BigInteger()}).c.id))
-)
+NAMES = select(SERVER.c.id, SERVER.c.name).where(SERVER.c.id.in_(given_ids()))
 
 
 def exempt(session: Session, ids: Sequence[int], first: int, end: int) -> dict[int, Sequence[Span]]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from core.errors import WrongRequest
 from core.models import PARENT, SERVER, Server
-from core.sql import as_rows, incoming
+from core.sql import as_rows, given_ids, incoming
 
 ITSELF = "parent must be another server"
 UNKNOWN = "parent must be a server that exists"
@@ -167,7 +167,7 @@ def _put() -> Any:
     )
 
 
-AMONG = PARENT.c.server_id.in_(select(incoming({"id": BigInteger()}).c.id))
+AMONG = PARENT.c.server_id.in_(given_ids())
 PARENTS_OF = (
     select(PARENT.c.server_id, BEHIND.name)
     .join(BEHIND, BEHIND.id == PARENT.c.parent_id)

@@ -11,9 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from core.models import TAG
-from core.sql import as_rows, incoming
+from core.sql import as_rows, given_ids, incoming
 
-SERVERS = incoming({"id": BigInteger()})
 GIVEN = incoming({"server_id": BigInteger(), "tag": String()})
 BETWEEN = " "  # no tag holds one
 
@@ -51,7 +50,7 @@ def put(session: Session, wanted: Mapping[int, Sequence[str]]) -> set[int]:
 
 
 TAGS = select(TAG.c.server_id, func.aggregate_strings(TAG.c.tag, BETWEEN)).group_by(TAG.c.server_id)
-TAGS_OF = TAGS.where(TAG.c.server_id.in_(select(SERVERS.c.id)))
+TAGS_OF = TAGS.where(TAG.c.server_id.in_(given_ids()))
 REMOVE = delete(TAG).where(
     tuple_(TAG.c.server_id, TAG.c.tag).in_(select(GIVEN.c.server_id, GIVEN.c.tag))
 )

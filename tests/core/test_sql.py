@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeEngine
 from core import models
 from core.models import Latch
 from core.slots import slot_number
-from core.sql import NOW, incoming, inserted, microseconds, written
+from core.sql import NOW, as_rows, given_ids, incoming, inserted, microseconds, written
 from infra.database import Database
 from tests.infra.databases import works
 from tests.infra.rows import MINUTE, SLOT, add, ping, record, stored
@@ -54,6 +54,12 @@ def test_many_rows_travel_as_one_parameter(database: Database) -> None:
         query = select(wanted.c.id, wanted.c.name, wanted.c.ms)
         found = session.execute(query, {"rows": json.dumps(rows)}).all()
     assert [list(row) for row in found] == rows
+
+
+def test_ids_are_given_one_a_row(database: Database) -> None:
+    with database.reading() as session:
+        found = session.scalars(given_ids(), {"rows": as_rows([one] for one in (7, 2**40))}).all()
+    assert sorted(found) == [7, 2**40]
 
 
 @pytest.mark.parametrize("year", [1970, 2026, 2200])
