@@ -10,7 +10,7 @@ Every function takes a session inside a transaction that its caller ends.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import takewhile
 
 from sqlalchemy import exists, func, select, update
@@ -50,12 +50,9 @@ def announce(session: Session, slot: datetime) -> int:
         return 0
     # What came before its turn is waiting behind it.
     begun = session.scalar(select(func.max(ROUND.c.slot)))
-    whole = takewhile(
-        lambda one: not _is_missing(session, one),
-        _slots(newest + SLOT, max(slot, begun or slot)),
-    )
+    most = _at_once(session, newest, max(slot, begun or slot))
+    whole = takewhile(lambda one: not _is_missing(session, one), _slots(newest + SLOT, most))
     last = max(whole, default=newest)
-    last = min(last, newest + _at_once(session))
     return _go_on(session, newest + SLOT, last) if last > newest else 0
 
 
@@ -70,16 +67,21 @@ def close(session: Session, slot: datetime) -> bool:
         first = insert(LATCH).values(name=ANNOUNCED, since=slot - SLOT).on_conflict_do_nothing()
         session.execute(first)
         return False
-    last = min(slot - FENCE, newest + _at_once(session))
+    last = _at_once(session, newest, slot - FENCE)
     if newest < last:
         _go_on(session, newest + SLOT, last)
     return last < slot - FENCE
 
 
-def _at_once(session: Session) -> timedelta:
-    """Return how many slots may be announced in one transaction: all that is recorded waits."""
+def _at_once(session: Session, newest: datetime, last: datetime) -> datetime:
+    """Return up to which slot, `last` at most, may be announced in one transaction.
+
+    All that is recorded waits for it. Asks nothing where that is the next slot, as in most rounds.
+    """
+    if last <= newest + SLOT:
+        return last
     servers = session.scalar(select(func.count()).select_from(SERVER)) or 1
-    return max(ROWS_AT_ONCE // servers, 1) * SLOT
+    return min(last, newest + max(ROWS_AT_ONCE // servers, 1) * SLOT)
 
 
 def _slots(first: datetime, last: datetime) -> Iterator[datetime]:
