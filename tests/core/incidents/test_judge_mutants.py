@@ -4,16 +4,15 @@ A judge that is wrong and isn't found would say that the oracle doesn't look.
 """
 
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from core.incidents import judge
 from tests.core.incidents import oracle
+from tests.core.incidents.mutants import mutated
 
 SOURCE = Path(judge.__file__).read_text()
 MUTANTS = [
@@ -77,8 +76,4 @@ def test_the_judge_itself_is_right() -> None:
 
 @pytest.mark.parametrize(("right", "wrong"), MUTANTS)
 def test_a_wrong_judge_is_found(right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert SOURCE.count(right) == 1
-    mutant = ModuleType("mutant")
-    monkeypatch.setitem(sys.modules, "mutant", mutant)
-    exec(compile(SOURCE.replace(right, wrong), "mutant", "exec"), mutant.__dict__)  # noqa: S102
-    assert differs(mutant, 1_000)
+    assert differs(mutated(SOURCE, right, wrong, monkeypatch), 1_000)

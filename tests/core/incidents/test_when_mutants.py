@@ -1,16 +1,15 @@
 """Faults put into what a rule finds, one at a time: each is found by the oracle."""
 
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from core.incidents import when
 from tests.core.incidents import oracle
+from tests.core.incidents.mutants import mutated
 
 SOURCE = Path(when.__file__).read_text()
 MUTANTS = [
@@ -90,8 +89,4 @@ def test_what_a_rule_finds_is_right() -> None:
 
 @pytest.mark.parametrize(("right", "wrong"), MUTANTS)
 def test_a_wrong_finding_is_found(right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert SOURCE.count(right) == 1
-    mutant = ModuleType("mutant")
-    monkeypatch.setitem(sys.modules, "mutant", mutant)
-    exec(compile(SOURCE.replace(right, wrong), "mutant", "exec"), mutant.__dict__)  # noqa: S102
-    assert differs(mutant, 2_000)
+    assert differs(mutated(SOURCE, right, wrong, monkeypatch), 2_000)
