@@ -28,6 +28,7 @@ from core.incidents.members import leave, leave_unwatched
 from core.incidents.outcome import carry_out, newest_of
 from core.incidents.records import Extent, How
 from core.incidents.rules import DEFAULT_ID
+from core.incidents.standing import IS_OPEN
 from core.models import INCIDENT, LATCH, ROUND, RULE, SERVER, WHY, Schedule
 from core.servers.find import looked_at_in
 from core.servers.schedule import in_force
@@ -148,15 +149,14 @@ def _end_without_rule(session: Session, found: Found, slot: datetime) -> None:
 
 def _end_without_verdict(session: Session, slot: datetime) -> None:
     """Resolve what is open of servers that nobody watches any more: removed or paused."""
-    is_open = INCIDENT.c.resolved.is_(None)
     of_one = INCIDENT.c.extent == Extent.SERVER.value
-    removed = select(INCIDENT.c.id).where(is_open, of_one, INCIDENT.c.server_id.is_(None))
+    removed = select(INCIDENT.c.id).where(IS_OPEN, of_one, INCIDENT.c.server_id.is_(None))
     end(session, session.scalars(removed).all(), How.REMOVED, slot)
     paused = (
         select(INCIDENT.c.id)
         .join(SERVER, SERVER.c.id == INCIDENT.c.server_id)
         .join(Schedule, Schedule.server_id == SERVER.c.id)
-        .where(is_open, in_force(slot + SLOT), ~Schedule.enabled)
+        .where(IS_OPEN, in_force(slot + SLOT), ~Schedule.enabled)
     )
     end(session, session.scalars(paused).all(), How.PAUSED, slot)
     leave_unwatched(session, slot)

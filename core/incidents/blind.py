@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core.incidents.change import hold_announcing
 from core.incidents.judge import REOPEN_M
 from core.incidents.records import Extent, How, Kind
+from core.incidents.standing import IS_OPEN, LET_GO
 from core.incidents.timeline import note
 from core.models import INCIDENT
 from core.slots import SLOT
@@ -24,8 +25,6 @@ NEWEST = (
     .order_by(INCIDENT.c.id.desc())
     .limit(1)
 )
-
-OPEN = INCIDENT.c.resolved.is_(None)
 
 
 def see_nothing(session: Session, slot: datetime, witnesses: Sequence[str]) -> None:
@@ -59,10 +58,10 @@ def see_again(session: Session, slot: datetime, witnesses: Sequence[str]) -> Non
     found = _open_before(session, slot)
     if found is None:
         return
-    over = {"resolved": slot, "how": How.GOOD.value, "acked_by": None, "acked_until": None}
+    over = {"resolved": slot, "how": How.GOOD.value, **LET_GO}
     session.execute(update(INCIDENT).where(INCIDENT.c.id == found.id).values(**over))
     note(session, slot, Kind.RESOLVED, {found.id: f"{', '.join(witnesses)} answered"})
 
 
 def _open_before(session: Session, slot: datetime) -> Row[int, datetime, datetime, str] | None:
-    return session.execute(NEWEST.where(OPEN, INCIDENT.c.opened < slot)).first()
+    return session.execute(NEWEST.where(IS_OPEN, INCIDENT.c.opened < slot)).first()

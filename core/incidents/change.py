@@ -13,6 +13,7 @@ from core.errors import IncidentOver, IncidentUnknown, WrongRequest
 from core.incidents import timeline
 from core.incidents.members import leave_all
 from core.incidents.records import Acknowledgement, Comment, How, Kind, Resolution
+from core.incidents.standing import LET_GO
 from core.models import EVENT, INCIDENT, JUDGED, LARGEST_ID, LATCH
 from core.reading import moment
 
@@ -102,9 +103,8 @@ def end(
     judged = tuple_(JUDGED.c.server_id, JUDGED.c.rule_id)
     cases = select(INCIDENT.c.server_id, INCIDENT.c.rule_id).where(INCIDENT.c.id.in_(ids))
     session.execute(delete(JUDGED).where(judged.in_(cases)))
-    over = {"is_flapping": False, "held": None, "acked_by": None, "acked_until": None}
     ending = update(INCIDENT).where(INCIDENT.c.id.in_(ids))
-    session.execute(ending.values(resolved=at, how=how.value, **over))
+    session.execute(ending.values(resolved=at, how=how.value, **LET_GO))
     if not who:
         timeline.note(session, at, Kind.RESOLVED, dict.fromkeys(ids, note or how.value))
         return

@@ -25,6 +25,7 @@ from core.incidents.records import (
     Standing,
     Watched,
 )
+from core.incidents.standing import IS_OPEN
 from core.models import EVENT, INCIDENT, LARGEST_ID, MEMBER, SERVER, TAG
 from core.reading import folded, moment
 from core.servers.exempt import exempt
@@ -32,7 +33,6 @@ from core.slots import current_slot
 from core.sql import as_rows, incoming
 
 MOST_MEMBERS = 1_000
-OPEN = INCIDENT.c.resolved.is_(None)
 NAME = func.coalesce(SERVER.c.name, INCIDENT.c.name).label("called")
 """What an incident's server, or its parent, is called now, or was called last; or its group."""
 MEMBERS = (
@@ -52,7 +52,7 @@ def page(session: Session, wanted: IncidentsQuery, now: datetime) -> IncidentPag
     query = _query().where(*_wanted(wanted)).order_by(INCIDENT.c.id.desc())
     found = session.execute(query.limit(wanted.limit + 1), given).all()
     shown = found[: wanted.limit]
-    is_open = select(func.count()).select_from(INCIDENT).where(OPEN)
+    is_open = select(func.count()).select_from(INCIDENT).where(IS_OPEN)
     return IncidentPage(
         incidents=_incidents(session, shown, now),
         open=session.execute(is_open).scalar_one(),
@@ -97,14 +97,14 @@ def _members(session: Session, incident_id: int) -> list[MemberTold]:
 
 def open_ones(session: Session, now: datetime) -> Sequence[Incident]:
     """Return what is open, the oldest first. Two statements."""
-    rows = session.execute(_query().where(OPEN).order_by(INCIDENT.c.id)).all()
+    rows = session.execute(_query().where(IS_OPEN).order_by(INCIDENT.c.id)).all()
     return _incidents(session, rows, now)
 
 
 def _wanted(wanted: IncidentsQuery) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if isinstance(wanted.state, Standing):
-        conditions.append(OPEN if wanted.state is Standing.OPEN else ~OPEN)
+        conditions.append(IS_OPEN if wanted.state is Standing.OPEN else ~IS_OPEN)
     if isinstance(wanted.server, int):
         server_id = min(wanted.server, LARGEST_ID)
         conditions.append(_concerns(select(literal(server_id))))
@@ -114,7 +114,7 @@ def _wanted(wanted: IncidentsQuery) -> list[ColumnElement[bool]]:
         tag = wanted.tag.lower()
         conditions.append(_concerns(select(TAG.c.server_id).where(TAG.c.tag == tag)))
     if isinstance(wanted.since, str):
-        conditions.append(or_(OPEN, INCIDENT.c.resolved > moment(wanted.since, "since")))
+        conditions.append(or_(IS_OPEN, INCIDENT.c.resolved > moment(wanted.since, "since")))
     if isinstance(wanted.before, int):
         conditions.append(INCIDENT.c.id < min(wanted.before, LARGEST_ID))
     return conditions

@@ -38,6 +38,7 @@ from core.incidents.groups import (
 from core.incidents.judged import Decided
 from core.incidents.look import Case
 from core.incidents.records import How, Kind
+from core.incidents.standing import IS_OPEN, LET_GO
 from core.incidents.timeline import note, servers
 from core.models import INCIDENT, MEMBER, PARENT, SERVER, WHY, Schedule
 from core.servers import tags
@@ -241,7 +242,6 @@ def _join() -> Executable:
 
 
 AT = bindparam("slot", type_=UtcDateTime())
-IS_OPEN = INCIDENT.c.resolved.is_(None)
 OF_GROUP = INCIDENT.c.extent.in_([extent.value for extent in EXTENTS])
 ALONE = select(
     INCIDENT.c.id,
@@ -274,9 +274,6 @@ END = (
     .values(
         resolved=AT,
         how=How.GROUP.value,
-        is_flapping=False,
-        held=None,
-        acked_by=None,
-        acked_until=None,
+        **LET_GO,
     )
 )

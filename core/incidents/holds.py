@@ -10,6 +10,7 @@ from sqlalchemy import String, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from core.incidents.records import Held, Kind
+from core.incidents.standing import IS_OPEN
 from core.incidents.timeline import note
 from core.models import INCIDENT, PARENT, SERVER
 from core.sql import as_rows, given_ids
@@ -40,7 +41,7 @@ BEHIND = (
     select(INCIDENT.c.id, INCIDENT.c.held, PARENT_ID, SERVER.c.name)
     .outerjoin(PARENT, PARENT.c.server_id == INCIDENT.c.server_id)
     .outerjoin(SERVER, SERVER.c.id == PARENT_ID)
-    .where(INCIDENT.c.resolved.is_(None))
+    .where(IS_OPEN)
     .where(or_(PARENT_ID.is_not(None), INCIDENT.c.held == Held.PARENT.value))
 )
 SET = (

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.incidents.records import Held, Kind
+from core.incidents.standing import IS_OPEN
 from core.models import EVENT, INCIDENT
 from core.servers.exempt import is_exempt
 from core.servers.schedule import Span
@@ -54,13 +55,13 @@ def _line(incident_id: int, last: int, first: int, spans: Sequence[Span]) -> dic
 
 OPEN = (
     select(INCIDENT.c.id, INCIDENT.c.server_id)
-    .where(INCIDENT.c.resolved.is_(None), INCIDENT.c.server_id.in_(given_ids()))
+    .where(IS_OPEN, INCIDENT.c.server_id.in_(given_ids()))
     .order_by(INCIDENT.c.id)
 )
 HOLDS = (
     select(EVENT.c.incident_id, EVENT.c.kind)
     .join(INCIDENT, INCIDENT.c.id == EVENT.c.incident_id)
-    .where(INCIDENT.c.resolved.is_(None), INCIDENT.c.server_id.in_(given_ids()))
+    .where(IS_OPEN, INCIDENT.c.server_id.in_(given_ids()))
     .where(EVENT.c.kind.in_([Kind.HELD.value, Kind.RELEASED.value]))
     .where(EVENT.c.note == Held.MAINTENANCE.value)
     .order_by(EVENT.c.id)

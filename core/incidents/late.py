@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from core.incidents.change import ANNOUNCED
 from core.incidents.records import Kind
+from core.incidents.standing import IS_OPEN
 from core.models import DATA, EVENT, INCIDENT, LATCH, MEMBER
 from core.sql import UtcDateTime, as_rows, given_ids
 
@@ -54,7 +55,7 @@ def _open_then() -> Executable:
         select(INCIDENT.c.id, *found)
         .join(late, late.c.server_id == INCIDENT.c.server_id)
         .where(INCIDENT.c.opened <= slot)
-        .where(or_(INCIDENT.c.resolved.is_(None), INCIDENT.c.resolved > slot))
+        .where(or_(IS_OPEN, INCIDENT.c.resolved > slot))
     )
     shared = (
         select(MEMBER.c.incident_id, *found)

@@ -23,11 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from core.incidents.gather import IS_OPEN, OF_GROUP
+from core.incidents.gather import OF_GROUP
 from core.incidents.judge import Turn
 from core.incidents.judged import Decided, forget
 from core.incidents.look import Case
 from core.incidents.records import How, Kind
+from core.incidents.standing import IS_OPEN, LET_GO
 from core.incidents.timeline import note, servers
 from core.models import INCIDENT, JUDGED, MEMBER, SERVER, Schedule
 from core.servers.schedule import in_force
@@ -129,10 +130,9 @@ def _moved() -> tuple[Executable, Executable]:
 
 def _close() -> Executable:
     given = incoming({"id": BigInteger(), "last": BigInteger()})
-    over = {"is_flapping": False, "held": None, "acked_by": None, "acked_until": None}
     closing = update(INCIDENT).where(INCIDENT.c.id == given.c.id)
     how = bindparam("as", type_=String())
-    return closing.values(resolved=time_at(given.c.last), how=how, **over)
+    return closing.values(resolved=time_at(given.c.last), how=how, **LET_GO)
 
 
 LEAVE, COME_BACK = _moved()

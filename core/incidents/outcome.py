@@ -29,6 +29,7 @@ from core.incidents.judged import Decided
 from core.incidents.look import Case
 from core.incidents.members import move
 from core.incidents.records import Extent, How
+from core.incidents.standing import IS_OPEN, LET_GO
 from core.models import EVENT, INCIDENT, MEMBER, SERVER, WHY
 from core.slots import slot_time
 from core.sql import as_rows, given_ids, incoming, time_at
@@ -147,8 +148,7 @@ def _note() -> Executable:
 
 def _newest() -> Executable:
     given = given_ids()
-    is_open = INCIDENT.c.resolved.is_(None)
-    own = select(INCIDENT.c.server_id, INCIDENT.c.id, INCIDENT.c.rule_id, is_open.label("is_open"))
+    own = select(INCIDENT.c.server_id, INCIDENT.c.id, INCIDENT.c.rule_id, IS_OPEN.label("is_open"))
     shared = select(
         MEMBER.c.server_id, MEMBER.c.incident_id, INCIDENT.c.rule_id, MEMBER.c.until.is_(None)
     ).join(INCIDENT, INCIDENT.c.id == MEMBER.c.incident_id)
@@ -172,5 +172,5 @@ SINCE = object()
 OPEN_NEW = _open_new()
 NEWEST = _newest()
 OPEN_AGAIN = _changed(resolved=None, how=None, flaps=INCIDENT.c.flaps + 1)
-RESOLVE = _changed(resolved=SINCE, how=How.GOOD.value, held=None, acked_by=None, acked_until=None)
+RESOLVE = _changed(resolved=SINCE, how=How.GOOD.value, **LET_GO)
 NOTE = _note()
