@@ -21,6 +21,7 @@ from sqlalchemy import event, insert, select, text
 from benchmarks.storage.report import HEAD, Row
 from core.checks.records import Ping, Probe
 from core.models import Server
+from core.rounds.measure import Measured
 from core.settings import Settings
 from handlers.worker import rounds
 from infra import migrations
@@ -140,7 +141,7 @@ def _copy_command(cluster: Postgres, measured: Sequence[Ping], slot: datetime) -
 
 
 def _record(database: Database, slot: datetime, measured: Sequence[Ping]) -> None:
-    new = rounds.store(database, slot, measured, slot)
+    new = rounds.store(database, slot, Measured(measured, []), slot)
     assert new == len(measured), f"{new} of {len(measured)} rows are new"
 
 

@@ -23,6 +23,7 @@ from benchmarks.storage import report
 from benchmarks.storage.report import FOLDER, Row, Section
 from core.checks.records import Ping, Probe, Reason
 from core.models import INCIDENT, Schedule, Server
+from core.rounds.measure import Measured
 from core.settings import Settings
 from core.slots import SLOT
 from handlers.worker import rounds
@@ -150,7 +151,7 @@ def _round_ms(database: Database, slot: datetime, pings: Sequence[Ping]) -> floa
     try:
         began = time.perf_counter()
         rounds.close(database, slot)
-        rounds.store(database, slot, pings, slot)
+        rounds.store(database, slot, Measured(pings, []), slot)
         rounds.announce(database, slot)
         return (time.perf_counter() - began) * 1000
     finally:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from core.checks.records import Ping, Probe
 from core.models import INCIDENT, LATCH
+from core.rounds.measure import Measured
 from core.slots import SLOT, slot_of
 from handlers.worker import rounds
 from infra.database import Database
@@ -68,7 +69,7 @@ def one_round(database: Database, slot: datetime, *, begins: bool = True) -> Non
     down = [Ping(one.server_id, one.ip, 4, 0, None, None, None, Probe.TCP) for one in targets]
     if begins:
         rounds.close(database, slot)
-    rounds.store(database, slot, down, slot)
+    rounds.store(database, slot, Measured(down, []), slot)
     rounds.announce(database, slot)
 
 

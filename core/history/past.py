@@ -41,10 +41,9 @@ class Past(NamedTuple):
 def read(session: Session, ids: Sequence[int], first: int, end: int) -> Iterator[tuple[int, Past]]:
     """Yield each server with its slots from `first` to before `end`, which is over.
 
-    Five statements for every AT_ONCE
-    servers, of which as many are held; eight where any is in maintenance. Raw rows are read of days
-    that aren't packed, and of the last one: what came late for a packed day is missing until the
-    night adds it.
+    Five statements for every AT_ONCE servers, of which as many are held; eight where any is in
+    maintenance. Raw rows are read of days that aren't packed, and of the last one: what came late
+    for a packed day is missing until the night adds it.
     """
     for start in range(0, len(ids), AT_ONCE):
         yield from _read(session, ids[start : start + AT_ONCE], first, end)

@@ -16,7 +16,7 @@ from core.rounds.messages import Results
 from core.slots import AHEAD
 from handlers.functions.queues import Delivery, Message
 from handlers.functions.warm import warm_instance
-from handlers.worker.rounds import announce, store_measured
+from handlers.worker.rounds import announce, store
 from infra import logs
 from infra.database import Database
 
@@ -71,7 +71,7 @@ class Recorder:
         lost = {entry.server_id: entry for message in messages for entry in message.body.unobserved}
         try:
             found = Measured(list(by_server.values()), list(lost.values()), _heard(messages))
-            recorded = store_measured(self.database, slot, found, self.now())
+            recorded = store(self.database, slot, found, self.now())
         except Unavailable:
             raise
         except Exception as error:  # pylint: disable=broad-exception-caught

@@ -160,19 +160,6 @@ def note_beginning(database: Database, slot: datetime, beginning: Beginning) -> 
 def store(
     database: Database,
     slot: datetime,
-    measured: Sequence[Ping],
-    now: datetime,
-    *,
-    beginning: Beginning | None = None,
-    unobserved: Sequence[Unobserved] = (),
-) -> int:
-    """Record a round as `store_measured` does, where no witness was asked."""
-    return store_measured(database, slot, Measured(measured, unobserved), now, beginning)
-
-
-def store_measured(
-    database: Database,
-    slot: datetime,
     measured: Measured,
     now: datetime,
     beginning: Beginning | None = None,
@@ -244,7 +231,7 @@ async def run_round(
     reading = trust.Reading(started, clocks.kernel())
 
     def store_all() -> int:
-        return store_measured(here.database, slot, measured, going_on(), beginning)
+        return store(here.database, slot, measured, going_on(), beginning)
 
     beginning = Beginning(len(targets), reading)
     # Whoever holds a lock keeps the note waiting in its thread, but not the echoes of this slot.

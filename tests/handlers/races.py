@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from core.checks.records import Ping, Probe
 from core.clock import utc_now
 from core.history import upkeep as history_upkeep
+from core.rounds.measure import Measured
 from core.slots import slot_of
 from handlers.worker import rounds
 from infra.database import Database
@@ -118,7 +119,7 @@ def records(*ids: int) -> Racer:
         now = utc_now()
         slot = slot_of(now).replace(hour=0, minute=race % 2)
         pings = [Ping(one, IP, 4, 4, 1.0, 1.0, 1.0, Probe.TCP, None) for one in ids]
-        rounds.store(database_of(client), slot, pings, now)
+        rounds.store(database_of(client), slot, Measured(pings, []), now)
         return 200
 
     return record

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
+from core.rounds.measure import Measured
 from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.worker import rounds
@@ -74,7 +75,7 @@ def main() -> None:
 def _called(client: FlaskClient, database: Database) -> Iterator[str]:
     users = False
     for number, (method, path, body) in enumerate(CALLS):
-        rounds.store(database, SLOT.replace(minute=number), [ping(number)], SLOT)
+        rounds.store(database, SLOT.replace(minute=number), Measured([ping(number)], []), SLOT)
         reply = client.open(path, method=method, json=body, headers=basic() if users else {})
         assert reply.status_code in (200, 201), reply.text
         users = users or path == "/api/v1/users"

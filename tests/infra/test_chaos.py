@@ -19,6 +19,7 @@ import pytest
 from core import clock
 from core.checks.records import Probe, Target
 from core.errors import Unavailable
+from core.rounds.measure import Measured
 from core.servers import find
 from core.settings import Settings
 from handlers.http.app import create_app
@@ -66,7 +67,8 @@ def live(settings: Settings, number: int, transactions: int) -> list[str]:
         assert name in client.get("/").get_json()["servers"]
         with database.reading() as session:
             server_id = find.by_name(session, name).id
-        assert rounds.store(database, SLOT + step * MINUTE, [ping(server_id, ip=HERE)], SLOT) == 1
+        measured = Measured([ping(server_id, ip=HERE)], [])
+        assert rounds.store(database, SLOT + step * MINUTE, measured, SLOT) == 1
         assert len(client.get("/", json={"server": name}).get_json()["pings"]) == 1
         if step % 2:
             assert client.delete("/", json={"server": name}).status_code == 200
@@ -188,13 +190,13 @@ def test_kill_9_in_the_midst_of_recording_tears_nothing_either(cluster: Postgres
         timer = killed_after(cluster, chance.uniform(0, 0.2))
         acknowledged = True
         try:
-            rounds.store(database, slot, [ping(server_id) for server_id in ids], slot)
+            rounds.store(database, slot, Measured([ping(server_id) for server_id in ids], []), slot)
         except Unavailable:
             acknowledged = False
         timer.join()
         cluster.start()
         assert fresh_count(cluster, slot) in ([len(ids)] if acknowledged else [0, len(ids)])
-        rounds.store(database, slot, [ping(server_id) for server_id in ids], slot)
+        rounds.store(database, slot, Measured([ping(server_id) for server_id in ids], []), slot)
         assert fresh_count(cluster, slot) == len(ids)
     database.engine.dispose()
 

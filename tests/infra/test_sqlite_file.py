@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from core import settings as core_settings
 from core.errors import DatabaseReplaced, Misconfigured, SettingsError, Unavailable
+from core.rounds.measure import Measured
 from core.settings import Settings
 from handlers.http.app import create_app
 from handlers.worker import rounds
@@ -383,4 +384,4 @@ def test_a_worker_notices_in_the_round_that_follows(database: Database, file: Pa
     with pytest.raises(DatabaseReplaced):
         rounds.due(database, SLOT)
     with pytest.raises(DatabaseReplaced):
-        rounds.store(database, SLOT, [ping(server_id)], SLOT)
+        rounds.store(database, SLOT, Measured([ping(server_id)], []), SLOT)

@@ -7,6 +7,7 @@ from flask.testing import FlaskCliRunner
 
 from core.clock import utc_now
 from core.incidents.records import Extent, Incident, Watched
+from core.rounds.measure import Measured
 from core.slots import SLOT, slot_of
 from handlers.cli.incidents import what
 from handlers.worker import rounds
@@ -21,7 +22,7 @@ def an_outage(cli: FlaskCliRunner) -> Database:
     now = slot_of(utc_now())
     for slot in (now - SLOT, now):
         rounds.close(database, slot)
-        rounds.store(database, slot, [ping(server_id, None)], now)
+        rounds.store(database, slot, Measured([ping(server_id, None)], []), now)
         rounds.announce(database, slot)
     return database
 
@@ -50,7 +51,7 @@ def test_a_group_is_shown_with_its_members(cli: FlaskCliRunner) -> None:
     now = slot_of(utc_now())
     for slot in (now - SLOT, now):
         rounds.close(database, slot)
-        rounds.store(database, slot, [ping(one, None) for one in ids], now)
+        rounds.store(database, slot, Measured([ping(one, None) for one in ids], []), now)
         rounds.announce(database, slot)
     number, _, name, *_ = done(cli, "incidents", "list").split("\t")
     assert name == "tag web (5)"

@@ -244,5 +244,5 @@ def test_a_round_that_is_under_way_is_no_failure(client: FlaskClient, database: 
 
 def test_a_witness_that_does_not_answer_is_named(client: FlaskClient) -> None:
     now = this_slot()
-    rounds.store_measured(database_of(client), now, Measured([], [], {"192.0.2.9": False}), now)
+    rounds.store(database_of(client), now, Measured([], [], {"192.0.2.9": False}), now)
     assert health(client)[1]["left_out"] == ["192.0.2.9"]

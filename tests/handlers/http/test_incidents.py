@@ -8,6 +8,7 @@ from flask.testing import FlaskClient
 
 from core.checks.records import Ping, Probe, Reason
 from core.clock import utc_now
+from core.rounds.measure import Measured
 from core.slots import SLOT
 from handlers.worker import rounds
 from tests.handlers.histories import IP, add, at, this_slot
@@ -34,7 +35,7 @@ def minutes(client: FlaskClient, *pings: Ping) -> None:
     rounds.close(database, slot + SLOT)
     for ping in pings:
         slot += SLOT
-        rounds.store(database, slot, [ping], utc_now())
+        rounds.store(database, slot, Measured([ping], []), utc_now())
         rounds.announce(database, slot)
 
 
@@ -95,7 +96,7 @@ def test_a_group_is_shown_with_its_members(client: FlaskClient) -> None:
     database = database_of(client)
     rounds.close(database, this_slot() - SLOT)
     for slot in (this_slot() - SLOT, this_slot()):
-        rounds.store(database, slot, [down(one) for one in ids], utc_now())
+        rounds.store(database, slot, Measured([down(one) for one in ids], []), utc_now())
         rounds.announce(database, slot)
     [one] = client.get(INCIDENTS).get_json()["incidents"]
     assert (one["extent"], one["network"], one["servers"]) == ("network", "127.0.0.0/24", 5)
@@ -153,7 +154,7 @@ def test_resolved_by_hand_it_takes_two_new_bad_slots_to_open_another(client: Fla
     for number in (1, 2):
         assert client.get(INCIDENTS).get_json()["open"] == 0
         slot = this_slot() + number * SLOT
-        rounds.store(database, slot, [down(server_id)], slot)
+        rounds.store(database, slot, Measured([down(server_id)], []), slot)
         rounds.announce(database, slot)
     page = client.get(INCIDENTS).get_json()
     assert (page["open"], len(page["incidents"])) == (1, 2)
@@ -163,7 +164,7 @@ def test_a_list_is_filtered_and_goes_on(client: FlaskClient) -> None:
     ids = add(client, "web", "db")
     rounds.close(database_of(client), this_slot() - SLOT)
     for slot in (this_slot() - SLOT, this_slot()):
-        rounds.store(database_of(client), slot, [down(one) for one in ids], utc_now())
+        rounds.store(database_of(client), slot, Measured([down(one) for one in ids], []), utc_now())
         rounds.announce(database_of(client), slot)
     found = client.get(INCIDENTS, query_string={"server": ids[0]}).get_json()["incidents"]
     assert [one["server"]["name"] for one in found] == ["web"]

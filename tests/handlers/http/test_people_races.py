@@ -18,6 +18,7 @@ from core.clock import utc_now
 from core.history import upkeep
 from core.rounds import stretches, trust
 from core.rounds.kernel import SILENT
+from core.rounds.measure import Measured
 from core.servers import change, find
 from core.servers.records import ServerChange
 from core.settings import Settings
@@ -130,7 +131,7 @@ def is_put_right(*ids: int) -> Racer:
         slot = slot_of(now) + timedelta(days=race + 1)
         pings = [Ping(one, IP, 4, 4, 1.0, 1.0, 1.0, Probe.TCP, None) for one in ids]
         beginning = rounds.Beginning(len(ids), trust.Reading(now, SILENT))
-        rounds.store(database, slot, pings, now + YEARS, beginning=beginning)
+        rounds.store(database, slot, Measured(pings, []), now + YEARS, beginning=beginning)
         database.write(lambda session: upkeep.pack(session, slot.date(), ids))
         wanted = ServerChange(enabled=race % 2 == 0)
         for one in ids[:2]:

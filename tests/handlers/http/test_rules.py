@@ -4,6 +4,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from core.clock import utc_now
+from core.rounds.measure import Measured
 from core.slots import SLOT
 from handlers.worker import rounds
 from tests.handlers.histories import add, this_slot
@@ -79,13 +80,13 @@ def test_a_rule_opens_incidents_from_the_next_slot_on(client: FlaskClient) -> No
     database, slot = database_of(client), this_slot()
     rounds.close(database, slot)
     client.post(RULES, json=rule)
-    rounds.store(database, slot, [down(server_id)], utc_now())
+    rounds.store(database, slot, Measured([down(server_id)], []), utc_now())
     rounds.announce(database, slot)
     [incident] = client.get("/api/v1/incidents").get_json()["incidents"]
     assert (incident["rule"], incident["severity"]) == ("web down", "info")
     [rule] = client.get(RULES).get_json()["rules"]
     client.delete(f"{RULES}/{rule['id']}")
-    rounds.store(database, slot + SLOT, [down(server_id)], slot + SLOT)
+    rounds.store(database, slot + SLOT, Measured([down(server_id)], []), slot + SLOT)
     rounds.announce(database, slot + SLOT)
     [incident] = client.get("/api/v1/incidents").get_json()["incidents"]
     assert (incident["state"], incident["how"]) == ("resolved", "rule")

@@ -26,6 +26,7 @@ from core.models import WITNESS
 from core.rounds import log as round_log
 from core.rounds import stretches, trust
 from core.rounds.kernel import SILENT
+from core.rounds.measure import Measured
 from core.settings import Settings
 from handlers.instance import Instance
 from handlers.worker import rounds as worker_rounds
@@ -406,7 +407,7 @@ def test_a_round_waits_for_the_clocks_stretches_before_it_touches_a_server(
     server_id = add(database)
     reading = trust.Reading(SLOT, SILENT)
     beginning = worker_rounds.Beginning(1, reading)
-    given = [database, SLOT, [ping(server_id)], SLOT + MINUTE]
+    given = [database, SLOT, Measured([ping(server_id)], []), SLOT + MINUTE]
     with ThreadPoolExecutor(1) as thread:
         with database.transaction() as session:
             stretches.note(session, reading)

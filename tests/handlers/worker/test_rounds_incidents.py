@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 
 from core.incidents.judge import Limits
 from core.models import DATA, EVENT, INCIDENT
+from core.rounds.measure import Measured
 from core.slots import slot_number
 from handlers.worker import rounds
 from infra.database import Database
@@ -37,7 +38,7 @@ def one_round(database: Database, slot: datetime, seen: Mapping[int, str]) -> No
     parts = [found(*one) for one in seen.items()]
     pings = [ping for some, _ in parts for ping in some]
     lost = [one for _, others in parts for one in others]
-    rounds.store(database, slot, pings, slot, unobserved=lost)
+    rounds.store(database, slot, Measured(pings, lost), slot)
     rounds.announce(database, slot)
 
 
