@@ -25,18 +25,24 @@ ENVIRONMENT = os.environ | {
     "PINGLET_AUTHENTICATION": "1",
     "PINGLET_WORKER_IN_SERVER": "0",
     "PINGLET_ECHO_GAP_S": "0",
+    "PYTHONPATH": str(Path(__file__).parent),
 }
 PATIENCE_S = 100
 
 
 def flask(*arguments: str, given: str = "") -> str:
-    """Run a command; return what it prints. Raises CalledProcessError."""
-    command = [sys.executable, "-W", "error", "-m", "flask", *arguments]
+    """Run a command; return what it prints."""
+    return python("flask", *arguments, given=given)
+
+
+def python(*arguments: str, given: str = "") -> str:
+    """Run a module; return what it prints. Ends this script where that fails."""
+    command = [sys.executable, "-W", "error", "-m", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=ENVIRONMENT, input=given, text=True, capture_output=True, check=False
     )
     if done.returncode:
-        sys.exit(f"flask {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+        sys.exit(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
     return done.stdout
 
 
@@ -113,6 +119,22 @@ def api_of_today(api: Api) -> None:
     assert answer["data"]["servers"]["nodes"][0]["state"] == "up", answer
 
 
+def incidents(api: Api) -> None:
+    """An outage of which a minute came late; rules, planned work, a try on the past."""
+    assert python("outage").split() == ["opened", "resolved", "late"]
+    rule = {"name": "broken", "for": {"names": ["b*"]}, "when": {"loss_pct": 50, "of": 3}}
+    flask("rules", "add", "-", given=json.dumps(rule))
+    tried = api("POST", "/api/v1/rules/test", {"rule": rule | {"when": {"down": 2, "of": 3}}})
+    assert tried["draft"]["incidents"] == 1, tried
+    held = flask("quiet", "10m", "--name", "b*").split()[0]
+    [broken] = api("GET", "/api/v1/servers?search=broken")["servers"]
+    assert broken["exempt"]
+    flask("quiet", "--end", held)
+    [incident] = api("GET", "/api/v1/incidents?search=broken")["incidents"]
+    assert (incident["state"], incident["how"]) == ("resolved", "good"), incident
+    api("DELETE", f"/api/v1/servers/{broken['id']}")
+
+
 def moved(api: Api) -> None:
     """An export, imported where it came from and, under another name, anew."""
     kept = api("GET", "/api/v1/export")
@@ -128,6 +150,7 @@ def main() -> None:
     flask("db", "upgrade")
     flask("users", "add", "ann", "--password-stdin", given="correct horse battery staple\n")
     with served(flask("users", "token", "ann", "smoke", "--scope", "write").split()[-1]) as api:
+        incidents(api)
         contract(api)
         api_of_today(api)
         moved(api)

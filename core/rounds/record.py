@@ -34,7 +34,7 @@ from core.checks.records import Ping, Unobserved
 from core.incidents import late
 from core.models import DATA, SERVER, WHY, Server
 from core.slots import AHEAD, is_slot
-from core.sql import UtcDateTime, incoming, written
+from core.sql import UtcDateTime, incoming, inserted, written
 
 Fields = Mapping[str, TypeEngine[Any]]
 FIELDS: Fields = {
@@ -99,7 +99,7 @@ def _insert(session: Session, _slot: datetime, parameters: Mapping[str, Any]) ->
 
 
 def _insert_late(session: Session, slot: datetime, parameters: Mapping[str, Any]) -> int:
-    ids = session.scalars(INSERT_LATE, parameters).all()
+    ids = [row.server_id for row in inserted(session, INSERT_PINGS, PINGED, parameters)]
     if ids:
         late.note(session, slot, ids)
     return len(ids)
@@ -189,7 +189,7 @@ def _explain(fields: Fields, *, observed: bool) -> Executable:
 
 
 INSERT_PINGS = _inserting()
-INSERT_LATE = INSERT_PINGS.returning(DATA.c.server_id)
+PINGED = select(DATA.c.server_id).where(DATA.c.datetime == SLOT, _among(DATA.c.server_id))
 UPDATE_SERVERS = _update()
 EXPLAIN_PINGS = _explain(WHY_FAILED, observed=True)
 EXPLAIN_MISSING = _explain(WHY_LOST, observed=False)

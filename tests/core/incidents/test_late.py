@@ -21,10 +21,17 @@ def lines(database: Database) -> list[tuple[int, str]]:
         return [(int((at - SLOT) / MINUTE), note) for at, note in session.execute(late)]
 
 
+@pytest.mark.parametrize("returning", [True, False])  # SQLite 3.34 has none
 @pytest.mark.parametrize(("letter", "came_back"), [("g", 4), ("b", 0)])
 def test_what_comes_behind_the_fence_is_told_in_what_was_open_then(
-    database: Database, letter: str, came_back: int
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    letter: str,
+    came_back: int,
+    *,
+    returning: bool,
 ) -> None:
+    monkeypatch.setattr(database.engine.dialect, "insert_returning", returning)
     server_id = add(database)
     minutes(database, server_id, "bb")
     begin(database, SLOT + 5 * MINUTE)
