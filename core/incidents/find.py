@@ -60,23 +60,29 @@ def page(session: Session, wanted: IncidentsQuery, now: datetime) -> IncidentPag
     )
 
 
+def one(session: Session, incident_id: int, now: datetime) -> Incident:
+    """Return an incident. Two statements. Raises IncidentUnknown."""
+    known = min(incident_id, LARGEST_ID)
+    row = session.execute(_query().where(INCIDENT.c.id == known)).first()
+    if row is None:
+        raise IncidentUnknown(incident_id)
+    [incident] = _incidents(session, [row], now)
+    return incident
+
+
 def told(session: Session, incident_id: int, now: datetime) -> IncidentTold:
     """Return an incident with its timeline and its members. Four statements at most.
 
     Raises IncidentUnknown.
     """
-    known = min(incident_id, LARGEST_ID)
-    row = session.execute(_query().where(INCIDENT.c.id == known)).first()
-    if row is None:
-        raise IncidentUnknown(incident_id)
+    incident = one(session, incident_id, now)
     lines = select(EVENT.c.at, EVENT.c.kind, EVENT.c.who, EVENT.c.note)
-    of_it = lines.where(EVENT.c.incident_id == known).order_by(EVENT.c.id)
+    of_it = lines.where(EVENT.c.incident_id == incident.id).order_by(EVENT.c.id)
     timeline = [
         Happened(at=at, kind=Kind(kind), who=who, note=note)
         for at, kind, who, note in session.execute(of_it)
     ]
-    [incident] = _incidents(session, [row], now)
-    members = [] if row.extent == Extent.SERVER else _members(session, known)
+    members = [] if incident.extent is Extent.SERVER else _members(session, incident.id)
     return IncidentTold(incident=incident, timeline=timeline, members=members)
 
 

@@ -1,6 +1,5 @@
 """`flask incidents`: what is wrong, and what was."""
 
-import getpass
 from collections.abc import Sequence
 from functools import partial
 
@@ -19,7 +18,7 @@ from core.incidents.records import (
     Standing,
 )
 from core.reading import iso
-from handlers.cli.output import current_database, print_table, refusals
+from handlers.cli.output import current_database, me, print_table, refusals
 
 HEADER = ["id", "state", "server", "since", "until", "minutes", "reason"]
 
@@ -98,7 +97,7 @@ def acknowledge(incident_id: int, until: str | None, note: str | None) -> None:
     with refusals():
         wanted = Acknowledgement.of({"until": until, "note": note})
         do = partial(
-            change.acknowledge, incident_id=incident_id, wanted=wanted, who=_me(), now=utc_now()
+            change.acknowledge, incident_id=incident_id, wanted=wanted, who=me(), now=utc_now()
         )
         current_database().write(do)
     click.echo(f"You look after incident {incident_id}")
@@ -109,7 +108,7 @@ def acknowledge(incident_id: int, until: str | None, note: str | None) -> None:
 def unacknowledge(incident_id: int) -> None:
     """Take an acknowledgement back."""
     with refusals():
-        do = partial(change.unacknowledge, incident_id=incident_id, who=_me(), now=utc_now())
+        do = partial(change.unacknowledge, incident_id=incident_id, who=me(), now=utc_now())
         current_database().write(do)
     click.echo(f"Nobody looks after incident {incident_id}")
 
@@ -122,7 +121,7 @@ def resolve(incident_id: int, note: str | None) -> None:
     with refusals():
         wanted = Resolution.of({"note": note})
         do = partial(
-            change.resolve, incident_id=incident_id, wanted=wanted, who=_me(), now=utc_now()
+            change.resolve, incident_id=incident_id, wanted=wanted, who=me(), now=utc_now()
         )
         current_database().write(do)
     click.echo(f"Resolved incident {incident_id}")
@@ -136,11 +135,7 @@ def comment(incident_id: int, text: str) -> None:
     with refusals():
         wanted = Comment.of({"note": text})
         do = partial(
-            change.comment, incident_id=incident_id, wanted=wanted, who=_me(), now=utc_now()
+            change.comment, incident_id=incident_id, wanted=wanted, who=me(), now=utc_now()
         )
         current_database().write(do)
     click.echo(f"Commented on incident {incident_id}")
-
-
-def _me() -> str:
-    return getpass.getuser()

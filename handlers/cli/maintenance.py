@@ -1,6 +1,5 @@
 """`flask maintenance` and `flask quiet`: planned work, during which nothing is judged."""
 
-import getpass
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -20,7 +19,7 @@ from core.incidents.maintenance_records import (
     Weekday,
 )
 from core.reading import iso
-from handlers.cli.output import choice, current_database, print_table, refusals
+from handlers.cli.output import choice, current_database, me, print_table, refusals
 
 HEADER = ["id", "name", "for", "when", "since", "until"]
 LENGTH = re.compile("[1-9][0-9]{0,4}[mhd]")
@@ -133,7 +132,7 @@ def _print_made(
     whom_of = {"tags": list(tags), "names": list(names)}
     with refusals():
         wanted = MaintenanceWanted.of({"name": name, "for": whom_of, **more})
-        make = partial(maintenance.make, wanted=wanted, who=getpass.getuser(), now=now)
+        make = partial(maintenance.make, wanted=wanted, who=me(), now=now)
         maintenance_id = current_database().write(make)
         with current_database().reading() as session:
             found = maintenance.told(session, maintenance_id, now)

@@ -1,5 +1,6 @@
 """How the command line looks, and the application it runs in."""
 
+import getpass
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ def current_instance() -> Instance:
 def current_database() -> Database:
     """Return the database that this command is for."""
     return current_instance().database
+
+
+def me() -> str:
+    """Return the name that this machine has for whoever runs this command."""
+    return getpass.getuser()
 
 
 def current_settings() -> Settings:

@@ -1,6 +1,5 @@
 """`flask rules`: when bad is bad enough, and for whom."""
 
-import getpass
 from functools import partial
 from typing import BinaryIO
 
@@ -13,7 +12,7 @@ from core.incidents import rulebook
 from core.incidents.rules import Rule, RuleListed
 from core.reading import read_json
 from handlers.cli.backtest import test_command
-from handlers.cli.output import current_database, print_table, refusals
+from handlers.cli.output import current_database, me, print_table, refusals
 
 HEADER = ["id", "name", "for", "when", "clear", "severity"]
 
@@ -49,7 +48,7 @@ def _line(one: RuleListed) -> list[object]:
 def add_rule(file: BinaryIO) -> None:
     """Add the rule in FILE; it holds from the next slot on."""
     with refusals():
-        make = partial(rulebook.make, wanted=_read(file), who=_me(), now=utc_now())
+        make = partial(rulebook.make, wanted=_read(file), who=me(), now=utc_now())
         made = current_database().write(make)
     _say(f"Added rule {made.id}", made)
 
@@ -61,7 +60,7 @@ def change_rule(rule_id: int, file: BinaryIO) -> None:
     """Replace a rule by the one in FILE; what is open keeps what it was opened by."""
     with refusals():
         change = partial(
-            rulebook.change, rule_id=rule_id, wanted=_read(file), who=_me(), now=utc_now()
+            rulebook.change, rule_id=rule_id, wanted=_read(file), who=me(), now=utc_now()
         )
         changed = current_database().write(change)
     _say(f"Changed rule {rule_id}", changed)
@@ -72,7 +71,7 @@ def change_rule(rule_id: int, file: BinaryIO) -> None:
 def remove_rule(rule_id: int) -> None:
     """Remove a rule; what is open under it is resolved with the next slot."""
     with refusals():
-        remove = partial(rulebook.remove, rule_id=rule_id, who=_me(), now=utc_now())
+        remove = partial(rulebook.remove, rule_id=rule_id, who=me(), now=utc_now())
         current_database().write(remove)
     click.echo(f"Removed rule {rule_id}")
 
@@ -85,7 +84,3 @@ def _say(done: str, rule: RuleListed) -> None:
     click.echo(done)
     for hint in rule.hints:
         click.echo(f"Note: {hint}", err=True)
-
-
-def _me() -> str:
-    return getpass.getuser()

@@ -185,7 +185,7 @@ def incident_page(here: Instance, incident_id: int) -> ResponseReturnValue:
     """Return the page of one incident; its script reads the id from the address."""
     try:
         with here.database.reading() as session:
-            incidents.told(session, incident_id, utc_now())
+            incidents.one(session, incident_id, utc_now())
     except IncidentUnknown:
         return gone("Incident not found", "/dashboard/incidents", "See all incidents")
     return page(here, "incident", f"Incident {incident_id}")
